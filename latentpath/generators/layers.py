@@ -1,0 +1,194 @@
+"""Layers that StyleGAN2's generator and discriminator are made of.
+
+Parameter names, initial values and run-time scaling follow the published
+StyleGAN2-ADA (Karras et al., "Training Generative Adversarial Networks with
+Limited Data", NeurIPS 2020), so that published weights load by name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from latentpath.errors import InputError
+
+_SQRT2 = math.sqrt(2.0)
+
+# name -> (function, default gain): the activations that published configurations may name.
+ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
+    "linear": (lambda x: x, 1.0),
+    "relu": (F.relu, _SQRT2),
+    "lrelu": (lambda x: F.leaky_relu(x, 0.2), _SQRT2),
+    "tanh": (torch.tanh, 1.0),
+    "sigmoid": (torch.sigmoid, 1.0),
+    "elu": (F.elu, 1.0),
+    "selu": (F.selu, 1.0),
+    "softplus": (F.softplus, 1.0),
+    "swish": (F.silu, _SQRT2),
+}
+
+
+def check_activation(name: str) -> str:
+    """Return `name` if it is an activation of `ACTIVATIONS`, else raise InputError."""
+    if name not in ACTIVATIONS:
+        raise InputError(
+            expected=f"an activation out of {sorted(ACTIVATIONS)}",
+            got=repr(name),
+            fix="use one of these names",
+        )
+    return name
+
+
+def bias_act(
+    x: Tensor,  # [M, C, ...]
+    bias: Tensor | None,  # [C]
+    activation: str = "linear",
+    gain: float = 1.0,
+    clamp: float | None = None,
+) -> Tensor:  # [M, C, ...]
+    """Bias, activation, gain (on top of the activation's own gain) and clamp."""
+    if bias is not None:
+        x = x + bias.to(x.dtype).reshape([1, -1] + [1] * (x.ndim - 2))
+    function, own_gain = ACTIVATIONS[activation]
+    x = function(x)
+    if own_gain * gain != 1.0:
+        x = x * (own_gain * gain)
+    if clamp is not None:
+        x = x.clamp(-clamp * gain, clamp * gain)
+    return x
+
+
+def normalize_2nd_moment(x: Tensor, eps: float = 1e-8) -> Tensor:
+    """Scale each row of x [M, D] to a mean square of one."""
+    return x * (x.square().mean(dim=1, keepdim=True) + eps).rsqrt()
+
+
+def setup_filter(taps: Sequence[float]) -> Tensor:
+    """FIR filter [K, K] with unit sum from its 1-D taps, as the published buffers hold it."""
+    f = torch.as_tensor(taps, dtype=torch.float32)
+    if f.ndim == 1:
+        f = f.outer(f)
+    return f / f.sum()
+
+
+def fir(x: Tensor, f: Tensor, padding: Sequence[int], gain: float = 1.0) -> Tensor:
+    """Convolve every channel of x [M, C, H, W] with f [K, K]; padding is (left, right, top, bottom)."""
+    channels = x.shape[1]
+    kernel = (f.flip([0, 1]) * gain).to(x.dtype).expand(channels, 1, *f.shape)
+    left, right, top, bottom = padding
+    if left == right and top == bottom and min(padding) >= 0:
+        return F.conv2d(x, kernel, padding=(top, left), groups=channels)
+    return F.conv2d(F.pad(x, list(padding)), kernel, groups=channels)
+
+
+def upsample2d(x: Tensor, f: Tensor) -> Tensor:
+    """Upsample x [M, C, H, W] by 2 with the FIR filter f [K, K]: zeros between pixels, then f with gain 4."""
+    channels, k = x.shape[1], f.shape[-1]
+    # A transposed convolution with stride 2 is exactly "insert zeros, then convolve".
+    kernel = (f * 4.0).to(x.dtype).expand(channels, 1, k, k)
+    y = F.conv_transpose2d(x, kernel, stride=2, groups=channels)
+    lead = k - 1 - (k + 1) // 2  # rows that the published padding leaves out at the start
+    height, width = 2 * x.shape[2], 2 * x.shape[3]
+    return y[:, :, lead : lead + height, lead : lead + width]
+
+
+def downsample2d(x: Tensor, f: Tensor) -> Tensor:
+    """Filter x [M, C, H, W] with f [K, K] and keep every second pixel."""
+    channels, k = x.shape[1], f.shape[-1]
+    kernel = f.flip([0, 1]).to(x.dtype).expand(channels, 1, k, k)
+    lead, trail = (k - 1) // 2, (k - 2) // 2
+    return F.conv2d(F.pad(x, [lead, trail, lead, trail]), kernel, stride=2, groups=channels)
+
+
+def conv2d_up(x: Tensor, weight: Tensor, f: Tensor) -> Tensor:
+    """3x3 convolution fused with upsampling by 2: transposed convolution, then the FIR filter.
+
+    x [M, I, H, W], weight [O, I, k, k], f [K, K] -> [M, O, 2H, 2W]
+    """
+    k, taps = weight.shape[-1], f.shape[-1]
+    if k == 1:
+        return upsample2d(F.conv2d(x, weight), f)
+    y = F.conv_transpose2d(x, weight.transpose(0, 1), stride=2)
+    lead = k // 2 + (taps + 1) // 2 - (k - 1)
+    trail = k // 2 + (taps - 2) // 2 - (k - 2)
+    return fir(y, f, (lead, trail, lead, trail), gain=4.0)
+
+
+def conv2d_down(x: Tensor, weight: Tensor, f: Tensor) -> Tensor:
+    """Convolution fused with downsampling by 2: the FIR filter, then a strided convolution.
+
+    x [M, I, H, W], weight [O, I, k, k], f [K, K] -> [M, O, H/2, W/2]
+    """
+    k, taps = weight.shape[-1], f.shape[-1]
+    if k == 1:
+        return F.conv2d(downsample2d(x, f), weight)
+    lead, trail = k // 2 + (taps - 1) // 2, k // 2 + (taps - 2) // 2
+    return F.conv2d(fir(x, f, (lead, trail, lead, trail)), weight, stride=2)
+
+
+class FullyConnectedLayer(nn.Module):
+    """Linear layer with equalised learning rate: weights are stored at unit scale, scaled at run time."""
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        activation: str = "linear",
+        lr_multiplier: float = 1.0,
+        bias_init: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.activation = check_activation(activation)
+        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
+        self.bias = nn.Parameter(torch.full([out_features], float(bias_init)))
+        self.weight_gain = lr_multiplier / math.sqrt(in_features)
+        self.bias_gain = lr_multiplier
+
+    def forward(self, x: Tensor) -> Tensor:  # [M, I] -> [M, O]
+        bias = self.bias * self.bias_gain if self.bias_gain != 1.0 else self.bias
+        if self.activation == "linear":
+            return torch.addmm(bias, x, self.weight.t(), alpha=self.weight_gain)
+        return bias_act(x @ (self.weight.t() * self.weight_gain), bias, self.activation)
+
+
+class Conv2dLayer(nn.Module):
+    """Plain convolution with equalised learning rate and optional resampling by 2 (`up` or `down`)."""
+
+    resample_filter: Tensor
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        bias: bool = True,
+        activation: str = "linear",
+        up: int = 1,
+        down: int = 1,
+        resample_filter: Sequence[float] = (1, 3, 3, 1),
+        conv_clamp: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.activation, self.up, self.down = check_activation(activation), up, down
+        self.conv_clamp = conv_clamp
+        self.padding = kernel_size // 2
+        self.weight_gain = 1.0 / math.sqrt(in_channels * kernel_size**2)
+        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
+        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
+        self.register_buffer("resample_filter", setup_filter(resample_filter))
+
+    def forward(self, x: Tensor, gain: float = 1.0) -> Tensor:  # [M, I, H, W] -> [M, O, H', W']
+        weight = (self.weight * self.weight_gain).to(x.dtype)
+        if self.up == 2:
+            x = conv2d_up(x, weight, self.resample_filter)
+        elif self.down == 2:
+            x = conv2d_down(x, weight, self.resample_filter)
+        else:
+            x = F.conv2d(x, weight, padding=self.padding)
+        return bias_act(x, self.bias, self.activation, gain=gain, clamp=self.conv_clamp)
