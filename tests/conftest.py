@@ -1,0 +1,31 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+# Tests are small: more threads than this only get in each other's way under pytest-xdist.
+torch.set_num_threads(min(2, int(os.environ.get("OMP_NUM_THREADS", "2"))))
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real images and published figures beside the repository."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("needs the folder ../shared/data beside the repository, which is absent")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def reference_dir(shared_data: Path) -> Path:
+    """The published figures: `.npz` and `.png` files."""
+    folder = shared_data / "reference"
+    if not folder.is_dir():
+        pytest.skip("needs the folder ../shared/data/reference, which is absent")
+    return folder
