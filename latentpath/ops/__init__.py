@@ -1,0 +1,9 @@
+"""The kernels' Python face: public functions, checks, references, choice by device."""
+
+from latentpath.ops.bank_lse import bank_lse
+from latentpath.ops.dispatch import implementations
+from latentpath.ops.kl_uniform import kl_uniform
+from latentpath.ops.path_smooth import path_smooth_
+from latentpath.ops.path_step import path_step_
+
+__all__ = ["bank_lse", "implementations", "kl_uniform", "path_smooth_", "path_step_"]

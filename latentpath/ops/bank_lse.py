@@ -1,0 +1,177 @@
+"""`bank_lse`: logsumexp over a bank of rows and its gradient, never the whole score matrix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from latentpath.errors import ShapeError, UnsupportedError
+from latentpath.ops import dispatch
+from latentpath.ops.first_order import refuse_second_derivative, scale_rows
+
+_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+
+# The reference holds at most this many scores at a time (float32: 64 MB).
+_REFERENCE_SCORES = 1 << 24
+
+
+def bank_lse(
+    query: Tensor,  # [M, D]
+    bank: Tensor,  # [N, D]
+    bias: Tensor | None = None,  # [N]
+    scale: float = 1.0,
+    *,
+    impl: str | None = None,
+) -> tuple[Tensor, Tensor]:  # [M], [M, D]
+    r"""Log-sum-exp of every query against a bank of rows, and the bank's softmax mean.
+
+    `s[m, n] = scale * query[m] . bank[n] + bias[n]`, then
+    `lse[m] = logsumexp_n s[m, n]` and `mean[m] = sum_n softmax_n(s[m]) bank[n]`.
+    The gradient of `lse` in `query` is `scale * mean`: it comes out of the same
+    pass, and memory stays O(M D) whatever N is, because the softmax is taken
+    online (Milakov and Gimelshein, "Online normalizer calculation for softmax",
+    2018), as in attention with keys = values = bank.
+
+    Args:
+        query: [M, D], M may be 0; float32, bfloat16, float16 or float64.
+        bank: [N, D] with N >= 1, the query's dtype, or bfloat16 or float16 beside a float32
+            query. Products with a bfloat16 bank may take the query rounded to bfloat16; sums
+            are always taken in float32. Needs no gradient: pass `bank.detach()`.
+        bias: [N] or None; float32 (float64 beside float64). Needs no gradient.
+        scale: factor on the scores, any finite number.
+        impl: "reference", "native" or "triton" forces an implementation.
+
+    Returns:
+        `(lse, mean)`: [M] and [M, D], float32 (float64 for float64). `lse` is differentiable in
+        `query`; `mean` is a value only, a gradient through it is refused.
+
+    Raises:
+        ShapeError: wrong shapes, dtypes or devices.
+        UnsupportedError: a gradient in `bank` or `bias` or a second derivative is asked for, or
+            `impl` cannot run here.
+
+    >>> import torch
+    >>> lse, mean = bank_lse(torch.zeros(1, 2), torch.tensor([[1.0, 0.0], [0.0, 3.0]]))
+    >>> mean
+    tensor([[0.5000, 1.5000]])
+    """
+    _check(query, bank, bias)
+    chosen = dispatch.choose("bank_lse", impl, query)
+    result: tuple[Tensor, Tensor] = _bank_lse(query, bank, bias, float(scale), chosen)
+    return result
+
+
+def _check(query: Tensor, bank: Tensor, bias: Tensor | None) -> None:
+    if query.ndim != 2 or query.shape[1] < 1:
+        raise ShapeError(
+            expected="query to be [M, D] with D >= 1",
+            got=str(list(query.shape)),
+            fix="flatten the batch axes: query.reshape(-1, D)",
+        )
+    dispatch.check_shape("bank", bank, (None, query.shape[1]), "[N, D]")
+    if bank.shape[0] < 1:
+        raise ShapeError(expected="bank to have a row", got="none", fix="pass N >= 1 rows")
+    dispatch.check_dtype("query", query, _DTYPES)
+    narrow = (torch.bfloat16, torch.float16) if query.dtype == torch.float32 else ()
+    dispatch.check_dtype("bank", bank, (query.dtype, *narrow))
+    dispatch.check_device("bank", bank, "query", query)
+    if bias is not None:
+        dispatch.check_shape("bias", bias, (bank.shape[0],), "[N]")
+        wide = torch.float64 if query.dtype == torch.float64 else torch.float32
+        dispatch.check_dtype("bias", bias, (wide,))
+        dispatch.check_device("bias", bias, "query", query)
+    wants_grad = bank.requires_grad or (bias is not None and bias.requires_grad)
+    if torch.is_grad_enabled() and wants_grad:
+        raise UnsupportedError(
+            expected="a bank and a bias without gradients",
+            got="one with requires_grad",
+            fix="pass bank.detach() and bias.detach(): bank_lse is differentiable in query alone",
+        )
+
+
+def _bank_lse_reference(
+    query: Tensor,  # [M, D]
+    bank: Tensor,  # [N, D]
+    bias: Tensor | None,  # [N]
+    scale: float,
+) -> tuple[Tensor, Tensor]:  # [M], [M, D]
+    """Plain PyTorch with the whole [M, N] score matrix, at least in float32; differentiable."""
+    wide = torch.float64 if query.dtype == torch.float64 else torch.float32
+    keys = bank.to(wide)
+    scores = scale * (query.to(wide) @ keys.T)
+    if bias is not None:
+        scores = scores + bias
+    return scores.logsumexp(1), scores.softmax(1) @ keys
+
+
+@torch.library.custom_op("latentpath::bank_lse", mutates_args=())
+def _bank_lse(
+    query: Tensor, bank: Tensor, bias: Tensor | None, scale: float, impl: str
+) -> tuple[Tensor, Tensor]:
+    if impl == "native":
+        return _native(query, bank, bias, scale)
+    if impl == "triton":
+        from latentpath.ops.triton import bank_lse as kernel
+
+        return kernel.bank_lse(query, bank, bias, scale)
+    rows = max(1, _REFERENCE_SCORES // bank.shape[0])
+    blocks = [_bank_lse_reference(block, bank, bias, scale) for block in query.split(rows)]
+    return torch.cat([lse for lse, _ in blocks]), torch.cat([mean for _, mean in blocks])
+
+
+@_bank_lse.register_fake
+def _(
+    query: Tensor, bank: Tensor, bias: Tensor | None, scale: float, impl: str
+) -> tuple[Tensor, Tensor]:
+    wide = torch.float64 if query.dtype == torch.float64 else torch.float32
+    return query.new_empty(query.shape[0], dtype=wide), query.new_empty(query.shape, dtype=wide)
+
+
+def _native(
+    query: Tensor, bank: Tensor, bias: Tensor | None, scale: float
+) -> tuple[Tensor, Tensor]:
+    module = dispatch.extension()
+    assert module is not None
+    query, bank = query.contiguous(), bank.contiguous()
+    bias = None if bias is None else bias.contiguous()
+    (rows, width), bank_rows = query.shape, bank.shape[0]
+    lse = query.new_empty(rows, dtype=torch.float32)
+    mean = query.new_empty(rows, width, dtype=torch.float32)
+    module.bank_lse(
+        query.data_ptr(),
+        dispatch.dtype_code(query),
+        bank.data_ptr(),
+        dispatch.dtype_code(bank),
+        0 if bias is None else bias.data_ptr(),
+        rows,
+        bank_rows,
+        width,
+        scale,
+        lse.data_ptr(),
+        mean.data_ptr(),
+        torch.get_num_threads(),
+    )
+    return lse, mean
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    query, _, _, scale, _ = inputs
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(output[1])
+    ctx.scale, ctx.dtype = scale, query.dtype
+
+
+def _backward(
+    ctx: Any, grad_lse: Tensor | None, grad_mean: Tensor | None
+) -> tuple[Tensor | None, None, None, None, None]:
+    if grad_mean is not None:
+        refuse_second_derivative(ctx, grad_mean)
+    if grad_lse is None:
+        return None, None, None, None, None
+    (mean,) = ctx.saved_tensors
+    return scale_rows(mean, grad_lse * ctx.scale, ctx.dtype), None, None, None, None
+
+
+_bank_lse.register_autograd(_backward, setup_context=_setup_context)

@@ -1,0 +1,204 @@
+"""Which implementation an op runs on, and what is missing where it is not the best one.
+
+Every op has three kinds of implementation at most: `"reference"` (plain
+PyTorch, any device, also float64), `"native"` (C++ on the CPU, CUDA C++ on the
+GPU, both in `latentpath._C`) and `"triton"`. Each device has one best
+implementation per op; the reference takes over where that one is missing.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import os
+import warnings
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from latentpath.errors import InputError, LatentpathWarning, ShapeError, UnsupportedError
+
+IMPLEMENTATIONS = ("reference", "native", "triton")
+
+# op -> device type -> the best implementation there. Other devices run the reference.
+BEST: dict[str, dict[str, str]] = {
+    "kl_uniform": {"cpu": "native", "cuda": "triton"},
+    "bank_lse": {"cpu": "native", "cuda": "triton"},
+    "path_step": {"cpu": "native", "cuda": "native"},
+    "path_smooth": {"cpu": "native", "cuda": "native"},
+}
+
+
+@functools.cache
+def extension() -> ModuleType | None:
+    """Return the compiled module `latentpath._C`, or None where there is none.
+
+    `LATENTPATH_NO_EXTENSION=1` hides it, at install time and at run time.
+    """
+    if os.environ.get("LATENTPATH_NO_EXTENSION", "0") not in ("", "0"):
+        return None
+    if importlib.util.find_spec("latentpath._C") is None:
+        return None
+    return importlib.import_module("latentpath._C")
+
+
+def why_not(op: str, impl: str, device: str) -> str | None:
+    """Return why `op` cannot run as `impl` on a device type, or None where it can."""
+    if impl == "reference":
+        return None
+    if impl == "triton":
+        return _why_not_triton(op, device)
+    if device not in ("cpu", "cuda"):
+        return f"there is no native kernel for {device}"
+    if BEST[op].get(device) != "native":
+        return f"there is no native kernel of {op} for {device}"
+    module = extension()
+    if module is None:
+        return "latentpath was installed without its compiled extension"
+    if device == "cuda" and not module.has_cuda:
+        return "the compiled extension was built without CUDA (no nvcc was found)"
+    if device == "cuda" and torch.version.hip is not None:
+        return "the CUDA kernels do not run on AMD GPUs"
+    return None
+
+
+def _why_not_triton(op: str, device: str) -> str | None:
+    if "triton" not in BEST[op].values():
+        return f"there is no Triton kernel of {op}"
+    if importlib.util.find_spec("triton") is None:
+        return "Triton is not installed"
+    if device == "cpu" and not triton_interpreted():
+        return "Triton runs on CPU tensors through its interpreter alone (TRITON_INTERPRET=1)"
+    if device not in ("cpu", "cuda", "xpu"):
+        return f"Triton does not run on {device}"
+    return None
+
+
+def triton_interpreted() -> bool:
+    """Whether Triton kernels run through the interpreter, on CPU tensors."""
+    return os.environ.get("TRITON_INTERPRET", "0") not in ("", "0")
+
+
+def choose(op: str, requested: str | None, tensor: Tensor) -> str:
+    """Return the implementation to run: the requested one, else the best that can run.
+
+    Raises:
+        InputError: `requested` is no implementation's name.
+        UnsupportedError: `requested` cannot run here, or not in float64.
+    """
+    device, dtype = tensor.device.type, tensor.dtype
+    if requested is None:
+        if dtype == torch.float64:
+            return "reference"
+        return _best(op, device)
+    if requested not in IMPLEMENTATIONS:
+        raise InputError(
+            expected=f"impl to be one of {', '.join(IMPLEMENTATIONS)}, or None for the best",
+            got=repr(requested),
+            fix="correct the name",
+        )
+    reason = why_not(op, requested, device)
+    if reason is None and dtype == torch.float64 and requested != "reference":
+        reason = "only the reference computes in float64"
+    if reason is not None:
+        raise UnsupportedError(
+            expected=f"{op} to run as impl={requested!r} on {device}",
+            got=reason,
+            fix="leave impl out to take the best that can run, or pass impl='reference'",
+        )
+    return requested
+
+
+@functools.cache
+def _best(op: str, device: str) -> str:
+    wanted = BEST[op].get(device, "reference")
+    reason = why_not(op, wanted, device)
+    if reason is None:
+        return wanted
+    return "reference"
+
+
+def _remedy(wanted: str) -> str:
+    if wanted == "triton":
+        return "pip install 'latentpath[triton]' mends it."
+    return "A C++ compiler (and nvcc for GPUs) and 'pip install --force-reinstall latentpath' do."
+
+
+def implementations(device: str | None = None) -> dict[str, dict[str, dict[str, str]]]:
+    """Report what every op runs on, per device type.
+
+    Args:
+        device: one device type; None reports the CPU, and CUDA where PyTorch sees a GPU.
+
+    Returns:
+        op -> device type -> {"runs": implementation, other implementation: why it does not run}.
+        An implementation that could run but is not the best one says "can be forced with impl=".
+    """
+    if device is not None:
+        devices = [device]
+    else:
+        devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
+    return {op: {kind: _describe(op, kind) for kind in devices} for op in BEST}
+
+
+def _describe(op: str, device: str) -> dict[str, str]:
+    wanted = BEST[op].get(device, "reference")
+    runs = wanted if why_not(op, wanted, device) is None else "reference"
+    others = {
+        impl: why_not(op, impl, device) or "can be forced with impl="
+        for impl in IMPLEMENTATIONS
+        if impl != runs
+    }
+    return {"runs": runs} | others
+
+
+def check_dtype(name: str, tensor: Tensor, allowed: tuple[torch.dtype, ...]) -> None:
+    """Raise ShapeError unless the tensor has one of the allowed dtypes."""
+    if tensor.dtype not in allowed:
+        names = ", ".join(str(dtype).removeprefix("torch.") for dtype in allowed)
+        raise ShapeError(
+            expected=f"{name} in {names}",
+            got=str(tensor.dtype).removeprefix("torch."),
+            fix=f"convert it, for example {name}.float()",
+        )
+
+
+def check_shape(name: str, tensor: Tensor, shape: tuple[int | None, ...], letters: str) -> None:
+    """Raise ShapeError unless the tensor has this shape; None stands for any size."""
+    matches = tensor.ndim == len(shape) and all(
+        want is None or want == size for want, size in zip(shape, tensor.shape, strict=True)
+    )
+    if not matches:
+        wanted = ", ".join("any" if size is None else str(size) for size in shape)
+        raise ShapeError(
+            expected=f"{name} to be {letters} = [{wanted}]",
+            got=str(list(tensor.shape)),
+            fix="bring it into that shape",
+        )
+
+
+def check_device(name: str, tensor: Tensor, like_name: str, like: Tensor) -> None:
+    """Raise ShapeError unless both tensors lie on the same device."""
+    if tensor.device != like.device:
+        raise ShapeError(
+            expected=f"{name} on the device of {like_name}, {like.device}",
+            got=str(tensor.device),
+            fix=f"move it: {name}.to({like_name}.device)",
+        )
+
+
+_DTYPE_CODES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
+
+
+def dtype_code(tensor: Tensor) -> int:
+    """Return the number by which `latentpath._C` knows the tensor's dtype (csrc/dtype.h)."""
+    return _DTYPE_CODES[tensor.dtype]
+
+
+def queue(tensor: Tensor) -> int:
+    """Return where native work goes: the CUDA stream's handle, or the number of CPU threads."""
+    if tensor.is_cuda:
+        return torch.cuda.current_stream(tensor.device).cuda_stream
+    return torch.get_num_threads()

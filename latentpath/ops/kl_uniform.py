@@ -1,0 +1,129 @@
+"""`kl_uniform`: how far each row's softmax is from uniform, with the gradient in the same pass."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from latentpath.errors import ShapeError
+from latentpath.ops import dispatch
+from latentpath.ops.first_order import refuse_second_derivative, scale_rows
+
+_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+
+
+def kl_uniform(
+    logits: Tensor,  # [M, N]
+    *,
+    impl: str | None = None,
+) -> Tensor:  # [M]
+    r"""Kullback-Leibler divergence from the uniform distribution to each row's softmax.
+
+    `KL(u || softmax(l)) = logsumexp(l) - mean(l) - log N`, in nats; 0 where all
+    logits of a row are equal. Its gradient, `softmax(l) - 1/N`, is computed in
+    the same pass when `logits` require one. This is the identity energy of
+    Pennisi et al., "A Privacy-Preserving Walk in the Latent Space of Generative
+    Models for Medical Applications", MICCAI 2023.
+
+    Args:
+        logits: [M, N] with N >= 1, float32, bfloat16, float16 or float64; M may be 0. NaNs stay
+            in their row. Sums are taken in float32 (float64 for float64).
+        impl: "reference", "native" or "triton" forces an implementation.
+
+    Returns:
+        [M] energies, float32 (float64 for float64 logits).
+
+    Raises:
+        ShapeError: wrong shape or dtype.
+        UnsupportedError: `impl` cannot run here, or a second derivative is asked for.
+
+    >>> import torch
+    >>> kl_uniform(torch.tensor([[0.0, 0.0, 0.0], [9.0, 0.0, 0.0]]))
+    tensor([0.0000, 4.9016])
+    """
+    if logits.ndim != 2 or logits.shape[1] < 1:
+        raise ShapeError(
+            expected="logits to be [M, N] with N >= 1",
+            got=str(list(logits.shape)),
+            fix="flatten the batch axes: logits.reshape(-1, N)",
+        )
+    dispatch.check_dtype("logits", logits, _DTYPES)
+    with_gradient = torch.is_grad_enabled() and logits.requires_grad
+    chosen = dispatch.choose("kl_uniform", impl, logits)
+    energy: Tensor = _kl_uniform(logits, with_gradient, chosen)[0]
+    return energy
+
+
+def _kl_uniform_reference(logits: Tensor) -> Tensor:  # [M, N] -> [M]
+    """Plain PyTorch, in the logits' own precision but at least float32; differentiable."""
+    wide = logits if logits.dtype == torch.float64 else logits.float()
+    return wide.logsumexp(1) - wide.mean(1) - math.log(logits.shape[1])
+
+
+@torch.library.custom_op("latentpath::kl_uniform", mutates_args=())
+def _kl_uniform(logits: Tensor, with_gradient: bool, impl: str) -> tuple[Tensor, Tensor]:
+    """Return energies [M] and gradient [M, N] ([0, N] where it is not wanted)."""
+    if impl == "native":
+        return _native(logits, with_gradient)
+    if impl == "triton":
+        from latentpath.ops.triton import kl_uniform as kernel
+
+        return kernel.kl_uniform(logits, with_gradient)
+    energy = _kl_uniform_reference(logits)
+    if not with_gradient:
+        return energy, logits.new_empty(0, logits.shape[1])
+    gradient = torch.softmax(logits, 1, dtype=energy.dtype) - 1.0 / logits.shape[1]
+    return energy, gradient.to(logits.dtype)
+
+
+@_kl_uniform.register_fake
+def _(logits: Tensor, with_gradient: bool, impl: str) -> tuple[Tensor, Tensor]:
+    rows, columns = logits.shape
+    dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
+    gradient = logits.new_empty(rows if with_gradient else 0, columns)
+    return logits.new_empty(rows, dtype=dtype), gradient
+
+
+def _native(logits: Tensor, with_gradient: bool) -> tuple[Tensor, Tensor]:
+    module = dispatch.extension()
+    assert module is not None
+    if logits.stride(1) != 1:
+        logits = logits.contiguous()
+    rows, columns = logits.shape
+    energy = logits.new_empty(rows, dtype=torch.float32)
+    gradient = logits.new_empty(rows if with_gradient else 0, columns)
+    module.kl_uniform(
+        logits.data_ptr(),
+        dispatch.dtype_code(logits),
+        rows,
+        columns,
+        logits.stride(0),
+        energy.data_ptr(),
+        gradient.data_ptr() if with_gradient else 0,
+        torch.get_num_threads(),
+    )
+    return energy, gradient
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    ctx.set_materialize_grads(False)
+    # An output that is saved keeps its place in the graph: a second derivative finds its way to
+    # scale_rows and is refused there, instead of being taken for zero.
+    ctx.save_for_backward(output[1])
+
+
+def _backward(
+    ctx: Any, grad_energy: Tensor | None, grad_gradient: Tensor | None
+) -> tuple[Tensor | None, None, None]:
+    if grad_gradient is not None:
+        refuse_second_derivative(ctx, grad_gradient)
+    if grad_energy is None:
+        return None, None, None
+    (gradient,) = ctx.saved_tensors
+    return scale_rows(gradient, grad_energy, gradient.dtype), None, None
+
+
+_kl_uniform.register_autograd(_backward, setup_context=_setup_context)

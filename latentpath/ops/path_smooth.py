@@ -1,0 +1,124 @@
+"""`path_smooth_`: solve (I + alpha L) x = rhs along every path, in place."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from latentpath.errors import InputError
+from latentpath.ops import dispatch
+from latentpath.ops.path_step import check_path
+
+ENDS = ("fixed", "zero")
+
+
+def path_smooth_(
+    rhs: Tensor,  # [B, T, D]
+    alpha: float,
+    *,
+    ends: str = "fixed",
+    impl: str | None = None,
+) -> Tensor:  # [B, T, D]
+    r"""Solve `(I + alpha L) x = rhs` along t for every path and latent coordinate, in place.
+
+    L is the path Laplacian with fixed ends, `(L x)_t = 2 x_t - x_{t-1} - x_{t+1}`
+    at the interior points: half the gradient of the smoothness energy. With the
+    path itself as `rhs` this is an implicit (backward Euler) smoothing step that
+    is stable for any alpha; with a gradient as `rhs` it is the preconditioner
+    that moves long waves of a path as fast as short ones. The matrix is
+    tridiagonal and the same for every column: O(T) work (Thomas' algorithm).
+
+    Args:
+        rhs: [B, T, D], T >= 3, contiguous, float32 or float64; replaced by the solution. The
+            first and last points are the fixed ends: they enter the solution and stay as they are.
+        alpha: weight of the Laplacian, >= 0 and finite; features shorter than about sqrt(alpha)
+            points are smoothed away.
+        ends: "fixed" takes the ends from `rhs`; "zero" solves with ends of zero (for a gradient
+            or a step of a path whose ends do not move), whatever `rhs` holds there.
+        impl: "reference" or "native" forces an implementation.
+
+    Returns:
+        `rhs`, which now holds x.
+
+    Raises:
+        ShapeError: wrong shape, dtype or layout.
+        InputError: an impossible alpha, an unknown `ends`, or a tensor that requires gradients.
+        UnsupportedError: `impl` cannot run here.
+
+    >>> import torch
+    >>> path_smooth_(torch.tensor([[[0.0], [3.0], [0.0]]]), 1.0).flatten()
+    tensor([0., 1., 0.])
+    """
+    check_path("rhs", rhs)
+    if not (alpha >= 0.0 and math.isfinite(alpha)):
+        raise InputError(expected="alpha >= 0", got=str(alpha), fix="alpha = 0 changes nothing")
+    if ends not in ENDS:
+        raise InputError(expected="ends to be 'fixed' or 'zero'", got=repr(ends), fix="take one")
+    chosen = dispatch.choose("path_smooth", impl, rhs)
+    _path_smooth(rhs, float(alpha), ends == "zero", chosen)
+    return rhs
+
+
+def thomas_factors(
+    alpha: float,
+    interior: int,
+    dtype: torch.dtype,
+    device: torch.device | str = "cpu",
+) -> Tensor:  # [T-2]
+    """Return the reciprocal pivots of I + alpha L, which all columns share.
+
+    Elimination has pivots `p_1 = 1 + 2 alpha`, `p_t = 1 + 2 alpha - alpha^2 / p_{t-1}`, computed
+    in float64. All are at least 1 + alpha, so it is stable without pivoting.
+    """
+    diagonal = 1.0 + 2.0 * alpha
+    pivots = [diagonal]
+    for _ in range(interior - 1):
+        pivot = diagonal - alpha * alpha / pivots[-1]
+        if pivot == pivots[-1]:  # the recurrence has reached its limit: all others are equal
+            break
+        pivots.append(pivot)
+    pivots += [pivots[-1]] * (interior - len(pivots))
+    return torch.tensor([1.0 / pivot for pivot in pivots], dtype=dtype, device=device)
+
+
+def _path_smooth_reference(rhs: Tensor, alpha: float, zero_ends: bool) -> None:
+    """Plain PyTorch, one operation per point and sweep, in the tensor's own precision."""
+    interior = rhs.shape[1] - 2
+    inverse = thomas_factors(alpha, interior, torch.float64).tolist()
+    first, last = (torch.zeros_like(rhs[:, 0]),) * 2 if zero_ends else (rhs[:, 0], rhs[:, -1])
+    x = rhs[:, 1:-1]
+    previous = first
+    for t in range(interior):
+        right = last if t == interior - 1 else 0.0
+        previous = (x[:, t] + alpha * (previous + right)) * inverse[t]
+        x[:, t] = previous
+    for t in range(interior - 2, -1, -1):
+        previous = x[:, t] + alpha * inverse[t] * previous
+        x[:, t] = previous
+
+
+@torch.library.custom_op("latentpath::path_smooth_", mutates_args=("rhs",))
+def _path_smooth(rhs: Tensor, alpha: float, zero_ends: bool, impl: str) -> None:
+    if impl != "native":
+        _path_smooth_reference(rhs, alpha, zero_ends)
+        return
+    module = dispatch.extension()
+    assert module is not None
+    batch, points, width = rhs.shape
+    inverse = thomas_factors(alpha, points - 2, rhs.dtype, rhs.device)
+    module.path_smooth(
+        rhs.is_cuda,
+        rhs.data_ptr(),
+        (batch, points, width),
+        alpha,
+        zero_ends,
+        inverse.data_ptr(),
+        dispatch.queue(rhs),
+    )
+
+
+@_path_smooth.register_fake
+def _(rhs: Tensor, alpha: float, zero_ends: bool, impl: str) -> None:
+    return None

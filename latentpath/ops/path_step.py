@@ -1,0 +1,296 @@
+"""`path_step_`: one Adam step of every path in one pass over memory."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from latentpath.errors import InputError, ShapeError
+from latentpath.ops import dispatch
+
+_DTYPES = (torch.float32, torch.float64)
+
+
+def path_step_(
+    path: Tensor,  # [B, T, D]
+    guide: Tensor | None,  # [B, T-2, D]
+    exp_avg: Tensor,  # [B, T-2, D]
+    exp_avg_sq: Tensor,  # [B, T-2, D]
+    step: Tensor,  # [B] int64
+    lr: Tensor | float,  # [B]
+    *,
+    guide_weight: float = 1.0,
+    smooth_weight: float = 1.0,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    mask: Tensor | None = None,  # [B] bool
+    eps_distance: float = 0.0,
+    impl: str | None = None,
+) -> tuple[Tensor, Tensor]:  # [B], [B]
+    r"""One Adam step on the interior of every path, in place; endpoints stay.
+
+    The gradient at interior point t is
+    `g_t = smooth_weight * 2 (2 w_t - w_{t-1} - w_{t+1}) + guide_weight * guide_t`,
+    that of the smoothness energy `E_s = sum_t |w_{t+1} - w_t|^2` plus whatever
+    the guides say, all points moving at once. The update is Adam's (Kingma and
+    Ba, ICLR 2015, in PyTorch's form: eps is added to the root of the
+    bias-corrected second moment). Every value is read and written once.
+
+    Args:
+        path: [B, T, D], T >= 3, contiguous, float32 or float64; updated in place.
+        guide: [B, T-2, D] gradient of the guides' energy in the interior points, or None.
+        exp_avg: [B, T-2, D] first moments, contiguous, updated in place; zeros at first.
+        exp_avg_sq: [B, T-2, D] second moments, likewise.
+        step: [B] int64, updates that each path has had; incremented in place. Paths of different
+            ages may share a batch.
+        lr: step size, one for all or [B] per path, in the path's dtype.
+        guide_weight: factor on `guide`.
+        smooth_weight: factor on the gradient of the smoothness energy.
+        betas: decay of the first and of the second moments, each in [0, 1).
+        eps: added to the denominator, > 0.
+        mask: [B] bool, True where the path moves; None moves all. Where it is False nothing of
+            that path changes, and its two outputs are 0.
+        eps_distance: added to each coordinate difference `w_t - w_{t+1}` inside the energy, as
+            PyTorch's pairwise distance does (1e-6 there). The gradient does not depend on it.
+        impl: "reference" or "native" forces an implementation.
+
+    Returns:
+        `(energy, grad_norm_sq)`, each [B] in the path's dtype: the smoothness energy (without
+        `smooth_weight`) before the update, and `sum_t |g_t|^2`.
+
+    Raises:
+        ShapeError: wrong shape, dtype, device or layout.
+        InputError: an impossible number, or tensors that require gradients.
+        UnsupportedError: `impl` cannot run here.
+
+    >>> import torch
+    >>> path = torch.tensor([[[0.0], [3.0], [0.0]]])
+    >>> moments = torch.zeros(1, 1, 1), torch.zeros(1, 1, 1)
+    >>> energy, grad_norm_sq = path_step_(path, None, *moments, torch.zeros(1).long(), 0.5)
+    >>> energy, grad_norm_sq, path[0, 1]
+    (tensor([18.]), tensor([144.]), tensor([2.5000]))
+    """
+    _check(path, guide, exp_avg, exp_avg_sq, step, mask)
+    _check_numbers(betas, eps)
+    rates = _rates(lr, path)
+    chosen = dispatch.choose("path_step", impl, path)
+    guide = None if guide is None else guide.contiguous()
+    offset = _distance_offset(path, eps_distance) if eps_distance else None
+    energy, grad_norm_sq = _path_step(
+        path, guide, exp_avg, exp_avg_sq, step, rates, mask,
+        float(guide_weight), float(smooth_weight), float(betas[0]), float(betas[1]), float(eps),
+        chosen,
+    )  # fmt: skip
+    if offset is not None:
+        energy = energy + (offset if mask is None else offset * mask)
+    return energy, grad_norm_sq
+
+
+def _distance_offset(path: Tensor, eps: float) -> Tensor:
+    """What eps adds to the energy: `sum |d_t + eps|^2 - |d_t|^2`, whose sum over t telescopes."""
+    count, width = path.shape[1] - 1, path.shape[2]
+    return 2 * eps * (path[:, 0] - path[:, -1]).sum(1) + count * width * eps**2
+
+
+def _check(
+    path: Tensor,
+    guide: Tensor | None,
+    exp_avg: Tensor,
+    exp_avg_sq: Tensor,
+    step: Tensor,
+    mask: Tensor | None,
+) -> None:
+    check_path("path", path)
+    batch, points, width = path.shape
+    rows = {"guide": guide, "exp_avg": exp_avg, "exp_avg_sq": exp_avg_sq}
+    for name, tensor in rows.items():
+        if tensor is None:
+            continue
+        dispatch.check_shape(name, tensor, (batch, points - 2, width), "[B, T-2, D]")
+        dispatch.check_dtype(name, tensor, (path.dtype,))
+        dispatch.check_device(name, tensor, "path", path)
+        if name != "guide":
+            check_in_place(name, tensor)
+    dispatch.check_shape("step", step, (batch,), "[B]")
+    dispatch.check_dtype("step", step, (torch.int64,))
+    dispatch.check_device("step", step, "path", path)
+    check_in_place("step", step)
+    if mask is not None:
+        dispatch.check_shape("mask", mask, (batch,), "[B]")
+        dispatch.check_dtype("mask", mask, (torch.bool,))
+        dispatch.check_device("mask", mask, "path", path)
+    if torch.is_grad_enabled() and guide is not None and guide.requires_grad:
+        raise InputError(
+            expected="a guide without gradients",
+            got="one with requires_grad",
+            fix="call path_step_ under torch.no_grad() or pass guide.detach()",
+        )
+
+
+def check_path(name: str, path: Tensor) -> None:
+    """Raise unless this is a [B, T, D] path that may be updated in place."""
+    if path.ndim != 3 or path.shape[1] < 3 or path.shape[2] < 1:
+        raise ShapeError(
+            expected=f"{name} to be [B, T, D] with T >= 3",
+            got=str(list(path.shape)),
+            fix=f"add the batch axis ({name}[None]), and at least one point between the ends",
+        )
+    dispatch.check_dtype(name, path, _DTYPES)
+    check_in_place(name, path)
+
+
+def check_in_place(name: str, tensor: Tensor) -> None:
+    """Raise unless the tensor can be written in place: contiguous, and not part of a graph."""
+    if not tensor.is_contiguous():
+        raise ShapeError(
+            expected=f"a contiguous {name}, which is updated in place",
+            got=f"strides {tuple(tensor.stride())} for shape {list(tensor.shape)}",
+            fix=f"make it contiguous first: {name} = {name}.contiguous()",
+        )
+    if torch.is_grad_enabled() and tensor.requires_grad:
+        raise InputError(
+            expected=f"{name} without gradients, since it is updated in place",
+            got="one with requires_grad",
+            fix=f"call the op under torch.no_grad() or pass {name}.detach()",
+        )
+
+
+def _check_numbers(betas: tuple[float, float], eps: float) -> None:
+    if not all(0.0 <= beta < 1.0 for beta in betas):
+        raise InputError(
+            expected="betas in [0, 1)", got=str(betas), fix="PyTorch's default is (0.9, 0.999)"
+        )
+    if not eps > 0.0:
+        raise InputError(expected="eps > 0", got=str(eps), fix="PyTorch's default is 1e-8")
+
+
+def _rates(lr: Tensor | float, path: Tensor) -> Tensor:
+    if not isinstance(lr, Tensor):
+        return path.new_full((path.shape[0],), lr)
+    if lr.ndim == 0:
+        lr = lr.expand(path.shape[0])
+    dispatch.check_shape("lr", lr, (path.shape[0],), "[B]")
+    dispatch.check_device("lr", lr, "path", path)
+    return lr.detach().to(path.dtype).contiguous()
+
+
+def _path_step_reference(
+    path: Tensor,  # [B, T, D]
+    guide: Tensor | None,  # [B, T-2, D]
+    exp_avg: Tensor,  # [B, T-2, D]
+    exp_avg_sq: Tensor,  # [B, T-2, D]
+    step: Tensor,  # [B]
+    lr: Tensor,  # [B]
+    mask: Tensor | None,  # [B]
+    guide_weight: float,
+    smooth_weight: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+) -> tuple[Tensor, Tensor]:  # [B], [B]
+    """Plain PyTorch, in the path's own precision; updates the same tensors in place."""
+    moves = torch.ones_like(step, dtype=torch.bool) if mask is None else mask
+    per_path = moves[:, None, None]
+    difference = path.diff(dim=1)
+    gradient = smooth_weight * 2 * (difference[:, :-1] - difference[:, 1:])
+    if guide is not None:
+        gradient = gradient + guide_weight * guide
+    count = (step + 1).double()
+    correction1 = (1 - beta1**count).to(path.dtype)[:, None, None]
+    correction2 = (1 - beta2**count).to(path.dtype)[:, None, None]
+    first = beta1 * exp_avg + (1 - beta1) * gradient
+    second = beta2 * exp_avg_sq + (1 - beta2) * gradient * gradient
+    size = lr[:, None, None] / correction1
+    moved = path[:, 1:-1] - size * first / (second.sqrt() / correction2.sqrt() + eps)
+
+    energy = torch.where(moves, difference.square().sum((1, 2)), 0)
+    grad_norm_sq = torch.where(moves, gradient.square().sum((1, 2)), 0)
+    exp_avg.copy_(torch.where(per_path, first, exp_avg))
+    exp_avg_sq.copy_(torch.where(per_path, second, exp_avg_sq))
+    path[:, 1:-1] = torch.where(per_path, moved, path[:, 1:-1])
+    step.add_(moves)
+    return energy, grad_norm_sq
+
+
+@torch.library.custom_op(
+    "latentpath::path_step_", mutates_args=("path", "exp_avg", "exp_avg_sq", "step")
+)
+def _path_step(
+    path: Tensor,
+    guide: Tensor | None,
+    exp_avg: Tensor,
+    exp_avg_sq: Tensor,
+    step: Tensor,
+    lr: Tensor,
+    mask: Tensor | None,
+    guide_weight: float,
+    smooth_weight: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    impl: str,
+) -> tuple[Tensor, Tensor]:
+    run = _native if impl == "native" else _path_step_reference
+    return run(
+        path, guide, exp_avg, exp_avg_sq, step, lr, mask,
+        guide_weight, smooth_weight, beta1, beta2, eps,
+    )  # fmt: skip
+
+
+@_path_step.register_fake
+def _(
+    path: Tensor,
+    guide: Tensor | None,
+    exp_avg: Tensor,
+    exp_avg_sq: Tensor,
+    step: Tensor,
+    lr: Tensor,
+    mask: Tensor | None,
+    guide_weight: float,
+    smooth_weight: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    impl: str,
+) -> tuple[Tensor, Tensor]:
+    return path.new_empty(path.shape[0]), path.new_empty(path.shape[0])
+
+
+def _native(
+    path: Tensor,
+    guide: Tensor | None,
+    exp_avg: Tensor,
+    exp_avg_sq: Tensor,
+    step: Tensor,
+    lr: Tensor,
+    mask: Tensor | None,
+    guide_weight: float,
+    smooth_weight: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+) -> tuple[Tensor, Tensor]:
+    module = dispatch.extension()
+    assert module is not None
+    batch, points, width = path.shape
+    # The kernel's sums per chunk of points, [2, B, chunks], and the old rows at chunk borders.
+    chunks = module.path_step_chunks(points)
+    sums = path.new_empty(2, batch, chunks, dtype=torch.float64)
+    borders = path.new_empty(batch, chunks, 2, width)
+    module.path_step(
+        path.is_cuda,
+        path.data_ptr(),
+        0 if guide is None else guide.data_ptr(),
+        exp_avg.data_ptr(),
+        exp_avg_sq.data_ptr(),
+        step.data_ptr(),
+        lr.data_ptr(),
+        0 if mask is None else mask.data_ptr(),
+        (batch, points, width),
+        (guide_weight, smooth_weight, beta1, beta2, eps),
+        sums.data_ptr(),
+        borders.data_ptr(),
+        dispatch.queue(path),
+    )
+    energy, grad_norm_sq = sums.sum(2).to(path.dtype)
+    return energy, grad_norm_sq
