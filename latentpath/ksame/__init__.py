@@ -1,0 +1,19 @@
+"""k-same: groups of at least k real people, their centroids, the pairs to walk between."""
+
+from latentpath.ksame.aggregate import aggregate, geometric_median
+from latentpath.ksame.certificate import Certificate, certify, merge
+from latentpath.ksame.grouping import Grouping, k_same
+from latentpath.ksame.pairing import Pairing, pair_groups, pair_limits
+
+__all__ = [
+    "Certificate",
+    "Grouping",
+    "Pairing",
+    "aggregate",
+    "certify",
+    "geometric_median",
+    "k_same",
+    "merge",
+    "pair_groups",
+    "pair_limits",
+]

@@ -1,0 +1,97 @@
+"""Euclidean distances by matrix products, exact enough to reproduce a grouping.
+
+|a - b|^2 = |a|^2 + |b|^2 - 2 a.b is fast but cancels for close points. Three habits keep it
+honest: points are centred first and in float64; a squared distance below the rounding error of
+the formula counts as zero, so that identical points are at distance zero from each other; and
+where the formula cannot tell which of two points is nearer, their distances are taken again
+from the differences.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+# Squared distances below this share of |a|^2 + |b|^2 are rounding error: the dot product of two
+# float64 vectors of width D is off by about sqrt(D) * 1e-16 of |a||b|, at worst D * 1e-16.
+ROUNDING = 1e-12
+# Two sums of distances that agree to this share are a tie, and the lower index wins.
+TIE = 1e-11
+BLOCK = 1024  # rows per block: a block of distances is 8 MB and stays in cache
+
+
+def centred(points: Tensor) -> Tensor:
+    """Points [n, D] in float64 with their mean at the origin."""
+    moved = points.double()
+    return moved - moved.mean(dim=0)
+
+
+def squared_norms(points: Tensor) -> Tensor:
+    """Squared Euclidean norm of each row, [n]."""
+    return torch.linalg.vector_norm(points, dim=1).square_()
+
+
+def squared_distances(
+    a: Tensor,  # [p, D] float64
+    b: Tensor,  # [q, D] float64
+    a_norms: Tensor,  # [p]
+    b_norms: Tensor,  # [q]
+) -> Tensor:
+    """Squared distances [p, q] between rows of a and rows of b."""
+    scale = a_norms[:, None] + b_norms[None, :]
+    squared = torch.addmm(scale, a, b.T, alpha=-2.0)
+    return squared.masked_fill_(squared <= scale.mul_(ROUNDING), 0.0)
+
+
+def distance_sums(points: Tensor, norms: Tensor) -> Tensor:
+    """Sum of the distances from each point to all points, [n]; memory O(BLOCK^2)."""
+    sums = torch.zeros_like(norms)
+    for i in range(0, len(points), BLOCK):
+        rows = slice(i, i + BLOCK)
+        for j in range(i, len(points), BLOCK):
+            columns = slice(j, j + BLOCK)
+            block = squared_distances(
+                points[rows], points[columns], norms[rows], norms[columns]
+            ).sqrt_()
+            sums[rows] += block.sum(dim=1)
+            if j > i:
+                sums[columns] += block.sum(dim=0)
+    return sums
+
+
+def distance_sums_to(points: Tensor, norms: Tensor, others: Tensor, other_norms: Tensor) -> Tensor:
+    """Sum of the distances from each of points [n, D] to all of others [m, D], [n]."""
+    sums = torch.zeros_like(norms)
+    for i in range(0, len(points), BLOCK):
+        rows = slice(i, i + BLOCK)
+        for j in range(0, len(others), BLOCK):
+            columns = slice(j, j + BLOCK)
+            squared = squared_distances(
+                points[rows], others[columns], norms[rows], other_norms[columns]
+            )
+            sums[rows] += squared.sqrt_().sum(dim=1)
+    return sums
+
+
+def nearest(
+    squared: Tensor,  # [n] squared distances to the point, infinite where not wanted
+    points: Tensor,  # [n, D]
+    norms: Tensor,  # [n]
+    centre: int,
+    count: int,
+) -> Tensor:
+    """Positions [count] of the points nearest to points[centre], ties to the lower position."""
+    values, positions = torch.topk(squared, count, largest=False)
+    reach = values.max()
+    slack = 2 * ROUNDING * (norms[centre] + norms[positions].max())
+    within = torch.nonzero(squared <= reach + slack).squeeze(1)
+    if len(within) == count:
+        return within
+    exact = (points[within] - points[centre]).square().sum(dim=1)
+    return within[torch.sort(exact, stable=True).indices[:count]]
+
+
+def first_largest(values: Tensor) -> int:
+    """Position of the largest value; ties (to a share of `TIE`) go to the lowest position."""
+    top = values.max()
+    return int(torch.nonzero(values >= top - TIE * top.abs())[0])

@@ -1,0 +1,252 @@
+"""k-same grouping: every group holds at least k distinct people of one class, always.
+
+What the promise means. A group's centroid is computed from at least k distinct identities that
+carry the group's label, and each of them weighs the same however many images they have. A person
+whose images carry two labels is counted once in each of the two classes and so belongs to one
+group of each: each of the two centroids hides them among at least k people, but they are part of
+two centroids instead of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from latentpath.errors import InputError, PrivacyError, ShapeError
+from latentpath.ksame.distances import squared_distances, squared_norms
+from latentpath.ksame.farthest import farthest_groups
+from latentpath.ksame.mdav import mdav_groups
+from latentpath.ksame.people import (
+    IntArray,
+    Latents,
+    as_integers,
+    as_latents,
+    fold_rows,
+    sort_pairs,
+)
+from latentpath.progress import Progress, silent
+
+# points [n, D], k -> group numbers [n], -1 for points left over
+_METHODS: dict[str, Callable[[Tensor, int], Tensor]] = {
+    "farthest": farthest_groups,
+    "mdav": mdav_groups,
+}
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """Which row belongs to which group. Private: it never goes into a synthetic set.
+
+    Attributes:
+        assignment: [n] group number of every row, -1 for rows of dropped classes.
+        group_labels: [G] label of each group; groups of one class are consecutive.
+        identity_counts: [G] distinct identities in each group, k to 2k - 1.
+        k: the promised smallest number of distinct identities in a group.
+        method: how the groups were formed.
+        dropped_classes: labels with fewer than k identities, left out on request.
+    """
+
+    assignment: IntArray  # [n]
+    group_labels: IntArray  # [G]
+    identity_counts: IntArray  # [G]
+    k: int
+    method: str
+    dropped_classes: tuple[int, ...] = ()
+
+    @property
+    def num_groups(self) -> int:
+        """G."""
+        return len(self.group_labels)
+
+    def sizes(self) -> IntArray:
+        """Distinct identities in each group, [G]."""
+        return self.identity_counts
+
+    def rows(self, group: int) -> IntArray:
+        """Rows of one group, ascending."""
+        return np.flatnonzero(self.assignment == group)
+
+    def groups_per_identity(self, identities: npt.ArrayLike) -> IntArray:
+        """Number of groups that each person in any group is part of, [people]."""
+        who = as_integers(identities, "identities", len(self.assignment))
+        used = self.assignment >= 0
+        who, groups = who[used], self.assignment[used]
+        order, starts = sort_pairs(who, groups)
+        return np.unique(who[order[starts]], return_counts=True)[1]
+
+    def check(self, identities: npt.ArrayLike, labels: npt.ArrayLike) -> None:
+        """Recompute the promise from the rows alone.
+
+        Args:
+            identities: [n] person of each row.
+            labels: [n] class of each row.
+
+        Raises:
+            PrivacyError: a group has fewer than k distinct identities, more than one label, or
+                counts that are not those listed; or one person's rows of a class are split.
+        """
+        who = as_integers(identities, "identities", len(self.assignment))
+        what = as_integers(labels, "labels", len(self.assignment))
+        lowest, highest = self.assignment.min(), self.assignment.max()
+        if lowest < -1 or highest >= self.num_groups:
+            raise _broken("group numbers", f"-1 to {self.num_groups - 1}", "others")
+        used = self.assignment >= 0
+        if not np.array_equal(what[used], self.group_labels[self.assignment[used]]):
+            raise _broken("labels in a group", "one", "several")
+        who, what, groups = who[used], what[used], self.assignment[used]
+        order, starts = sort_pairs(groups, who)
+        counts = np.bincount(groups[order[starts]], minlength=self.num_groups)
+        if self.num_groups and counts.min() < self.k:
+            raise _broken("people in a group", f"at least k = {self.k}", str(counts.min()))
+        if not np.array_equal(counts, self.identity_counts):
+            raise _broken("people in the groups", "the listed counts", "others")
+        if sort_pairs(what, who)[1].sum() != counts.sum():
+            raise _broken("groups per person and class", "one", "several")
+
+
+def _broken(what: str, expected: str, got: str) -> PrivacyError:
+    return PrivacyError(
+        expected=f"{what}: {expected}", got=got, fix="group the data set again with k_same"
+    )
+
+
+def k_same(
+    latents: Latents,  # [n, D]
+    identities: npt.ArrayLike,  # [n]
+    labels: npt.ArrayLike,  # [n]
+    k: int,
+    method: str = "farthest",
+    *,
+    small_classes: str = "error",
+    progress: Progress = silent,
+) -> Grouping:
+    """Group rows so that every group holds at least k distinct people of one class.
+
+    Rows of one person in one class fold into their mean latent and stay together. Groups have k
+    to 2k - 1 people: those left over when k does not divide their number join the group whose
+    centroid is nearest. Equal inputs give equal groups; ties go to the lower row.
+
+    Args:
+        latents: [n, D] tensor or array, floating point. Work is done on its device.
+        identities: [n] integers, the person of each row; any numbering.
+        labels: [n] integers, the class of each row; any numbering.
+        k: distinct people per group, at least 2.
+        method: "farthest", the published k-SALSA rule, or "mdav". Both take time O(n^2 D) and
+            memory O(n D) in the people n of one class.
+        small_classes: what to do with a class of fewer than k people: "error" refuses, "drop"
+            leaves its rows out and lists it in `dropped_classes`.
+        progress: told after every class, stage "k-same".
+
+    Raises:
+        PrivacyError: k below 2; a class with fewer than k people; no class left.
+        ShapeError: arrays of the wrong shape or type.
+        DataError: no rows, NaN or infinite latents.
+        InputError: an unknown method or option.
+
+    Example:
+        >>> import numpy as np
+        >>> latents = np.array([[0.0], [0.1], [5.0], [5.1], [5.3]])
+        >>> grouping = k_same(latents, np.arange(5), np.zeros(5, dtype=int), k=2)
+        >>> grouping.assignment.tolist(), grouping.sizes().tolist()
+        ([0, 0, 1, 1, 1], [2, 3])
+    """
+    _check_options(k, method, small_classes)
+    rows = as_latents(latents)
+    who = as_integers(identities, "identities", len(rows))
+    what = as_integers(labels, "labels", len(rows))
+    people = fold_rows(rows, who, what)
+
+    classes, counts = np.unique(people.labels, return_counts=True)
+    dropped = _dropped_classes(classes, counts, k, small_classes)
+    of_person = np.full(len(people.labels), -1, dtype=np.int64)
+    group_labels: list[IntArray] = []
+    num_groups = 0
+    for done, label in enumerate(classes):
+        if int(label) not in dropped:
+            members = np.flatnonzero(people.labels == label)
+            points = people.latents[torch.from_numpy(members).to(rows.device)]
+            groups = _join_leftovers(points, _METHODS[method](points, k)).cpu().numpy()
+            of_person[members] = groups + num_groups
+            group_labels.append(np.full(groups.max() + 1, label, dtype=np.int64))
+            num_groups += int(groups.max()) + 1
+        progress("k-same", done + 1, len(classes), {"groups": float(num_groups)})
+
+    grouping = Grouping(
+        assignment=of_person[people.of_row],
+        group_labels=np.concatenate(group_labels),
+        identity_counts=np.bincount(of_person[of_person >= 0], minlength=num_groups),
+        k=k,
+        method=method,
+        dropped_classes=dropped,
+    )
+    grouping.check(who, what)
+    return grouping
+
+
+def _check_options(k: int, method: str, small_classes: str) -> None:
+    if isinstance(k, bool) or not isinstance(k, int | np.integer):
+        raise ShapeError(expected="k as an integer", got=repr(k), fix="pass a whole number")
+    if k < 2:
+        raise PrivacyError(
+            expected="k of at least 2",
+            got=f"{k}",
+            fix="a group of one person is that person; 5 to 10 is usual",
+        )
+    if method not in _METHODS:
+        raise InputError(
+            expected=f"method as one of {', '.join(_METHODS)}", got=repr(method), fix="choose one"
+        )
+    if small_classes not in ("error", "drop"):
+        raise InputError(
+            expected="small_classes as 'error' or 'drop'", got=repr(small_classes), fix="choose one"
+        )
+
+
+def _dropped_classes(
+    classes: IntArray, counts: IntArray, k: int, small_classes: str
+) -> tuple[int, ...]:
+    """Labels with fewer than k people, after refusing them where that was asked."""
+    small = [(int(classes[i]), int(counts[i])) for i in np.flatnonzero(counts < k)]
+    if small and small_classes == "error":
+        listed = ", ".join(f"class {label} has {count}" for label, count in small)
+        raise PrivacyError(
+            expected=f"at least k = {k} people in every class",
+            got=listed,
+            fix="lower k, or leave these classes out with small_classes='drop'",
+        )
+    if len(small) == len(classes):
+        raise PrivacyError(
+            expected=f"a class with at least k = {k} people",
+            got=f"at most {max(count for _, count in small)} people in a class",
+            fix="lower k or collect more people",
+        )
+    return tuple(label for label, _ in small)
+
+
+def _join_leftovers(points: Tensor, assignment: Tensor) -> Tensor:
+    """Put points left over into the group with the nearest centroid.
+
+    There are at most k - 1 of them, so that no group grows beyond 2k - 1. The centroids are
+    those before anyone joins: who joins where does not depend on the order.
+    """
+    left = torch.nonzero(assignment < 0).squeeze(1)
+    if not len(left):
+        return assignment
+    centre = points.double().mean(dim=0)
+    num_groups = int(assignment.max()) + 1
+    inside = assignment >= 0
+    centroids = torch.zeros(
+        (num_groups, points.shape[1]), dtype=torch.float64, device=points.device
+    )
+    centroids.index_add_(0, assignment[inside], points[inside].double() - centre)
+    centroids /= torch.bincount(assignment[inside])[:, None]
+    stray = points[left].double() - centre
+    squared = squared_distances(stray, centroids, squared_norms(stray), squared_norms(centroids))
+    joined = assignment.clone()
+    joined[left] = squared.argmin(dim=1)
+    return joined
