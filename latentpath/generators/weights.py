@@ -1,0 +1,128 @@
+"""Weights on disk: safetensors files that carry the configuration of what they belong to.
+
+A file holds tensors and, in its metadata under `latentpath`, JSON with the kind of network, the
+keyword arguments that build it and free notes. Nothing in it is ever executed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from latentpath.errors import WeightsError, require_extra
+
+_KEY = "latentpath"
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a weights file holds."""
+
+    kind: str
+    """Which network: "stylegan2", "classifier", "identity", "encoder", "lpips"."""
+    config: dict[str, Any]
+    """Keyword arguments that build the network."""
+    notes: dict[str, Any]
+    """How it was made, class names, and so on."""
+    state: dict[str, Tensor]
+    """Tensors by name, floating ones in float32."""
+
+
+def save_weights(
+    path: str | Path,
+    module: nn.Module,
+    *,
+    kind: str,
+    config: dict[str, Any],
+    notes: dict[str, Any] | None = None,
+    half: bool = False,
+) -> None:
+    """Write `module`'s state atomically; `half` stores floating tensors as float16."""
+    safetensors = require_extra("safetensors.torch", "pipeline")
+    path = Path(path)
+    state = {}
+    for name, tensor in module.state_dict().items():
+        tensor = tensor.detach().cpu()
+        if half and tensor.is_floating_point():
+            tensor = tensor.half()
+        # A copy each: safetensors refuses tensors that share storage.
+        state[name] = tensor.clone(memory_format=torch.contiguous_format)
+    header = json.dumps({"kind": kind, "config": config, "notes": notes or {}}, sort_keys=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
+    safetensors.save_file(state, partial, metadata={_KEY: header})
+    partial.replace(path)
+
+
+def read_weights(path: str | Path, *, kind: str | None = None) -> Weights:
+    """Read a file of `save_weights`.
+
+    Args:
+        path: the safetensors file.
+        kind: refuse files of another kind.
+
+    Raises:
+        WeightsError: no such file, damaged, not ours, or of another kind.
+    """
+    safetensors = require_extra("safetensors", "pipeline")
+    path = Path(path)
+    wanted = "a latentpath weights file" + (f" of kind {kind!r}" if kind else "")
+    remedy = "write one with `latentpath train ...`"
+    if not path.is_file():
+        raise WeightsError(expected=f"{wanted} at {path}", got="no such file", fix=remedy)
+    try:
+        with safetensors.safe_open(path, framework="pt", device="cpu") as file:
+            metadata = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        header = json.loads(metadata.get(_KEY, "null"))
+    except (safetensors.SafetensorError, json.JSONDecodeError, OSError) as error:
+        raise WeightsError(expected=f"{wanted} at {path}", got=str(error), fix=remedy) from error
+    if not isinstance(header, dict) or not {"kind", "config"} <= header.keys():
+        raise WeightsError(
+            expected=f"{wanted} at {path}", got="safetensors without our metadata", fix=remedy
+        )
+    if kind is not None and header["kind"] != kind:
+        raise WeightsError(
+            expected=f"{wanted} at {path}", got=f"kind {header['kind']!r}", fix=remedy
+        )
+    state = {n: t.float() if t.is_floating_point() else t for n, t in state.items()}
+    return Weights(header["kind"], header["config"], header.get("notes", {}), state)
+
+
+def build(weights: Weights, factory: Callable[..., ModuleT], *, source: str | Path) -> ModuleT:
+    """Build `factory(**config)`, load the state, and return it in eval mode without gradients.
+
+    Raises:
+        WeightsError: names or shapes do not match the network that the configuration describes.
+    """
+    module = factory(**weights.config)
+    own = module.state_dict()
+    wrong = [
+        f"{name} {list(weights.state[name].shape) if name in weights.state else 'missing'}"
+        f" instead of {list(tensor.shape)}"
+        for name, tensor in own.items()
+        if name not in weights.state or weights.state[name].shape != tensor.shape
+    ]
+    wrong += [f"{name} is unknown" for name in weights.state if name not in own]
+    if wrong:
+        more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        raise WeightsError(
+            expected=f"weights in {source} that fit their own configuration",
+            got=wrong[0] + more,
+            fix="write the file again with the configuration that it was trained with",
+        )
+    module.load_state_dict(weights.state)
+    return module.eval().requires_grad_(False)
+
+
+def save_generator(path: str | Path, generator: nn.Module, **options: Any) -> None:
+    """Write a `StyleGAN2` with its keyword arguments; options as for `save_weights`."""
+    save_weights(path, generator, kind="stylegan2", config=generator.init_kwargs, **options)  # type: ignore[arg-type]

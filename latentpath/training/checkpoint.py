@@ -1,0 +1,116 @@
+"""Checkpoints that survive an interrupted run: atomic, safe to load, refused for another run."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from latentpath.errors import WeightsError
+
+_FORMAT = "latentpath-checkpoint/1"
+
+
+def fingerprint(*tensors: Tensor) -> str:
+    """SHA-256 over shapes and bytes of `tensors`, to tell one training set from another."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(str((tuple(tensor.shape), tensor.dtype)).encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+class Checkpointer:
+    """Saves and restores the state of one training run.
+
+    Args:
+        path: the checkpoint file; None keeps nothing.
+        config: the run's configuration (a dataclass); a checkpoint of another one is refused,
+            except for `lengthened`.
+        data: `fingerprint` of the training data; a checkpoint of other data is refused.
+        lengthened: the field of `config` that says how long to train; it may differ, so that a
+            finished run can be continued.
+        interval: seconds between saves.
+
+    The state of PyTorch's default random generator travels along, so that a resumed run
+    continues as the undisturbed one would.
+    """
+
+    def __init__(
+        self,
+        path: str | Path | None,
+        *,
+        config: Any,
+        data: str,
+        lengthened: str | None = None,
+        interval: float = 60.0,
+    ) -> None:
+        self.path = None if path is None else Path(path)
+        self.identity = {"kind": type(config).__name__, **asdict(config)}
+        self.identity.pop(lengthened, None)
+        self.data, self.interval = data, interval
+        self._saved_at = time.monotonic()
+
+    def load(self) -> dict[str, Any] | None:
+        """The saved state, with the random generator restored; None where there is no file.
+
+        Raises:
+            WeightsError: the file is damaged, or belongs to another configuration or data set.
+        """
+        if self.path is None or not self.path.exists():
+            return None
+        try:
+            saved = torch.load(self.path, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+            raise self._refuse(f"an unreadable file ({type(error).__name__})") from error
+        if not isinstance(saved, dict) or saved.get("format") != _FORMAT:
+            raise self._refuse("another kind of file")
+        if saved["data"] != self.data:
+            raise self._refuse("a checkpoint of other training data")
+        if saved["config"] != self.identity:
+            changed = sorted(
+                key
+                for key in saved["config"].keys() | self.identity.keys()
+                if saved["config"].get(key) != self.identity.get(key)
+            )
+            raise self._refuse(f"a checkpoint of another configuration ({', '.join(changed)})")
+        torch.set_rng_state(saved["rng"])
+        return saved["state"]
+
+    def due(self) -> bool:
+        """Whether `interval` seconds have passed since the last save."""
+        return self.path is not None and time.monotonic() - self._saved_at >= self.interval
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Write `state` under a temporary name, then rename it over the checkpoint."""
+        if self.path is None:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_name(f"{self.path.name}.partial-{os.getpid()}")
+        content = {
+            "format": _FORMAT,
+            "config": self.identity,
+            "data": self.data,
+            "rng": torch.get_rng_state(),
+            "state": state,
+        }
+        with partial.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(self.path)
+        self._saved_at = time.monotonic()
+
+    def _refuse(self, got: str) -> WeightsError:
+        return WeightsError(
+            expected=f"a checkpoint of this run in {self.path}",
+            got=got,
+            fix="delete the file to start afresh, or restore the options and data it was made with",
+        )

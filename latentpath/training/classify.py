@@ -1,0 +1,130 @@
+"""Training classifiers: of classes, and of identities (one class per real person).
+
+AdamW with a one-cycle learning rate over a fixed number of steps, so that sets of different sizes
+are trained equally long; random augmentation, which for identities with a single image is all
+that lets the classifier recognise a person in a changed picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from latentpath.models import Classifier
+from latentpath.progress import Progress, silent
+from latentpath.training.augment import AugmentConfig, augment
+from latentpath.training.checkpoint import Checkpointer, fingerprint
+from latentpath.training.gan import check_training_images
+
+
+@dataclass(frozen=True)
+class ClassifierConfig:
+    """How a class classifier is built and trained."""
+
+    steps: int = 1500
+    """Optimiser steps."""
+    batch: int = 64
+    """Images per step."""
+    width: int = 16
+    """Channels of the network's first stage; features are 8 times as wide."""
+    lr: float = 4e-3
+    """Highest learning rate of the one-cycle schedule."""
+    weight_decay: float = 0.02
+    """AdamW's decoupled weight decay."""
+    label_smoothing: float = 0.0
+    """Share of the target that is spread over all classes."""
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    """Random changes of the training images."""
+    seed: int = 0
+    """Seed of weights, order and augmentation."""
+
+
+@dataclass(frozen=True)
+class IdentityConfig(ClassifierConfig):
+    """How an identity classifier is built and trained: longer, over many more classes."""
+
+    steps: int = 8000
+    """Optimiser steps."""
+    batch: int = 128
+    """Images per step."""
+
+
+def train_classifier(
+    images: Tensor,  # [n, C, H, H] in [-1, 1]
+    labels: Tensor,  # [n]
+    *,
+    num_classes: int,
+    config: ClassifierConfig | None = None,
+    checkpoint: str | Path | None = None,
+    progress: Progress = silent,
+) -> Classifier:
+    """Train a classifier and return it in eval mode, without gradients for its weights.
+
+    Args:
+        images: training images, float in [-1, 1].
+        labels: class (or person) of each image, 0 to num_classes - 1.
+        num_classes: number of classes (or people).
+        config: network and schedule; `IdentityConfig` for people.
+        checkpoint: file to continue from, saved to about once a minute and at the end.
+        progress: told after every step, with loss and accuracy on the augmented batches.
+
+    Raises:
+        DataError: images or labels of the wrong shape or range.
+        WeightsError: `checkpoint` belongs to another run.
+    """
+    config = config or ClassifierConfig()
+    check_training_images(images, labels, num_classes)
+    stage = "identity" if isinstance(config, IdentityConfig) else "classifier"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        saver = Checkpointer(checkpoint, config=config, data=fingerprint(images, labels))
+        _, channels, resolution, _ = images.shape
+        model = Classifier(num_classes, channels, resolution, config.width)
+        model.to(device=images.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        optimizer = torch.optim.AdamW(
+            model.parameters(), lr=config.lr, weight_decay=config.weight_decay
+        )
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, config.lr, total_steps=config.steps, pct_start=0.15
+        )
+        parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+        first, order = 0, torch.empty(0, dtype=torch.int64)
+        if (saved := saver.load()) is not None:
+            first, order = saved["step"], saved["order"]
+            for name, part in parts.items():
+                part.load_state_dict(saved[name])
+        model.train()
+        accuracy = 0.0
+        for step in range(first, config.steps):
+            rows, order = _next_batch(order, len(images), min(config.batch, len(images)))
+            batch, target = augment(images[rows], config.augment), labels[rows]
+            logits = model(batch)
+            loss = F.cross_entropy(logits, target, label_smoothing=config.label_smoothing)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            hits = (logits.argmax(dim=1) == target).float().mean().item()
+            accuracy += (hits - accuracy) * max(0.02, 1 / (step - first + 1))
+            progress(stage, step + 1, config.steps, {"loss": loss.item(), "accuracy": accuracy})
+            if saver.due() or step + 1 == config.steps:
+                states = {name: part.state_dict() for name, part in parts.items()}
+                saver.save({"step": step + 1, "order": order, **states})
+    return model.eval().requires_grad_(False)
+
+
+def _next_batch(order: Tensor, n: int, batch: int) -> tuple[Tensor, Tensor]:
+    """Take `batch` rows from the shuffled `order`, refilled when it runs out."""
+    while len(order) < batch:
+        order = torch.cat([order, torch.randperm(n)])
+    return order[:batch], order[batch:]
+
+
+@torch.no_grad()
+def predict(model: Classifier, images: Tensor, batch: int = 256) -> Tensor:  # -> [n, K]
+    """Logits of a whole set, batch by batch."""
+    return torch.cat([model(part) for part in images.split(batch)])

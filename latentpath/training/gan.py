@@ -1,0 +1,268 @@
+"""Training a StyleGAN2 generator on a small labelled set.
+
+Non-saturating logistic loss (Goodfellow et al., 2014), lazy R1 (Mescheder et al., ICML 2018;
+Karras et al., CVPR 2020), exponential moving average of the generator's weights, and
+augmentation with an adaptive probability (Karras et al., NeurIPS 2020).
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from latentpath.errors import DataError, InputError
+from latentpath.generators import StyleGAN2
+from latentpath.progress import Progress, silent
+from latentpath.training.augment import AugmentConfig, augment
+from latentpath.training.checkpoint import Checkpointer, fingerprint
+from latentpath.training.discriminator import Discriminator
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """How the generator is built and trained."""
+
+    total_images: int = 400_000
+    """Real images shown to the discriminator before training ends."""
+    batch: int = 32
+    """Images per step."""
+    z_dim: int = 64
+    """Width of the input latent z."""
+    w_dim: int = 64
+    """Width of the latent w, in which centroids and walks live."""
+    mapping_layers: int = 2
+    """Fully connected layers from z to w."""
+    channel_base: int = 1024
+    """Channels at resolution r are min(channel_base / r, channel_max)."""
+    channel_max: int = 64
+    """Most channels of any layer."""
+    conditional: bool = True
+    """Give the class label to generator and discriminator."""
+    lr: float = 0.002
+    """Adam's learning rate for both networks."""
+    r1_gamma: float = 0.1
+    """Weight of the R1 penalty on the discriminator's gradient."""
+    r1_interval: int = 16
+    """Steps between two R1 penalties."""
+    ema_images: int = 10_000
+    """Half-life of the generator's moving average, images."""
+    ada_target: float = 0.6
+    """Wanted mean sign of the discriminator on real images; above it, augmentation grows."""
+    ada_images: int = 100_000
+    """Images in which the augmentation's probability may move by one."""
+    augment: AugmentConfig = field(
+        default_factory=lambda: AugmentConfig(cutout=0.25, contrast=0.2, brightness=0.2)
+    )
+    """What augmentation does."""
+    seed: int = 0
+    """Seed of weights, order and augmentation."""
+
+
+class _Gan:
+    """The networks, optimisers and counters of one run."""
+
+    def __init__(self, images: Tensor, num_classes: int, config: GeneratorConfig) -> None:
+        self.config = config
+        _, channels, resolution, _ = images.shape
+        c_dim = num_classes if config.conditional else 0
+        widths = {"channel_base": config.channel_base, "channel_max": config.channel_max}
+        self.generator = StyleGAN2(
+            z_dim=config.z_dim,
+            c_dim=c_dim,
+            w_dim=config.w_dim,
+            img_resolution=resolution,
+            img_channels=channels,
+            mapping_kwargs={"num_layers": config.mapping_layers},
+            synthesis_kwargs=widths,
+        )
+        self.discriminator = Discriminator(c_dim, resolution, channels, **widths)
+        for network in (self.generator, self.discriminator):
+            network.to(device=images.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.ema = copy.deepcopy(self.generator).eval().requires_grad_(False)
+        lazy = config.r1_interval / (config.r1_interval + 1)
+        self.optimizer_g = torch.optim.Adam(
+            self.generator.parameters(), config.lr, betas=(0.0, 0.99), eps=1e-8
+        )
+        self.optimizer_d = torch.optim.Adam(
+            self.discriminator.parameters(), config.lr * lazy, betas=(0.0, 0.99**lazy), eps=1e-8
+        )
+        self.counters: dict[str, float] = {"seen": 0, "step": 0, "p": 0.0, "sign": 0.0}
+
+    def parts(self) -> dict[str, Any]:
+        """Everything with a state_dict."""
+        names = ("generator", "discriminator", "ema", "optimizer_g", "optimizer_d")
+        return {name: getattr(self, name) for name in names}
+
+    def fake(self, labels: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Generated images for `labels`, with their one-hot labels."""
+        c_dim = self.generator.c_dim
+        c = F.one_hot(labels, c_dim).float() if c_dim else None
+        z = torch.randn(len(labels), self.config.z_dim, device=labels.device)
+        return self.generator(z, c), c
+
+    def augment(self, images: Tensor) -> Tensor:
+        """Augmentation at the present probability."""
+        return augment(images, self.config.augment, self.counters["p"])
+
+    def step_discriminator(self, real: Tensor, labels: Tensor, fake_labels: Tensor) -> float:
+        """One update of the discriminator, with R1 where it is due; returns its loss."""
+        with torch.no_grad():
+            fake, c_fake = self.fake(fake_labels)
+            fake, real = self.augment(fake), self.augment(real)
+        c = F.one_hot(labels, self.generator.c_dim).float() if self.generator.c_dim else None
+        logits_real = self.discriminator(real, c)
+        loss = F.softplus(self.discriminator(fake, c_fake)).mean() + F.softplus(-logits_real).mean()
+        self.optimizer_d.zero_grad(set_to_none=True)
+        loss.backward()
+        if self.counters["step"] % self.config.r1_interval == 0:
+            real = real.requires_grad_()
+            (slope,) = torch.autograd.grad(
+                self.discriminator(real, c).sum(), real, create_graph=True
+            )
+            weight = self.config.r1_gamma / 2 * self.config.r1_interval
+            (slope.square().sum(dim=[1, 2, 3]).mean() * weight).backward()
+        _drop_bad_gradients(self.discriminator)
+        self.optimizer_d.step()
+        self._adapt(logits_real.detach().sign().mean().item(), len(real))
+        return loss.item()
+
+    def step_generator(self, labels: Tensor) -> float:
+        """One update of the generator and of its moving average; returns its loss."""
+        self.discriminator.requires_grad_(False)
+        fake, c = self.fake(labels)
+        loss = F.softplus(-self.discriminator(self.augment(fake), c)).mean()
+        self.optimizer_g.zero_grad(set_to_none=True)
+        loss.backward()
+        self.discriminator.requires_grad_(True)
+        _drop_bad_gradients(self.generator)
+        self.optimizer_g.step()
+        # Early on the average must be allowed to follow: its half-life grows with what was seen.
+        half_life = min(self.config.ema_images, 0.05 * self.counters["seen"] + 1)
+        decay = 0.5 ** (len(labels) / half_life)
+        with torch.no_grad():
+            torch._foreach_lerp_(
+                list(self.ema.parameters()), list(self.generator.parameters()), 1 - decay
+            )
+            for target, source in zip(self.ema.buffers(), self.generator.buffers(), strict=True):
+                target.copy_(source)
+        return loss.item()
+
+    def _adapt(self, sign: float, batch: int) -> None:
+        counters = self.counters
+        counters["sign"] += 0.05 * (sign - counters["sign"])
+        direction = 1.0 if counters["sign"] > self.config.ada_target else -1.0
+        p = counters["p"] + direction * batch / self.config.ada_images
+        counters["p"] = min(max(p, 0.0), 0.9)
+
+
+def train_generator(
+    images: Tensor,  # [n, C, H, H] in [-1, 1]
+    labels: Tensor,  # [n]
+    *,
+    num_classes: int,
+    config: GeneratorConfig | None = None,
+    checkpoint: str | Path | None = None,
+    progress: Progress = silent,
+) -> StyleGAN2:
+    """Train a generator on labelled images and return its moving average, in eval mode.
+
+    Args:
+        images: square images, float in [-1, 1], the side a power of two.
+        labels: class of each image, 0 to num_classes - 1.
+        num_classes: number of classes.
+        config: sizes and schedule.
+        checkpoint: file to continue from and to save to about once a minute and at the end; a
+            run that has ended can be lengthened by a larger `total_images`.
+        progress: told after every step.
+
+    Raises:
+        DataError: images or labels of the wrong shape.
+        WeightsError: `checkpoint` belongs to another run.
+    """
+    config = config or GeneratorConfig()
+    check_training_images(images, labels, num_classes)
+    if images.shape[2] != images.shape[3] or images.shape[2] & (images.shape[2] - 1):
+        raise DataError(
+            expected="square images whose side is a power of two",
+            got=f"{images.shape[3]}x{images.shape[2]}",
+            fix="resize them first, or pass --resolution",
+        )
+    if config.batch < 2 or config.total_images < config.batch:
+        raise InputError(
+            expected="a batch of at least 2 and total_images of at least one batch",
+            got=f"batch={config.batch}, total_images={config.total_images}",
+            fix="raise them",
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        saver = Checkpointer(
+            checkpoint,
+            config=config,
+            data=fingerprint(images, labels),
+            lengthened="total_images",
+        )
+        gan = _Gan(images, num_classes, config)
+        if (saved := saver.load()) is not None:
+            gan.counters = saved["counters"]
+            for name, part in gan.parts().items():
+                part.load_state_dict(saved[name])
+        _run(gan, images, labels, saver, progress)
+    return gan.ema
+
+
+def _run(
+    gan: _Gan, images: Tensor, labels: Tensor, saver: Checkpointer, progress: Progress
+) -> None:
+    counters, config = gan.counters, gan.config
+    while counters["seen"] < config.total_images:
+        rows = torch.randint(len(images), (3, config.batch), device=images.device)
+        loss_d = gan.step_discriminator(images[rows[0]], labels[rows[0]], labels[rows[1]])
+        loss_g = gan.step_generator(labels[rows[2]])
+        counters["seen"] += config.batch
+        counters["step"] += 1
+        figures = {"loss_g": loss_g, "loss_d": loss_d, "augment": counters["p"]}
+        seen = min(int(counters["seen"]), config.total_images)
+        progress("generator", seen, config.total_images, figures)
+        if saver.due() or counters["seen"] >= config.total_images:
+            states = {name: part.state_dict() for name, part in gan.parts().items()}
+            saver.save({"counters": counters, **states})
+
+
+def _drop_bad_gradients(network: nn.Module) -> None:
+    for parameter in network.parameters():
+        if parameter.grad is not None:
+            parameter.grad.nan_to_num_(nan=0.0, posinf=1e5, neginf=-1e5)
+
+
+def check_training_images(images: Tensor, labels: Tensor, num_classes: int) -> None:
+    """Raise DataError unless images [n, C, H, W] and labels [n] can be trained on."""
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or len(images) == 0:
+        raise DataError(
+            expected="images [n, C, H, W] with 1 or 3 channels",
+            got=str(list(images.shape)),
+            fix="convert them with latentpath.data.to_tensor",
+        )
+    if labels.shape != images.shape[:1]:
+        raise DataError(
+            expected=f"one label per image, [{len(images)}]",
+            got=str(list(labels.shape)),
+            fix="pass one class number per image",
+        )
+    if not torch.isfinite(images).all():
+        raise DataError(
+            expected="finite pixel values",
+            got="NaN or infinity",
+            fix="remove or repair these images",
+        )
+    if int(labels.min()) < 0 or int(labels.max()) >= num_classes:
+        raise DataError(
+            expected=f"labels from 0 to {num_classes - 1}",
+            got=f"{int(labels.min())} to {int(labels.max())}",
+            fix="renumber the classes or raise num_classes",
+        )
