@@ -1,0 +1,74 @@
+"""Drop-in for the published PLAN code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from latentpath.energy import ImageModel
+from latentpath.errors import ShapeError
+from latentpath.progress import silent
+from latentpath.walks import PlanConfig, walk
+
+
+def get_privacy_path(
+    w_a: Tensor,
+    w_b: Tensor,
+    id_net: ImageModel,
+    label_classifier: ImageModel,
+    G: Any,
+    n_steps: int,
+    label: int,
+    lr: float = 0.1,
+    optim_steps: int = 500,
+    verbose: bool = False,
+) -> Tensor:  # [n_steps, D]
+    """Optimise one path from `w_a` to `w_b`, with the published signature and results.
+
+    Args:
+        w_a: first point, [D], [1, D] or [1, 1, D], any D.
+        w_b: last point, likewise.
+        id_net: images to identity logits.
+        label_classifier: images to class logits.
+        G: a published StyleGAN2 object (`G.synthesis(ws, noise_mode="const")`,
+            `G.mapping.num_ws`), or any `latentpath.generators.Generator`.
+        n_steps: points on the path, both ends counted.
+        label: class of the path.
+        lr: Adam's learning rate.
+        optim_steps: Adam steps.
+        verbose: print the loss terms before and after.
+
+    Returns:
+        The path [n_steps, D], detached, on the device of `w_a`.
+
+    Source: Pennisi et al., MICCAI 2023.
+    """
+    result = walk(
+        _as_point(w_a, "w_a"),
+        _as_point(w_b, "w_b"),
+        int(label),
+        generator=G,
+        identity=id_net,
+        classifier=label_classifier,
+        steps=n_steps,
+        config=PlanConfig(optim_steps=optim_steps, lr=lr),
+        progress=silent,
+    )
+    if verbose:
+        for name in result.before.names():
+            before, after = getattr(result.before, name), getattr(result.after, name)
+            print(f"{name}: {before.item():.4f} -> {after.item():.4f}")
+    return result.latents[0]
+
+
+def _as_point(w: Tensor, name: str) -> Tensor:  # -> [1, D]
+    if not isinstance(w, torch.Tensor) or w.ndim not in (1, 2, 3) or w.numel() != w.shape[-1]:
+        got = list(w.shape) if isinstance(w, torch.Tensor) else type(w).__name__
+        raise ShapeError(
+            expected=f"{name} to be one latent, [D], [1, D] or [1, 1, D]",
+            got=str(got),
+            fix="use latentpath.walk for batches of paths",
+        )
+    return w.reshape(1, -1)

@@ -1,0 +1,102 @@
+"""The published walk: Adam on all interior points at once, from the straight line.
+
+Source: Pennisi et al., "A Privacy-Preserving Walk in the Latent Space of Generative Models for
+Medical Applications", MICCAI 2023, section 2.3, and its published code, whose arithmetic is kept:
+Adam at a constant rate, classifiers that see a path in chunks of four images and average within a
+chunk, and a pairwise distance that adds 1e-6 to every coordinate difference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from latentpath import ops
+from latentpath.energy import EnergyWeights, PathEnergy
+from latentpath.errors import InputError
+from latentpath.progress import Progress, silent
+from latentpath.walks.result import WalkResult
+
+# What PyTorch's pairwise distance adds to each coordinate difference.
+EPS_DISTANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class PlanConfig:
+    """Options of the published walk; the defaults are the published values."""
+
+    optim_steps: int = 500
+    """Adam steps; 0 returns the straight line."""
+    lr: float = 0.1
+    """Adam's learning rate, in latent units per step."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay of Adam's moments."""
+    eps: float = 1e-8
+    """Added to Adam's denominator."""
+    chunk: int = 4
+    """Interior points per classifier chunk. Identity and class terms are averaged within a chunk,
+    so a point weighs one over the size of its chunk; the last chunk may be shorter."""
+    weights: EnergyWeights = field(default_factory=EnergyWeights)
+    """Weights of smoothness, identity and class terms."""
+
+    def __post_init__(self) -> None:
+        if self.optim_steps < 0 or self.lr <= 0 or self.chunk < 1:
+            raise InputError(
+                expected="optim_steps of at least 0, lr above 0 and chunk of at least 1",
+                got=f"optim_steps={self.optim_steps}, lr={self.lr}, chunk={self.chunk}",
+                fix="use the published 500, 0.1 and 4",
+            )
+
+
+def straight_line(start: Tensor, end: Tensor, steps: int) -> Tensor:  # [B, D] x2 -> [B, T, D]
+    """`steps` equally spaced points from start to end, both included."""
+    t = torch.linspace(0, 1, steps, device=start.device, dtype=start.dtype)[None, :, None]
+    # Not lerp: both ends must come out bit for bit.
+    return start[:, None] * (1 - t) + end[:, None] * t
+
+
+def chunk_weights(steps: int, chunk: int) -> Tensor:  # -> [T]
+    """One over the size of the chunk that each interior point falls into; zero at the two ends."""
+    weights = torch.zeros(steps)
+    for chunk_rows in weights[1:-1].split(chunk):
+        chunk_rows.fill_(1 / len(chunk_rows))
+    return weights
+
+
+def plan_walk(
+    path: Tensor,  # [B, T, D]: the straight lines
+    labels: Tensor,  # [B]
+    energy: PathEnergy,
+    config: PlanConfig,
+    progress: Progress = silent,
+) -> WalkResult:
+    """Optimise the interior of `path` (a copy of it) and return the last iterate."""
+    b, t, d = path.shape
+    path = path.clone(memory_format=torch.contiguous_format)
+    weights = chunk_weights(t, config.chunk).to(path)
+    before = energy.terms(path, labels, weights, EPS_DISTANCE)
+    exp_avg = torch.zeros_like(path[:, 1:-1]).contiguous()
+    exp_avg_sq = torch.zeros_like(exp_avg)
+    step = torch.zeros(b, dtype=torch.int64, device=path.device)
+    point_labels = labels.repeat_interleave(t - 2)  # [M]
+    point_weights = weights[1:-1].repeat(b)  # [M]
+    for done in range(config.optim_steps):
+        points = path[:, 1:-1].reshape(-1, d)
+        guide = energy.guide_gradient(points, point_labels, point_weights)
+        smoothness, _ = ops.path_step_(
+            path,
+            guide.view(b, t - 2, d),
+            exp_avg,
+            exp_avg_sq,
+            step,
+            config.lr,
+            smooth_weight=config.weights.smoothness,
+            betas=config.betas,
+            eps=config.eps,
+        )
+        figures = {"smoothness": float(smoothness.mean())}
+        progress("walk", done + 1, config.optim_steps, figures)
+    after = energy.terms(path, labels, weights, EPS_DISTANCE)
+    return WalkResult(path, before, after, "plan", config.optim_steps + 2.0)
