@@ -1,0 +1,174 @@
+"""One image file to 8-bit pixels, without losing bits in silence and without trusting the file.
+
+Only PNG, JPEG, TIFF and BMP decoders are tried, whatever a file calls itself. Whatever goes
+wrong becomes an `UndecodableError` with a reason of a few words, so that the caller can read on and
+list all such files at once.
+"""
+
+from __future__ import annotations
+
+import stat
+import warnings
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from latentpath.errors import require_extra
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
+EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})
+
+# A small file can claim a picture that fills the memory. This is Pillow's own limit for a warning,
+# 256 MiB of colour; no generator makes larger images.
+MAX_PIXELS = 89_478_485
+
+_EXIF_ORIENTATION = 0x0112
+_TIFF_PHOTOMETRIC = 262
+_WHITE_IS_ZERO = 0
+
+
+class UndecodableError(Exception):
+    """An image cannot be used; the message says why in a few words."""
+
+
+def decode_image(path: Path, channels: int | None = None) -> np.ndarray:
+    """Read one image file.
+
+    16-bit grey is scaled to 8 bits (v / 257, rounded). Of 16-bit colour Pillow keeps the high
+    byte, at most one grey level off. Float images must lie in [0, 1]. Transparent parts are laid
+    over black, the background of scans. The orientation that cameras note is applied.
+
+    Args:
+        path: the file.
+        channels: 1 turns colour into grey (ITU-R 601 luma), 3 repeats grey; None keeps what
+            the file has.
+
+    Returns:
+        uint8 [H, W, C], C 1 or 3.
+
+    Raises:
+        UndecodableError: the file is empty, damaged, too large, or of a kind that has no clear
+            8-bit form.
+        MissingExtraError: Pillow is not installed.
+    """
+    pil = require_extra("PIL.Image", "pipeline")
+    try:
+        _check_is_file(path)
+        with warnings.catch_warnings():
+            # Pillow warns where we refuse.
+            warnings.simplefilter("ignore", pil.DecompressionBombWarning)
+            with pil.open(path, formats=FORMATS) as picture:
+                pixels = to_eight_bits(_pixels(_checked(picture), pil))
+    except UndecodableError:
+        raise
+    except pil.DecompressionBombError as error:
+        raise UndecodableError(f"more than {MAX_PIXELS:,} pixels") from error
+    except pil.UnidentifiedImageError as error:
+        # Its message holds the full path, which may name a person.
+        raise UndecodableError("not a PNG, JPEG, TIFF or BMP image, or damaged") from error
+    except OSError as error:
+        raise UndecodableError(error.strerror or str(error)) from error
+    except Exception as error:
+        # The decoders raise nearly anything on hostile input: SyntaxError, struct.error, KeyError.
+        raise UndecodableError(f"damaged ({type(error).__name__}: {error})") from error
+    return with_channels(pixels if pixels.ndim == 3 else pixels[:, :, None], channels)
+
+
+def _check_is_file(path: Path) -> None:
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        # Opening a named pipe would wait for ever.
+        raise UndecodableError("not a regular file")
+    if status.st_size == 0:
+        raise UndecodableError("the file is empty")
+
+
+def _checked(picture: Image) -> Image:
+    """Refuse what the header already rules out, then decode and turn upright."""
+    if picture.width * picture.height > MAX_PIXELS:
+        raise UndecodableError(f"more than {MAX_PIXELS:,} pixels")
+    frames = getattr(picture, "n_frames", 1)
+    # MPO is a JPEG with previews behind the picture; the picture comes first.
+    if frames > 1 and picture.format != "MPO":
+        raise UndecodableError(f"{frames} pages or frames in one file")
+    picture.load()
+    if picture.getexif().get(_EXIF_ORIENTATION, 1) != 1:
+        upright = require_extra("PIL.ImageOps", "pipeline").exif_transpose(picture)
+        upright.format = picture.format
+        return upright
+    return picture
+
+
+def _pixels(picture: Image, pil: ModuleType) -> np.ndarray:
+    """Return [H, W] or [H, W, 3] in the depth of the file: uint8, uint16, integer or float."""
+    mode = picture.mode
+    if mode in ("L", "RGB", "F"):
+        return np.asarray(picture)
+    if mode == "1":
+        return np.asarray(picture.convert("L"))
+    if mode in ("CMYK", "YCbCr"):
+        return np.asarray(picture.convert("RGB"))
+    if mode.startswith("I;16"):
+        pixels = np.asarray(picture).astype(np.uint16)
+        if _white_is_zero(picture):
+            # Pillow turns 8-bit negatives round, 16-bit ones not.
+            pixels = np.uint16(65535) - pixels
+        return pixels
+    if mode == "I" and picture.format == "PNG":
+        # Before Pillow 11 this was how 16-bit grey came.
+        return np.asarray(picture).astype(np.uint16)
+    if mode == "P" and "transparency" not in picture.info:
+        return np.asarray(picture.convert("RGB"))
+    if mode in ("P", "PA", "LA", "La", "RGBA", "RGBa"):
+        opaque = pil.new("RGBA", picture.size, (0, 0, 0, 255))
+        opaque.alpha_composite(picture.convert("RGBA"))
+        return np.asarray(opaque.convert("L" if mode in ("LA", "La") else "RGB"))
+    raise UndecodableError(f"pixels of the kind {mode!r}, neither 8- nor 16-bit")
+
+
+def _white_is_zero(picture: Image) -> bool:
+    tags = getattr(picture, "tag_v2", {})
+    return tags.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO
+
+
+def to_eight_bits(pixels: np.ndarray) -> np.ndarray:
+    """Return `pixels` as uint8 of the same shape; see `decode_image` for the rules.
+
+    Raises:
+        UndecodableError: NaN or infinite values, floats outside [0, 1], another dtype.
+
+    >>> to_eight_bits(np.array([0, 128, 129, 65535], dtype=np.uint16))
+    array([  0,   0,   1, 255], dtype=uint8)
+    """
+    if pixels.dtype == np.uint8:
+        return pixels
+    if pixels.dtype == np.bool_:
+        return pixels.astype(np.uint8) * np.uint8(255)
+    if pixels.dtype == np.uint16:
+        return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if pixels.dtype.kind == "f":
+        bad = int(pixels.size - np.isfinite(pixels).sum())
+        if bad:
+            raise UndecodableError(f"{bad} NaN or infinite values")
+        if pixels.size and (pixels.min() < 0 or pixels.max() > 1):
+            raise UndecodableError(
+                f"float values from {pixels.min():.4g} to {pixels.max():.4g}, outside [0, 1]"
+            )
+        return np.floor(pixels * 255.0 + 0.5).astype(np.uint8)
+    raise UndecodableError(f"pixels of the kind {pixels.dtype}, neither 8- nor 16-bit")
+
+
+def with_channels(pixels: np.ndarray, channels: int | None) -> np.ndarray:
+    """Turn uint8 [..., C] into uint8 [..., channels]; None leaves them as they are."""
+    if channels in (None, pixels.shape[-1]):
+        return pixels
+    if channels == 3:
+        return np.repeat(pixels, 3, axis=-1)
+    # Pillow's integer form of the ITU-R 601 luma, so that files and arrays agree.
+    weights = np.array([19595, 38470, 7471], dtype=np.uint32)
+    return ((pixels @ weights + 32768) >> 16).astype(np.uint8)[..., None]

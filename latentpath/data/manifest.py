@@ -1,0 +1,137 @@
+"""The `manifest.json` of a synthetic set: what it is, how it was made, and what it consists of."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from latentpath.errors import DataError, InputError, UnsupportedError
+
+FILE_NAME = "manifest.json"
+FORMAT = "latentpath-image-set/1"
+# What the writer fills in; the caller's part of the manifest may not use these names.
+RESERVED = frozenset({"format", "layouts", "images", "classes", "files"})
+
+
+def encode_manifest(given: Mapping[str, Any], written: Mapping[str, Any]) -> bytes:
+    """Return the file's bytes: sorted keys, so that equal content gives equal bytes.
+
+    Args:
+        given: the caller's part: certificate, configuration, seeds.
+        written: the writer's part, the `RESERVED` names but `format`.
+
+    Raises:
+        InputError: `given` uses a reserved name, or holds what JSON cannot (NaN included).
+    """
+    clash = sorted(RESERVED & set(given))
+    if clash:
+        raise InputError(
+            expected="a manifest without the names that the writer fills in",
+            got=", ".join(clash),
+            fix="rename these entries",
+        )
+    content = {**given, **written, "format": FORMAT}
+    try:
+        text = json.dumps(content, sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False)
+        return (text + "\n").encode("utf-8")
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            expected="a manifest of strings, finite numbers, lists and dictionaries",
+            got=str(error),
+            fix="convert its values first",
+        ) from error
+
+
+def is_written_set(folder: Path) -> bool:
+    """Say whether `folder` holds a set that this package wrote (its manifest says so)."""
+    try:
+        content = json.loads((folder / FILE_NAME).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    name = content.get("format") if isinstance(content, dict) else None
+    return isinstance(name, str) and name.startswith(FORMAT.split("/")[0] + "/")
+
+
+def read_manifest(out: str | Path) -> dict[str, Any]:
+    """Return the manifest of a set that `write_image_set` wrote, its form checked.
+
+    File contents are not compared with their checksums here.
+
+    Raises:
+        DataError: no manifest, or a damaged or foreign one.
+        UnsupportedError: written by a later version of the format.
+    """
+    path = Path(out) / FILE_NAME
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise DataError(
+            expected=f"a set with a {FILE_NAME}",
+            got=f"{out} ({error.strerror})",
+            fix="give a folder that latentpath wrote",
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise _damaged(f"no JSON ({error})") from error
+    if not isinstance(content, dict) or not isinstance(content.get("format"), str):
+        raise _damaged("no 'format' in it")
+    if content["format"] != FORMAT:
+        if content["format"].startswith(FORMAT.split("/")[0] + "/"):
+            raise UnsupportedError(
+                expected=f"a set in the format {FORMAT}",
+                got=content["format"],
+                fix="use the version of latentpath that wrote it",
+            )
+        raise _damaged(f"the format {content['format']!r}")
+    _check_classes(content.get("classes"))
+    _check_images(content.get("images"))
+    _check_files(content.get("files"))
+    total = sum(entry["images"] for entry in content["classes"])
+    if total != content["images"]["count"]:
+        raise _damaged(f"{total} images in its classes, {content['images']['count']} in all")
+    return content
+
+
+def _check_classes(classes: Any) -> None:
+    if not isinstance(classes, list) or not classes:
+        raise _damaged("no list of 'classes'")
+    for entry in classes:
+        if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+            raise _damaged("a class without a name")
+        if not _is_count(entry.get("images")):
+            raise _damaged(f"no number of images for the class {entry['name']!r}")
+    if len({entry["name"] for entry in classes}) != len(classes):
+        raise _damaged("two classes of the same name")
+
+
+def _check_images(images: Any) -> None:
+    names = ("count", "height", "width", "channels")
+    if not isinstance(images, dict) or not all(_is_count(images.get(name)) for name in names):
+        raise _damaged(f"no 'images' with {', '.join(names)}")
+
+
+def _check_files(files: Any) -> None:
+    if not isinstance(files, dict):
+        raise _damaged("no list of 'files'")
+    for name, entry in files.items():
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or "\\" in name or not path.parts:
+            raise _damaged(f"the file name {name!r}, which leaves the folder")
+        if not isinstance(entry, dict) or not _is_count(entry.get("bytes")):
+            raise _damaged(f"no size of {name!r}")
+        if not re.fullmatch("[0-9a-f]{64}", str(entry.get("sha256"))):
+            raise _damaged(f"no SHA-256 of {name!r}")
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _damaged(got: str) -> DataError:
+    return DataError(
+        expected=f"a {FILE_NAME} as latentpath writes it",
+        got=got,
+        fix="restore it from a copy, or write the set again",
+    )
