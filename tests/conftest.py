@@ -6,9 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 # Tests are small: more threads than this only get in each other's way under pytest-xdist.
 torch.set_num_threads(min(2, torch.get_num_threads()))
+
+# The same examples on every run and machine, however slow it is today.
+settings.register_profile("latentpath", deadline=None, derandomize=True)
+settings.load_profile("latentpath")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

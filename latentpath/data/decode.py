@@ -60,8 +60,8 @@ def decode_image(path: Path, channels: int | None = None) -> np.ndarray:
     try:
         _check_is_file(path)
         with warnings.catch_warnings():
-            # Pillow warns where we refuse.
-            warnings.simplefilter("ignore", pil.DecompressionBombWarning)
+            # Pillow warns of what we refuse, and of damaged metadata, which we do not use.
+            warnings.simplefilter("ignore")
             with pil.open(path, formats=FORMATS) as picture:
                 pixels = to_eight_bits(_pixels(_checked(picture), pil))
     except UndecodableError:

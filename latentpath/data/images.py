@@ -144,10 +144,10 @@ def _as_index_column(name: str, values: np.ndarray, n: int) -> np.ndarray:
 
 
 def _check_class_names(names: tuple[str, ...]) -> None:
-    if not names or not all(isinstance(name, str) and name for name in names):
+    if not names or not all(isinstance(name, str) and name and _is_text(name) for name in names):
         raise DataError(
-            expected="class names that are non-empty strings",
-            got=repr(names)[:80],
+            expected="class names that are non-empty texts",
+            got=ascii(names)[:80],
             fix="give one name per class",
         )
     if len(set(names)) != len(names):
@@ -155,6 +155,15 @@ def _check_class_names(names: tuple[str, ...]) -> None:
         raise DataError(
             expected="class names that differ", got=f"{twice!r} twice", fix="rename one of them"
         )
+
+
+def _is_text(name: str) -> bool:
+    """Say whether a name can be written: names of files may hold bytes that are no UTF-8."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def to_tensor(images: np.ndarray) -> torch.Tensor:

@@ -188,7 +188,7 @@ def _read_columns(table: Path, columns: list[str]) -> Iterator[tuple[int, list[s
         with table.open(newline="", encoding="utf-8-sig") as stream:
             header = stream.readline()
             stream.seek(0)
-            separator = max(",;\t", key=header.count)
+            separator = next((s for s in ",;\t" if columns[0] in _cells(header, s)), ",")
             reader = csv.reader(stream, delimiter=separator, strict=True)
             names = next(reader, [])
             places = [_column_place(table, names, column) for column in columns]
@@ -207,6 +207,10 @@ def _read_columns(table: Path, columns: list[str]) -> Iterator[tuple[int, list[s
             got=f"{table} ({error.strerror})",
             fix="check the path",
         ) from error
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    return next(csv.reader([line], delimiter=separator), [])
 
 
 def _column_place(table: Path, names: list[str], column: str) -> int:
