@@ -53,10 +53,14 @@ def load_digits_split(seed: int = 0) -> DigitsSplit:
         for name, count in PER_CLASS.items():
             members[name].append(rows[start : start + count])
             start += count
+    # Rows are mixed, so that the first m images of a set are a fair sample of it. The front of the
+    # hash chose the sets' members class by class, so in the later sets it would part the classes
+    # again; its back would not.
+    order_by_back = np.array(sorted(range(len(keys)), key=lambda row: keys[row][::-1]))
     sets = {}
     for name, parts in members.items():
-        # In hash order again, so that classes are mixed and any first m images are a fair sample.
-        chosen = order[np.isin(order, np.concatenate(parts))]
+        mixed = order if name == "private" else order_by_back
+        chosen = mixed[np.isin(mixed, np.concatenate(parts))]
         sets[name] = ImageSet(images[chosen], labels[chosen], np.arange(len(chosen)), CLASS_NAMES)
     return DigitsSplit(**sets)
 

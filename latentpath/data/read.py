@@ -89,7 +89,8 @@ def read_image_set(
         image_set = load_listing(listing, channels, resolution, progress)
         notes = listing.notes
     # What we wrote shows no people, and may repeat itself.
-    suspicions = [] if is_written_set(path) else _suspicions(image_set)
+    ours = is_written_set(path.parent if path.is_file() else path)
+    suspicions = [] if ours else _suspicions(image_set)
     for note in (*notes, *suspicions):
         warnings.warn(note, LatentpathWarning, stacklevel=2)
     return image_set
