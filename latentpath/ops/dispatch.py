@@ -117,6 +117,13 @@ def _best(op: str, device: str) -> str:
     reason = why_not(op, wanted, device)
     if reason is None:
         return wanted
+    if os.environ.get("LATENTPATH_NO_EXTENSION", "0") in ("", "0"):
+        warnings.warn(
+            f"latentpath runs {op} as plain PyTorch on {device}, slower and with more memory: "
+            f"{reason}. {_remedy(wanted)}",
+            LatentpathWarning,
+            stacklevel=4,
+        )
     return "reference"
 
 

@@ -108,15 +108,16 @@ def _path_smooth(rhs: Tensor, alpha: float, zero_ends: bool, impl: str) -> None:
     assert module is not None
     batch, points, width = rhs.shape
     inverse = thomas_factors(alpha, points - 2, rhs.dtype, rhs.device)
-    module.path_smooth(
-        rhs.is_cuda,
-        rhs.data_ptr(),
-        (batch, points, width),
-        alpha,
-        zero_ends,
-        inverse.data_ptr(),
-        dispatch.queue(rhs),
-    )
+    with torch.cuda.device_of(rhs):
+        module.path_smooth(
+            rhs.is_cuda,
+            rhs.data_ptr(),
+            (batch, points, width),
+            alpha,
+            zero_ends,
+            inverse.data_ptr(),
+            dispatch.queue(rhs),
+        )
 
 
 @_path_smooth.register_fake

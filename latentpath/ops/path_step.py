@@ -277,20 +277,20 @@ def _native(
     chunks = module.path_step_chunks(points)
     sums = path.new_empty(2, batch, chunks, dtype=torch.float64)
     borders = path.new_empty(batch, chunks, 2, width)
-    module.path_step(
-        path.is_cuda,
-        path.data_ptr(),
-        0 if guide is None else guide.data_ptr(),
-        exp_avg.data_ptr(),
-        exp_avg_sq.data_ptr(),
-        step.data_ptr(),
-        lr.data_ptr(),
-        0 if mask is None else mask.data_ptr(),
-        (batch, points, width),
-        (guide_weight, smooth_weight, beta1, beta2, eps),
-        sums.data_ptr(),
-        borders.data_ptr(),
-        dispatch.queue(path),
-    )
-    energy, grad_norm_sq = sums.sum(2).to(path.dtype)
-    return energy, grad_norm_sq
+    with torch.cuda.device_of(path):
+        module.path_step(
+            path.is_cuda,
+            path.data_ptr(),
+            0 if guide is None else guide.data_ptr(),
+            exp_avg.data_ptr(),
+            exp_avg_sq.data_ptr(),
+            step.data_ptr(),
+            lr.data_ptr(),
+            0 if mask is None else mask.data_ptr(),
+            (batch, points, width),
+            (guide_weight, smooth_weight, beta1, beta2, eps),
+            sums.data_ptr(),
+            borders.data_ptr(),
+            dispatch.queue(path),
+        )
+    return sums[0].sum(1).to(path.dtype), sums[1].sum(1).to(path.dtype)

@@ -1,0 +1,131 @@
+// latentpath._C: the kernels for Python, which passes addresses, sizes and a queue.
+//
+// The module knows nothing of PyTorch, so one build serves every version of it. Callers
+// (latentpath/ops) have checked shapes, dtypes, devices and layouts.
+
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <array>
+#include <stdexcept>
+
+#include "cpu/dispatch.h"
+#if defined(LATENTPATH_CUDA)
+#include "cuda/launch.h"
+#endif
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
+
+namespace py = pybind11;
+
+namespace latentpath {
+namespace {
+
+using Address = uintptr_t;
+
+template <class T>
+T* at(Address address) {
+  return reinterpret_cast<T*>(address);
+}
+
+int thread_count(int64_t queue) {
+#if defined(_OPENMP)
+  return queue < 1 ? 1 : static_cast<int>(queue);
+#else
+  (void)queue;
+  return 1;
+#endif
+}
+
+void kl_uniform(Address logits, int dtype, int64_t rows, int64_t columns, int64_t row_stride,
+                Address energy, Address gradient, int64_t queue) {
+  kernels().kl_uniform({at<const void>(logits), static_cast<DType>(dtype), rows, columns,
+                        row_stride, at<float>(energy), at<void>(gradient), thread_count(queue)});
+}
+
+void bank_lse(Address query, int query_dtype, Address bank, int bank_dtype, Address bias,
+              int64_t rows, int64_t bank_rows, int64_t width, double scale, Address lse,
+              Address mean, int64_t queue) {
+  kernels().bank_lse({at<const void>(query), static_cast<DType>(query_dtype),
+                      at<const void>(bank), static_cast<DType>(bank_dtype), at<const float>(bias),
+                      rows, bank_rows, width, static_cast<float>(scale), at<float>(lse),
+                      at<float>(mean), thread_count(queue)});
+}
+
+void path_step(bool on_gpu, Address path, Address guide, Address exp_avg, Address exp_avg_sq,
+               Address step, Address lr, Address mask, std::array<int64_t, 3> shape,
+               std::array<double, 5> numbers, Address sums, Address borders, int64_t queue) {
+  const auto [guide_weight, smooth_weight, beta1, beta2, eps] = numbers;
+  const PathStepArgs args{at<float>(path),   at<const float>(guide), at<float>(exp_avg),
+                          at<float>(exp_avg_sq), at<int64_t>(step),  at<const float>(lr),
+                          at<const bool>(mask), shape[0], shape[1],  shape[2],
+                          guide_weight,      smooth_weight,          beta1,
+                          beta2,             eps,                    at<double>(sums),
+                          at<float>(borders), on_gpu ? 0 : thread_count(queue)};
+  if (!on_gpu) return kernels().path_step(args);
+#if defined(LATENTPATH_CUDA)
+  cuda::path_step(args, at<void>(static_cast<Address>(queue)));
+#else
+  throw std::runtime_error("latentpath._C was built without CUDA");
+#endif
+}
+
+void path_smooth(bool on_gpu, Address rhs, std::array<int64_t, 3> shape, double alpha,
+                 bool zero_ends, Address inverse_pivots, int64_t queue) {
+  const PathSmoothArgs args{at<float>(rhs),
+                            shape[0],
+                            shape[1],
+                            shape[2],
+                            static_cast<float>(alpha),
+                            zero_ends,
+                            at<const float>(inverse_pivots),
+                            on_gpu ? 0 : thread_count(queue)};
+  if (!on_gpu) return kernels().path_smooth(args);
+#if defined(LATENTPATH_CUDA)
+  cuda::path_smooth(args, at<void>(static_cast<Address>(queue)));
+#else
+  throw std::runtime_error("latentpath._C was built without CUDA");
+#endif
+}
+
+void exponential(Address x, Address y, int64_t count) {
+  kernels().exponential(at<const float>(x), at<float>(y), count);
+}
+
+}  // namespace
+}  // namespace latentpath
+
+PYBIND11_MODULE(_C, module) {
+  using namespace latentpath;
+  using release = py::call_guard<py::gil_scoped_release>;
+  module.doc() = "Compiled kernels of latentpath; call them through latentpath.ops.";
+
+  module.def("kl_uniform", &kl_uniform, release());
+  module.def("bank_lse", &bank_lse, release());
+  module.def("path_step", &path_step, release());
+  module.def("path_smooth", &path_smooth, release());
+  module.def("path_step_chunks", &path_step_chunks, "Chunks that path_step splits T points into.");
+  module.def("exponential", &exponential, "The kernels' exp on float32 arrays, for tests.");
+
+  module.def("isas", &available_isas, "Instruction sets this processor can run, best first.");
+  module.def("isa", [] { return std::string(kernels().isa); }, "The instruction set in use.");
+  module.def(
+      "choose_isa",
+      [](const std::string& isa) {
+        if (!choose_isa(isa)) throw py::value_error("no kernels for instruction set " + isa);
+      },
+      "Use another instruction set's kernels, for tests and measurements.");
+#if defined(LATENTPATH_CUDA)
+  module.attr("has_cuda") = true;
+  module.attr("cuda_architectures") = LATENTPATH_CUDA_ARCHITECTURES;
+#else
+  module.attr("has_cuda") = false;
+  module.attr("cuda_architectures") = "";
+#endif
+#if defined(_OPENMP)
+  module.attr("has_openmp") = true;
+#else
+  module.attr("has_openmp") = false;
+#endif
+}

@@ -1,0 +1,77 @@
+// The CPU kernels as a table of functions, one table per instruction set.
+//
+// The kernel sources are compiled several times with different flags, each time
+// into a namespace of its own (LATENTPATH_ISA); cpu/dispatch.cpp picks the best
+// table that the processor can run. All pointers are to dense, row-major data.
+#pragma once
+
+#include <cstdint>
+
+#include "dtype.h"
+
+namespace latentpath {
+
+struct KlUniformArgs {
+  const void* logits;  // [M, N], rows `row_stride` elements apart
+  DType dtype;
+  int64_t rows, columns, row_stride;
+  float* energy;   // [M]
+  void* gradient;  // [M, N] in the logits' dtype, or null
+  int threads;
+};
+
+struct BankLseArgs {
+  const void* query;  // [M, D]
+  DType query_dtype;
+  const void* bank;  // [N, D]
+  DType bank_dtype;
+  const float* bias;  // [N] or null
+  int64_t rows, bank_rows, width;
+  float scale;
+  float* lse;   // [M]
+  float* mean;  // [M, D]
+  int threads;
+};
+
+struct PathStepArgs {
+  float* path;                           // [B, T, D]
+  const float* guide;                    // [B, T-2, D] or null
+  float *exp_avg, *exp_avg_sq;           // [B, T-2, D]
+  int64_t* step;                         // [B]
+  const float* lr;                       // [B]
+  const bool* mask;                      // [B] or null
+  int64_t batch, points, width;          // B, T, D
+  double guide_weight, smooth_weight;
+  double beta1, beta2, eps;
+  double* sums;    // [2, B, chunks]: smoothness energy, squared gradient norm
+  float* borders;  // [B, chunks, 2, D] scratch: old rows just outside every chunk
+  int threads;
+};
+
+struct PathSmoothArgs {
+  float* rhs;                    // [B, T, D]
+  int64_t batch, points, width;  // B, T, D
+  float alpha;
+  bool zero_ends;
+  const float* inverse_pivots;  // [T-2]
+  int threads;
+};
+
+// Interior points that one task of path_step handles. Fixed, so that sums are taken in the same
+// order whatever the number of threads is.
+constexpr int64_t kStepChunk = 64;
+
+inline int64_t path_step_chunks(int64_t points) {
+  return (points - 2 + kStepChunk - 1) / kStepChunk;
+}
+
+struct Kernels {
+  const char* isa;
+  void (*kl_uniform)(const KlUniformArgs&);
+  void (*bank_lse)(const BankLseArgs&);
+  void (*path_step)(const PathStepArgs&);
+  void (*path_smooth)(const PathSmoothArgs&);
+  void (*exponential)(const float* x, float* y, int64_t count);  // the kernels' exp, for tests
+};
+
+}  // namespace latentpath
