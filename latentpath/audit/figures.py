@@ -1,0 +1,225 @@
+"""The audit's pictures: contact sheets, the profile along walks, the energies.
+
+Figures are drawn without pyplot, so nothing global changes and no display is needed. Colours are
+from Okabe and Ito's palette, which colour-blind readers can tell apart; line styles and hatches
+say the same once more for paper.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from latentpath.errors import InputError, ShapeError, require_extra
+
+# Okabe and Ito: blue for the walk, vermilion for the straight line.
+WALK_COLOUR = "#0072B2"
+LINE_COLOUR = "#D55E00"
+_INK = "#333333"
+
+_STYLE: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.edgecolor": _INK,
+    "axes.labelcolor": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e3e3e3",
+    "grid.linewidth": 0.6,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "text.color": _INK,
+    "legend.frameon": False,
+    "svg.fonttype": "path",  # looks the same where other fonts are installed
+    "svg.hashsalt": "latentpath",  # the same figure gives the same bytes
+}
+
+
+@dataclass(frozen=True, eq=False)
+class WalkProfile:
+    """LPIPS to the nearest real image along the same B paths, straight and optimised.
+
+    Attributes:
+        line: [B, T], points of the straight lines, endpoints included.
+        walk: [B, T], points of the walks between the same endpoints.
+        example: the path that is drawn on its own, 0 .. B-1.
+
+    Raises:
+        ShapeError: the two differ in shape, or there are fewer than two points.
+    """
+
+    line: np.ndarray  # [B, T]
+    walk: np.ndarray  # [B, T]
+    example: int = 0
+
+    def __post_init__(self) -> None:
+        line, walk = np.shape(self.line), np.shape(self.walk)
+        if line != walk or len(line) != 2 or line[0] < 1 or line[1] < 2:
+            raise ShapeError(
+                expected="two profiles [B, T] of the same paths, T at least 2",
+                got=f"{list(line)} and {list(walk)}",
+                fix="give both as nearest_along_paths returns them",
+            )
+        if not 0 <= self.example < line[0]:
+            raise InputError(
+                expected=f"an example below {line[0]}", got=f"{self.example}", fix="choose a path"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class EnergyComparison:
+    """Path energies of the straight lines and of the walks that replaced them.
+
+    Attributes:
+        before: per term ("smoothness", "identity", "class", "total"), [B] energies of the
+            straight lines.
+        after: the same terms for the walks.
+
+    Raises:
+        ShapeError: the terms or the numbers of paths differ.
+    """
+
+    before: Mapping[str, np.ndarray]
+    after: Mapping[str, np.ndarray]
+
+    def __post_init__(self) -> None:
+        shapes = [{k: np.shape(v) for k, v in m.items()} for m in (self.before, self.after)]
+        if not shapes[0] or shapes[0] != shapes[1] or any(len(s) != 1 for s in shapes[0].values()):
+            raise ShapeError(
+                expected="the same terms before and after, each with one energy per path [B]",
+                got=f"{shapes[0]} and {shapes[1]}",
+                fix="give the per-path energies of one walk result",
+            )
+
+
+def contact_sheet(
+    images: np.ndarray,  # uint8 [n, H, W, C]
+    columns: int,
+    *,
+    gap: int = 2,
+    scale: int = 1,
+    background: int = 255,
+) -> np.ndarray:
+    """Lay images out in rows of `columns`, left to right, top to bottom.
+
+    Args:
+        images: n at least 1, C = 1 or 3.
+        columns: images per row; fewer images than that make a shorter row.
+        gap: pixels between images and around the sheet.
+        scale: whole-number enlargement of each image, by repeating pixels.
+        background: grey level of gaps and of places without an image.
+
+    Returns:
+        uint8 [rows * (H*scale + gap) + gap, columns * (W*scale + gap) + gap, C].
+    """
+    if images.ndim != 4 or len(images) == 0 or images.dtype != np.uint8:
+        raise ShapeError(
+            expected="at least one image, uint8 [n, H, W, C]",
+            got=f"{images.dtype} {list(images.shape)}",
+            fix="convert with latentpath.data.to_uint8",
+        )
+    if columns < 1 or scale < 1 or gap < 0:
+        raise InputError(
+            expected="columns and scale of at least 1, gap of at least 0",
+            got=f"columns={columns}, scale={scale}, gap={gap}",
+            fix="raise them",
+        )
+    images = images.repeat(scale, 1).repeat(scale, 2)
+    n, height, width, channels = images.shape
+    columns = min(columns, n)
+    rows = -(-n // columns)
+    shape = (rows * (height + gap) + gap, columns * (width + gap) + gap, channels)
+    sheet = np.full(shape, background, np.uint8)
+    for i, image in enumerate(images):
+        top = gap + i // columns * (height + gap)
+        left = gap + i % columns * (width + gap)
+        sheet[top : top + height, left : left + width] = image
+    return sheet
+
+
+def encode_png(image: np.ndarray, *, largest_side: int | None = None) -> bytes:
+    """Return an image uint8 [H, W, C] as PNG, shrunk to `largest_side` pixels where larger."""
+    pil = require_extra("PIL.Image", "pipeline")
+    picture = pil.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
+    if largest_side is not None:
+        picture.thumbnail((largest_side, largest_side))
+    stream = io.BytesIO()
+    picture.save(stream, "png", optimize=True)
+    return stream.getvalue()
+
+
+def profile_figure(profile: WalkProfile) -> bytes:
+    """Draw LPIPS to the nearest real image against the place on the path, as SVG.
+
+    Upper panel: mean and 10th to 90th percentile over the paths. Lower panel: one path.
+    """
+    with _style():
+        figure = _figure(5.0, 5.2)
+        upper, lower = figure.subplots(2, 1, sharex=True)
+        place = np.linspace(0, 100, profile.line.shape[1])
+        example = profile.example
+        for values, colour, style, name in (
+            (profile.walk, WALK_COLOUR, "-", "optimised walk"),
+            (profile.line, LINE_COLOUR, "--", "straight line"),
+        ):
+            low, high = np.quantile(values, (0.1, 0.9), axis=0)
+            upper.fill_between(place, low, high, color=colour, alpha=0.16, linewidth=0)
+            upper.plot(place, values.mean(0), style, color=colour, linewidth=1.8, label=name)
+            lower.plot(place, values[example], style, color=colour, linewidth=1.5)
+        count = len(profile.line)
+        title = f"Mean of {count} paths (band: 10th to 90th percentile)"
+        upper.set_title(title if count > 1 else "One path", fontsize=9, loc="left")
+        lower.set_title(f"Path {example + 1} alone", fontsize=9, loc="left")
+        for axes in (upper, lower):
+            axes.set_ylim(bottom=0)
+            axes.set_ylabel("LPIPS to nearest\nreal image (no unit)")
+        lower.set_xlabel("Place on the path (% of its points, 0 and 100: endpoints)")
+        upper.legend(loc="lower center", ncols=2, fontsize=8)
+        return _svg(figure)
+
+
+def energy_figure(energies: EnergyComparison) -> bytes:
+    """Draw mean energies before and after, one panel per term with its own scale, as SVG.
+
+    Whiskers reach from the 10th to the 90th percentile over the paths.
+    """
+    with _style():
+        terms = list(energies.before)
+        figure = _figure(1.0 + 1.15 * len(terms), 2.7)
+        panels = figure.subplots(1, len(terms), squeeze=False)[0]
+        for axes, term in zip(panels, terms, strict=True):
+            pairs = (
+                (energies.before[term], LINE_COLOUR, "//"),
+                (energies.after[term], WALK_COLOUR, ""),
+            )
+            for x, (values, colour, hatch) in enumerate(pairs):
+                mean = float(np.mean(values))
+                low, high = np.quantile(values, (0.1, 0.9))
+                axes.bar(x, mean, 0.7, color=colour, alpha=0.85, hatch=hatch, edgecolor="white")
+                axes.vlines(x, low, high, color=_INK, linewidth=1.2)
+            axes.set_title(term, fontsize=9)
+            axes.set_xticks([0, 1], ["line", "walk"])
+            axes.grid(axis="x", visible=False)
+            axes.tick_params(axis="y", labelsize=7.5)
+        panels[0].set_ylabel("Energy per path\n(latent units², nats)")
+        return _svg(figure)
+
+
+def _figure(width: float, height: float) -> Any:
+    figure = require_extra("matplotlib.figure", "pipeline")
+    return figure.Figure(figsize=(width, height), layout="constrained")
+
+
+def _style() -> Any:
+    return require_extra("matplotlib", "pipeline").rc_context(_STYLE)
+
+
+def _svg(figure: Any) -> bytes:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    return stream.getvalue()
