@@ -280,9 +280,11 @@ class TestCsv:
 
     def test_link_in_the_table_that_leaves_the_folder(self, folder, table, tmp_path):
         save(tmp_path, "secret.png", picture(7))
-        (folder / "b" / "2.png").unlink()
-        (folder / "b" / "2.png").symlink_to(tmp_path / "secret.png")
-        with pytest.raises(DataError, match="a link that leaves"):
+        # In a hidden folder, which nothing but the table leads to.
+        (folder / ".cache").mkdir()
+        (folder / ".cache" / "2.png").symlink_to(tmp_path / "secret.png")
+        table.write_text(table.read_text().replace("b/2.png", ".cache/2.png"))
+        with pytest.raises(DataError, match=r"'\.cache/2\.png', a link that leaves"):
             read_image_set(folder, csv=table)
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import tempfile
 import unicodedata
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -199,6 +200,12 @@ class TestContent:
         for name, content in first.items():
             for canary in canaries:
                 assert canary not in content, f"{canary!r} in {name}"
+
+    def test_npz_bears_no_date(self, tmp_path):
+        images, labels = random_set(2)
+        write_image_set(tmp_path / "o", images, labels, NAMES, manifest={})
+        with zipfile.ZipFile(tmp_path / "o" / "medmnist.npz") as archive:
+            assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
     def test_progress(self, tmp_path):
         images, labels = random_set(4)
