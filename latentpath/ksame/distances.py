@@ -43,6 +43,17 @@ def squared_distances(
     return squared.masked_fill_(squared <= scale.mul_(ROUNDING), 0.0)
 
 
+def squared_distances_to(
+    points: Tensor,  # [n, D] float64
+    norms: Tensor,  # [n]
+    target: Tensor,  # [D] float64
+) -> Tensor:
+    """Squared distances [n] from points to one target."""
+    scale = norms + target.square().sum()
+    squared = torch.addmv(scale, points, target, alpha=-2.0)
+    return squared.masked_fill_(squared <= scale.mul_(ROUNDING), 0.0)
+
+
 def distance_sums(points: Tensor, norms: Tensor) -> Tensor:
     """Sum of the distances from each point to all points, [n]; memory O(BLOCK^2)."""
     sums = torch.zeros_like(norms)
@@ -60,16 +71,13 @@ def distance_sums(points: Tensor, norms: Tensor) -> Tensor:
 
 
 def distance_sums_to(points: Tensor, norms: Tensor, others: Tensor, other_norms: Tensor) -> Tensor:
-    """Sum of the distances from each of points [n, D] to all of others [m, D], [n]."""
-    sums = torch.zeros_like(norms)
-    for i in range(0, len(points), BLOCK):
-        rows = slice(i, i + BLOCK)
-        for j in range(0, len(others), BLOCK):
-            columns = slice(j, j + BLOCK)
-            squared = squared_distances(
-                points[rows], others[columns], norms[rows], other_norms[columns]
-            )
-            sums[rows] += squared.sqrt_().sum(dim=1)
+    """Sum of the distances from each of points [n, D] to all of a few others [m, D], [n]."""
+    sums = torch.empty_like(norms)
+    step = max(1, BLOCK * BLOCK // max(1, len(others)))
+    for i in range(0, len(points), step):
+        rows = slice(i, i + step)
+        squared = squared_distances(points[rows], others, norms[rows], other_norms)
+        torch.sum(squared.sqrt_(), dim=1, out=sums[rows])
     return sums
 
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from latentpath.errors import InputError, PrivacyError, ShapeError
+from latentpath.ksame.approximate import approximate_groups
 from latentpath.ksame.distances import squared_distances, squared_norms
 from latentpath.ksame.farthest import farthest_groups
 from latentpath.ksame.mdav import mdav_groups
@@ -35,6 +36,7 @@ from latentpath.progress import Progress, silent
 _METHODS: dict[str, Callable[[Tensor, int], Tensor]] = {
     "farthest": farthest_groups,
     "mdav": mdav_groups,
+    "auto": approximate_groups,
 }
 
 
@@ -136,8 +138,9 @@ def k_same(
         identities: [n] integers, the person of each row; any numbering.
         labels: [n] integers, the class of each row; any numbering.
         k: distinct people per group, at least 2.
-        method: "farthest", the published k-SALSA rule, or "mdav". Both take time O(n^2 D) and
-            memory O(n D) in the people n of one class.
+        method: "farthest", the published k-SALSA rule, or "mdav"; both take time O(n^2 D) and
+            memory O(n D) in the people n of one class. "auto" equals "farthest" for classes of
+            up to 8,192 people and approximates it above, for up to millions of people.
         small_classes: what to do with a class of fewer than k people: "error" refuses, "drop"
             leaves its rows out and lists it in `dropped_classes`.
         progress: told after every class, stage "k-same".
