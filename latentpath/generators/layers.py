@@ -76,7 +76,7 @@ def setup_filter(taps: Sequence[float]) -> Tensor:
 
 
 def fir(x: Tensor, f: Tensor, padding: Sequence[int], gain: float = 1.0) -> Tensor:
-    """Convolve every channel of x [M, C, H, W] with f [K, K]; padding is (left, right, top, bottom)."""
+    """Convolve each channel of x [M, C, H, W] with f [K, K]; padding: left, right, top, bottom."""
     channels = x.shape[1]
     kernel = (f.flip([0, 1]) * gain).to(x.dtype).expand(channels, 1, *f.shape)
     left, right, top, bottom = padding
@@ -86,7 +86,7 @@ def fir(x: Tensor, f: Tensor, padding: Sequence[int], gain: float = 1.0) -> Tens
 
 
 def upsample2d(x: Tensor, f: Tensor) -> Tensor:
-    """Upsample x [M, C, H, W] by 2 with the FIR filter f [K, K]: zeros between pixels, then f with gain 4."""
+    """Upsample x [M, C, H, W] by 2: zeros between the pixels, then the filter f [K, K], gain 4."""
     channels, k = x.shape[1], f.shape[-1]
     # A transposed convolution with stride 2 is exactly "insert zeros, then convolve".
     kernel = (f * 4.0).to(x.dtype).expand(channels, 1, k, k)
@@ -131,7 +131,7 @@ def conv2d_down(x: Tensor, weight: Tensor, f: Tensor) -> Tensor:
 
 
 class FullyConnectedLayer(nn.Module):
-    """Linear layer with equalised learning rate: weights are stored at unit scale, scaled at run time."""
+    """Linear layer with equalised learning rate: unit weights, scaled at run time."""
 
     def __init__(
         self,
@@ -157,7 +157,7 @@ class FullyConnectedLayer(nn.Module):
 
 
 class Conv2dLayer(nn.Module):
-    """Plain convolution with equalised learning rate and optional resampling by 2 (`up` or `down`)."""
+    """Plain convolution with equalised learning rate; resamples by 2 with `up` or `down`."""
 
     resample_filter: Tensor
 

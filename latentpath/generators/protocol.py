@@ -21,7 +21,9 @@ class Generator(Protocol):
         img_resolution: side of the square images, pixels.
     """
 
-    latent_dim: int
+    @property
+    def latent_dim(self) -> int: ...
+
     img_channels: int
     img_resolution: int
 

@@ -443,6 +443,20 @@ class StyleGAN2(nn.Module):
         ws = self.mapping(z, c, truncation_psi, truncation_cutoff)
         return self.synthesis(ws, noise_mode=noise_mode, **synthesis_kwargs)
 
+    @torch.no_grad()
+    def sample(self, n: int, labels: Tensor | None = None) -> Tensor:  # -> [n, w_dim]
+        """Draw w from the prior, for class numbers `labels` [n] (random ones if left out).
+
+        Random numbers come from PyTorch's default generator.
+        """
+        device = self.mapping.w_avg.device
+        c = None
+        if self.c_dim > 0:
+            if labels is None:
+                labels = torch.randint(self.c_dim, (n,), device=device)
+            c = F.one_hot(labels, self.c_dim).float()
+        return self.mapping.map(torch.randn(n, self.z_dim, device=device), c)
+
     def synthesize(self, w: Tensor) -> Tensor:  # [M, w_dim] -> [M, img_channels, H, W]
         """Images from one w per row, used for every layer, with constant noise."""
         _check_rows(w, self.w_dim, "w")

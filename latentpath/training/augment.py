@@ -8,6 +8,7 @@ for Data-Efficient GAN Training", NeurIPS 2020); the classifiers' trainers apply
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -71,7 +72,7 @@ def augment(
     return images
 
 
-def _affine(images: Tensor, config: AugmentConfig, draw) -> Tensor:  # type: ignore[no-untyped-def]
+def _affine(images: Tensor, config: AugmentConfig, draw: Callable[[float], Tensor]) -> Tensor:
     angle = torch.deg2rad(draw(config.rotate))
     size = 1 + draw(config.scale)
     shear, shift_x, shift_y = draw(config.shear), draw(2 * config.shift), draw(2 * config.shift)

@@ -54,7 +54,8 @@ class Checkpointer:
     ) -> None:
         self.path = None if path is None else Path(path)
         self.identity = {"kind": type(config).__name__, **asdict(config)}
-        self.identity.pop(lengthened, None)
+        if lengthened is not None:
+            del self.identity[lengthened]
         self.data, self.interval = data, interval
         self._saved_at = time.monotonic()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -91,7 +92,7 @@ def train_classifier(
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, config.lr, total_steps=config.steps, pct_start=0.15
         )
-        parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+        parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule}
         first, order = 0, torch.empty(0, dtype=torch.int64)
         if (saved := saver.load()) is not None:
             first, order = saved["step"], saved["order"]

@@ -58,7 +58,9 @@ class Discriminator(nn.Module):
         width = {2**i: min(channel_base // 2**i, channel_max) for i in range(2, log2 + 1)}
         self.fromrgb = Conv2dLayer(img_channels, width[img_resolution], 1, activation="lrelu")
         resolutions = [2**i for i in range(log2, 2, -1)]
-        self.blocks = nn.ModuleList(DiscriminatorBlock(width[r], width[r // 2]) for r in resolutions)
+        self.blocks = nn.ModuleList(
+            DiscriminatorBlock(width[r], width[r // 2]) for r in resolutions
+        )
         self.conv = Conv2dLayer(width[4] + 1, width[4], 3, activation="lrelu")
         self.fc = FullyConnectedLayer(width[4] * 16, width[4], activation="lrelu")
         self.out = FullyConnectedLayer(width[4], width[4] if c_dim else 1)

@@ -2,6 +2,6 @@
 
 from latentpath.walks.plan import PlanConfig, straight_line
 from latentpath.walks.result import WalkResult
-from latentpath.walks.walk import walk
+from latentpath.walks.solve import walk
 
 __all__ = ["PlanConfig", "WalkResult", "straight_line", "walk"]

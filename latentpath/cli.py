@@ -1,0 +1,262 @@
+"""The `latentpath` command.
+
+Exit codes: 0 done; 1 an error that is not the user's; 2 bad input, with one line that says what
+was expected, what came and what to do; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latentpath._version import __version__
+from latentpath.bars import Bars
+from latentpath.errors import InputError, LatentpathError
+from latentpath.options import add_options, read_options
+
+if TYPE_CHECKING:
+    from latentpath.data import ImageSet
+    from latentpath.production import SyntheticSet
+
+Command = Callable[[argparse.Namespace, Bars], None]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    arguments = _parser().parse_args(argv)
+    command: Command = arguments.command
+    try:
+        if arguments.threads:
+            import torch
+
+            torch.set_num_threads(arguments.threads)
+        with Bars(arguments.quiet) as bars:
+            command(arguments, bars)
+    except LatentpathError as error:
+        print(f"latentpath: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("latentpath: interrupted; nothing half-written is left", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    from latentpath.production import ProduceConfig
+    from latentpath.training import (
+        ClassifierConfig,
+        EncoderConfig,
+        GeneratorConfig,
+        IdentityConfig,
+    )
+
+    parser = argparse.ArgumentParser(
+        prog="latentpath",
+        description="Turn private labelled images into a synthetic set that may be shared.",
+    )
+    parser.add_argument("--version", action="version", version=f"latentpath {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    demo = _command(commands, "demo", _demo, "run the whole pipeline on real handwritten digits")
+    demo.add_argument("--out", required=True, metavar="DIR", help="folder for set and report")
+    demo.add_argument("--overwrite", action="store_true", help="replace an earlier demo")
+    _add_demo_options(demo)
+
+    produce = _command(commands, "produce", _produce, "make a synthetic set from your own images")
+    _add_data_options(produce)
+    produce.add_argument(
+        "--weights", required=True, metavar="DIR", help="folder written by `latentpath train`"
+    )
+    produce.add_argument("--out", required=True, metavar="DIR", help="folder for the set")
+    produce.add_argument("--overwrite", action="store_true", help="replace an earlier set")
+    produce.add_argument(
+        "--report",
+        metavar="FILE",
+        help="also audit the set beside its baselines into this HTML file (for the data holder)",
+    )
+    produce.add_argument(
+        "--test", metavar="PATH", help="real images of other people, for the report's accuracies"
+    )
+    add_options(produce.add_argument_group("pipeline"), ProduceConfig)
+
+    info = _command(commands, "info", _info, "print versions, devices and implementations")
+    info.set_defaults(threads=0)
+
+    train = commands.add_parser("train", help="train the networks for a private set")
+    networks = train.add_subparsers(title="networks", metavar="NETWORK", required=True)
+    for name, config, what in [
+        ("generator", GeneratorConfig, "the GAN that images come from"),
+        ("encoder", EncoderConfig, "images to latents of the generator in --out"),
+        ("identity", IdentityConfig, "which real person an image looks like"),
+        ("classifier", ClassifierConfig, "which class an image belongs to"),
+    ]:
+        network = _command(networks, name, _train, f"train {what}")
+        _add_data_options(network)
+        network.add_argument("--out", required=True, metavar="DIR", help="the weights folder")
+        network.add_argument(
+            "--resolution",
+            type=int,
+            default=0,
+            metavar="PIXELS",
+            help="side of the images, a power of two; 0 takes the next one up from the data's, "
+            "or that of the generator in --out [0]",
+        )
+        network.add_argument("--half", action="store_true", help="store weights as float16")
+        network.set_defaults(network=name, config=config)
+        add_options(network.add_argument_group("training"), config)
+    return parser
+
+
+def _command(commands: Any, name: str, run: Command, summary: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=summary, description=summary)
+    parser.add_argument("--quiet", action="store_true", help="show no progress")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 takes all [0]")
+    parser.set_defaults(command=run)
+    return parser
+
+
+def _add_demo_options(parser: argparse.ArgumentParser) -> None:
+    from latentpath.production import ProduceConfig
+    from latentpath.production.demo import DEMO_AUDIT, DEMO_CONFIG
+
+    parser.add_argument(
+        "--audit-steps",
+        type=int,
+        default=DEMO_AUDIT.classifier.steps,
+        help="training steps of each of the audit's classifiers [%(default)s]",
+    )
+    group = parser.add_argument_group("pipeline")
+    add_options(group, ProduceConfig, defaults=DEMO_CONFIG)
+
+
+def _add_data_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data",
+        required=True,
+        metavar="PATH",
+        help="a folder with one folder of images per class, a folder of images with --csv, a "
+        "MedMNIST .npz, or the word `digits` for the demo's private digits",
+    )
+    parser.add_argument("--csv", metavar="FILE", help="table of the images in --data")
+    parser.add_argument("--image-column", default="image", help="column of file names [image]")
+    parser.add_argument("--label-column", default="label", help="column of labels [label]")
+    parser.add_argument(
+        "--identity-column", help="column of people; without it each image is one person"
+    )
+    parser.add_argument(
+        "--split", default="train", help="split of an .npz: train, val, test or all [train]"
+    )
+    parser.add_argument(
+        "--channels", type=int, choices=(1, 3), help="turn all images grey (1) or colour (3)"
+    )
+
+
+def _read_data(arguments: argparse.Namespace, bars: Bars) -> ImageSet:
+    from latentpath.data import load_digits_split, read_image_set
+
+    if arguments.data == "digits" and not Path("digits").exists():
+        return load_digits_split().private
+    return read_image_set(
+        arguments.data,
+        csv=arguments.csv,
+        image_column=arguments.image_column,
+        label_column=arguments.label_column,
+        identity_column=arguments.identity_column,
+        split=arguments.split,
+        channels=arguments.channels,
+        progress=bars,
+    )
+
+
+def _demo(arguments: argparse.Namespace, bars: Bars) -> None:
+    from dataclasses import replace
+
+    from latentpath.production import ProduceConfig, run_demo
+    from latentpath.production.demo import DEMO_AUDIT
+
+    classifier = replace(DEMO_AUDIT.classifier, steps=arguments.audit_steps)
+    result = run_demo(
+        arguments.out,
+        config=read_options(arguments, ProduceConfig),
+        audit=replace(DEMO_AUDIT, classifier=classifier),
+        created=_today(),
+        overwrite=arguments.overwrite,
+        progress=bars,
+    )
+    _say_set(result.set_folder, result.result)
+    print(f"report: {result.report_file} (shows real images: for the data holder)")
+
+
+def _produce(arguments: argparse.Namespace, bars: Bars) -> None:
+    from latentpath.audit import write_report
+    from latentpath.data import check_output_is_free, read_image_set
+    from latentpath.production import ProduceConfig, compare, load_bundle, produce_set, write_set
+    from latentpath.production.demo import at_resolution
+
+    if arguments.test and not arguments.report:
+        raise InputError(
+            expected="--report with --test", got="--test alone", fix="add --report FILE"
+        )
+    check_output_is_free(arguments.out, arguments.overwrite)
+    config = read_options(arguments, ProduceConfig)
+    bundle = load_bundle(arguments.weights)
+    data = _read_data(arguments, bars)
+    test = read_image_set(arguments.test, progress=bars) if arguments.test else None
+    result = produce_set(data, bundle, config, bars)
+    write_set(arguments.out, result, overwrite=arguments.overwrite, progress=bars)
+    _say_set(Path(arguments.out), result)
+    if arguments.report:
+        resolution = bundle.generator.img_resolution
+        report = compare(
+            result,
+            bundle,
+            test=None if test is None else at_resolution(test, resolution),
+            title=f"latentpath: a synthetic set of {len(result.samples):,} images",
+            created=_today(),
+            progress=bars,
+        )
+        print(f"report: {write_report(arguments.report, report)} (shows real images)")
+
+
+def _say_set(folder: Path, result: SyntheticSet) -> None:
+    rejected = sum(result.rejected.values())
+    print(
+        f"set: {folder}, {len(result.samples)} images from {len(result.walks.pairs)} walks; "
+        f"the gate turned away {rejected} of {result.tested} samples"
+    )
+    for name, missing in result.shortage.items():
+        print(
+            f"latentpath: warning: class {name!r} is {missing} images short: too few samples "
+            "passed the gate; take longer walks (--steps) or loosen the gate",
+            file=sys.stderr,
+        )
+
+
+def _train(arguments: argparse.Namespace, bars: Bars) -> None:
+    from latentpath.production.train import train_network
+
+    data = _read_data(arguments, bars)
+    summary = train_network(
+        arguments.network,
+        data,
+        arguments.out,
+        config=read_options(arguments, arguments.config),
+        resolution=arguments.resolution,
+        half=arguments.half,
+        progress=bars,
+    )
+    print(summary)
+
+
+def _info(arguments: argparse.Namespace, bars: Bars) -> None:
+    from latentpath.production.info import info_lines
+
+    print("\n".join(info_lines()))
+
+
+def _today() -> str:
+    return datetime.date.today().isoformat()

@@ -1,0 +1,82 @@
+"""Command-line options made from configuration dataclasses.
+
+A field's name, default and docstring are written once, in the dataclass; here they become an
+option with its help text. Nested dataclasses become options with a prefix.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import dataclasses
+import inspect
+import itertools
+import textwrap
+import typing
+from typing import Any, TypeVar
+
+ConfigT = TypeVar("ConfigT")
+
+
+def add_options(
+    parser: argparse._ActionsContainer, config: type, *, defaults: Any = None, prefix: str = ""
+) -> None:
+    """Add one option for every field of the dataclass `config`.
+
+    Args:
+        parser: where to add them.
+        config: the dataclass.
+        defaults: an instance whose values are the defaults; `config()` if left out.
+        prefix: put before each name, for nested dataclasses.
+    """
+    defaults = config() if defaults is None else defaults
+    types, docs = typing.get_type_hints(config), _field_docs(config)
+    for field in dataclasses.fields(config):
+        kind, value = types[field.name], getattr(defaults, field.name)
+        name = prefix + field.name
+        if dataclasses.is_dataclass(kind):
+            add_options(parser, typing.cast(type, kind), defaults=value, prefix=f"{name}_")
+            continue
+        shown = {
+            "dest": name,
+            "default": value,
+            "help": f"{docs.get(field.name, '')} [%(default)s]",
+        }
+        flag = "--" + name.replace("_", "-")
+        if kind is bool:
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, **shown)
+        else:
+            parser.add_argument(flag, type=kind, metavar=kind.__name__.upper(), **shown)
+
+
+def read_options(arguments: argparse.Namespace, config: type[ConfigT], prefix: str = "") -> ConfigT:
+    """Build the dataclass from parsed arguments; its own checks raise InputError."""
+    types = typing.get_type_hints(config)
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(config):  # type: ignore[arg-type]
+        kind, name = types[field.name], prefix + field.name
+        if dataclasses.is_dataclass(kind):
+            values[field.name] = read_options(arguments, typing.cast(type, kind), f"{name}_")
+        else:
+            values[field.name] = getattr(arguments, name)
+    return config(**values)
+
+
+def _field_docs(config: type) -> dict[str, str]:
+    """The docstrings below the fields of a dataclass and its bases, with single spaces."""
+    docs: dict[str, str] = {}
+    for base in reversed(config.__mro__):
+        if not dataclasses.is_dataclass(base):
+            continue
+        tree = ast.parse(textwrap.dedent(inspect.getsource(base)))
+        body = typing.cast(ast.ClassDef, tree.body[0]).body
+        for statement, following in itertools.pairwise(body):
+            if (
+                isinstance(statement, ast.AnnAssign)
+                and isinstance(statement.target, ast.Name)
+                and isinstance(following, ast.Expr)
+                and isinstance(following.value, ast.Constant)
+            ):
+                text = " ".join(str(following.value.value).split()).replace("%", "%%")
+                docs[statement.target.id] = text.rstrip(".")
+    return docs

@@ -1,0 +1,25 @@
+"""The whole pipeline: private set in, gated synthetic set and report out."""
+
+from latentpath.production.bundle import ASSETS, Bundle, load_bundle
+from latentpath.production.compare import Baselines, compare, make_baselines
+from latentpath.production.config import ProduceConfig
+from latentpath.production.demo import DemoResult, run_demo
+from latentpath.production.gate import Gate
+from latentpath.production.produce import SyntheticSet, produce, produce_set, write_set
+
+__all__ = [
+    "ASSETS",
+    "Baselines",
+    "Bundle",
+    "DemoResult",
+    "Gate",
+    "ProduceConfig",
+    "SyntheticSet",
+    "compare",
+    "load_bundle",
+    "make_baselines",
+    "produce",
+    "produce_set",
+    "run_demo",
+    "write_set",
+]

@@ -1,0 +1,92 @@
+"""The trained networks of one private set, as they lie in a weights folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from latentpath.data import ImageSet
+from latentpath.errors import WeightsError
+from latentpath.generators import StyleGAN2
+from latentpath.generators.weights import build, read_weights
+from latentpath.models import LPIPS, Classifier, Encoder
+
+# The weights that `latentpath demo` runs on ship here.
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
+
+# Kind of network -> its file in a weights folder.
+FILES = {
+    "stylegan2": "generator.safetensors",
+    "encoder": "encoder.safetensors",
+    "identity": "identity.safetensors",
+    "classifier": "classifier.safetensors",
+}
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Generator, encoder and classifiers that belong together, and LPIPS."""
+
+    generator: StyleGAN2
+    encoder: Encoder
+    identity: Classifier
+    classifier: Classifier
+    lpips: LPIPS
+
+    def check(self, data: ImageSet) -> None:
+        """Raise WeightsError unless these networks were made for a set like `data`."""
+        pairs = [
+            ("channels per image", self.generator.img_channels, data.channels),
+            ("classes", self.classifier.num_classes, data.num_classes),
+            ("people", self.identity.num_classes, data.num_identities),
+        ]
+        for what, trained, given in pairs:
+            if trained != given:
+                raise WeightsError(
+                    expected=f"a data set of {trained} {what}, as the weights were trained on",
+                    got=f"{given}",
+                    fix="use the weights trained on this set, or train them (`latentpath train`)",
+                )
+
+
+def load_bundle(folder: str | Path, device: torch.device | str = "cpu") -> Bundle:
+    """Open the four networks of a weights folder, and the LPIPS that ships.
+
+    Raises:
+        WeightsError: a file is missing, damaged, of another kind, or the networks do not fit
+            each other (for example an encoder of another generator's latent width).
+    """
+    folder = Path(folder)
+    factories = {
+        "stylegan2": StyleGAN2,
+        "encoder": Encoder,
+        "identity": Classifier,
+        "classifier": Classifier,
+    }
+    parts = {}
+    for kind, factory in factories.items():
+        path = folder / FILES[kind]
+        parts[kind] = build(read_weights(path, kind=kind), factory, source=path).to(device)
+    generator = parts["stylegan2"]
+    channels = generator.img_channels
+    for name, expected, got in [
+        ("encoder's latent width", generator.latent_dim, parts["encoder"].latent_dim),
+        ("encoder's image channels", channels, parts["encoder"].img_channels),
+        ("identity classifier's image channels", channels, parts["identity"].img_channels),
+        ("class classifier's image channels", channels, parts["classifier"].img_channels),
+    ]:
+        if expected != got:
+            raise WeightsError(
+                expected=f"the {name} to be {expected}, as the generator's",
+                got=f"{got}",
+                fix="put weights that were trained together into one folder",
+            )
+    return Bundle(
+        generator,
+        parts["encoder"],
+        parts["identity"],
+        parts["classifier"],
+        LPIPS.load(device),
+    )

@@ -1,0 +1,160 @@
+"""The synthetic set beside its baselines: the same endpoints without walks, and no walks at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from latentpath.audit import (
+    AuditConfig,
+    EnergyComparison,
+    GateSummary,
+    Report,
+    ReportSet,
+    SetAudit,
+    WalkProfile,
+    audit_real,
+    audit_set,
+    nearest_along_paths,
+)
+from latentpath.data import ImageSet
+from latentpath.energy import EnergyTerms
+from latentpath.production.bundle import Bundle
+from latentpath.production.prepare import plain_config
+from latentpath.production.produce import SyntheticSet, render
+from latentpath.progress import Progress, silent
+from latentpath.walks import straight_line
+
+# Walks whose distance to the nearest real image is drawn.
+_PROFILES = 40
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """What the walks are compared with. None of these went through the gate."""
+
+    centroids: ImageSet
+    """One image per centroid: k-same alone."""
+    line: ImageSet
+    """Points on straight lines between the walks' endpoints, as many as the set has images."""
+    ungated: ImageSet
+    """Points on the walks, likewise, before the gate."""
+
+
+def make_baselines(result: SyntheticSet, bundle: Bundle) -> Baselines:
+    """Generate the sets that `result` is compared with, from the same endpoints."""
+    endpoints, walks = result.endpoints, result.walks
+    names = endpoints.real.class_names
+    rng = np.random.default_rng(result.config.seed)
+    chosen = rng.choice(
+        result.tested, min(result.tested, len(result.samples)), replace=False, shuffle=False
+    )
+    places = result.places[np.sort(chosen)]
+    labels = walks.labels[places[:, 0]]
+
+    def points(latents: Tensor) -> ImageSet:
+        images = render(bundle, latents[places[:, 0], places[:, 1]])
+        return ImageSet(images, labels, np.arange(len(images)), names)
+
+    centroids = ImageSet(
+        render(bundle, endpoints.centroids),
+        endpoints.labels,
+        np.arange(len(endpoints.labels)),
+        names,
+    )
+    return Baselines(centroids, points(_lines(walks.latents)), points(walks.latents))
+
+
+def compare(
+    result: SyntheticSet,
+    bundle: Bundle,
+    *,
+    test: ImageSet | None,
+    title: str,
+    created: str = "",
+    baselines: Baselines | None = None,
+    config: AuditConfig | None = None,
+    progress: Progress = silent,
+) -> Report:
+    """Audit the set, its baselines and the real set, and put all of it into a report.
+
+    Args:
+        result: the synthetic set.
+        bundle: the networks that made it.
+        test: real images of other people at the generator's resolution; None leaves utility out.
+        title: headline of the report.
+        created: date to show.
+        baselines: from `make_baselines`, if they are at hand.
+        config: what the audit measures with.
+        progress: told about every stage.
+    """
+    baselines = baselines or make_baselines(result, bundle)
+
+    def audit(samples: ImageSet) -> SetAudit:
+        return audit_set(
+            samples,
+            real=result.reference,
+            test=test,
+            identity=bundle.identity,
+            config=config,
+            progress=progress,
+        )
+
+    real = audit_real(
+        result.reference, test=test, identity=bundle.identity, config=config, progress=progress
+    )
+    rows = [ReportSet("real", "Real images", real)]
+    for key, name, samples in [
+        ("centroids", "Centroids alone (k-same)", baselines.centroids),
+        ("line", "Straight lines", baselines.line),
+        ("ungated", "Walks, before the gate", baselines.ungated),
+    ]:
+        rows.append(ReportSet(key, name, audit(samples), images=samples))
+    gate = GateSummary(result.tested, result.rejected)
+    rows.append(
+        ReportSet("walk", "Walks: the set", audit(result.samples), images=result.samples, gate=gate)
+    )
+    walks = result.walks
+    return Report(
+        title=title,
+        sets=tuple(rows),
+        real=result.endpoints.real,
+        profile=walk_profile(result, bundle, progress),
+        energies=EnergyComparison(_by_name(walks.before), _by_name(walks.after)),
+        certificate=result.endpoints.certificate.to_dict(),
+        settings=plain_config(result.config),
+        created=created,
+    )
+
+
+def walk_profile(result: SyntheticSet, bundle: Bundle, progress: Progress = silent) -> WalkProfile:
+    """LPIPS to the nearest real image along up to 40 of the walks and their straight lines."""
+    latents = result.walks.latents
+    rows = np.linspace(0, len(latents) - 1, min(_PROFILES, len(latents))).astype(int)
+    walked = latents[rows]
+    b, t, d = walked.shape
+    profiles = []
+    for paths in (_lines(walked), walked):
+        images = render(bundle, paths.reshape(b * t, d))
+        shaped = images.reshape(b, t, *images.shape[1:])
+        profiles.append(nearest_along_paths(shaped, result.reference, progress=progress))
+    line, walk = profiles
+    # The example is a typical walk, not the best one: the one of median gain.
+    gain = (walk - line).mean(axis=1)
+    return WalkProfile(line, walk, example=int(np.argsort(gain)[len(gain) // 2]))
+
+
+def _lines(latents: Tensor) -> Tensor:  # [P, T, D] -> [P, T, D]
+    return straight_line(latents[:, 0], latents[:, -1], latents.shape[1])
+
+
+def _by_name(terms: EnergyTerms) -> dict[str, np.ndarray]:
+    shown = {
+        "smoothness": terms.smoothness,
+        "identity": terms.identity,
+        "class": terms.classification,
+        "total": terms.total,
+    }
+    return {name: values.cpu().numpy() for name, values in shown.items()}

@@ -1,0 +1,80 @@
+"""What a production run does: one frozen configuration, stored in the set's manifest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from latentpath.energy import EnergyWeights
+from latentpath.errors import InputError
+from latentpath.walks import PlanConfig
+
+
+@dataclass(frozen=True)
+class ProduceConfig:
+    """How a synthetic set is made from a private one."""
+
+    count: int = 0
+    """Synthetic images wanted; 0 asks for as many as the private set holds."""
+    k: int = 5
+    """Every endpoint is an average over at least so many distinct people."""
+    grouping: str = "farthest"
+    """How people are grouped: "farthest" (k-SALSA's rule), "mdav" or "auto"."""
+    aggregation: str = "mean"
+    """How a group becomes one latent: "mean" or "geometric_median"."""
+    small_classes: str = "error"
+    """Classes with fewer than k people: "error" refuses the set, "drop" leaves them out."""
+    pairing: str = "random"
+    """Which endpoints are joined: "random", "nearest" or "tour"."""
+    balanced: bool = False
+    """Make equally many images of each class instead of keeping the private set's shares."""
+    steps: int = 50
+    """Points on a walk, both ends counted."""
+    solver: str = "plan"
+    """How walks are optimised."""
+    optim_steps: int = 500
+    """Optimisation steps of the solver; 0 keeps straight lines."""
+    lr: float = 0.1
+    """Learning rate of the solver, latent units."""
+    smoothness: float = 1.0
+    """Weight of the smoothness energy."""
+    identity: float = 0.1
+    """Weight of the repulsion from real people."""
+    classification: float = 1.0
+    """Weight of class consistency."""
+    projection_steps: int = 0
+    """Optimisation steps that refine the encoder's latents; 0 takes them as they are."""
+    gate_quantile: float = 0.05
+    """A sample may not be nearer (LPIPS) to any real image than this share of real people is to
+    their nearest other person. 0 switches that test off."""
+    gate_identity: float = 0.5
+    """Largest probability with which the identity classifier may name one person. 1 switches
+    that test off."""
+    gate_class: bool = True
+    """Turn away samples that the class classifier puts into another class."""
+    micro_batch: int = 256
+    """Points that go through the networks together; bounds the memory."""
+    seed: int = 0
+    """Seed of pairing and of the choice among surplus samples."""
+
+    def __post_init__(self) -> None:
+        if self.count < 0:
+            raise InputError(
+                expected="count of at least 0", got=str(self.count), fix="give a number of images"
+            )
+        if self.steps < 3:
+            raise InputError(
+                expected="steps of at least 3, both ends counted",
+                got=str(self.steps),
+                fix="use 50, the published value",
+            )
+        if not (0 <= self.gate_quantile < 1 and 0 < self.gate_identity <= 1):
+            raise InputError(
+                expected="gate_quantile from 0 to below 1 and gate_identity above 0, at most 1",
+                got=f"gate_quantile={self.gate_quantile}, gate_identity={self.gate_identity}",
+                fix="use 0.05 and 0.5, or 0 and 1 to switch the tests off",
+            )
+
+    def plan(self) -> PlanConfig:
+        """The solver's part of the configuration."""
+        weights = EnergyWeights(self.smoothness, self.identity, self.classification)
+        return PlanConfig(optim_steps=self.optim_steps, lr=self.lr, weights=weights)

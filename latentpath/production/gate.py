@@ -1,0 +1,80 @@
+"""The gate: the tests that every sample must pass before it is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from latentpath.audit.nearest import RealReference, nearest_other_person, nearest_real
+from latentpath.data import to_tensor
+from latentpath.models import Classifier
+from latentpath.training import predict
+
+# Reasons to turn a sample away, in the order in which they are counted.
+TOO_CLOSE = "too close to a real image"
+NAMES_A_PERSON = "recognised as one real person"
+OUT_OF_CLASS = "not in its class"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate says of n samples."""
+
+    accepted: np.ndarray
+    """[n] bool."""
+    distance: np.ndarray
+    """[n] LPIPS to the nearest real image."""
+    rejected: dict[str, int]
+    """Samples turned away, by the first test that they failed."""
+
+
+class Gate:
+    """Tests samples against the real set.
+
+    Args:
+        reference: the real images, embedded.
+        identity: identity classifier over the real people.
+        classifier: class classifier.
+        quantile: a sample may not be nearer to a real image than this share of real people is
+            to the nearest other person; 0 switches the test off.
+        max_probability: largest probability for one person; 1 switches the test off.
+        in_class: turn away samples of another class than their label.
+    """
+
+    def __init__(
+        self,
+        reference: RealReference,
+        identity: Classifier,
+        classifier: Classifier,
+        *,
+        quantile: float = 0.05,
+        max_probability: float = 0.5,
+        in_class: bool = True,
+    ) -> None:
+        self.reference, self.identity, self.classifier = reference, identity, classifier
+        self.max_probability, self.in_class = max_probability, in_class
+        between = nearest_other_person(reference) if quantile > 0 else None
+        self.threshold = 0.0 if between is None else between.quantile(quantile)
+
+    def test(self, images: np.ndarray, labels: np.ndarray) -> Verdict:
+        """Judge samples as they would be written.
+
+        Args:
+            images: uint8 [n, H, W, C].
+            labels: [n] class of each.
+        """
+        tensor = to_tensor(images).to(next(self.identity.parameters()).device)
+        distance = nearest_real(images, self.reference).distance
+        named = predict(self.identity, tensor).softmax(dim=1).amax(dim=1) > self.max_probability
+        failed = {TOO_CLOSE: distance < self.threshold, NAMES_A_PERSON: named.cpu().numpy()}
+        if self.in_class:
+            found = predict(self.classifier, tensor).argmax(dim=1).cpu()
+            failed[OUT_OF_CLASS] = (found != torch.as_tensor(labels)).numpy()
+        accepted = np.ones(len(images), dtype=bool)
+        rejected = {}
+        for reason, fails in failed.items():
+            rejected[reason] = int((accepted & fails).sum())
+            accepted &= ~fails
+        return Verdict(accepted, distance, rejected)

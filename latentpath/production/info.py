@@ -1,0 +1,70 @@
+"""What `latentpath info` prints: versions, devices, and what each part runs on."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+
+import torch
+
+from latentpath import ops
+from latentpath._version import __version__
+from latentpath.errors import LatentpathError
+from latentpath.generators.weights import read_weights
+from latentpath.production.bundle import ASSETS, FILES
+
+_PACKAGES = (
+    "numpy",
+    "monai",
+    "pillow",
+    "safetensors",
+    "matplotlib",
+    "jinja2",
+    "rich",
+    "mlxtend",
+    "triton",
+)
+
+
+def info_lines() -> list[str]:
+    """Lines to print."""
+    lines = [
+        f"latentpath {__version__}, Python {platform.python_version()}, {platform.machine()}",
+        f"torch {torch.__version__}, {torch.get_num_threads()} CPU threads",
+    ]
+    found = [f"{name} {_version(name)}" for name in _PACKAGES]
+    lines += ["packages: " + ", ".join(found), "devices:"]
+    lines += [f"  {name}" for name in _devices()]
+    lines.append("operations (device: implementation; why not the others):")
+    for op, devices in ops.implementations().items():
+        for device, report in devices.items():
+            others = "; ".join(f"{k}: {v}" for k, v in report.items() if k != "runs")
+            lines.append(f"  {op}, {device}: {report['runs']} ({others})")
+    lines.append("weights that ship:")
+    for kind, name in FILES.items():
+        lines.append(f"  {kind}: {_weights(name, kind)}")
+    return lines
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "absent"
+
+
+def _devices() -> list[str]:
+    names = [f"cpu: {torch.backends.cpu.get_cpu_capability()}"]
+    for i in range(torch.cuda.device_count()):
+        major, minor = torch.cuda.get_device_capability(i)
+        names.append(f"cuda:{i}: {torch.cuda.get_device_name(i)}, sm_{major}{minor}")
+    return names
+
+
+def _weights(name: str, kind: str) -> str:
+    try:
+        weights = read_weights(ASSETS / name, kind=kind)
+    except LatentpathError as error:
+        return str(error)
+    count = sum(tensor.numel() for tensor in weights.state.values())
+    return f"{name}, {count:,} numbers"

@@ -1,0 +1,108 @@
+"""From private images to endpoints: encode, group, average, certify."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from latentpath.data import ImageSet, resize_images, to_tensor
+from latentpath.errors import PrivacyError
+from latentpath.ksame import Certificate, aggregate, certify, k_same
+from latentpath.models import ProjectionConfig, project
+from latentpath.production.bundle import Bundle
+from latentpath.production.config import ProduceConfig
+from latentpath.progress import Progress, silent
+from latentpath.training import encode
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Centroids to walk between, and what they promise."""
+
+    real: ImageSet
+    """The private set at the generator's resolution."""
+    centroids: Tensor
+    """[G, D], each an average over at least k people."""
+    labels: np.ndarray
+    """[G] class of each centroid."""
+    certificate: Certificate
+    """What is promised of them."""
+
+
+def prepare_endpoints(
+    data: ImageSet, bundle: Bundle, config: ProduceConfig, progress: Progress = silent
+) -> Endpoints:
+    """Encode the private images and average groups of at least k people of one class.
+
+    Raises:
+        WeightsError: the bundle was trained for another kind of set.
+        PrivacyError: a class has fewer than k people (and `small_classes` is "error").
+    """
+    bundle.check(data)
+    _check_class_sizes(data, config)
+    real = replace(data, images=resize_images(data.images, bundle.generator.img_resolution))
+    latents = encode_images(real, bundle, config, progress)
+    grouping = k_same(
+        latents.cpu(),
+        real.identities,
+        real.labels,
+        config.k,
+        config.grouping,
+        small_classes=config.small_classes,
+        progress=progress,
+    )
+    centroids = aggregate(latents.cpu(), grouping, real.identities, config.aggregation)
+    certificate = certify(
+        grouping,
+        real.identities,
+        real.labels,
+        aggregation=config.aggregation,
+        class_names=real.class_names,
+        seeds={"seed": config.seed},
+        configuration=plain_config(config),
+    )
+    return Endpoints(real, centroids.to(latents.device), grouping.group_labels, certificate)
+
+
+def encode_images(
+    real: ImageSet, bundle: Bundle, config: ProduceConfig, progress: Progress = silent
+) -> Tensor:  # [n, D]
+    """Latents of the private images: the encoder's, refined by projection where asked."""
+    images = to_tensor(real.images).to(bundle.encoder.centre.device)
+    latents = encode(bundle.encoder, images)
+    progress("encode", len(images), len(images), {})
+    if config.projection_steps:
+        latents = project(
+            images,
+            latents,
+            bundle.generator,
+            scale=bundle.encoder.scale,
+            distance=bundle.lpips,
+            config=ProjectionConfig(steps=config.projection_steps),
+            progress=progress,
+        )
+    return latents
+
+
+def plain_config(config: ProduceConfig) -> Mapping[str, Any]:
+    """The configuration as plain JSON values."""
+    return asdict(config)
+
+
+def _check_class_sizes(data: ImageSet, config: ProduceConfig) -> None:
+    """Name the classes with too few people before any work is done."""
+    small = []
+    for label, name in enumerate(data.class_names):
+        people = len(np.unique(data.identities[data.labels == label]))
+        if people < config.k:
+            small.append(f"{name!r} has {people}")
+    if small and config.small_classes == "error":
+        raise PrivacyError(
+            expected=f"at least k = {config.k} people in every class",
+            got=f"class {', '.join(small)}",
+            fix="lower k, or leave these classes out with --small-classes drop",
+        )

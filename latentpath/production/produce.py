@@ -1,0 +1,360 @@
+"""The pipeline: from a private set to a synthetic one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latentpath._version import __version__
+from latentpath.audit.nearest import RealReference, prepare_real
+from latentpath.data import ImageSet, check_output_is_free, to_uint8, write_image_set
+from latentpath.energy import EnergyTerms
+from latentpath.errors import InputError, PrivacyError
+from latentpath.ksame import pair_groups, pair_limits
+from latentpath.production.bundle import Bundle
+from latentpath.production.config import ProduceConfig
+from latentpath.production.gate import Gate
+from latentpath.production.prepare import Endpoints, plain_config, prepare_endpoints
+from latentpath.progress import Progress, silent
+from latentpath.walks import walk
+
+# Pairs drawn for each pair that would do if the gate let everything through.
+_SPARE_PAIRS = 4
+
+
+@dataclass(frozen=True)
+class Walks:
+    """All walks of a run, P of them."""
+
+    pairs: np.ndarray
+    """[P, 2] groups at the two ends."""
+    labels: np.ndarray
+    """[P] class of each walk."""
+    latents: Tensor
+    """[P, T, D]."""
+    before: EnergyTerms
+    """Energies of the straight lines, [P] each."""
+    after: EnergyTerms
+    """Energies of the walks, [P] each."""
+
+
+@dataclass(frozen=True)
+class SyntheticSet:
+    """A synthetic set, with all that its report needs."""
+
+    samples: ImageSet
+    """The images that passed the gate, thinned to the number wanted."""
+    path: np.ndarray
+    """[n] walk that each image lies on, a row of `walks.pairs`."""
+    step: np.ndarray
+    """[n] point of the walk, 0 to T - 1."""
+    places: np.ndarray
+    """[tested, 2] walk and point of every sample that went to the gate."""
+    rejected: dict[str, int]
+    """Samples turned away, by reason."""
+    gate_threshold: float
+    """LPIPS below which a sample was too close to a real image."""
+    endpoints: Endpoints
+    """Centroids and certificate."""
+    walks: Walks
+    """The walks themselves."""
+    reference: RealReference
+    """The real set, embedded."""
+    config: ProduceConfig
+    """The configuration."""
+    shortage: dict[str, int] = field(default_factory=dict)
+    """Images missing per class because pairs ran out before enough samples passed the gate."""
+
+    @property
+    def tested(self) -> int:
+        """Samples that went to the gate."""
+        return len(self.places)
+
+    def manifest(self) -> dict[str, Any]:
+        """What travels with the set: settings and counts, nothing about any one person."""
+        return {
+            "software": "latentpath",
+            "software_version": __version__,
+            "config": dict(plain_config(self.config)),
+            "seeds": {"seed": self.config.seed},
+            "certificate": self.endpoints.certificate.to_dict(),
+            "gate": {
+                "tested": self.tested,
+                "rejected": self.rejected,
+                "lpips_threshold": round(self.gate_threshold, 6),
+            },
+            "walks": len(self.walks.pairs),
+            "shortage": self.shortage,
+        }
+
+
+def produce_set(
+    data: ImageSet,
+    bundle: Bundle,
+    config: ProduceConfig | None = None,
+    progress: Progress = silent,
+) -> SyntheticSet:
+    """Run the pipeline in memory: encode, group, walk, generate, gate.
+
+    Args:
+        data: the private set.
+        bundle: networks trained on it.
+        config: options.
+        progress: told about every stage.
+
+    Raises:
+        WeightsError: the networks were trained for another kind of set.
+        PrivacyError: a class with fewer than k people, or no sample passed the gate.
+        InputError: more images wanted than the pairs of endpoints allow.
+    """
+    config = config or ProduceConfig()
+    endpoints = prepare_endpoints(data, bundle, config, progress)
+    wanted = _wanted_per_class(endpoints, config)
+    queues = _pair_queues(endpoints, wanted, config)
+    reference = prepare_real(endpoints.real, bundle.lpips, progress=progress)
+    gate = Gate(
+        reference,
+        bundle.identity,
+        bundle.classifier,
+        quantile=config.gate_quantile,
+        max_probability=config.gate_identity,
+        in_class=config.gate_class,
+    )
+    run = _Run(endpoints, bundle, gate, config, progress)
+    while pairs := _next_pairs(queues, wanted, run, config.steps):
+        run.add(pairs)
+    return run.finish(wanted, reference)
+
+
+def write_set(
+    out: str | Path, result: SyntheticSet, *, overwrite: bool = False, progress: Progress = silent
+) -> dict[str, Any]:
+    """Write the set's images, labels and manifest atomically; returns the manifest."""
+    return write_image_set(
+        out,
+        result.samples.images,
+        result.samples.labels,
+        result.samples.class_names,
+        manifest=result.manifest(),
+        overwrite=overwrite,
+        extra_columns={"path": result.path, "step": result.step},
+        progress=progress,
+    )
+
+
+def produce(
+    data: ImageSet,
+    bundle: Bundle,
+    out: str | Path,
+    config: ProduceConfig | None = None,
+    *,
+    overwrite: bool = False,
+    progress: Progress = silent,
+) -> SyntheticSet:
+    """Run the pipeline and write the set to `out`, which is checked before any work."""
+    check_output_is_free(out, overwrite)
+    result = produce_set(data, bundle, config, progress)
+    write_set(out, result, overwrite=overwrite, progress=progress)
+    return result
+
+
+@torch.no_grad()
+def render(bundle: Bundle, latents: Tensor, batch: int = 256) -> np.ndarray:
+    """Images uint8 [n, H, W, C] of latents [n, D]."""
+    parts = [to_uint8(bundle.generator.synthesize(rows)) for rows in latents.split(batch)]
+    return np.concatenate(parts)
+
+
+class _Run:
+    """Walks and samples so far."""
+
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        bundle: Bundle,
+        gate: Gate,
+        config: ProduceConfig,
+        progress: Progress,
+    ) -> None:
+        self.endpoints, self.bundle, self.gate = endpoints, bundle, gate
+        self.config, self.progress = config, progress
+        self.pairs: list[tuple[int, int]] = []
+        self.latents: list[Tensor] = []
+        self.energies: list[tuple[EnergyTerms, EnergyTerms]] = []
+        self.images: list[np.ndarray] = []
+        self.places: list[np.ndarray] = []  # [n, 2] path and step of all samples
+        self.passed: list[np.ndarray] = []  # [n] bool
+        self.rejected: dict[str, int] = {}
+        self.accepted = dict.fromkeys(range(endpoints.real.num_classes), 0)
+        self.tested_of = dict.fromkeys(self.accepted, 0)
+        self._used: set[int] = set()
+
+    def add(self, pairs: list[tuple[int, int]]) -> None:
+        """Walk along `pairs`, generate, and put the samples through the gate."""
+        config, endpoints = self.config, self.endpoints
+        index = torch.tensor(pairs)
+        labels = torch.as_tensor(endpoints.labels)[index[:, 0]]
+        result = walk(
+            endpoints.centroids[index[:, 0]],
+            endpoints.centroids[index[:, 1]],
+            labels.to(endpoints.centroids.device),
+            generator=self.bundle.generator,
+            identity=self.bundle.identity,
+            classifier=self.bundle.classifier,
+            steps=config.steps,
+            solver=config.solver,
+            config=config.plan(),
+            micro_batch=config.micro_batch,
+            progress=self.progress,
+        )
+        places = self._places(pairs)
+        first = len(self.pairs)
+        images = render(self.bundle, result.latents[places[:, 0] - first, places[:, 1]])
+        of_class = labels.numpy()[places[:, 0] - first]
+        verdict = self.gate.test(images, of_class)
+        self.pairs += pairs
+        self.latents.append(result.latents)
+        self.energies.append((result.before, result.after))
+        self.images.append(images[verdict.accepted])
+        self.places.append(places)
+        self.passed.append(verdict.accepted)
+        for reason, count in verdict.rejected.items():
+            self.rejected[reason] = self.rejected.get(reason, 0) + count
+        for label in self.accepted:
+            self.tested_of[label] += int((of_class == label).sum())
+            self.accepted[label] += int((of_class[verdict.accepted] == label).sum())
+        tested = sum(self.tested_of.values())
+        figures = {"passed": sum(self.accepted.values()), "tested": tested}
+        self.progress("gate", tested, tested, figures)
+
+    def _places(self, pairs: list[tuple[int, int]]) -> np.ndarray:  # [n, 2]
+        """(path, step) of the samples: all interior points, and every endpoint once per run."""
+        rows = []
+        last = self.config.steps - 1
+        for number, (start, end) in enumerate(pairs, start=len(self.pairs)):
+            steps = list(range(1, last))
+            if start not in self._used:
+                steps.insert(0, 0)
+            if end not in self._used:
+                steps.append(last)
+            self._used |= {start, end}
+            rows += [(number, step) for step in steps]
+        return np.array(rows, dtype=np.int64)
+
+    def finish(self, wanted: Mapping[int, int], reference: RealReference) -> SyntheticSet:
+        """Thin the samples to what was wanted."""
+        endpoints, config = self.endpoints, self.config
+        pairs = np.array(self.pairs, dtype=np.int64).reshape(-1, 2)
+        path_labels = endpoints.labels[pairs[:, 0]]
+        tested = np.concatenate(self.places)
+        places = tested[np.concatenate(self.passed)]
+        images = np.concatenate(self.images)
+        if not len(images):
+            raise PrivacyError(
+                expected="samples that pass the gate",
+                got=f"none out of {len(tested)} ({_listed(self.rejected)})",
+                fix="check the weights, walk further (--optim-steps), or loosen the gate",
+            )
+        labels = path_labels[places[:, 0]]
+        keep = _thin(labels, wanted, config.seed)
+        names = endpoints.real.class_names
+        missing = {c: wanted.get(c, 0) - self.accepted[c] for c in self.accepted}
+        before, after = zip(*self.energies, strict=True)
+        return SyntheticSet(
+            samples=ImageSet(images[keep], labels[keep], np.arange(len(keep)), names),
+            path=places[keep, 0],
+            step=places[keep, 1],
+            places=tested,
+            rejected=self.rejected,
+            gate_threshold=self.gate.threshold,
+            endpoints=endpoints,
+            walks=Walks(
+                pairs, path_labels, torch.cat(self.latents), _joined(before), _joined(after)
+            ),
+            reference=reference,
+            config=config,
+            shortage={names[c]: count for c, count in missing.items() if count > 0},
+        )
+
+
+def _joined(terms: tuple[EnergyTerms, ...]) -> EnergyTerms:
+    return EnergyTerms(*(torch.cat([getattr(t, n) for t in terms]) for n in EnergyTerms.names()))
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {reason}" for reason, count in counts.items())
+
+
+def _wanted_per_class(endpoints: Endpoints, config: ProduceConfig) -> dict[int, int]:
+    """Images wanted of each class that has endpoints; shares by largest remainder."""
+    real = endpoints.real
+    classes = np.unique(endpoints.labels)
+    total = config.count or int(np.isin(real.labels, classes).sum())
+    sizes = np.array([1.0 if config.balanced else (real.labels == c).sum() for c in classes])
+    ideal = total * sizes / sizes.sum()
+    counts = np.floor(ideal).astype(int)
+    largest = np.argsort(counts - ideal, kind="stable")[: total - counts.sum()]
+    counts[largest] += 1
+    return dict(zip(classes.tolist(), counts.tolist(), strict=True))
+
+
+def _pair_queues(
+    endpoints: Endpoints, wanted: Mapping[int, int], config: ProduceConfig
+) -> dict[int, list[tuple[int, int]]]:
+    """Pairs of endpoints per class, in the order in which they will be walked."""
+    limits = pair_limits(endpoints.labels)
+    need = {}
+    for label, count in wanted.items():
+        groups = int((endpoints.labels == label).sum())
+        most = limits[label] * (config.steps - 2) + (groups if limits[label] else 0)
+        if count > most:
+            name = endpoints.real.class_names[label]
+            raise InputError(
+                expected=f"at most {most} images of class {name!r} from its {groups} endpoints "
+                f"and walks of {config.steps} points",
+                got=f"{count} wanted",
+                fix="take longer walks (--steps), a smaller k, or fewer images (--count)",
+            )
+        least = -(-count // (config.steps - 2))
+        need[label] = min(limits[label], least * _SPARE_PAIRS)
+    pairing = pair_groups(
+        endpoints.centroids, endpoints.labels, need, config.pairing, seed=config.seed
+    )
+    queues: dict[int, list[tuple[int, int]]] = {label: [] for label in need}
+    for start, end in pairing.pairs.tolist():
+        queues[int(endpoints.labels[start])].append((start, end))
+    return queues
+
+
+def _next_pairs(
+    queues: dict[int, list[tuple[int, int]]], wanted: Mapping[int, int], run: _Run, steps: int
+) -> list[tuple[int, int]]:
+    """The pairs to walk next: for each class, as many as its missing images should need."""
+    chosen: list[tuple[int, int]] = []
+    for label, queue in queues.items():
+        missing = wanted[label] - run.accepted[label]
+        if missing <= 0 or not queue:
+            continue
+        tested = run.tested_of[label]
+        # Before anything was tested assume that most pass; later go by what passed.
+        rate = (run.accepted[label] + 1) / (tested + 1) if tested else 0.9
+        number = min(len(queue), max(1, round(missing / (rate * (steps - 2)) + 0.499)))
+        chosen += queue[:number]
+        del queue[:number]
+    return chosen
+
+
+def _thin(labels: np.ndarray, wanted: Mapping[int, int], seed: int) -> np.ndarray:
+    """Rows to keep, ascending: a random choice of each class where there are too many."""
+    rng = np.random.default_rng(seed)
+    kept = []
+    for label, count in sorted(wanted.items()):
+        rows = np.flatnonzero(labels == label)
+        kept.append(rows if len(rows) <= count else rng.choice(rows, count, replace=False))
+    return np.sort(np.concatenate(kept))

@@ -1,0 +1,191 @@
+"""`latentpath train`: one network of a weights folder, from a data set to its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from latentpath._version import __version__
+from latentpath.audit import contact_sheet
+from latentpath.data import ImageSet, to_tensor, to_uint8
+from latentpath.errors import InputError, WeightsError, require_extra
+from latentpath.generators import StyleGAN2, load_generator, save_generator
+from latentpath.generators.weights import save_weights
+from latentpath.production.bundle import FILES
+from latentpath.production.demo import at_resolution
+from latentpath.progress import Progress, silent
+from latentpath.training import (
+    encode,
+    predict,
+    train_classifier,
+    train_encoder,
+    train_generator,
+)
+
+_SHEET_ROWS = 10
+
+
+def train_network(
+    network: str,
+    data: ImageSet,
+    out: str | Path,
+    *,
+    config: Any,
+    resolution: int = 0,
+    half: bool = False,
+    progress: Progress = silent,
+) -> str:
+    """Train one network and write its weights into the folder `out`.
+
+    A checkpoint `<network>.checkpoint` lies beside the weights; the same command continues from
+    it after an interruption, and lengthens a finished generator with a larger `total_images`.
+
+    Args:
+        network: "generator", "encoder" (needs the generator in `out`), "identity", "classifier".
+        data: the private set.
+        out: the weights folder.
+        config: `GeneratorConfig`, `EncoderConfig`, `IdentityConfig` or `ClassifierConfig`.
+        resolution: side of the images, pixels, a power of two; 0 takes that of the generator in
+            `out`, or else the next power of two from the data's size.
+        half: store weights as float16.
+        progress: told after every step.
+
+    Returns:
+        A line that says what was written and how well it does on its training images.
+    """
+    trainers = {
+        "generator": _generator,
+        "encoder": _encoder,
+        "identity": _identity,
+        "classifier": _classifier,
+    }
+    if network not in trainers:
+        raise InputError(
+            expected=f"a network out of {', '.join(trainers)}",
+            got=repr(network),
+            fix="choose one of these",
+        )
+    out = Path(out)
+    side = _side(network, data, out, resolution)
+    data = at_resolution(data, side)
+    images = to_tensor(data.images)
+    checkpoint = out / f"{network}.checkpoint"
+    module, result = trainers[network](data, images, out, config, checkpoint, progress)
+    kind = "stylegan2" if network == "generator" else network
+    notes = {
+        "software_version": __version__,
+        "class_names": list(data.class_names),
+        "images": len(data),
+        "seed": config.seed,
+        "result": result,
+    }
+    path = out / FILES[kind]
+    if network == "generator":
+        save_generator(path, module, notes=notes, half=half)
+    else:
+        save_weights(path, module, kind=kind, config=module.config, notes=notes, half=half)  # type: ignore[arg-type]
+    figures = ", ".join(f"{name} {value:.4g}" for name, value in result.items())
+    return f"weights: {path} ({path.stat().st_size / 1e6:.2f} MB; {figures})"
+
+
+Trained = tuple[nn.Module, dict[str, float]]
+
+
+def _generator(
+    data: ImageSet, images: Tensor, out: Path, config: Any, checkpoint: Path, progress: Progress
+) -> Trained:
+    generator = train_generator(
+        images,
+        torch.as_tensor(data.labels),
+        num_classes=data.num_classes,
+        config=config,
+        checkpoint=checkpoint,
+        progress=progress,
+    )
+    save_samples(out / "generator.png", generator, data.num_classes, config.seed)
+    return generator, {"images seen": float(config.total_images)}
+
+
+def _encoder(
+    data: ImageSet, images: Tensor, out: Path, config: Any, checkpoint: Path, progress: Progress
+) -> Trained:
+    generator = load_generator(out / FILES["stylegan2"])
+    encoder = train_encoder(
+        images, generator, config=config, checkpoint=checkpoint, progress=progress
+    )
+    with torch.no_grad():
+        errors = [
+            (generator.synthesize(encode(encoder, part)).clamp(-1, 1) - part).square().mean()
+            for part in images.split(256)
+        ]
+    return encoder, {"squared error": float(torch.stack(errors).mean())}
+
+
+def _identity(
+    data: ImageSet, images: Tensor, out: Path, config: Any, checkpoint: Path, progress: Progress
+) -> Trained:
+    people = torch.as_tensor(data.identities)
+    return _trained_classifier(images, people, data.num_identities, config, checkpoint, progress)
+
+
+def _classifier(
+    data: ImageSet, images: Tensor, out: Path, config: Any, checkpoint: Path, progress: Progress
+) -> Trained:
+    labels = torch.as_tensor(data.labels)
+    return _trained_classifier(images, labels, data.num_classes, config, checkpoint, progress)
+
+
+def _trained_classifier(
+    images: Tensor, target: Tensor, count: int, config: Any, checkpoint: Path, progress: Progress
+) -> Trained:
+    model = train_classifier(
+        images,
+        target,
+        num_classes=count,
+        config=config,
+        checkpoint=checkpoint,
+        progress=progress,
+    )
+    hits = (predict(model, images).argmax(dim=1) == target).float().mean()
+    return model, {"accuracy on the training images": float(hits)}
+
+
+def save_samples(path: Path, generator: StyleGAN2, num_classes: int, seed: int = 0) -> None:
+    """Write a contact sheet of samples, one column per class."""
+    pil = require_extra("PIL.Image", "pipeline")
+    labels = torch.arange(num_classes).repeat(_SHEET_ROWS)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        w = generator.sample(len(labels), labels if generator.c_dim else None)
+        images = to_uint8(generator.synthesize(w))
+    scale = max(1, 64 // generator.img_resolution)
+    sheet = contact_sheet(images, num_classes, scale=scale)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pil.fromarray(sheet.squeeze(2) if sheet.shape[2] == 1 else sheet).save(path)
+
+
+def _side(network: str, data: ImageSet, out: Path, resolution: int) -> int:
+    """Resolution to train at."""
+    path = out / FILES["stylegan2"]
+    if network != "generator" and path.exists():
+        side = load_generator(path).img_resolution
+        if resolution not in (0, side):
+            raise WeightsError(
+                expected=f"resolution {side}, as of the generator in {out}",
+                got=str(resolution),
+                fix="leave --resolution out",
+            )
+        return side
+    if resolution:
+        if resolution < 4 or resolution & (resolution - 1):
+            raise InputError(
+                expected="a resolution that is a power of two, at least 4",
+                got=str(resolution),
+                fix="choose 32, 64, 128, ...",
+            )
+        return resolution
+    largest = max(data.images.shape[1:3])
+    return max(16, 1 << (largest - 1).bit_length())

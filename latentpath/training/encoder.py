@@ -1,0 +1,148 @@
+"""Training an encoder for a fixed generator.
+
+Real images are reconstructed (squared error and LPIPS); latents drawn from the generator's prior
+are recovered from their own images; a weak pull towards the prior keeps the latents where the
+generator works. In-domain training after Zhu et al., "In-Domain GAN Inversion for Real Image
+Editing", ECCV 2020, without its discriminator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from latentpath.errors import ShapeError
+from latentpath.models import LPIPS, Encoder
+from latentpath.progress import Progress, silent
+from latentpath.training.checkpoint import Checkpointer, fingerprint
+from latentpath.training.gan import check_training_images
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """How the encoder is built and trained."""
+
+    steps: int = 6000
+    """Optimiser steps."""
+    batch: int = 32
+    """Real images per step, and as many generated ones."""
+    width: int = 16
+    """Channels of the network's first stage."""
+    lr: float = 2e-3
+    """Highest learning rate of the one-cycle schedule."""
+    perceptual: float = 1.0
+    """Weight of LPIPS between an image and its reconstruction."""
+    latent: float = 0.1
+    """Weight of the squared error of recovered latents, in standard deviations."""
+    prior: float = 0.003
+    """Weight of the squared size of real images' latents, in standard deviations."""
+    seed: int = 0
+    """Seed of weights, order and latents."""
+
+
+def train_encoder(
+    images: Tensor,  # [n, C, H, H] in [-1, 1]
+    generator: nn.Module,
+    *,
+    config: EncoderConfig | None = None,
+    perceptual: Callable[[Tensor, Tensor], Tensor] | None = None,
+    checkpoint: str | Path | None = None,
+    progress: Progress = silent,
+) -> Encoder:
+    """Train an encoder for `generator` and return it in eval mode, without gradients.
+
+    Args:
+        images: the images to encode later, float in [-1, 1], of the generator's size.
+        generator: a fixed generator with `synthesize(w)` and `sample(n)`.
+        config: network and schedule.
+        perceptual: perceptual distance of two batches, [m]; the LPIPS that ships if left out.
+        checkpoint: file to continue from, saved to about once a minute and at the end.
+        progress: told after every step.
+
+    Raises:
+        ShapeError: images of another size than the generator's.
+        WeightsError: `checkpoint` belongs to another run.
+    """
+    config = config or EncoderConfig()
+    check_training_images(images, torch.zeros(len(images)), 1)
+    wanted = (generator.img_channels, generator.img_resolution, generator.img_resolution)
+    if tuple(images.shape[1:]) != wanted:
+        raise ShapeError(
+            expected=f"images {list(wanted)}, as the generator makes them",
+            got=str(list(images.shape[1:])),
+            fix="resize them to the generator's resolution",
+        )
+    if perceptual is None and config.perceptual:
+        perceptual = LPIPS.load(images.device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        data = fingerprint(images, *generator.parameters())
+        saver = Checkpointer(checkpoint, config=config, data=data)
+        encoder = Encoder(
+            generator.latent_dim,  # type: ignore[arg-type]
+            generator.img_channels,  # type: ignore[arg-type]
+            generator.img_resolution,  # type: ignore[arg-type]
+            config.width,
+        ).to(device=images.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        latents = generator.sample(4096)  # type: ignore[operator]
+        encoder.centre.copy_(latents.mean(dim=0))
+        encoder.scale.copy_(latents.std(dim=0))
+        _fit(encoder, images, generator, config, perceptual, saver, progress)
+    return encoder.eval().requires_grad_(False)
+
+
+def _fit(
+    encoder: Encoder,
+    images: Tensor,
+    generator: nn.Module,
+    config: EncoderConfig,
+    perceptual: Callable[[Tensor, Tensor], Tensor] | None,
+    saver: Checkpointer,
+    progress: Progress,
+) -> None:
+    optimizer = torch.optim.AdamW(encoder.parameters(), lr=config.lr, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, config.lr, total_steps=config.steps, pct_start=0.1
+    )
+    parts: dict[str, Any] = {"encoder": encoder, "optimizer": optimizer, "schedule": schedule}
+    first = 0
+    if (saved := saver.load()) is not None:
+        first = saved["step"]
+        for name, part in parts.items():
+            part.load_state_dict(saved[name])
+    encoder.train()
+    for step in range(first, config.steps):
+        real = images[torch.randint(len(images), (config.batch,), device=images.device)]
+        w = generator.sample(config.batch)  # type: ignore[operator]
+        with torch.no_grad():
+            generated = generator.synthesize(w).clamp(-1, 1)  # type: ignore[operator]
+        # One pass for both, so that batch normalisation sees one distribution of latents.
+        encoded, recovered = encoder(torch.cat([real, generated])).chunk(2)
+        shown = generator.synthesize(encoded).clamp(-1, 1)  # type: ignore[operator]
+        pixel = (shown - real).square().mean()
+        loss = pixel
+        if perceptual is not None and config.perceptual:
+            loss = loss + config.perceptual * perceptual(shown, real).mean()
+        loss = loss + config.latent * ((recovered - w) / encoder.scale).square().mean()
+        size = ((encoded - encoder.centre) / encoder.scale).square().mean()
+        loss = loss + config.prior * size
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        figures = {"loss": loss.item(), "mse": pixel.item()}
+        progress("encoder", step + 1, config.steps, figures)
+        if saver.due() or step + 1 == config.steps:
+            states = {name: part.state_dict() for name, part in parts.items()}
+            saver.save({"step": step + 1, **states})
+
+
+@torch.no_grad()
+def encode(encoder: Encoder, images: Tensor, batch: int = 256) -> Tensor:  # -> [n, D]
+    """Latents of a whole set, batch by batch."""
+    return torch.cat([encoder(part) for part in images.split(batch)])
