@@ -178,6 +178,18 @@ def test_search_over_any_rows(m, n, k, rows, offset):
     assert torch.equal(distance, exact.gather(1, index))
 
 
+def test_rounding_of_the_matrix_product_costs_no_neighbour():
+    """Five points so close together that |b|^2 - 2ab, about 1e7 here, cannot tell them apart."""
+    far = torch.full((20, 3), 2000.0) + torch.arange(20)[:, None] * 50
+    place = torch.tensor([3, 8, 9, 15, 19])
+    far[place] = 1000.0 + torch.tensor([0.3, 0.2, 0.01, 0.1, 0.25])[:, None]
+    queries = torch.full((1, 3), 1000.0)
+    x, y = (EmbeddedImages(z.view(-1, 3, 1, 1), lambda t: t.flatten(1)) for z in (queries, far))
+    distance, index = nearest_rows(x, y, 1)
+    assert index.item() == 9
+    assert distance.item() == pytest.approx(3 * 0.01**2, rel=0.02)
+
+
 def test_bad_input(lpips):
     x = images(2, 3, 16, 16)
     with pytest.raises(ShapeError, match="same shape"):
