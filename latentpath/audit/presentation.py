@@ -61,11 +61,11 @@ def context(report: Report, include_real: bool) -> dict[str, Any]:
 COLUMNS = (
     "Set",
     "Images",
-    "mmL ↑",
-    "5th percentile ↑",
-    "Re-identified ↓",
-    "Linked ↓ (by chance)",
-    "Test accuracy ↑",
+    "mmL\N{NO-BREAK SPACE}↑",
+    "5th percentile\N{NO-BREAK SPACE}↑",
+    "Re-identified\N{NO-BREAK SPACE}↓",
+    "Linked\N{NO-BREAK SPACE}↓ (by chance)",
+    "Test accuracy\N{NO-BREAK SPACE}↑",
 )
 
 DETAIL_COLUMNS = (
@@ -106,8 +106,9 @@ def _distance_sentence(subject: ReportSet, baseline: ReportSet | None) -> str:
     other = baseline.audit.nearest.mean
     sentence += f"; for “{baseline.title}” it is {other:.3f}"
     if other > 0:
-        change = own / other - 1
-        sentence += f" ({abs(change):.0%} {'further away' if change >= 0 else 'closer'})"
+        percent = round(100 * (own / other - 1))
+        words = f"{abs(percent)}% {'further away' if percent > 0 else 'closer'}"
+        sentence += f" ({words if percent else 'the same within 1%'})"
     return sentence + "."
 
 

@@ -103,7 +103,7 @@ class LPIPS(nn.Module):
     def embed(self, images: Tensor) -> Tensor:
         """Return features `[M, F]` whose squared Euclidean distance is the LPIPS distance.
 
-        F grows with the image area: 31,872 at 64 x 64 and below, 485,000 at 224 x 224.
+        F grows with the image area: 31,872 for squares of 64 pixels and below, 484,992 for 224.
         """
         x = self._prepare(images)  # [M, 3, H, W]
         rows = []
