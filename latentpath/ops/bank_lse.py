@@ -13,6 +13,9 @@ from latentpath.ops.first_order import refuse_second_derivative, scale_rows
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
+# Widest latent for which a tile of sums fits a GPU's registers.
+TRITON_WIDEST = 512
+
 # The reference holds at most this many scores at a time (float32: 64 MB).
 _REFERENCE_SCORES = 1 << 24
 
@@ -58,7 +61,7 @@ def bank_lse(
     tensor([[0.5000, 1.5000]])
     """
     _check(query, bank, bias)
-    chosen = dispatch.choose("bank_lse", impl, query)
+    chosen = _choose(query, impl)
     result: tuple[Tensor, Tensor] = _bank_lse(query, bank, bias, float(scale), chosen)
     return result
 
@@ -91,6 +94,20 @@ def _check(query: Tensor, bank: Tensor, bias: Tensor | None) -> None:
         )
 
 
+def _choose(query: Tensor, impl: str | None) -> str:
+    """The implementation to run; the Triton kernel's sums fit the registers up to a width only."""
+    chosen = dispatch.choose("bank_lse", impl, query)
+    if chosen != "triton" or query.shape[1] <= TRITON_WIDEST:
+        return chosen
+    if impl is None:
+        return "reference"
+    raise UnsupportedError(
+        expected=f"D <= {TRITON_WIDEST} for impl='triton'",
+        got=f"D = {query.shape[1]}",
+        fix="leave impl out: wider latents run as tiled plain PyTorch",
+    )
+
+
 def _bank_lse_reference(
     query: Tensor,  # [M, D]
     bank: Tensor,  # [N, D]
@@ -113,9 +130,9 @@ def _bank_lse(
     if impl == "native":
         return _native(query, bank, bias, scale)
     if impl == "triton":
-        from latentpath.ops.triton import bank_lse as kernel
+        from latentpath.ops.triton.bank_lse import bank_lse as run_triton
 
-        return kernel.bank_lse(query, bank, bias, scale)
+        return run_triton(query, bank, bias, scale)
     rows = max(1, _REFERENCE_SCORES // bank.shape[0])
     blocks = [_bank_lse_reference(block, bank, bias, scale) for block in query.split(rows)]
     return torch.cat([lse for lse, _ in blocks]), torch.cat([mean for _, mean in blocks])

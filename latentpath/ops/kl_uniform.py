@@ -69,9 +69,9 @@ def _kl_uniform(logits: Tensor, with_gradient: bool, impl: str) -> tuple[Tensor,
     if impl == "native":
         return _native(logits, with_gradient)
     if impl == "triton":
-        from latentpath.ops.triton import kl_uniform as kernel
+        from latentpath.ops.triton.kl_uniform import kl_uniform as run_triton
 
-        return kernel.kl_uniform(logits, with_gradient)
+        return run_triton(logits, with_gradient)
     energy = _kl_uniform_reference(logits)
     if not with_gradient:
         return energy, logits.new_empty(0, logits.shape[1])

@@ -1,0 +1,1 @@
+"""Triton kernels, imported by `latentpath.ops` only where they run."""
