@@ -16,12 +16,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from latentpath.ksame.distances import distance_sums_to, squared_distances, squared_norms
+from latentpath.ksame.distances import distance_sums_to, squared_norms
 from latentpath.ksame.farthest import farthest_groups
+from latentpath.ksame.neighbours import list_neighbours, split_into_cells
 
 EXACT_BELOW = 8192  # so many points are grouped exactly
-_CELL = 256  # points in a cell on average, at most twice as many
-_REACH = 8192  # points that the neighbours of a cell's points are looked for among
 _LISTED = 4  # neighbours listed for each member a group needs
 _SAMPLE = 256  # points that the sum of distances is estimated from
 
@@ -56,8 +55,8 @@ def approximate_groups(points: Tensor, k: int) -> Tensor:
 
 def _group_by_lists(points: Tensor, k: int) -> Tensor:
     """One round: group numbers [n], -1 for points that wait for the next round."""
-    cells = _cells(points)
-    lists = _neighbour_lists(points, cells, k)
+    cells = split_into_cells(points)
+    lists = list_neighbours(points, cells, _LISTED * k)
     found = _take_free_neighbours(_outside_in(points), lists.cpu().numpy(), k)
     members = torch.tensor(found, dtype=torch.int64, device=points.device).view(-1, k)
     assignment = torch.full((len(points),), -1, dtype=torch.int64, device=points.device)
@@ -106,58 +105,3 @@ def _outside_in(points: Tensor) -> list[int]:
         ]
     )
     return torch.sort(sums, descending=True, stable=True).indices.tolist()
-
-
-def _neighbour_lists(points: Tensor, cells: list[Tensor], k: int) -> Tensor:
-    """Positions [n, 4k] int32 of near neighbours of each point, nearest first."""
-    sizes = torch.tensor([len(cell) for cell in cells])
-    centres = torch.stack([points[cell].mean(dim=0) for cell in cells])
-    width, reach = _LISTED * k, max(_REACH, 2 * _LISTED * k)
-    lists = torch.empty((len(points), width), dtype=torch.int32, device=points.device)
-    norms = squared_norms(centres)
-    for number, cell in enumerate(cells):
-        apart = squared_distances(centres[number, None], centres, norms[number, None], norms)[0]
-        apart[number] = -1.0  # its own cell first, whatever lies on top of it
-        around = torch.sort(apart, stable=True).indices.cpu()
-        enough = int(torch.searchsorted(sizes[around].cumsum(0), reach)) + 1
-        near = torch.cat([cells[i] for i in around[:enough].tolist()])
-        # Around its own centre a cell is small beside its distances, so float32 serves.
-        queries, targets = points[cell] - centres[number], points[near] - centres[number]
-        squared = squared_distances(
-            queries, targets, squared_norms(queries), squared_norms(targets)
-        )
-        own = torch.arange(len(cell), device=points.device)
-        squared[own, own] = torch.inf
-        best = torch.topk(squared, width, largest=False).indices
-        lists[cell] = near[best].to(torch.int32)
-    return lists
-
-
-def _cells(points: Tensor) -> list[Tensor]:
-    """Split points into cells of at most 2 * _CELL: nearest of evenly spaced seeds, refined."""
-    count = -(-len(points) // _CELL)
-    step = len(points) // count
-    seeds = points[::step][:count].clone()
-    sample = points[:: max(1, step // 32)]
-    for _ in range(4):
-        owner = _nearest_seed(sample, seeds)
-        sums = torch.zeros_like(seeds).index_add_(0, owner, sample)
-        sizes = torch.bincount(owner, minlength=count)[:, None]
-        seeds = torch.where(sizes > 0, sums / sizes.clamp(min=1), seeds)
-    owner = _nearest_seed(points, seeds)
-    order = torch.sort(owner, stable=True).indices
-    members = order.split(torch.bincount(owner, minlength=count).tolist())
-    return [piece for cell in members if len(cell) for piece in cell.split(2 * _CELL)]
-
-
-def _nearest_seed(points: Tensor, seeds: Tensor) -> Tensor:
-    centre = seeds.mean(dim=0)
-    moved = seeds - centre
-    norms = squared_norms(moved)
-    owners = []
-    for chunk in points.split(4096):
-        queries = chunk - centre
-        owners.append(
-            squared_distances(queries, moved, squared_norms(queries), norms).argmin(dim=1)
-        )
-    return torch.cat(owners)

@@ -22,8 +22,9 @@ BLOCK = 1024  # rows per block: a block of distances is 8 MB and stays in cache
 
 def centred(points: Tensor) -> Tensor:
     """Points [n, D] in float64 with their mean at the origin."""
-    moved = points.double()
-    return moved - moved.mean(dim=0)
+    moved = points.to(torch.float64, copy=True)
+    moved -= moved.mean(dim=0)
+    return moved
 
 
 def squared_norms(points: Tensor) -> Tensor:

@@ -6,17 +6,15 @@ m(m - 1)/2 of them. A class with one group has none: there is nothing to walk to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from latentpath.errors import InputError
-from latentpath.ksame.distances import centred, squared_distances, squared_norms
+from latentpath.ksame.pair_methods import PAIR_METHODS
 from latentpath.ksame.people import IntArray, Latents, as_integers, as_latents
 
 
@@ -78,9 +76,11 @@ def pair_groups(
     """
     points = as_latents(centroids)
     labels = as_integers(group_labels, "group_labels", len(points))
-    if method not in _METHODS:
+    if method not in PAIR_METHODS:
         raise InputError(
-            expected=f"method as one of {', '.join(_METHODS)}", got=repr(method), fix="choose one"
+            expected=f"method as one of {', '.join(PAIR_METHODS)}",
+            got=repr(method),
+            fix="choose one",
         )
     limits = pair_limits(labels)
     wanted = _wanted(num_pairs, labels, limits, balanced)
@@ -90,7 +90,7 @@ def pair_groups(
         groups = np.flatnonzero(labels == label)
         rng = np.random.default_rng([seed, label & 0xFFFFFFFF])
         members = points[torch.from_numpy(groups).to(points.device)]
-        found = _METHODS[method](members, count, rng) if count else chosen[0]
+        found = PAIR_METHODS[method](members, count, rng) if count else chosen[0]
         chosen.append(groups[found])
         walk_labels.append(np.full(count, label, dtype=np.int64))
     return Pairing(
@@ -155,101 +155,3 @@ def _share_out(total: int, shares: dict[int, int], limits: dict[int, int]) -> di
             wanted[label] += min(step, limits[label] - wanted[label])
         left = total - sum(wanted.values())
     return wanted
-
-
-def _random_pairs(points: Tensor, count: int, rng: np.random.Generator) -> IntArray:
-    """Rounds of a round-robin tournament (circle method), groups and rounds shuffled."""
-    m = len(points)
-    seats = m + m % 2  # an odd one out sits beside an empty seat
-    names = rng.permutation(m)
-    pairs: list[IntArray] = []
-    found = 0
-    for turn in rng.permutation(seats - 1):
-        ring = (np.arange(seats - 1) + turn) % (seats - 1)
-        half = seats // 2
-        left = np.concatenate([[seats - 1], ring[1:half]])
-        right = np.concatenate([[ring[0]], ring[: half - 1 : -1]])
-        real = (left < m) & (right < m)
-        matching = rng.permutation(np.stack([names[left[real]], names[right[real]]], axis=1))
-        pairs.append(matching)
-        found += len(matching)
-        if found >= count:
-            break
-    return np.concatenate(pairs)[:count]
-
-
-def _nearest_pairs(points: Tensor, count: int, rng: np.random.Generator) -> IntArray:
-    """Edges of the nearest-neighbour graph, by rank of the neighbour, then by distance."""
-    m = len(points)
-    ranks = min(m - 1, -(-count // m) + 1)
-    while True:
-        neighbours, squared = _neighbours(points, ranks)  # [m, ranks] each
-        start = np.repeat(np.arange(m), ranks)
-        end = neighbours.ravel()
-        low, high = np.minimum(start, end), np.maximum(start, end)
-        rank = np.tile(np.arange(ranks), m)
-        order = np.lexsort((high, low, squared.ravel(), rank))
-        keys = (low * m + high)[order]
-        _, first = np.unique(keys, return_index=True)
-        edges = order[np.sort(first)]
-        if len(edges) >= count:
-            edges = edges[:count]
-            return np.stack([start[edges], end[edges]], axis=1)
-        ranks = min(m - 1, 2 * ranks)
-
-
-def _neighbours(points: Tensor, ranks: int) -> tuple[IntArray, npt.NDArray[np.float64]]:
-    """The nearest other points [m, ranks] of each point, nearest first, and squared distances."""
-    moved = centred(points)
-    norms = squared_norms(moved)
-    positions, values = [], []
-    rows = max(1, (1 << 22) // len(moved))
-    for first in range(0, len(moved), rows):
-        part = slice(first, first + rows)
-        squared = squared_distances(moved[part], moved, norms[part], norms)
-        squared[torch.arange(len(squared)), torch.arange(first, first + len(squared))] = torch.inf
-        found = torch.topk(squared, ranks, largest=False)
-        positions.append(found.indices.cpu().numpy())
-        values.append(found.values.cpu().numpy())
-    return np.concatenate(positions), np.concatenate(values)
-
-
-def _tour_pairs(points: Tensor, count: int, rng: np.random.Generator) -> IntArray:
-    """Edges of nearest-neighbour tours that never use a pair twice."""
-    return np.array(list(islice(_tours(centred(points), rng), count)), dtype=np.int64)
-
-
-def _tours(points: Tensor, rng: np.random.Generator) -> Iterator[tuple[int, int]]:
-    """All pairs, tour after tour; a tour that finds no new pair goes on from another group."""
-    m = len(points)
-    norms = squared_norms(points)
-    used: list[set[int]] = [set() for _ in range(m)]
-    at = int(rng.integers(m))
-    while True:
-        unvisited = torch.ones(m, dtype=torch.bool, device=points.device)
-        unvisited[at] = False
-        for _ in range(m - 1):
-            row = squared_distances(points[at, None], points, norms[at, None], norms)[0]
-            row[~unvisited] = torch.inf
-            row[list(used[at])] = torch.inf
-            to = int(row.argmin())
-            if torch.isinf(row[to]):
-                to = int(torch.nonzero(unvisited)[0])  # jump without a walk
-            else:
-                used[at].add(to)
-                used[to].add(at)
-                yield at, to
-            unvisited[to] = False
-            at = to
-        open_groups = [i for i in range(m) if len(used[i]) < m - 1]
-        if not open_groups:
-            return
-        at = at if at in open_groups else open_groups[0]
-
-
-# points [m, D] of one class, number of pairs, generator -> pairs [P, 2] of positions
-_METHODS: dict[str, Callable[[Tensor, int, np.random.Generator], IntArray]] = {
-    "random": _random_pairs,
-    "nearest": _nearest_pairs,
-    "tour": _tour_pairs,
-}

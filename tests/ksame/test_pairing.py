@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
 from latentpath.errors import DataError, InputError, ShapeError
-from latentpath.ksame import pair_groups, pair_limits
+from latentpath.ksame import neighbours, pair_groups, pair_limits, pair_methods
 
 METHODS = ("random", "nearest", "tour")
 
@@ -134,6 +134,28 @@ def test_a_tour_visits_every_group_once_and_joins_up():
         lengths.sum()
         < 0.5 * np.linalg.norm(centroids[random[:, 0]] - centroids[random[:, 1]], axis=1).sum()
     )
+
+
+@pytest.fixture
+def listed_neighbours(monkeypatch):
+    """What serves very many groups, at sizes a test can afford."""
+    monkeypatch.setattr(pair_methods, "_EXACT_BELOW", 100)
+    monkeypatch.setattr(pair_methods, "_LISTED", 6)
+    monkeypatch.setattr(neighbours, "CELL", 16)
+    monkeypatch.setattr(neighbours, "REACH", 64)
+
+
+@pytest.mark.parametrize("method", ["nearest", "tour"])
+@pytest.mark.parametrize("copies", [False, True])
+def test_many_groups_are_paired_through_lists(listed_neighbours, method, copies):
+    labels = np.zeros(150, int)
+    centroids = np.random.default_rng(6).random((150, 2)) * (not copies)
+    for count in (140, 500, 150 * 149 // 2):
+        assert_pairs(pair_groups(centroids, labels, count, method), labels, count)
+    few = pair_groups(centroids, labels, 140, method).pairs
+    random = pair_groups(centroids, labels, 140, "random").pairs
+    apart = [np.linalg.norm(np.subtract(*centroids[p.T]), axis=1).mean() for p in (few, random)]
+    assert apart[0] < 0.35 * apart[1] or copies
 
 
 def test_no_class_with_two_groups_gives_an_empty_pairing():
