@@ -30,6 +30,7 @@ constexpr int kRegisterRows = 6;  // 6 x 2, out of 16
 constexpr int kStep = 2 * kLanes;           // columns (queries or latent coordinates) per kernel
 constexpr int64_t kTileQueries = 96;        // multiple of kStep and kRegisterRows for all lanes
 constexpr int64_t kBlockRows = 120;         // bank rows per block, even
+constexpr int64_t kChunk = 64;              // products per running sum, which bounds its rounding
 constexpr int64_t kWantedTasks = 16;        // split the bank where there are fewer query tiles,
 constexpr int64_t kLeastPart = 4096;        // but not into parts of fewer rows than this
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
@@ -86,24 +87,27 @@ template <class Words, int kRows>
 LATENTPATH_INLINE void score_kernel(const typename Words::Element* bank, int64_t stride,
                                     const uint32_t* queries,  // [words, kStep]
                                     int64_t words, const float* bias, float* scores) {
-  vfloat sums[kRows][2];
+  for (int64_t begin = 0; begin < words; begin += kChunk) {
+    const int64_t end = begin + kChunk < words ? begin + kChunk : words;
+    vfloat sums[kRows][2] = {};
+    for (int64_t k = begin; k < end; ++k) {
+      const vuint q0 = load<vuint>(queries + k * kStep);
+      const vuint q1 = load<vuint>(queries + k * kStep + kLanes);
 #pragma GCC unroll 12
-  for (int r = 0; r < kRows; ++r) sums[r][0] = sums[r][1] = splat(bias ? bias[r] : 0.0f);
-  for (int64_t k = 0; k < words; ++k) {
-    const vuint q0 = load<vuint>(queries + k * kStep);
-    const vuint q1 = load<vuint>(queries + k * kStep + kLanes);
+      for (int r = 0; r < kRows; ++r) {
+        uint32_t word;
+        memcpy(&word, bank + r * stride + k * Words::kElements, sizeof(word));
+        sums[r][0] = Words::multiply_add(sums[r][0], word, q0);
+        sums[r][1] = Words::multiply_add(sums[r][1], word, q1);
+      }
+    }
 #pragma GCC unroll 12
     for (int r = 0; r < kRows; ++r) {
-      uint32_t word;
-      memcpy(&word, bank + r * stride + k * Words::kElements, sizeof(word));
-      sums[r][0] = Words::multiply_add(sums[r][0], word, q0);
-      sums[r][1] = Words::multiply_add(sums[r][1], word, q1);
+      float* row = scores + r * kTileQueries;
+      const vfloat offset = splat(bias ? bias[r] : 0.0f);
+      store(row, sums[r][0] + (begin ? load(row) : offset));
+      store(row + kLanes, sums[r][1] + (begin ? load(row + kLanes) : offset));
     }
-  }
-#pragma GCC unroll 12
-  for (int r = 0; r < kRows; ++r) {
-    store(scores + r * kTileQueries, sums[r][0]);
-    store(scores + r * kTileQueries + kLanes, sums[r][1]);
   }
 }
 

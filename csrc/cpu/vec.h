@@ -123,7 +123,7 @@ LATENTPATH_INLINE vfloat exponential(vfloat x) {
   p = p * r + 1.0f;
   p = p * r + 1.0f;
   // shifted's low bits are n: moving them into the exponent multiplies by 2^n.
-  const vfloat scaled = bit_cast<vfloat>(bit_cast<vint>(p) + (bit_cast<vint>(shifted) << 23));
+  const vfloat scaled = bit_cast<vfloat>(bit_cast<vuint>(p) + (bit_cast<vuint>(shifted) << 23));
 #if defined(__AVX512F__)
   return _mm512_mask_mov_ps(scaled, _mm512_cmp_ps_mask(x, lowest, _CMP_LT_OQ), _mm512_setzero_ps());
 #else

@@ -61,8 +61,7 @@ def bank_lse(
     tensor([[0.5000, 1.5000]])
     """
     _check(query, bank, bias)
-    chosen = _choose(query, impl)
-    result: tuple[Tensor, Tensor] = _bank_lse(query, bank, bias, float(scale), chosen)
+    result: tuple[Tensor, Tensor] = _bank_lse(query, bank, bias, float(scale), impl)
     return result
 
 
@@ -125,11 +124,12 @@ def _bank_lse_reference(
 
 @torch.library.custom_op("latentpath::bank_lse", mutates_args=())
 def _bank_lse(
-    query: Tensor, bank: Tensor, bias: Tensor | None, scale: float, impl: str
+    query: Tensor, bank: Tensor, bias: Tensor | None, scale: float, impl: str | None
 ) -> tuple[Tensor, Tensor]:
-    if impl == "native":
+    chosen = _choose(query, impl)
+    if chosen == "native":
         return _native(query, bank, bias, scale)
-    if impl == "triton":
+    if chosen == "triton":
         from latentpath.ops.triton.bank_lse import bank_lse as run_triton
 
         return run_triton(query, bank, bias, scale)
@@ -140,7 +140,7 @@ def _bank_lse(
 
 @_bank_lse.register_fake
 def _(
-    query: Tensor, bank: Tensor, bias: Tensor | None, scale: float, impl: str
+    query: Tensor, bank: Tensor, bias: Tensor | None, scale: float, impl: str | None
 ) -> tuple[Tensor, Tensor]:
     wide = torch.float64 if query.dtype == torch.float64 else torch.float32
     return query.new_empty(query.shape[0], dtype=wide), query.new_empty(query.shape, dtype=wide)

@@ -52,8 +52,7 @@ def kl_uniform(
         )
     dispatch.check_dtype("logits", logits, _DTYPES)
     with_gradient = torch.is_grad_enabled() and logits.requires_grad
-    chosen = dispatch.choose("kl_uniform", impl, logits)
-    energy: Tensor = _kl_uniform(logits, with_gradient, chosen)[0]
+    energy: Tensor = _kl_uniform(logits, with_gradient, impl)[0]
     return energy
 
 
@@ -64,11 +63,12 @@ def _kl_uniform_reference(logits: Tensor) -> Tensor:  # [M, N] -> [M]
 
 
 @torch.library.custom_op("latentpath::kl_uniform", mutates_args=())
-def _kl_uniform(logits: Tensor, with_gradient: bool, impl: str) -> tuple[Tensor, Tensor]:
+def _kl_uniform(logits: Tensor, with_gradient: bool, impl: str | None) -> tuple[Tensor, Tensor]:
     """Return energies [M] and gradient [M, N] ([0, N] where it is not wanted)."""
-    if impl == "native":
+    chosen = dispatch.choose("kl_uniform", impl, logits)
+    if chosen == "native":
         return _native(logits, with_gradient)
-    if impl == "triton":
+    if chosen == "triton":
         from latentpath.ops.triton.kl_uniform import kl_uniform as run_triton
 
         return run_triton(logits, with_gradient)
@@ -80,7 +80,7 @@ def _kl_uniform(logits: Tensor, with_gradient: bool, impl: str) -> tuple[Tensor,
 
 
 @_kl_uniform.register_fake
-def _(logits: Tensor, with_gradient: bool, impl: str) -> tuple[Tensor, Tensor]:
+def _(logits: Tensor, with_gradient: bool, impl: str | None) -> tuple[Tensor, Tensor]:
     rows, columns = logits.shape
     dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
     gradient = logits.new_empty(rows if with_gradient else 0, columns)

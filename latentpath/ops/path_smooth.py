@@ -56,8 +56,7 @@ def path_smooth_(
         raise InputError(expected="alpha >= 0", got=str(alpha), fix="alpha = 0 changes nothing")
     if ends not in ENDS:
         raise InputError(expected="ends to be 'fixed' or 'zero'", got=repr(ends), fix="take one")
-    chosen = dispatch.choose("path_smooth", impl, rhs)
-    _path_smooth(rhs, float(alpha), ends == "zero", chosen)
+    _path_smooth(rhs, float(alpha), ends == "zero", impl)
     return rhs
 
 
@@ -100,8 +99,8 @@ def _path_smooth_reference(rhs: Tensor, alpha: float, zero_ends: bool) -> None:
 
 
 @torch.library.custom_op("latentpath::path_smooth_", mutates_args=("rhs",))
-def _path_smooth(rhs: Tensor, alpha: float, zero_ends: bool, impl: str) -> None:
-    if impl != "native":
+def _path_smooth(rhs: Tensor, alpha: float, zero_ends: bool, impl: str | None) -> None:
+    if dispatch.choose("path_smooth", impl, rhs) == "reference":
         _path_smooth_reference(rhs, alpha, zero_ends)
         return
     module = dispatch.extension()
@@ -121,5 +120,5 @@ def _path_smooth(rhs: Tensor, alpha: float, zero_ends: bool, impl: str) -> None:
 
 
 @_path_smooth.register_fake
-def _(rhs: Tensor, alpha: float, zero_ends: bool, impl: str) -> None:
+def _(rhs: Tensor, alpha: float, zero_ends: bool, impl: str | None) -> None:
     return None

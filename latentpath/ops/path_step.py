@@ -73,13 +73,12 @@ def path_step_(
     _check(path, guide, exp_avg, exp_avg_sq, step, mask)
     _check_numbers(betas, eps)
     rates = _rates(lr, path)
-    chosen = dispatch.choose("path_step", impl, path)
     guide = None if guide is None else guide.contiguous()
     offset = _distance_offset(path, eps_distance) if eps_distance else None
     energy, grad_norm_sq = _path_step(
         path, guide, exp_avg, exp_avg_sq, step, rates, mask,
         float(guide_weight), float(smooth_weight), float(betas[0]), float(betas[1]), float(eps),
-        chosen,
+        impl,
     )  # fmt: skip
     if offset is not None:
         energy = energy + (offset if mask is None else offset * mask)
@@ -228,9 +227,10 @@ def _path_step(
     beta1: float,
     beta2: float,
     eps: float,
-    impl: str,
+    impl: str | None,
 ) -> tuple[Tensor, Tensor]:
-    run = _native if impl == "native" else _path_step_reference
+    chosen = dispatch.choose("path_step", impl, path)
+    run = _native if chosen == "native" else _path_step_reference
     return run(
         path, guide, exp_avg, exp_avg_sq, step, lr, mask,
         guide_weight, smooth_weight, beta1, beta2, eps,
@@ -251,7 +251,7 @@ def _(
     beta1: float,
     beta2: float,
     eps: float,
-    impl: str,
+    impl: str | None,
 ) -> tuple[Tensor, Tensor]:
     return path.new_empty(path.shape[0]), path.new_empty(path.shape[0])
 

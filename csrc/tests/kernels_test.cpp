@@ -1,0 +1,225 @@
+// Runs every CPU kernel of every instruction set on ragged shapes, for the sanitizers.
+//
+// Arrays are allocated with exactly the size that a kernel may touch, so that the address
+// sanitizer sees any access outside. Results are compared with loops in double: a kernel that
+// reads the wrong element inside an array is found too. Prints what it ran; exits with 1 where a
+// result is off.
+
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "cpu/dispatch.h"
+#include "path_math.h"
+
+namespace {
+
+using namespace latentpath;
+
+int failures = 0;
+
+// A block of exactly `size` elements, without the spare capacity a std::vector may have.
+template <class T>
+struct Block {
+  int64_t size;
+  std::unique_ptr<T[]> data;
+  explicit Block(int64_t n) : size(n), data(new T[size_t(n)]()) {}
+  T* get() const { return data.get(); }
+  T& operator[](int64_t i) const { return data[size_t(i)]; }
+};
+
+std::mt19937 generator(7);
+
+Block<float> normal(int64_t size, float scale = 1.0f) {
+  std::normal_distribution<float> distribution(0.0f, scale);
+  Block<float> block(size);
+  for (int64_t i = 0; i < size; ++i) block[i] = distribution(generator);
+  return block;
+}
+
+uint16_t to_bfloat16(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, 4);
+  return uint16_t((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+
+float from_bfloat16(uint16_t h) {
+  const uint32_t bits = uint32_t(h) << 16;
+  float x;
+  memcpy(&x, &bits, 4);
+  return x;
+}
+
+void expect_close(const char* what, double got, double want, double tolerance) {
+  if (std::fabs(got - want) <= tolerance * (1.0 + std::fabs(want))) return;
+  std::printf("%s (%s): got %.9g, expected %.9g\n", what, kernels().isa, got, want);
+  ++failures;
+}
+
+double logsumexp(const std::vector<double>& x) {
+  double most = x[0], total = 0.0;
+  for (double v : x) most = std::fmax(most, v);
+  for (double v : x) total += std::exp(v - most);
+  return most + std::log(total);
+}
+
+void test_kl_uniform(int64_t rows, int64_t columns) {
+  const Block<float> logits = normal(rows * columns, 4.0f);
+  const Block<float> energy(rows), gradient(rows * columns);
+  kernels().kl_uniform({logits.get(), DType::kFloat32, rows, columns, columns, energy.get(),
+                        gradient.get(), 2});
+  for (int64_t m = 0; m < rows; ++m) {
+    const float* row = logits.get() + m * columns;
+    const double lse = logsumexp(std::vector<double>(row, row + columns));
+    double mean = 0.0;
+    for (int64_t n = 0; n < columns; ++n) mean += row[n] / double(columns);
+    expect_close("kl_uniform energy", energy[m], lse - mean - std::log(double(columns)), 1e-5);
+    for (int64_t n = 0; n < columns; ++n) {
+      expect_close("kl_uniform gradient", gradient[m * columns + n],
+                   std::exp(row[n] - lse) - 1.0 / double(columns), 1e-5);
+    }
+  }
+  // Half precision, energies alone: the same values after rounding.
+  const Block<uint16_t> half(rows * columns), half_gradient(rows * columns);
+  for (int64_t i = 0; i < half.size; ++i) half[i] = to_bfloat16(logits[i]);
+  kernels().kl_uniform({half.get(), DType::kBFloat16, rows, columns, columns, energy.get(),
+                        half_gradient.get(), 1});
+  kernels().kl_uniform({half.get(), DType::kFloat16, rows, columns, columns, energy.get(),
+                        half_gradient.get(), 1});
+}
+
+void test_bank_lse(int64_t rows, int64_t bank_rows, int64_t width, bool half, bool with_bias) {
+  const float scale = 3.0f / std::sqrt(float(width));
+  const Block<float> query = normal(rows * width), bank = normal(bank_rows * width);
+  const Block<float> bias = normal(bank_rows), lse(rows), mean(rows * width);
+  const Block<uint16_t> half_bank(bank_rows * width), half_query(rows * width);
+  for (int64_t i = 0; half && i < bank.size; ++i) {
+    half_bank[i] = to_bfloat16(bank[i]);
+    bank[i] = from_bfloat16(half_bank[i]);
+  }
+  for (int64_t i = 0; half && i < query.size; ++i) {
+    half_query[i] = to_bfloat16(query[i]);
+    query[i] = from_bfloat16(half_query[i]);
+  }
+  const DType dtype = half ? DType::kBFloat16 : DType::kFloat32;
+  const void* queries = half ? static_cast<void*>(half_query.get()) : query.get();
+  const void* banks = half ? static_cast<void*>(half_bank.get()) : bank.get();
+  kernels().bank_lse({queries, dtype, banks, dtype, with_bias ? bias.get() : nullptr, rows,
+                      bank_rows, width, scale, lse.get(), mean.get(), 2});
+  const double tolerance = half ? 3e-2 : 2e-5;
+  for (int64_t m = 0; m < rows; m += 7) {
+    std::vector<double> scores(static_cast<size_t>(bank_rows), 0.0);
+    for (int64_t n = 0; n < bank_rows; ++n) {
+      for (int64_t d = 0; d < width; ++d) {
+        scores[size_t(n)] += double(query[m * width + d]) * bank[n * width + d] * scale;
+      }
+      if (with_bias) scores[size_t(n)] += bias[n];
+    }
+    const double expected = logsumexp(scores);
+    expect_close("bank_lse lse", lse[m], expected, tolerance);
+    for (int64_t d = 0; d < width; d += 5) {
+      double expected_mean = 0.0;
+      for (int64_t n = 0; n < bank_rows; ++n) {
+        expected_mean += std::exp(scores[size_t(n)] - expected) * bank[n * width + d];
+      }
+      expect_close("bank_lse mean", mean[m * width + d], expected_mean, tolerance);
+    }
+  }
+}
+
+void test_path_step(int64_t batch, int64_t points, int64_t width, bool guided) {
+  const int64_t interior = points - 2, chunks = path_step_chunks(points);
+  const Block<float> path = normal(batch * points * width);
+  const Block<float> guide = normal(batch * interior * width);
+  const Block<float> first = normal(guide.size), second(guide.size), lr(batch);
+  const Block<int64_t> step(batch);
+  const Block<bool> mask(batch);
+  const Block<float> before(path.size), borders(batch * chunks * 2 * width);
+  const Block<double> sums(2 * batch * chunks);
+  for (int64_t i = 0; i < path.size; ++i) before[i] = path[i];
+  for (int64_t b = 0; b < batch; ++b) {
+    lr[b] = 0.1f;
+    mask[b] = b % 2 == 0;
+  }
+  kernels().path_step({path.get(), guided ? guide.get() : nullptr, first.get(), second.get(),
+                       step.get(), lr.get(), mask.get(), batch, points, width, 0.5, 0.25, 0.9,
+                       0.999, 1e-8, sums.get(), borders.get(), 2});
+  for (int64_t b = 0; b < batch; ++b) {
+    double energy = 0.0;
+    for (int64_t t = 0; t < points; ++t) {
+      for (int64_t d = 0; d < width; ++d) {
+        const int64_t at = (b * points + t) * width + d;
+        const bool moves = mask[b] && t > 0 && t < points - 1;
+        if (t > 0) energy += std::pow(double(before[at]) - before[at - width], 2);
+        if (!moves) expect_close("path_step still point", path[at], before[at], 0.0);
+      }
+    }
+    double total = 0.0;
+    for (int64_t c = 0; c < chunks; ++c) total += sums[b * chunks + c];
+    expect_close("path_step energy", total, mask[b] ? energy : 0.0, 1e-5);
+    expect_close("path_step step", double(step[b]), mask[b] ? 1.0 : 0.0, 0.0);
+  }
+}
+
+void test_path_smooth(int64_t batch, int64_t points, int64_t width, bool zero_ends) {
+  const int64_t interior = points - 2;
+  const float alpha = 5.0f;
+  const Block<float> rhs = normal(batch * points * width), inverse(interior), x(rhs.size);
+  double pivot = 1.0 + 2.0 * alpha;
+  for (int64_t t = 0; t < interior; ++t) {
+    inverse[t] = float(1.0 / pivot);
+    pivot = 1.0 + 2.0 * alpha - double(alpha) * alpha / pivot;
+  }
+  for (int64_t i = 0; i < rhs.size; ++i) x[i] = rhs[i];
+  kernels().path_smooth({x.get(), batch, points, width, alpha, zero_ends, inverse.get(), 2});
+  for (int64_t b = 0; b < batch; ++b) {
+    for (int64_t t = 1; t + 1 < points; ++t) {
+      for (int64_t d = 0; d < width; ++d) {
+        const int64_t at = (b * points + t) * width + d;
+        const double left = t == 1 && zero_ends ? 0.0 : x[at - width];
+        const double right = t == interior && zero_ends ? 0.0 : x[at + width];
+        const double product = (1.0 + 2.0 * alpha) * x[at] - alpha * (left + right);
+        expect_close("path_smooth residual", product, rhs[at], 1e-5);
+      }
+    }
+  }
+}
+
+void test_all() {
+  for (int64_t columns : {1, 3, 16, 123, 2048, 5003}) test_kl_uniform(5, columns);
+  test_kl_uniform(1100, 2050);  // large enough for stores past the caches, rows misaligned
+  for (bool half : {false, true}) {
+    test_bank_lse(1, 1, 1, half, false);
+    test_bank_lse(7, 121, 3, half, true);
+    test_bank_lse(97, 123, 64, half, true);
+    test_bank_lse(100, 9001, 33, half, false);
+    test_bank_lse(14, 507, 96, half, true);
+  }
+  for (bool flag : {false, true}) {
+    test_path_step(1, 3, 1, flag);
+    test_path_step(3, 67, 33, flag);
+    test_path_step(2, 130, 64, flag);
+    test_path_smooth(1, 3, 1, flag);
+    test_path_smooth(2, 50, 81, flag);
+    test_path_smooth(1, 700, 128, flag);
+  }
+  const Block<float> x = normal(37, 20.0f), y(37);
+  kernels().exponential(x.get(), y.get(), 37);
+  for (int64_t i = 0; i < 37; ++i) expect_close("exp", y[i] / std::exp(double(x[i])), 1.0, 2e-7);
+}
+
+}  // namespace
+
+int main() {
+  for (const std::string& isa : latentpath::available_isas()) {
+    latentpath::choose_isa(isa);
+    test_all();
+    std::printf("%s: done\n", isa.c_str());
+  }
+  return failures ? 1 : 0;
+}
