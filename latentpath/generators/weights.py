@@ -85,13 +85,13 @@ def read_weights(path: str | Path, *, kind: str | None = None) -> Weights:
         header = json.loads(metadata.get(_KEY, "null"))
     except (safetensors.SafetensorError, json.JSONDecodeError, OSError) as error:
         raise WeightsError(expected=f"{wanted} at {path}", got=str(error), fix=remedy) from error
-    if not isinstance(header, dict) or not {"kind", "config"} <= header.keys():
+    if not isinstance(header, dict) or not isinstance(header.get("config"), dict):
         raise WeightsError(
             expected=f"{wanted} at {path}", got="safetensors without our metadata", fix=remedy
         )
-    if kind is not None and header["kind"] != kind:
+    if not isinstance(header.get("kind"), str) or (kind is not None and header["kind"] != kind):
         raise WeightsError(
-            expected=f"{wanted} at {path}", got=f"kind {header['kind']!r}", fix=remedy
+            expected=f"{wanted} at {path}", got=f"kind {header.get('kind')!r}", fix=remedy
         )
     state = {n: t.float() if t.is_floating_point() else t for n, t in state.items()}
     return Weights(header["kind"], header["config"], header.get("notes", {}), state)
@@ -101,9 +101,17 @@ def build(weights: Weights, factory: Callable[..., ModuleT], *, source: str | Pa
     """Build `factory(**config)`, load the state, and return it in eval mode without gradients.
 
     Raises:
-        WeightsError: names or shapes do not match the network that the configuration describes.
+        WeightsError: the configuration builds no network, or names or shapes do not match the
+            network that it describes.
     """
-    module = factory(**weights.config)
+    try:
+        module = factory(**weights.config)
+    except (TypeError, ValueError, RuntimeError) as error:  # whatever odd values lead to
+        raise WeightsError(
+            expected=f"a configuration in {source} that builds a {weights.kind} network",
+            got=str(error),
+            fix="write the file again with `latentpath train ...`",
+        ) from error
     own = module.state_dict()
     wrong = [
         f"{name} {list(weights.state[name].shape) if name in weights.state else 'missing'}"
