@@ -84,12 +84,12 @@ def variance_share(latents: np.ndarray, groups: np.ndarray) -> float:
     sums = np.zeros((dense.max() + 1, latents.shape[1]))
     np.add.at(sums, dense, latents)
     means = sums / np.bincount(dense)[:, None]
-    moved = latents - latents.mean(axis=0, dtype=np.float64)
-    within = sum(
-        float(((part - means[group]) ** 2).sum())
-        for part, group in zip(np.array_split(latents, 64), np.array_split(dense, 64), strict=True)
-    )
-    return within / float((moved**2).sum())
+    centre = sums.sum(axis=0) / len(latents)
+    within = total = 0.0
+    for rows in np.array_split(np.arange(len(latents)), 1 + len(latents) // 4096):
+        within += float(((latents[rows] - means[dense[rows]]) ** 2).sum())
+        total += float(((latents[rows] - centre) ** 2).sum())
+    return within / total
 
 
 def peak_extra_mib(name: str, n: int, dim: int, k: int) -> int:

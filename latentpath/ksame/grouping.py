@@ -40,7 +40,7 @@ _METHODS: dict[str, Callable[[Tensor, int], Tensor]] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Grouping:
     """Which row belongs to which group. Private: it never goes into a synthetic set.
 
@@ -172,7 +172,9 @@ def k_same(
     for done, label in enumerate(classes):
         if int(label) not in dropped:
             members = np.flatnonzero(people.labels == label)
-            points = people.latents[torch.from_numpy(members).to(rows.device)]
+            points = people.latents
+            if len(members) < len(points):
+                points = points[torch.from_numpy(members).to(rows.device)]
             groups = _join_leftovers(points, _METHODS[method](points, k)).cpu().numpy()
             of_person[members] = groups + num_groups
             group_labels.append(np.full(groups.max() + 1, label, dtype=np.int64))

@@ -18,7 +18,7 @@ from latentpath.ksame.pair_methods import PAIR_METHODS
 from latentpath.ksame.people import IntArray, Latents, as_integers, as_latents
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pairing:
     """Endpoints of the walks.
 

@@ -19,9 +19,10 @@ from latentpath.errors import DataError, ShapeError
 
 IntArray = npt.NDArray[np.int64]
 Latents = Tensor | npt.NDArray[np.floating]
+_PART = 16384  # rows that are held in float64 at a time
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class People:
     """The distinct (identity, label) pairs of a data set, in order of their first row.
 
@@ -43,7 +44,7 @@ def as_latents(latents: Latents) -> Tensor:
 
     Raises:
         ShapeError: not two-dimensional, D is 0, or not floating point.
-        DataError: no rows, or NaN or infinite values.
+        DataError: no rows, or values that are NaN, infinite or too large to be squared.
     """
     given = torch.as_tensor(latents).detach()
     if given.ndim != 2 or given.shape[1] == 0 or not given.is_floating_point():
@@ -58,13 +59,13 @@ def as_latents(latents: Latents) -> Tensor:
             got="none",
             fix="check the filter or the folder that the data set was read from",
         )
-    # A sum is finite only if its terms are (or if finite terms overflow, which float64 avoids),
-    # and takes no mask of the size of the data.
-    row_sums = given.sum(dim=1, dtype=torch.float64)
-    broken = torch.nonzero(~torch.isfinite(row_sums))
+    # A squared norm is finite only if all numbers are and can be squared; in parts, so that no
+    # float64 copy of all latents is made.
+    norms = torch.cat([part.double().square().sum(dim=1) for part in given.split(_PART)])
+    broken = torch.nonzero(~torch.isfinite(norms))
     if len(broken):
         raise DataError(
-            expected="finite latents",
+            expected="finite latents with finite norms",
             got=f"NaN or infinite values in {len(broken)} rows, first in row {int(broken[0])}",
             fix="remove these rows or encode their images again",
         )
@@ -129,8 +130,8 @@ def _means(latents: Tensor, of_row: IntArray, count: int) -> Tensor:
         return latents  # one row each, and people are in row order
     index = torch.from_numpy(of_row).to(latents.device)
     sums = latents.new_zeros((count, latents.shape[1]), dtype=torch.float64)
-    for start in range(0, len(latents), 65536):
-        rows = slice(start, start + 65536)
+    for start in range(0, len(latents), _PART):
+        rows = slice(start, start + _PART)
         sums.index_add_(0, index[rows], latents[rows].double())
     sums /= torch.bincount(index, minlength=count)[:, None]
     return sums.to(latents.dtype)

@@ -80,7 +80,7 @@ class PrivateCertificate(Statement):
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PrivateCentroids:
     """Noisy centroids and what may be said about them.
 

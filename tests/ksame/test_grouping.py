@@ -174,6 +174,7 @@ def test_dropped_classes_leave_their_rows_out():
         ({"latents": np.ones((0, 2)), "identities": [], "labels": []}, DataError),
         ({"latents": np.full((10, 2), np.nan)}, DataError),
         ({"latents": np.full((10, 2), np.inf)}, DataError),
+        ({"latents": np.full((10, 2), 1e200)}, DataError),
         ({"identities": np.arange(9)}, ShapeError),
         ({"identities": np.arange(10.0)}, ShapeError),
         ({"labels": np.zeros((10, 1), dtype=int)}, ShapeError),
