@@ -252,15 +252,19 @@ class PathEnergy:
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
-        """All networks in eval mode, and back to what they were afterwards."""
-        modules = [m for m in self._models if isinstance(m, nn.Module) and m.training]
+        """All networks in eval mode, and every layer back to what it was afterwards."""
+        networks = [m for m in self._models if isinstance(m, nn.Module)]
+        was_training = {layer: layer.training for m in networks for layer in m.modules()}
         try:
-            for module in modules:
-                module.eval()
+            for network in networks:
+                network.eval()
             yield
         finally:
-            for module in modules:
-                module.train()
+            for network in networks:
+                network.train(was_training[network])
+            # Layer by layer too: a network in training may hold layers frozen in eval mode.
+            for layer, training in was_training.items():
+                layer.training = training
 
 
 def find_linear_head(model: ImageModel, image: Tensor) -> tuple[nn.Module, nn.Linear] | None:

@@ -1,0 +1,318 @@
+"""The path energy against the formulas of DESIGN.md, section 3, in float64."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from latentpath.energy import (
+    ClassGuide,
+    EnergyTerms,
+    EnergyWeights,
+    IdentityGuide,
+    PathEnergy,
+    find_linear_head,
+)
+from latentpath.errors import InputError, ShapeError
+from latentpath.generators import FunctionGenerator
+from latentpath.models import Classifier
+
+D, PEOPLE, CLASSES = 6, 11, 4
+
+
+class Setting:
+    """A generator and two linear classifiers, and their energy written out in float64."""
+
+    def __init__(self, channels=1, image_channels=1, seed=0) -> None:
+        torch.manual_seed(seed)
+        side = 3
+        self.to_image = torch.randn(image_channels * side * side, D)
+        pixels = channels * side * side
+        self.identity = nn.Sequential(nn.Flatten(), nn.Linear(pixels, PEOPLE))
+        self.classifier = nn.Sequential(nn.Flatten(), nn.Linear(pixels, CLASSES))
+        self.channels, self.shape = channels, (image_channels, side, side)
+        self.generator = FunctionGenerator(self.image, latent_dim=D)
+
+    def image(self, w):
+        # Twice the range, so that clamping counts.
+        flat = 2 * torch.tanh(w @ self.to_image.to(w.dtype).t())
+        return flat.reshape(-1, *self.shape)
+
+    def seen(self, w):
+        images = self.image(w.double()).clamp(-1, 1)
+        if images.shape[1] != self.channels:
+            images = images.repeat(1, self.channels, 1, 1)
+        return images.flatten(1)
+
+    def per_point(self, w, labels):
+        def logits(model):
+            linear = model[-1]
+            return self.seen(w) @ linear.weight.double().t() + linear.bias.double()
+
+        people, classes = logits(self.identity), logits(self.classifier)
+        divergence = -people.log_softmax(dim=1).mean(dim=1) - math.log(PEOPLE)
+        crossing = -classes.log_softmax(dim=1)[torch.arange(len(w)), labels]
+        return divergence, crossing
+
+    def energy(self, **options):
+        return PathEnergy(self.generator, self.identity, self.classifier, **options)
+
+
+@pytest.fixture(params=[(1, 1), (3, 1), (3, 3)], ids=["grey", "grey-repeated", "colour"])
+def setting(request):
+    channels, image_channels = request.param
+    setting = Setting(channels, image_channels)
+    # Linear models without a convolution do not say their channels; ours do.
+    setting.identity.img_channels = setting.classifier.img_channels = channels
+    return setting
+
+
+WEIGHTS = EnergyWeights(smoothness=0.7, identity=1.3, classification=2.1)
+
+
+def test_terms_are_the_formulas(setting):
+    path, labels = torch.randn(3, 7, D), torch.tensor([0, 3, 1])
+    terms = setting.energy(weights=WEIGHTS).terms(path, labels)
+    flat = path.reshape(-1, D)
+    divergence, crossing = setting.per_point(flat, labels.repeat_interleave(7))
+    wide = path.double()
+    smoothness = (wide[:, 1:] - wide[:, :-1]).square().sum(dim=[1, 2])
+    identity, classification = (v.view(3, 7).sum(dim=1) for v in (divergence, crossing))
+    total = 0.7 * smoothness + 1.3 * identity + 2.1 * classification
+    for ours, theirs in zip(
+        [terms.smoothness, terms.identity, terms.classification, terms.total],
+        [smoothness, identity, classification, total],
+        strict=True,
+    ):
+        assert ours.shape == (3,)
+        assert torch.allclose(ours.double(), theirs.detach(), rtol=1e-5)
+
+
+def test_point_weights_and_distance_offset(setting):
+    path, labels = torch.randn(2, 5, D), torch.tensor([2, 2])
+    weights = torch.tensor([0.0, 0.25, 1.0, 0.0, 2.0])
+    terms = setting.energy().terms(path, labels, weights, eps_distance=0.1)
+    divergence, crossing = setting.per_point(path.reshape(-1, D), labels.repeat_interleave(5))
+    wide = path.double()
+    moved = (wide[:, :-1] - wide[:, 1:] + 0.1).square().sum(dim=[1, 2])
+    assert torch.allclose(terms.smoothness.double(), moved, rtol=1e-5)
+    for ours, theirs in [(terms.identity, divergence), (terms.classification, crossing)]:
+        wanted = (theirs.view(2, 5) * weights.double()).sum(dim=1)
+        assert torch.allclose(ours.double(), wanted.detach(), rtol=1e-5)
+
+
+def test_points_of_weight_zero_are_not_generated():
+    setting, shown = Setting(), []
+    plain = setting.generator.synthesize
+    setting.generator.synthesize = lambda w: shown.append(len(w)) or plain(w)
+    setting.identity.img_channels = setting.classifier.img_channels = 1
+    weights = torch.tensor([0.0, 1.0, 1.0, 0.0])
+    setting.energy().terms(torch.randn(3, 4, D), torch.zeros(3, dtype=torch.int64), weights)
+    assert sum(shown) == 6
+
+
+def test_gradient_is_that_of_the_formulas(setting):
+    points, labels = torch.randn(9, D), torch.arange(9) % CLASSES
+    weights = torch.rand(9)
+    ours = setting.energy(weights=WEIGHTS, micro_batch=4).guide_gradient(points, labels, weights)
+    w = points.double().requires_grad_()
+    divergence, crossing = setting.per_point(w, labels)
+    loss = ((1.3 * divergence + 2.1 * crossing) * weights.double()).sum()
+    (theirs,) = torch.autograd.grad(loss, w)
+    assert float((ours.double() - theirs).abs().max()) < 1e-5 * float(theirs.abs().max())
+
+
+@pytest.mark.parametrize("micro_batch", [1, 5, 1000])
+def test_micro_batches_change_nothing(micro_batch):
+    setting = Setting()
+    setting.identity.img_channels = setting.classifier.img_channels = 1
+    path, labels = torch.randn(3, 5, D), torch.tensor([0, 1, 2])
+    whole, parts = setting.energy(), setting.energy(micro_batch=micro_batch)
+    assert torch.allclose(whole.terms(path, labels).total, parts.terms(path, labels).total)
+    arguments = path.reshape(-1, D), labels.repeat_interleave(5), torch.ones(15)
+    assert torch.allclose(
+        whole.guide_gradient(*arguments), parts.guide_gradient(*arguments), atol=1e-6
+    )
+
+
+def test_uniform_logits_have_no_identity_energy():
+    guide = IdentityGuide(lambda images: torch.full([len(images), 9], 3.0))
+    assert torch.allclose(guide.energy(torch.zeros(4, 1, 2, 2)), torch.zeros(4), atol=1e-6)
+
+
+def test_terms_by_name_and_row():
+    terms = EnergyTerms(*(torch.arange(3.0) + 10 * i for i in range(4)))
+    assert terms[1].total == 31
+    assert terms[1:].classification.tolist() == [21, 22]
+    assert terms.as_dict()["identity"] == [10, 11, 12]
+    assert tuple(terms.as_dict()) == terms.names()
+
+
+class TestTrainingMode:
+    class Moody(nn.Module):
+        """A classifier whose answers depend on its mode."""
+
+        def __init__(self, width):
+            super().__init__()
+            self.drop, self.head = nn.Dropout(0.5), nn.Linear(9, width)
+            self.norm = nn.BatchNorm1d(9)
+            self.img_channels = 1
+
+        def forward(self, images):
+            return self.head(self.norm(self.drop(images.flatten(1))))
+
+    def energy(self, models):
+        setting = Setting()
+        return PathEnergy(setting.generator, *models)
+
+    def test_models_are_evaluated_and_restored(self):
+        models = [self.Moody(PEOPLE), self.Moody(CLASSES)]
+        path, labels = torch.randn(2, 5, D), torch.tensor([0, 1])
+        for model in models:
+            model.train()
+            model.norm.eval()  # frozen on purpose, as fine-tuning does
+        before = [model.norm.running_mean.clone() for model in models]
+        energy = self.energy(models)
+        first, again = energy.terms(path, labels), energy.terms(path, labels)
+        assert torch.equal(first.total, again.total)
+        energy.guide_gradient(path.reshape(-1, D), labels.repeat_interleave(5), torch.ones(10))
+        for model, mean in zip(models, before, strict=True):
+            assert model.training
+            assert model.drop.training
+            assert not model.norm.training
+            assert torch.equal(model.norm.running_mean, mean)
+
+    def test_a_layer_left_in_train_mode_is_evaluated_too(self):
+        models = [self.Moody(PEOPLE).eval(), self.Moody(CLASSES).eval()]
+        models[0].drop.train()
+        path, labels = torch.randn(2, 5, D), torch.tensor([0, 1])
+        energy = self.energy(models)
+        assert torch.equal(energy.terms(path, labels).total, energy.terms(path, labels).total)
+        assert models[0].drop.training
+
+    def test_restored_after_an_error(self):
+        models = [self.Moody(PEOPLE).train(), self.Moody(CLASSES).train()]
+        with pytest.raises(InputError):
+            self.energy(models).terms(torch.randn(1, 3, D), torch.tensor([CLASSES]))
+        assert all(model.training for model in models)
+
+
+class TestSplitHead:
+    """The identity energy without logits is the one with them."""
+
+    def compare(self, model, images):
+        with torch.no_grad():
+            whole = IdentityGuide(model, split_head=False).energy(images)
+            split = IdentityGuide(model, split_head=True).energy(images)
+        assert float((whole - split).abs().max()) < 1e-4 * max(1.0, float(whole.abs().max()))
+        return split
+
+    def test_our_classifier(self):
+        pytest.importorskip("monai")
+        torch.manual_seed(0)
+        model = Classifier(50, 1, 16, width=4).eval()
+        energy = self.compare(model, torch.randn(6, 1, 16, 16))
+        assert float(energy.min()) > 0
+
+    def test_sequential_with_and_without_bias(self):
+        torch.manual_seed(0)
+        for bias in (True, False):
+            trunk = nn.Sequential(nn.Flatten(), nn.Linear(9, 8), nn.ReLU())
+            self.compare(nn.Sequential(trunk, nn.Linear(8, 30, bias=bias)), torch.randn(5, 1, 3, 3))
+
+    def test_gradients_agree(self):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(9, 8), nn.Tanh(), nn.Linear(8, 30))
+        slopes = []
+        for split in (True, False):
+            images = torch.linspace(-1, 1, 45).reshape(5, 1, 3, 3).requires_grad_()
+            IdentityGuide(model, split_head=split).energy(images).sum().backward()
+            slopes.append(images.grad)
+        assert torch.allclose(*slopes, atol=1e-6)
+        assert all(p.grad is None or not split for p in model[-1].parameters())
+
+    def test_many_identities_are_split_without_asking(self):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(9, 200))
+        ran = []
+        model[-1].register_forward_hook(lambda *_: ran.append(1))
+        IdentityGuide(model, min_identities=100).energy(torch.randn(2, 1, 3, 3))
+        ran.clear()  # looking for the head runs it
+        guide = IdentityGuide(model, min_identities=100)
+        guide.energy(torch.randn(1, 1, 3, 3))
+        looked = len(ran)
+        guide.energy(torch.randn(1, 1, 3, 3))
+        assert len(ran) == looked
+        few = IdentityGuide(model, min_identities=1000)
+        few.energy(torch.randn(1, 1, 3, 3))
+        ran.clear()
+        few.energy(torch.randn(1, 1, 3, 3))
+        assert ran
+
+    @pytest.mark.parametrize(
+        "model",
+        [
+            lambda images: images.flatten(1),
+            nn.Linear(3, 5),
+            nn.Sequential(nn.Flatten(), nn.Linear(9, 5), nn.ReLU()),
+            nn.Sequential(nn.Flatten(), nn.ReLU()),
+        ],
+    )
+    def test_no_linear_head(self, model):
+        with pytest.raises(InputError, match="linear"):
+            IdentityGuide(model, split_head=True).energy(torch.ones(2, 1, 3, 3))
+
+    def test_head_is_found_and_shares_its_weights(self):
+        model = nn.Sequential(nn.Flatten(), nn.Sequential(nn.Linear(9, 8), nn.Linear(8, 5)))
+        image = torch.randn(1, 1, 3, 3)
+        trunk, head = find_linear_head(model, image)
+        assert head.weight is model[1][1].weight
+        assert torch.allclose(head(trunk(image)), model(image))
+        # The model itself is as it was.
+        assert isinstance(model[1][1], nn.Linear)
+
+
+class TestBadInput:
+    def test_labels_out_of_range(self):
+        guide = ClassGuide(lambda images: images.flatten(1)[:, :3])
+        images = torch.zeros(2, 1, 2, 2)
+        for label in (3, -1):
+            with pytest.raises(InputError, match="0 to 2"):
+                guide.energy(images, torch.tensor([0, label]))
+
+    def test_colour_images_for_a_grey_classifier(self):
+        setting = Setting(3, 3)
+        setting.identity.img_channels = 1
+        with pytest.raises(ShapeError, match="channel"):
+            setting.energy().terms(torch.randn(1, 3, D), torch.tensor([0]))
+
+    def test_micro_batch(self):
+        with pytest.raises(InputError, match="micro_batch"):
+            Setting().energy(micro_batch=0)
+
+
+def test_channels_of_a_convolutional_classifier_are_found():
+    def net(channels):
+        return nn.Sequential(
+            nn.Conv2d(channels, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(2, PEOPLE)
+        )
+
+    setting = Setting()  # grey images
+    for channels in (1, 3):
+        energy = PathEnergy(setting.generator, net(channels), net(channels))
+        terms = energy.terms(torch.randn(1, 3, D), torch.tensor([0]))
+        assert torch.isfinite(terms.total).all()
+
+
+def test_a_plain_callable_sees_three_channels():
+    setting, shapes = Setting(), []
+
+    def model(images):
+        shapes.append(images.shape[1])
+        return images.flatten(1)[:, :5]
+
+    PathEnergy(setting.generator, model, model).terms(torch.randn(1, 3, D), torch.tensor([0]))
+    assert set(shapes) == {3}
