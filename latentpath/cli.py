@@ -9,9 +9,10 @@ from __future__ import annotations
 import argparse
 import datetime
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from latentpath._version import __version__
 from latentpath.bars import Bars
@@ -29,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     arguments = _parser().parse_args(argv)
     command: Command = arguments.command
+    warnings.showwarning = _show_warning
     try:
         if arguments.threads:
             import torch
@@ -38,6 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             command(arguments, bars)
     except LatentpathError as error:
         print(f"latentpath: error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        place = f" ({error.filename})" if error.filename else ""
+        print(f"latentpath: error: {error.strerror or error}{place}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("latentpath: interrupted; nothing half-written is left", file=sys.stderr)
@@ -256,6 +262,18 @@ def _info(arguments: argparse.Namespace, bars: Bars) -> None:
     from latentpath.production.info import info_lines
 
     print("\n".join(info_lines()))
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """One line without the place in the code, which says nothing to a user."""
+    print(f"latentpath: warning: {' '.join(str(message).split())}", file=file or sys.stderr)
 
 
 def _today() -> str:

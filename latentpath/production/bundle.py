@@ -70,7 +70,7 @@ def load_bundle(folder: str | Path, device: torch.device | str = "cpu") -> Bundl
         path = folder / FILES[kind]
         network = build(read_weights(path, kind=kind), factory, source=path)
         # Convolutions on CPUs and on tensor cores are faster in this layout.
-        parts[kind] = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        parts[kind] = network.to(device=device, memory_format=torch.channels_last)
     generator = parts["stylegan2"]
     channels = generator.img_channels
     for name, expected, got in [

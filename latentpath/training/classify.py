@@ -79,43 +79,55 @@ def train_classifier(
     """
     config = config or ClassifierConfig()
     check_training_images(images, labels, num_classes)
-    stage = "identity" if isinstance(config, IdentityConfig) else "classifier"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         saver = Checkpointer(checkpoint, config=config, data=fingerprint(images, labels))
         _, channels, resolution, _ = images.shape
         model = Classifier(num_classes, channels, resolution, config.width)
         model.to(device=images.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimizer = torch.optim.AdamW(
-            model.parameters(), lr=config.lr, weight_decay=config.weight_decay
-        )
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, config.lr, total_steps=config.steps, pct_start=0.15
-        )
-        parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule}
-        first, order = 0, torch.empty(0, dtype=torch.int64)
-        if (saved := saver.load()) is not None:
-            first, order = saved["step"], saved["order"]
-            for name, part in parts.items():
-                part.load_state_dict(saved[name])
-        model.train()
-        accuracy = 0.0
-        for step in range(first, config.steps):
-            rows, order = _next_batch(order, len(images), min(config.batch, len(images)))
-            batch, target = augment(images[rows], config.augment), labels[rows]
-            logits = model(batch)
-            loss = F.cross_entropy(logits, target, label_smoothing=config.label_smoothing)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            hits = (logits.argmax(dim=1) == target).float().mean().item()
-            accuracy += (hits - accuracy) * max(0.02, 1 / (step - first + 1))
-            progress(stage, step + 1, config.steps, {"loss": loss.item(), "accuracy": accuracy})
-            if saver.due() or step + 1 == config.steps:
-                states = {name: part.state_dict() for name, part in parts.items()}
-                saver.save({"step": step + 1, "order": order, **states})
+        _fit(model, images, labels, config, saver, progress)
     return model.eval().requires_grad_(False)
+
+
+def _fit(
+    model: Classifier,
+    images: Tensor,
+    labels: Tensor,
+    config: ClassifierConfig,
+    saver: Checkpointer,
+    progress: Progress,
+) -> None:
+    stage = "identity" if isinstance(config, IdentityConfig) else "classifier"
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=config.lr, weight_decay=config.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, config.lr, total_steps=config.steps, pct_start=0.15
+    )
+    parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    first, order = 0, torch.empty(0, dtype=torch.int64)
+    if (saved := saver.load()) is not None:
+        first, order = saved["step"], saved["order"]
+        for name, part in parts.items():
+            part.load_state_dict(saved[name])
+    model.train()
+    accuracy = 0.0
+    for step in range(first, config.steps):
+        rows, order = _next_batch(order, len(images), min(config.batch, len(images)))
+        batch, target = augment(images[rows], config.augment), labels[rows]
+        logits = model(batch)
+        loss = F.cross_entropy(logits, target, label_smoothing=config.label_smoothing)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        hits = (logits.argmax(dim=1) == target).float().mean().item()
+        # A running mean over about the last fifty steps.
+        accuracy += (hits - accuracy) * max(0.02, 1 / (step - first + 1))
+        progress(stage, step + 1, config.steps, {"loss": loss.item(), "accuracy": accuracy})
+        if saver.due() or step + 1 == config.steps:
+            states = {name: part.state_dict() for name, part in parts.items()}
+            saver.save({"step": step + 1, "order": order, **states})
 
 
 def _next_batch(order: Tensor, n: int, batch: int) -> tuple[Tensor, Tensor]:
