@@ -32,7 +32,13 @@ struct SteppedPoint {
   float position, first_moment, second_moment;
 };
 
-// Bias corrections for the step-th update (1 is the first), in double as PyTorch does it.
+// 1 - beta^step, without the cancellation of that form and without pow, whose slow path costs a GPU
+// thread registers.
+LATENTPATH_INLINE double bias_correction(double beta, double step) {
+  return -expm1(step * log(beta));
+}
+
+// The scalars of the step-th update (1 is the first); corrections in double, as PyTorch has them.
 LATENTPATH_INLINE StepScalars step_scalars(double smooth_weight, double guide_weight, double beta1,
                                            double beta2, double eps, double lr, double step) {
   StepScalars s;
@@ -42,8 +48,8 @@ LATENTPATH_INLINE StepScalars step_scalars(double smooth_weight, double guide_we
   s.beta2 = static_cast<float>(beta2);
   s.fresh1 = static_cast<float>(1.0 - beta1);
   s.fresh2 = static_cast<float>(1.0 - beta2);
-  s.step_size = static_cast<float>(lr / (1.0 - pow(beta1, step)));
-  s.root_correction = static_cast<float>(1.0 / sqrt(1.0 - pow(beta2, step)));
+  s.step_size = static_cast<float>(lr / bias_correction(beta1, step));
+  s.root_correction = static_cast<float>(1.0 / sqrt(bias_correction(beta2, step)));
   s.eps = static_cast<float>(eps);
   return s;
 }

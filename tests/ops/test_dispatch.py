@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from latentpath import ops
+from latentpath.errors import InputError, UnsupportedError
+from latentpath.ops import dispatch
+
+OPS = ("kl_uniform", "bank_lse", "path_step", "path_smooth")
+needs_extension = pytest.mark.skipif(
+    dispatch.extension() is None, reason="latentpath._C is not built"
+)
+
+
+def python(code, **environment):
+    """Run code in a fresh interpreter, since implementations are chosen once per process."""
+    return subprocess.run(
+        [sys.executable, "-W", "always", "-c", code],
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+        check=False,
+    )
+
+
+def test_report_names_every_op_on_every_device():
+    report = ops.implementations()
+    assert tuple(report) == OPS
+    for op in OPS:
+        entry = report[op]["cpu"]
+        others = {"reference", "native", "triton"} - {entry["runs"]}
+        assert set(entry) == {"runs", *others}
+        assert all(entry[name] for name in others)
+    assert "reference" in ops.implementations("mps")["kl_uniform"]["mps"]["runs"]
+
+
+def test_report_says_what_a_gpu_would_run():
+    report = ops.implementations("cuda")
+    assert (
+        report["kl_uniform"]["cuda"]["native"] == "there is no native kernel of kl_uniform for cuda"
+    )
+    module = dispatch.extension()
+    if module is not None and module.has_cuda:
+        assert report["path_step"]["cuda"]["runs"] == "native"
+    else:
+        assert report["path_step"]["cuda"]["runs"] == "reference"
+
+
+def test_unknown_and_impossible_implementations_are_refused():
+    tensor = torch.zeros(2, 2)
+    with pytest.raises(InputError, match="one of reference, native, triton"):
+        dispatch.choose("kl_uniform", "cuda", tensor)
+    with pytest.raises(UnsupportedError, match="no Triton kernel of path_step"):
+        dispatch.choose("path_step", "triton", tensor)
+
+
+@needs_extension
+def test_best_cpu_implementation_is_native():
+    for op in OPS:
+        assert dispatch.choose(op, None, torch.zeros(1)) == "native"
+        assert dispatch.choose(op, None, torch.zeros(1, dtype=torch.float64)) == "reference"
+
+
+FALLBACK = """
+import importlib.util, torch
+if {hide}:
+    find = importlib.util.find_spec
+    importlib.util.find_spec = lambda name, *a: None if name == "latentpath._C" else find(name, *a)
+from latentpath import ops
+for _ in range(3):
+    print(ops.kl_uniform(torch.tensor([[0.0, 0.0, 9.0]])).item())
+print(ops.implementations()["kl_uniform"]["cpu"]["runs"])
+print(ops.path_smooth_(torch.tensor([[[0.0], [3.0], [0.0]]]), 1.0)[0, 1].item())
+"""
+
+
+def test_without_the_extension_references_take_over_with_one_warning_per_op():
+    ran = python(FALLBACK.format(hide=True), LATENTPATH_NO_EXTENSION="0")
+    assert ran.returncode == 0, ran.stderr
+    *energies, runs, smooth = ran.stdout.split()
+    assert [float(e) for e in energies] == pytest.approx([4.9016] * 3, abs=1e-4)
+    assert runs == "reference"
+    assert float(smooth) == 1.0
+    assert ran.stderr.count("LatentpathWarning: latentpath runs kl_uniform as plain PyTorch") == 1
+    assert "C++ compiler" in ran.stderr
+
+
+def test_extension_can_be_switched_off_without_a_warning():
+    ran = python(FALLBACK.format(hide=False), LATENTPATH_NO_EXTENSION="1")
+    assert ran.returncode == 0, ran.stderr
+    assert "reference" in ran.stdout
+    assert "LatentpathWarning" not in ran.stderr
+
+
+def test_ops_import_neither_triton_nor_dynamo():
+    ran = python(
+        "import sys, latentpath.ops\n"
+        "print([name for name in ('triton', 'torch._dynamo') if name in sys.modules])"
+    )
+    assert ran.stdout.strip() == "[]"
+
+
+@needs_extension
+def test_error_of_the_kernels_exponential():
+    """Within 1.05 ulp (1.3 without FMA) where the result is normal; 0 below, NaN for NaN."""
+    module = dispatch.extension()
+    before = module.isa()
+    x = np.concatenate([np.linspace(-87.33, 88.0, 400_001), np.linspace(-1, 1, 100_001)])
+    x = x.astype(np.float32)
+    special = np.array([-np.inf, -1e30, -88.0, np.nan, 0.0, -0.0], np.float32)
+    exact = np.exp(x.astype(np.float64))
+    ulp = np.spacing(exact.astype(np.float32)).astype(np.float64)
+    for isa in module.isas():
+        module.choose_isa(isa)
+        y, special_y = np.empty_like(x), np.empty_like(special)
+        module.exponential(x.ctypes.data, y.ctypes.data, x.size)
+        module.exponential(special.ctypes.data, special_y.ctypes.data, special.size)
+        inside = x >= -87.33
+        assert (np.abs(y - exact) / ulp)[inside].max() < (1.3 if isa == "baseline" else 1.05), isa
+        np.testing.assert_array_equal(special_y, [0, 0, 0, np.nan, 1, 1])
+    module.choose_isa(before)
+    with pytest.raises(ValueError, match="sse9"):
+        module.choose_isa("sse9")
+
+
+@needs_extension
+def test_instruction_sets_end_with_the_one_that_always_runs():
+    module = dispatch.extension()
+    assert module.isas()[-1] == "baseline"
+    assert module.isa() in module.isas()
+
+
+def test_all_ops_in_one_function_under_inductor():
+    """torch.compile with its default backend: ops are opaque, mutation is kept in order."""
+
+    def step(path, guide, exp_avg, exp_avg_sq, count, bank):
+        points = path[:, 1:-1].reshape(-1, path.shape[2])
+        lse, mean = ops.bank_lse(points, bank, None, 0.5)
+        energy = ops.kl_uniform(points @ bank.T).sum() + lse.sum()
+        smooth, norm = ops.path_step_(
+            path, guide + 0.1 * mean.reshape(guide.shape), exp_avg, exp_avg_sq, count, 0.05
+        )
+        ops.path_smooth_(path, 0.5)
+        return energy + smooth.sum() + norm.sum() + path.sum()
+
+    def arguments():
+        generator = torch.Generator().manual_seed(0)
+        path, guide = torch.randn(2, 8, 4, generator=generator), torch.ones(2, 6, 4)
+        moments = torch.zeros(2, 6, 4), torch.zeros(2, 6, 4)
+        return path, guide, *moments, torch.zeros(2).long(), torch.randn(9, 4, generator=generator)
+
+    eager, traced = arguments(), arguments()
+    with torch.no_grad():
+        expected = step(*eager)
+        result = torch.compile(step, fullgraph=True)(*traced)
+    torch.testing.assert_close(result, expected)
+    torch.testing.assert_close(traced[0], eager[0])
+    assert torch.equal(traced[4], eager[4])

@@ -1,0 +1,58 @@
+"""Every Triton kernel, compiled ahead of time for GPUs that this machine need not have."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("triton")
+
+# Shared memory of one multiprocessor that a program may take, bytes.
+SHARED = {"cuda:80": 163 * 1024, "cuda:90": 227 * 1024, "hip": 64 * 1024}
+
+
+@functools.cache
+def compiled(target):
+    script = Path(__file__).with_name("triton_ahead.py")
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "TRITON_DEFAULT_FP_FUSION": "1",
+    }
+    command = [sys.executable, str(script), target]
+    ran = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout)
+
+
+@pytest.mark.parametrize("target", list(SHARED))
+def test_every_kernel_compiles_and_fits(target):
+    for kernel in compiled(target).values():
+        for shape, figures in kernel.items():
+            assert figures["shared"] <= SHARED[target], shape
+
+
+def test_nothing_spills_at_the_benchmark_shapes_on_hopper():
+    reports = compiled("cuda:90")
+    shapes = {"bank_lse": ["D=512 bf16", "D=512 fp16", "D=512 fp32"]}
+    shapes["kl_uniform"] = list(reports["kl_uniform"])
+    for kernel, names in shapes.items():
+        for name in names:
+            figures = reports[kernel][name]
+            assert figures["STACK"] == figures["LOCAL"] == 0, (kernel, name, figures)
+
+
+def test_half_precision_runs_on_hopper_s_matrix_units():
+    assert compiled("cuda:90")["bank_lse"]["D=512 bf16"]["wgmma"] > 0
+
+
+@pytest.mark.parametrize("target", ["cuda:80", "hip"])
+def test_nothing_spills_elsewhere_either(target):
+    for name in ("D=512 bf16", "D=512 fp16", "D=512 fp32"):
+        figures = compiled(target)["bank_lse"][name]
+        assert figures.get("STACK", 0) == figures.get("vgpr_spill_count", 0) == 0, (name, figures)

@@ -1,0 +1,111 @@
+"""Compile every Triton kernel ahead of time and print what the compilers report, as JSON.
+
+Run by test_triton_compile.py in an interpreter of its own, because the tests' own process defines
+the kernels for Triton's interpreter. Needs no GPU.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+os.environ["TRITON_INTERPRET"] = "0"
+
+import torch
+import triton
+import triton.backends.nvidia
+import triton.language as tl
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from latentpath.ops.triton import bank_lse, kl_uniform
+
+TARGETS = {
+    "cuda:80": GPUTarget("cuda", 80, 32),
+    "cuda:90": GPUTarget("cuda", 90, 32),
+    "hip": GPUTarget("hip", "gfx942", 64),
+}
+ELEMENTS = {
+    "fp32": (torch.float32, tl.float32),
+    "bf16": (torch.bfloat16, tl.bfloat16),
+    "fp16": (torch.float16, tl.float16),
+}
+
+
+def report(kernel, arguments, constants, warps, target):
+    """What one compiled kernel takes: registers, bytes of stack (spills), shared memory."""
+    signature = arguments | dict.fromkeys(constants, "constexpr")
+    aligned = [i for i, kind in enumerate(signature.values()) if kind.startswith("*")]
+    source = ASTSource(
+        fn=kernel,
+        signature=signature,
+        constexprs=constants,
+        attrs={(i,): [["tt.divisibility", 16]] for i in aligned},
+    )
+    compiled = triton.compile(source, target=TARGETS[target], options={"num_warps": warps})
+    figures = {"shared": compiled.metadata.shared}
+    if target == "hip":
+        for name in ("vgpr_count", "vgpr_spill_count"):
+            figures[name] = int(re.search(rf"\.{name}: *(\d+)", compiled.asm["amdgcn"])[1])
+        return figures
+    tools = Path(triton.backends.nvidia.__file__).parent / "bin"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as cubin:
+        cubin.write(compiled.asm["cubin"])
+        cubin.flush()
+        command = [tools / "cuobjdump", "-res-usage", cubin.name]
+        usage = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    for name in ("REG", "STACK", "LOCAL"):
+        figures[name] = int(re.search(rf"{name}:(\d+)", usage)[1])
+    figures["wgmma"] = compiled.asm["ptx"].count("wgmma.mma_async")
+    return figures
+
+
+def bank_lse_report(width, element, target):
+    dtype, factor = ELEMENTS[element]
+    tiles = bank_lse.configuration(width, dtype, target)
+    arguments = {"query": f"*{element}", "bank": f"*{element}"}
+    arguments |= dict.fromkeys(("bias", "lse", "mean"), "*fp32")
+    arguments |= dict.fromkeys(("rows", "bank_rows", "width", "part"), "i32")
+    arguments["scale_log2"] = "fp32"
+    constants = tiles.constants(width, 100_000, True, factor)
+    return report(bank_lse.bank_lse_kernel, arguments, constants, tiles.warps, target)
+
+
+def kl_uniform_report(columns, element, target):
+    single, block, warps = kl_uniform.configuration(columns)
+    arguments = {"logits": f"*{element}", "energy": "*fp32", "gradient": f"*{element}"}
+    arguments |= {"row_stride": "i32", "columns": "i32", "log_columns": "fp32"}
+    constants = {"WITH_GRADIENT": True, "SINGLE": single, "BLOCK": block}
+    warps = min(warps, 16) if target == "hip" else warps
+    return report(kl_uniform.kl_uniform_kernel, arguments, constants, warps, target)
+
+
+def main():
+    """Print {kernel: {shape and element: figures}} for the target named on the command line."""
+    target = sys.argv[1]
+    reports = {
+        "bank_lse": {
+            f"D={width} {element}": bank_lse_report(width, element, target)
+            for width, element in [
+                (512, "bf16"),
+                (512, "fp16"),
+                (512, "fp32"),
+                (64, "bf16"),
+                (100, "fp32"),
+            ]
+        },
+        "kl_uniform": {
+            f"N={columns} {element}": kl_uniform_report(columns, element, target)
+            for columns, element in [(10_000, "fp32"), (10_000, "bf16"), (100_000, "fp32")]
+        },
+    }
+    print(json.dumps(reports))
+
+
+if __name__ == "__main__":
+    main()
