@@ -52,6 +52,7 @@ class Certificate(Statement):
     groups_per_identity: int = 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "dropped_classes", tuple(self.dropped_classes))
         if not 2 <= self.k <= self.smallest_group <= self.largest_group:
             raise PrivacyError(
@@ -74,8 +75,9 @@ class Certificate(Statement):
         """What is not promised, in one sentence."""
         return (
             "The points between endpoints, the generator and the classifiers (which were trained "
-            "on the same people) are protected empirically, as far as the audit measures it, and "
-            "k-anonymity hides no property that all people of a group share."
+            "on the same people) are protected empirically, as far as the audit measures it; "
+            "k-anonymity hides no property that all people of a group share; and two identities "
+            "in the data are taken to be two people."
         )
 
 
@@ -123,6 +125,6 @@ def certify(
             for label in grouping.dropped_classes
         ),
         groups_per_identity=int(per_person.max()),
-        seeds={name: int(seed) for name, seed in (seeds or {}).items()},
-        configuration=dict(configuration or {}),
+        seeds=seeds or {},
+        configuration=configuration or {},
     )

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from latentpath.errors import InputError, PrivacyError, ShapeError
+from latentpath.errors import InputError, PrivacyError
 from latentpath.ksame.approximate import approximate_groups
 from latentpath.ksame.distances import squared_distances, squared_norms
 from latentpath.ksame.farthest import farthest_groups
@@ -185,7 +185,7 @@ def k_same(
         assignment=of_person[people.of_row],
         group_labels=np.concatenate(group_labels),
         identity_counts=np.bincount(of_person[of_person >= 0], minlength=num_groups),
-        k=k,
+        k=int(k),
         method=method,
         dropped_classes=dropped,
     )
@@ -195,7 +195,7 @@ def k_same(
 
 def _check_options(k: int, method: str, small_classes: str) -> None:
     if isinstance(k, bool) or not isinstance(k, int | np.integer):
-        raise ShapeError(expected="k as an integer", got=repr(k), fix="pass a whole number")
+        raise InputError(expected="k as an integer", got=repr(k), fix="pass a whole number")
     if k < 2:
         raise PrivacyError(
             expected="k of at least 2",

@@ -59,6 +59,7 @@ class PrivateCertificate(Statement):
     smallest_count: float
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_budget(self.epsilon, self.delta, self.clip_norm, self.steps)
 
     @property

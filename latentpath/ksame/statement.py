@@ -12,6 +12,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, TypeVar
 
+import numpy as np
+
 from latentpath._version import __version__
 from latentpath.errors import DataError, PrivacyError
 
@@ -39,6 +41,11 @@ class Statement:
     software: str = "latentpath"
     software_version: str = __version__
 
+    def __post_init__(self) -> None:
+        # Plain values from the start, so that a statement equals the one that is read back.
+        object.__setattr__(self, "seeds", _plain(self.seeds))
+        object.__setattr__(self, "configuration", _plain(self.configuration))
+
     @property
     def promise(self) -> str:
         """What is promised, in one sentence."""
@@ -52,7 +59,7 @@ class Statement:
     @property
     def configuration_hash(self) -> str:
         """SHA-256 of the configuration in canonical JSON, as hexadecimal digits."""
-        canonical = json.dumps(_plain(self.configuration), sort_keys=True, separators=(",", ":"))
+        canonical = json.dumps(self.configuration, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def to_dict(self) -> dict[str, Any]:
@@ -129,11 +136,13 @@ def _unreadable(expected: str, got: str) -> DataError:
 
 
 def _plain(value: Any) -> Any:
-    """Value as plain JSON values; raises TypeError for what JSON cannot hold."""
-    return json.loads(json.dumps(value, default=_plain_mapping, allow_nan=False))
+    """Value as plain JSON values; raises TypeError or ValueError for what JSON cannot hold."""
+    return json.loads(json.dumps(value, default=_plainer, allow_nan=False))
 
 
-def _plain_mapping(value: Any) -> Any:
+def _plainer(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
+    if isinstance(value, np.generic):
+        return value.item()
     raise TypeError(f"a certificate cannot hold a {type(value).__name__}")

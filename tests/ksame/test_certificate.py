@@ -50,9 +50,12 @@ def test_a_person_with_two_labels_is_counted_once_and_told():
 
 
 def test_it_survives_json():
-    certificate = made(seeds={"pairs": 7}, configuration={"walk": {"lr": 0.1, "levels": [6, 18]}})
+    certificate = made(seeds={"pairs": 7}, configuration={"lr": np.float64(0.1), "levels": (6, 18)})
     read = Certificate.from_dict(json.loads(json.dumps(certificate.to_dict())))
     assert read == certificate
+    assert read.configuration == {"lr": 0.1, "levels": [6, 18]}
+    with pytest.raises(TypeError, match="cannot hold a set"):
+        made(configuration={"levels": {6, 18}})
 
 
 def test_it_names_nobody():
