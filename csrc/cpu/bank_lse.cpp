@@ -82,11 +82,12 @@ LATENTPATH_INLINE uint32_t bfloat16_bits(float x) {
 
 // ---- kernels ---------------------------------------------------------------------------------
 
-// scores[r, m] = sum_k bank[r, k] query[m, k] + bias[r] for kRows bank rows and kStep queries.
+// scores[r, m] = scale * sum_k bank[r, k] query[m, k] + bias[r], kRows bank rows, kStep queries. The
+// scale comes after the product: multiplied into bfloat16 queries it would round them once more.
 template <class Words, int kRows>
 LATENTPATH_INLINE void score_kernel(const typename Words::Element* bank, int64_t stride,
                                     const uint32_t* queries,  // [words, kStep]
-                                    int64_t words, const float* bias, float* scores) {
+                                    int64_t words, float scale, const float* bias, float* scores) {
   for (int64_t begin = 0; begin < words; begin += kChunk) {
     const int64_t end = begin + kChunk < words ? begin + kChunk : words;
     vfloat sums[kRows][2] = {};
@@ -105,8 +106,8 @@ LATENTPATH_INLINE void score_kernel(const typename Words::Element* bank, int64_t
     for (int r = 0; r < kRows; ++r) {
       float* row = scores + r * kTileQueries;
       const vfloat offset = splat(bias ? bias[r] : 0.0f);
-      store(row, sums[r][0] + (begin ? load(row) : offset));
-      store(row + kLanes, sums[r][1] + (begin ? load(row + kLanes) : offset));
+      store(row, sums[r][0] * scale + (begin ? load(row) : offset));
+      store(row + kLanes, sums[r][1] * scale + (begin ? load(row + kLanes) : offset));
     }
   }
 }
@@ -163,7 +164,7 @@ LATENTPATH_INLINE int64_t round_up(int64_t value, int64_t multiple) {
 template <class Words>
 struct Scratch {
   int64_t width;            // D rounded up to kStep
-  uint32_t* queries;        // [kTileQueries / kStep, words, kStep], the scale multiplied in
+  uint32_t* queries;        // [kTileQueries / kStep, words, kStep]
   float* scores;            // [kBlockRows, kTileQueries], then the weights
   uint32_t* weights;        // [kBlockRows / 2, kTileQueries] pairs of weights (bfloat16 only)
   float* total;             // [kTileQueries, width] weighted sum of bank rows
@@ -231,10 +232,9 @@ void pack_queries(const BankLseArgs& args, int64_t first, int64_t count, Scratch
     for (int64_t k = 0; k < words; ++k) {
       const float* row = scratch.row + k * Words::kElements;
       if constexpr (Words::kElements == 1) {
-        packed[k * kStep] = bit_cast<uint32_t>(args.scale * row[0]);
+        packed[k * kStep] = bit_cast<uint32_t>(row[0]);
       } else {
-        packed[k * kStep] =
-            bfloat16_bits(args.scale * row[0]) | bfloat16_bits(args.scale * row[1]) << 16;
+        packed[k * kStep] = bfloat16_bits(row[0]) | bfloat16_bits(row[1]) << 16;
       }
     }
   }
@@ -296,7 +296,7 @@ LATENTPATH_INLINE const uint32_t* weight_words(int64_t rows, int64_t queries,
 
 // Adds `rows` bank rows to the sums of `queries` packed queries.
 template <class Words>
-void add_block(const typename Words::Element* block, int64_t stride, int64_t rows,
+void add_block(const typename Words::Element* block, int64_t stride, int64_t rows, float scale,
                const float* bias, int64_t queries, Scratch<Words>& scratch) {
   const int64_t words = scratch.width / Words::kElements;
   for (int64_t n = 0; n < rows; n += kRegisterRows) {
@@ -304,7 +304,7 @@ void add_block(const typename Words::Element* block, int64_t stride, int64_t row
     for (int64_t m = 0; m < queries; m += kStep) {
       score_rows<Words, kRegisterRows>(
           here, block + n * stride, stride,
-          static_cast<const uint32_t*>(scratch.queries + m * words), words,
+          static_cast<const uint32_t*>(scratch.queries + m * words), words, scale,
           bias ? bias + n : nullptr, scratch.scores + n * kTileQueries + m);
     }
   }
@@ -343,7 +343,7 @@ void run_task(const BankLseArgs& args, bool direct, int64_t first_query, int64_t
       }
       block = scratch.block;
     }
-    add_block(block, stride, rows, args.bias ? args.bias + n : nullptr, queries, scratch);
+    add_block(block, stride, rows, args.scale, args.bias ? args.bias + n : nullptr, queries, scratch);
   }
 }
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -275,23 +276,28 @@ def test_reference_holds_a_part_of_the_scores_at_a_time(monkeypatch):
 
 
 MEMORY = """
-import resource, torch
+import torch
+from pathlib import Path
 from latentpath import ops
+
+def peak():  # kB; getrusage's figure would start at what the parent process held
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+
 torch.set_num_threads(2)
 generator = torch.Generator().manual_seed(0)
-bank = torch.randn(60_000, 128, generator=generator).to(torch.{dtype})
-query = torch.randn(1_000, 128, generator=generator)
+bank = torch.randn(40_000, 64, generator=generator).to(torch.{dtype})
+query = torch.randn(1_000, 64, generator=generator)
 ops.bank_lse(query[:100], bank[:1000], None, 0.1)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
 lse, mean = ops.bank_lse(query, bank, None, 0.1)
-after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print((after - before) // 1024)
+print((peak() - before) // 1024)
 """
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc/self/status")
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_memory_does_not_grow_with_queries_times_rows(dtype):
-    """The score matrix alone would be 240 MB; the promise is 64 MB above inputs and outputs."""
+    """The score matrix alone would be 153 MB; the promise is 64 MB above inputs and outputs."""
     command = [sys.executable, "-c", MEMORY.format(dtype=dtype)]
     ran = subprocess.run(command, capture_output=True, text=True, check=True)
     assert int(ran.stdout) < 64
@@ -324,7 +330,7 @@ def test_compiles_without_a_graph_break():
 def test_bfloat16_scores_are_kept_in_float32():
     """The C++ kernel rounds factors only; PyTorch's bfloat16 product rounds scores as well."""
     query, bank, _, _ = data((20, 500, 64), (torch.bfloat16, torch.bfloat16))
-    lse, _ = ops.bank_lse(query, bank, None, 1.0)
-    exact_lse, _ = exact(query, bank, None, 1.0)
-    plain_lse, _ = plain(query, bank, None, 1.0)
+    lse, _ = ops.bank_lse(query, bank, None, 0.7)
+    exact_lse, _ = exact(query, bank, None, 0.7)
+    plain_lse, _ = plain(query, bank, None, 0.7)
     assert error(lse, exact_lse) < error(plain_lse, exact_lse) / 20
