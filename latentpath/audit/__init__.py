@@ -1,7 +1,12 @@
 """Would you share this set? Privacy and utility of a synthetic set, and the report on it."""
 
 from latentpath.audit.audit import AuditConfig, SetAudit, audit_real, audit_set
-from latentpath.audit.figures import EnergyComparison, WalkProfile, contact_sheet
+from latentpath.audit.figures import (
+    EnergyComparison,
+    WalkProfile,
+    contact_sheet,
+    overview_figure,
+)
 from latentpath.audit.nearest import (
     NearestReal,
     RealReference,
@@ -33,6 +38,7 @@ __all__ = [
     "nearest_along_paths",
     "nearest_other_person",
     "nearest_real",
+    "overview_figure",
     "prepare_real",
     "reidentify",
     "write_report",

@@ -21,6 +21,9 @@ WALK_COLOUR = "#0072B2"
 LINE_COLOUR = "#D55E00"
 _INK = "#333333"
 
+_DISTANCE_LABEL = "LPIPS to nearest\nreal image (no unit)"
+_PLACE_LABEL = "Place on the path (% of its points, 0 and 100: endpoints)"
+
 _STYLE: dict[str, Any] = {
     "font.family": "sans-serif",
     "font.size": 9,
@@ -161,26 +164,58 @@ def profile_figure(profile: WalkProfile) -> bytes:
     with _style():
         figure = _figure(5.0, 5.2)
         upper, lower = figure.subplots(2, 1, sharex=True)
+        _draw_profile(upper, profile)
         place = np.linspace(0, 100, profile.line.shape[1])
-        example = profile.example
-        for values, colour, style, name in (
-            (profile.walk, WALK_COLOUR, "-", "optimised walk"),
-            (profile.line, LINE_COLOUR, "--", "straight line"),
-        ):
-            low, high = np.quantile(values, (0.1, 0.9), axis=0)
-            upper.fill_between(place, low, high, color=colour, alpha=0.16, linewidth=0)
-            upper.plot(place, values.mean(0), style, color=colour, linewidth=1.8, label=name)
-            lower.plot(place, values[example], style, color=colour, linewidth=1.5)
-        count = len(profile.line)
-        title = f"Mean of {count} paths (band: 10th to 90th percentile)"
-        upper.set_title(title if count > 1 else "One path", fontsize=9, loc="left")
-        lower.set_title(f"Path {example + 1} alone", fontsize=9, loc="left")
-        for axes in (upper, lower):
-            axes.set_ylim(bottom=0)
-            axes.set_ylabel("LPIPS to nearest\nreal image (no unit)")
-        lower.set_xlabel("Place on the path (% of its points, 0 and 100: endpoints)")
-        upper.legend(loc="lower center", ncols=2, fontsize=8)
+        for values, colour, style, _ in _sides(profile):
+            lower.plot(place, values[profile.example], style, color=colour, linewidth=1.5)
+        lower.set_title(f"Path {profile.example + 1} alone", fontsize=9, loc="left")
+        lower.set_ylim(bottom=0)
+        lower.set_ylabel(_DISTANCE_LABEL)
+        lower.set_xlabel(_PLACE_LABEL)
         return _svg(figure)
+
+
+def overview_figure(images: np.ndarray, columns: int, profile: WalkProfile) -> bytes:
+    """Draw a contact sheet beside the mean profile along the walks, as PNG.
+
+    Args:
+        images: uint8 [n, H, W, C], rows of `columns`.
+        columns: images per row.
+        profile: distances along the walks.
+    """
+    sheet = contact_sheet(images, columns, scale=max(1, 64 // images.shape[1]))
+    with _style():
+        figure = _figure(10.0, 4.2)
+        left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
+        left.imshow(sheet.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        left.set_axis_off()
+        _draw_profile(right, profile)
+        right.set_xlabel(_PLACE_LABEL)
+        stream = io.BytesIO()
+        figure.savefig(stream, format="png", dpi=150, metadata={"Software": None})
+        return stream.getvalue()
+
+
+def _sides(profile: WalkProfile) -> tuple[tuple[np.ndarray, str, str, str], ...]:
+    return (
+        (profile.walk, WALK_COLOUR, "-", "optimised walk"),
+        (profile.line, LINE_COLOUR, "--", "straight line"),
+    )
+
+
+def _draw_profile(axes: Any, profile: WalkProfile) -> None:
+    """Mean over the paths, with a band from the 10th to the 90th percentile."""
+    place = np.linspace(0, 100, profile.line.shape[1])
+    for values, colour, style, name in _sides(profile):
+        low, high = np.quantile(values, (0.1, 0.9), axis=0)
+        axes.fill_between(place, low, high, color=colour, alpha=0.16, linewidth=0)
+        axes.plot(place, values.mean(0), style, color=colour, linewidth=1.8, label=name)
+    count = len(profile.line)
+    title = f"Mean of {count} paths (band: 10th to 90th percentile)"
+    axes.set_title(title if count > 1 else "One path", fontsize=9, loc="left")
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel(_DISTANCE_LABEL)
+    axes.legend(loc="lower center", ncols=2, fontsize=8)
 
 
 def energy_figure(energies: EnergyComparison) -> bytes:

