@@ -22,6 +22,7 @@ def compiled(target):
     script = Path(__file__).with_name("triton_ahead.py")
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "TRITON_INTERPRET": "0",
         "TRITON_DEFAULT_FP_FUSION": "1",
     }
     command = [sys.executable, str(script), target]

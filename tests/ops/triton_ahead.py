@@ -1,20 +1,17 @@
 """Compile every Triton kernel ahead of time and print what the compilers report, as JSON.
 
-Run by test_triton_compile.py in an interpreter of its own, because the tests' own process defines
-the kernels for Triton's interpreter. Needs no GPU.
+Run by test_triton_compile.py in a process of its own, without TRITON_INTERPRET=1, under which the
+tests' own process defines the kernels for Triton's interpreter. Needs no GPU.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-
-os.environ["TRITON_INTERPRET"] = "0"
 
 import torch
 import triton
