@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -69,9 +68,10 @@ class Checkpointer:
             return None
         try:
             saved = torch.load(self.path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+        except Exception as error:  # the unpickler raises whatever odd bytes lead to
             raise self._refuse(f"an unreadable file ({type(error).__name__})") from error
-        if not isinstance(saved, dict) or saved.get("format") != _FORMAT:
+        parts = {"format", "config", "data", "rng", "state"}
+        if not isinstance(saved, dict) or saved.keys() != parts or saved["format"] != _FORMAT:
             raise self._refuse("another kind of file")
         if saved["data"] != self.data:
             raise self._refuse("a checkpoint of other training data")

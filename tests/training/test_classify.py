@@ -1,0 +1,187 @@
+"""Training classifiers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from latentpath.errors import DataError, WeightsError
+from latentpath.models import Classifier
+from latentpath.training import (
+    AugmentConfig,
+    ClassifierConfig,
+    IdentityConfig,
+    predict,
+    train_classifier,
+)
+from latentpath.training.checkpoint import Checkpointer
+
+pytest.importorskip("monai")
+
+GENTLE = AugmentConfig(shift=0.05, rotate=5.0, scale=0.0, brightness=0.0)
+TINY = ClassifierConfig(steps=40, batch=16, width=2, augment=GENTLE)
+
+
+def stripes(n, seed=0):
+    """Two classes that a person tells apart at once: stripes across, stripes down."""
+    torch.manual_seed(seed)
+    labels = torch.arange(n) % 2
+    wave = torch.sin(torch.arange(12) * 1.6)
+    across, down = wave[:, None].expand(12, 12), wave[None, :].expand(12, 12)
+    images = torch.where(labels[:, None, None] == 0, across, down)
+    noise = 0.3 * torch.randn(n, 12, 12)
+    return (images + noise).clamp(-1, 1)[:, None], labels
+
+
+@pytest.fixture
+def every_step(monkeypatch):
+    """Save a checkpoint after every step."""
+    monkeypatch.setattr(Checkpointer, "due", lambda self: self.path is not None)
+
+
+class Stop(Exception):
+    pass
+
+
+def stop_at(step):
+    def progress(stage, done, total, figures):
+        if done == step:
+            raise Stop
+
+    return progress
+
+
+def assert_same_weights(first, second):
+    for (name, a), (other, b) in zip(
+        first.state_dict().items(), second.state_dict().items(), strict=True
+    ):
+        assert name == other
+        assert torch.equal(a, b), name
+
+
+def test_it_learns():
+    images, labels = stripes(64)
+    fresh, fresh_labels = stripes(100, seed=1)
+    told = []
+    model = train_classifier(
+        images, labels, num_classes=2, config=TINY, progress=lambda *a: told.append(a)
+    )
+    hits = (predict(model, fresh).argmax(dim=1) == fresh_labels).float().mean()
+    assert float(hits) > 0.95
+    assert not model.training
+    assert not any(p.requires_grad for p in model.parameters())
+    assert [done for _, done, _, _ in told] == list(range(1, 41))
+    assert told[0][0] == "classifier"
+    assert told[-1][3]["loss"] < told[0][3]["loss"]
+    assert told[-1][3]["accuracy"] > 0.8
+
+
+def test_people_are_recognised_in_changed_pictures():
+    torch.manual_seed(0)
+    people = torch.rand(6, 1, 3, 3).repeat_interleave(4, 2).repeat_interleave(4, 3) * 2 - 1
+    config = IdentityConfig(steps=60, batch=12, width=4, augment=GENTLE, lr=1e-2)
+    told = []
+    model = train_classifier(
+        people,
+        torch.arange(6),
+        num_classes=6,
+        config=config,
+        progress=lambda *a: told.append(a[0]),
+    )
+    changed = people + 0.1 * torch.randn_like(people)
+    assert torch.equal(predict(model, changed).argmax(dim=1), torch.arange(6))
+    assert set(told) == {"identity"}
+
+
+def test_seed_decides_and_the_callers_random_state_stays():
+    images, labels = stripes(20)
+    config = ClassifierConfig(steps=3, batch=8, width=2)
+    state = torch.get_rng_state()
+    first = train_classifier(images, labels, num_classes=2, config=config)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(99)
+    assert_same_weights(first, train_classifier(images, labels, num_classes=2, config=config))
+    other = ClassifierConfig(steps=3, batch=8, width=2, seed=1)
+    different = train_classifier(images, labels, num_classes=2, config=other)
+    assert not torch.equal(first.head.weight, different.head.weight)
+
+
+def test_fewer_images_than_a_batch():
+    images, labels = stripes(5)
+    config = ClassifierConfig(steps=2, batch=64, width=2)
+    model = train_classifier(images, labels, num_classes=3, config=config)
+    assert predict(model, images).shape == (5, 3)
+
+
+@torch.no_grad()
+def test_predict_in_batches():
+    torch.manual_seed(0)
+    model = Classifier(3, 1, 12, width=2).eval()
+    images = torch.randn(7, 1, 12, 12)
+    assert torch.allclose(predict(model, images, batch=3), model(images), atol=1e-5)
+
+
+class TestResume:
+    CONFIG = ClassifierConfig(steps=8, batch=8, width=2)
+
+    def train(self, path=None, progress=None, config=CONFIG, data=None):
+        images, labels = stripes(20) if data is None else data
+        options = {} if progress is None else {"progress": progress}
+        return train_classifier(
+            images, labels, num_classes=2, config=config, checkpoint=path, **options
+        )
+
+    @pytest.mark.parametrize("step", [1, 2, 5, 8])
+    def test_interrupted_run_ends_as_the_undisturbed_one(self, tmp_path, every_step, step):
+        path = tmp_path / "run.checkpoint"
+        with pytest.raises(Stop):
+            self.train(path, stop_at(step))
+        told = []
+        resumed = self.train(path, lambda *a: told.append(a[1]))
+        assert told == list(range(step, 9))
+        assert_same_weights(resumed, self.train())
+
+    def test_interrupted_twice(self, tmp_path, every_step):
+        path = tmp_path / "run.checkpoint"
+        for step in (3, 6):
+            with pytest.raises(Stop):
+                self.train(path, stop_at(step))
+        assert_same_weights(self.train(path), self.train())
+
+    def test_a_finished_run_is_not_trained_again(self, tmp_path):
+        path = tmp_path / "run.checkpoint"
+        first, told = self.train(path), []
+        assert_same_weights(self.train(path, lambda *a: told.append(a)), first)
+        assert told == []
+
+    def test_other_data_or_options(self, tmp_path):
+        path = tmp_path / "run.checkpoint"
+        self.train(path)
+        with pytest.raises(WeightsError, match="other training data"):
+            self.train(path, data=stripes(20, seed=1))
+        images, labels = stripes(20)
+        with pytest.raises(WeightsError, match="other training data"):
+            self.train(path, data=(images, 1 - labels))
+        with pytest.raises(WeightsError, match=r"another configuration \(lr\)"):
+            self.train(path, config=ClassifierConfig(steps=8, batch=8, width=2, lr=1e-3))
+        with pytest.raises(WeightsError, match="steps"):
+            self.train(path, config=ClassifierConfig(steps=9, batch=8, width=2))
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("change", "text"),
+        [
+            ({"images": torch.zeros(4, 12, 12)}, "images"),
+            ({"images": torch.zeros(4, 2, 12, 12)}, "channels"),
+            ({"images": torch.zeros(0, 1, 12, 12), "labels": torch.zeros(0).long()}, "images"),
+            ({"images": torch.full((4, 1, 12, 12), float("nan"))}, "finite"),
+            ({"labels": torch.zeros(3).long()}, "label"),
+            ({"labels": torch.tensor([0, 1, 2, 0])}, "0 to 1"),
+            ({"labels": torch.tensor([0, -1, 1, 0])}, "0 to 1"),
+        ],
+    )
+    def test_refused_before_any_work(self, change, text):
+        good = {"images": torch.zeros(4, 1, 12, 12), "labels": torch.tensor([0, 1, 1, 0])}
+        with pytest.raises(DataError, match=text):
+            train_classifier(**{**good, **change}, num_classes=2, config=TINY)
