@@ -291,7 +291,7 @@ class TestBadInput:
 
     def test_micro_batch(self):
         with pytest.raises(InputError, match="micro_batch"):
-            Setting().energy(micro_batch=0)
+            Setting().energy(micro_batch=-1)
 
 
 def test_channels_of_a_convolutional_classifier_are_found():

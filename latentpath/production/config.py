@@ -51,8 +51,8 @@ class ProduceConfig:
     that test off."""
     gate_class: bool = True
     """Turn away samples that the class classifier puts into another class."""
-    micro_batch: int = 256
-    """Points that go through the networks together; bounds the memory."""
+    micro_batch: int = 0
+    """Points that go through the networks together; bounds the memory. 0 chooses by device."""
     seed: int = 0
     """Seed of pairing and of the choice among surplus samples."""
 

@@ -27,7 +27,7 @@ def walk(
     steps: int = 50,
     solver: str = "plan",
     config: PlanConfig | None = None,
-    micro_batch: int = 256,
+    micro_batch: int = 0,
     split_head: bool | None = None,
     progress: Progress = silent,
 ) -> WalkResult:
@@ -43,7 +43,8 @@ def walk(
         steps: points T on a path, both ends counted, at least 3.
         solver: "plan", the published optimisation.
         config: the solver's options; the published ones if left out.
-        micro_batch: points that go through the networks together; bounds the memory.
+        micro_batch: points that go through the networks together; bounds the memory. 0 chooses
+            by device.
         split_head: run the identity classifier's trunk and let `ops.bank_lse` do its linear head;
             None does so for very many identities.
         progress: told after every optimisation step.
