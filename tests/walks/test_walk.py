@@ -278,7 +278,7 @@ class TestBadInput:
             ({"steps": 2}, InputError, "steps"),
             ({"solver": "quick"}, InputError, "solver"),
             ({"generator": object()}, InputError, "generator"),
-            ({"micro_batch": 0}, InputError, "micro_batch"),
+            ({"micro_batch": -1}, InputError, "micro_batch"),
             ({"split_head": True, "identity": lambda x: x.flatten(1)}, InputError, "linear"),
         ],
     )
