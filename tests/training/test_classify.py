@@ -39,14 +39,14 @@ def every_step(monkeypatch):
     monkeypatch.setattr(Checkpointer, "due", lambda self: self.path is not None)
 
 
-class Stop(Exception):
+class StopError(Exception):
     pass
 
 
 def stop_at(step):
     def progress(stage, done, total, figures):
         if done == step:
-            raise Stop
+            raise StopError
 
     return progress
 
@@ -134,7 +134,7 @@ class TestResume:
     @pytest.mark.parametrize("step", [1, 2, 5, 8])
     def test_interrupted_run_ends_as_the_undisturbed_one(self, tmp_path, every_step, step):
         path = tmp_path / "run.checkpoint"
-        with pytest.raises(Stop):
+        with pytest.raises(StopError):
             self.train(path, stop_at(step))
         told = []
         resumed = self.train(path, lambda *a: told.append(a[1]))
@@ -144,7 +144,7 @@ class TestResume:
     def test_interrupted_twice(self, tmp_path, every_step):
         path = tmp_path / "run.checkpoint"
         for step in (3, 6):
-            with pytest.raises(Stop):
+            with pytest.raises(StopError):
                 self.train(path, stop_at(step))
         assert_same_weights(self.train(path), self.train())
 

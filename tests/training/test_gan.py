@@ -52,14 +52,14 @@ def assert_same_weights(first, second):
         assert torch.equal(a, b), name
 
 
-class Stop(Exception):
+class StopError(Exception):
     pass
 
 
 def stop_at(images_seen):
     def progress(stage, done, total, figures):
         if done == images_seen:
-            raise Stop
+            raise StopError
 
     return progress
 
@@ -197,7 +197,7 @@ class TestResume:
     @pytest.mark.parametrize("seen", [8, 24, 40])
     def test_interrupted_run_ends_as_the_undisturbed_one(self, tmp_path, seen):
         path = tmp_path / "run.checkpoint"
-        with pytest.raises(Stop):
+        with pytest.raises(StopError):
             train(checkpoint=path, progress=stop_at(seen))
         told = []
         resumed = train(checkpoint=path, progress=lambda *a: told.append(a[1]))

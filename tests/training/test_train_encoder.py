@@ -29,7 +29,7 @@ def images(generator):
 TINY = EncoderConfig(steps=6, batch=8, width=2, perceptual=0.0)
 
 
-class Stop(Exception):
+class StopError(Exception):
     pass
 
 
@@ -110,9 +110,9 @@ class TestResume:
 
         def stop(stage, done, total, figures):
             if done == 4:
-                raise Stop
+                raise StopError
 
-        with pytest.raises(Stop):
+        with pytest.raises(StopError):
             train_encoder(images, generator, config=TINY, checkpoint=path, progress=stop)
         resumed = train_encoder(images, generator, config=TINY, checkpoint=path)
         assert_same_weights(resumed, train_encoder(images, generator, config=TINY))

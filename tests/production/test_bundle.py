@@ -1,0 +1,99 @@
+"""Weights folders: networks that belong together, and all others refused."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import tiny_models
+import torch
+
+from latentpath.errors import WeightsError
+from latentpath.generators.weights import save_weights
+from latentpath.models import Classifier, Encoder
+from latentpath.production import Bundle, load_bundle, produce_set
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, bundle):
+    return tiny_models.save_bundle(tmp_path_factory.mktemp("weights"), bundle)
+
+
+@pytest.fixture
+def copy(tmp_path, folder):
+    shutil.copytree(folder, tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def refused(folder):
+    with pytest.raises(WeightsError) as error:
+        load_bundle(folder)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@torch.no_grad()
+def test_round_trip(folder, bundle, data):
+    again = load_bundle(folder)
+    w = torch.randn(2, 8)
+    images = bundle.generator.synthesize(w)
+    assert torch.allclose(again.generator.synthesize(w), images, atol=1e-5)
+    for name in ("encoder", "identity", "classifier"):
+        network = getattr(again, name)
+        assert torch.allclose(network(images), getattr(bundle, name)(images), atol=1e-5)
+        assert not network.training
+        assert not any(p.requires_grad for p in network.parameters())
+    again.check(data)
+
+
+@pytest.mark.parametrize("kind", ["generator", "encoder", "identity", "classifier"])
+def test_a_missing_file_is_named(copy, kind):
+    (copy / f"{kind}.safetensors").unlink()
+    text = refused(copy)
+    assert f"{kind}.safetensors" in text
+    assert "no such file" in text
+
+
+def test_no_folder(tmp_path):
+    assert "no such file" in refused(tmp_path / "none")
+
+
+def test_swapped_files(copy):
+    shutil.copy(copy / "identity.safetensors", copy / "classifier.safetensors")
+    assert "'classifier'" in refused(copy)
+
+
+def test_a_damaged_file(copy):
+    path = copy / "encoder.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    assert "encoder.safetensors" in refused(copy)
+
+
+@pytest.mark.parametrize(
+    ("kind", "network", "text"),
+    [
+        ("encoder", lambda: Encoder(9, 1, 16, 2), "latent width"),
+        ("encoder", lambda: Encoder(8, 3, 16, 2), "encoder's image channels"),
+        ("identity", lambda: Classifier(44, 3, 16, 2), "identity classifier's image channels"),
+        ("classifier", lambda: Classifier(3, 3, 16, 2), "class classifier's image channels"),
+    ],
+)
+def test_networks_that_do_not_fit_each_other(copy, kind, network, text):
+    made = network()
+    save_weights(copy / f"{kind}.safetensors", made, kind=kind, config=made.config)
+    assert text in refused(copy)
+
+
+@pytest.mark.parametrize(
+    ("other", "text"),
+    [
+        (tiny_models.private_set((20, 14, 11)), "44 people"),
+        (tiny_models.private_set((30, 14)), "3 classes"),
+        (tiny_models.private_set(channels=3), "1 channels"),
+    ],
+)
+def test_a_set_that_the_networks_were_not_made_for(bundle, other, text):
+    with pytest.raises(WeightsError) as error:
+        produce_set(other, bundle, tiny_models.quick_config())
+    assert text in str(error.value)
+    assert isinstance(bundle, Bundle)

@@ -1,0 +1,71 @@
+"""A made-up private set and random networks of its shape, for the tests of the whole pipeline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from latentpath.data import ImageSet
+from latentpath.generators import StyleGAN2, save_generator
+from latentpath.generators.weights import save_weights
+from latentpath.models import LPIPS, Classifier, Encoder
+from latentpath.production import Bundle, ProduceConfig
+
+CLASSES = ("left", "middle", "right")
+SIDE = 16
+
+# The gate lets everything through: random networks make nothing that it should.
+OPEN_GATE = {"gate_quantile": 0.0, "gate_identity": 1.0, "gate_class": False}
+
+
+def private_set(sizes=(20, 14, 10), *, channels=1, per_person=1, seed=0) -> ImageSet:
+    """People of three classes, by where they are bright; `sizes` people in each."""
+    rng = np.random.default_rng(seed)
+    people = np.arange(sum(sizes)).repeat(per_person)
+    labels = np.arange(len(sizes)).repeat(sizes)[people]
+    images = rng.integers(0, 90, (len(people), SIDE, SIDE, channels))
+    for label in range(len(sizes)):
+        columns = slice(5 * label, 5 * label + 5)
+        images[labels == label, :, columns] += 150
+    order = rng.permutation(len(people))
+    return ImageSet(
+        images[order].astype(np.uint8), labels[order], people[order], CLASSES[: len(sizes)]
+    )
+
+
+def generator(*, latent_dim=8, channels=1, side=SIDE, seed=0) -> StyleGAN2:
+    torch.manual_seed(seed)
+    widths = {"channel_base": 64, "channel_max": 4}
+    network = StyleGAN2(4, 0, latent_dim, side, channels, {"num_layers": 1}, widths)
+    return network.eval().requires_grad_(False)
+
+
+def bundle_for(
+    data: ImageSet, *, latent_dim: int = 8, side: int = SIDE, seed: int = 0, lpips=None
+) -> Bundle:
+    """Random networks of the shapes that `data` needs."""
+    made = generator(latent_dim=latent_dim, channels=data.channels, side=side, seed=seed)
+    shape = (data.channels, side, 2)
+    networks = [
+        Encoder(latent_dim, *shape),
+        Classifier(data.num_identities, *shape),
+        Classifier(data.num_classes, *shape),
+    ]
+    encoder, identity, classifier = (n.eval().requires_grad_(False) for n in networks)
+    return Bundle(made, encoder, identity, classifier, lpips or LPIPS.load())
+
+
+def save_bundle(folder: Path, bundle: Bundle) -> Path:
+    """The bundle as a weights folder."""
+    save_generator(folder / "generator.safetensors", bundle.generator)
+    for kind in ("encoder", "identity", "classifier"):
+        network = getattr(bundle, kind)
+        save_weights(folder / f"{kind}.safetensors", network, kind=kind, config=network.config)
+    return folder
+
+
+def quick_config(**options) -> ProduceConfig:
+    """Few steps, the gate open unless asked otherwise."""
+    return ProduceConfig(**{"k": 3, "steps": 5, "optim_steps": 1, **OPEN_GATE, **options})
