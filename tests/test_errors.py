@@ -1,0 +1,65 @@
+"""The error taxonomy."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+
+from latentpath import errors
+from latentpath.errors import InputError, LatentpathError, MissingExtraError, require_extra
+
+FAMILIES = [
+    kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, LatentpathError)
+]
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_one_line_that_says_what_to_do(kind):
+    error = kind(expected="a\nround  peg", got="a square\tone", fix="turn\nit")
+    assert str(error) == "expected a round peg, got a square one: turn it"
+    assert (error.got, error.fix) == ("a square\tone", "turn\nit")
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_it_survives_pickling_and_copying(kind):
+    error = kind(expected="a", got="b", fix="c")
+    for again in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+        assert type(again) is kind
+        assert (again.expected, again.got, again.fix) == ("a", "b", "c")
+        assert str(again) == str(error)
+
+
+@pytest.mark.parametrize(
+    ("kind", "builtin"),
+    [
+        (errors.InputError, ValueError),
+        (errors.ShapeError, ValueError),
+        (errors.DataError, ValueError),
+        (errors.WeightsError, ValueError),
+        (errors.PrivacyError, ValueError),
+        (errors.OutputExistsError, FileExistsError),
+        (errors.UnsupportedError, NotImplementedError),
+        (errors.MissingExtraError, ImportError),
+    ],
+)
+def test_they_are_also_the_builtin_errors_that_callers_catch(kind, builtin):
+    assert issubclass(kind, LatentpathError)
+    assert issubclass(kind, builtin)
+
+
+def test_every_input_error_is_one():
+    kinds = {"ShapeError", "DataError", "WeightsError", "PrivacyError", "OutputExistsError"}
+    assert kinds <= {kind.__name__ for kind in FAMILIES if issubclass(kind, InputError)}
+
+
+def test_require_extra():
+    assert require_extra("json.decoder", "pipeline").__name__ == "json.decoder"
+    with pytest.raises(MissingExtraError) as error:
+        require_extra("no_such_package.part", "pipeline")
+    assert "no_such_package" in str(error.value)
+    assert "pip install 'latentpath[pipeline]'" in str(error.value)
+    assert isinstance(error.value.__cause__, ImportError)
