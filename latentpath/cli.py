@@ -32,6 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     command: Command = arguments.command
     warnings.showwarning = _show_warning
     try:
+        if arguments.threads < 0:
+            raise InputError(
+                expected="--threads of at least 0", got=str(arguments.threads), fix="0 takes all"
+            )
         if arguments.threads:
             import torch
 
@@ -85,7 +89,9 @@ def _parser() -> argparse.ArgumentParser:
         help="also audit the set beside its baselines into this HTML file (for the data holder)",
     )
     produce.add_argument(
-        "--test", metavar="PATH", help="real images of other people, for the report's accuracies"
+        "--test",
+        metavar="PATH",
+        help="real images of other people, for the report's accuracies; of an .npz its test split",
     )
     add_options(produce.add_argument_group("pipeline"), ProduceConfig)
 
@@ -178,6 +184,14 @@ def _read_data(arguments: argparse.Namespace, bars: Bars) -> ImageSet:
     )
 
 
+def _read_test(arguments: argparse.Namespace, bars: Bars) -> ImageSet:
+    from latentpath.data import read_image_set
+
+    # An .npz holds its people of training and of testing side by side.
+    split = "test" if Path(arguments.test).is_file() else "train"
+    return read_image_set(arguments.test, split=split, channels=arguments.channels, progress=bars)
+
+
 def _demo(arguments: argparse.Namespace, bars: Bars) -> None:
     from dataclasses import replace
 
@@ -199,7 +213,7 @@ def _demo(arguments: argparse.Namespace, bars: Bars) -> None:
 
 def _produce(arguments: argparse.Namespace, bars: Bars) -> None:
     from latentpath.audit import write_report
-    from latentpath.data import check_output_is_free, read_image_set
+    from latentpath.data import check_output_is_free
     from latentpath.production import ProduceConfig, compare, load_bundle, produce_set, write_set
     from latentpath.production.demo import at_resolution
 
@@ -211,7 +225,7 @@ def _produce(arguments: argparse.Namespace, bars: Bars) -> None:
     config = read_options(arguments, ProduceConfig)
     bundle = load_bundle(arguments.weights)
     data = _read_data(arguments, bars)
-    test = read_image_set(arguments.test, progress=bars) if arguments.test else None
+    test = _read_test(arguments, bars) if arguments.test else None
     result = produce_set(data, bundle, config, bars)
     write_set(arguments.out, result, overwrite=arguments.overwrite, progress=bars)
     _say_set(Path(arguments.out), result)

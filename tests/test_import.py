@@ -129,8 +129,8 @@ def allowed(part: str) -> set[str]:
 
 
 def part_of(module: str) -> str:
-    """ "latentpath.ops.path_step" -> "ops"; the package itself is "__init__"."""
-    return (module.split(".") + ["__init__"])[1]
+    """`latentpath.ops.path_step` is in `ops`; the package itself is `__init__`."""
+    return [*module.split("."), "__init__"][1]
 
 
 def imported_parts(path: Path) -> set[tuple[str, int]]:
