@@ -1,7 +1,8 @@
 """The `latentpath` command.
 
 Exit codes: 0 done; 1 an error that is not the user's; 2 bad input, with one line that says what
-was expected, what came and what to do; 130 interrupted.
+was expected, what came and what to do, or a set that is not as it should be (`verify`);
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from latentpath.data import ImageSet
     from latentpath.production import SyntheticSet
 
-Command = Callable[[argparse.Namespace, Bars], None]
+Command = Callable[[argparse.Namespace, Bars], int | None]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             torch.set_num_threads(arguments.threads)
         with Bars(arguments.quiet) as bars:
-            command(arguments, bars)
+            return command(arguments, bars) or 0
     except LatentpathError as error:
         print(f"latentpath: error: {error}", file=sys.stderr)
         return 2
@@ -52,7 +53,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("latentpath: interrupted; nothing half-written is left", file=sys.stderr)
         return 130
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -82,6 +82,12 @@ def _parser() -> argparse.ArgumentParser:
         "--weights", required=True, metavar="DIR", help="folder written by `latentpath train`"
     )
     produce.add_argument("--out", required=True, metavar="DIR", help="folder for the set")
+    produce.add_argument(
+        "--private-file",
+        metavar="FILE",
+        help="who is behind which endpoint, for your eyes only; `latentpath verify` reads it "
+        "[<out>.private.npz, beside the set]",
+    )
     produce.add_argument("--overwrite", action="store_true", help="replace an earlier set")
     produce.add_argument(
         "--report",
@@ -94,6 +100,18 @@ def _parser() -> argparse.ArgumentParser:
         help="real images of other people, for the report's accuracies; of an .npz its test split",
     )
     add_options(produce.add_argument_group("pipeline"), ProduceConfig)
+
+    verify = _command(commands, "verify", _verify, "check that a set is as it was written")
+    verify.add_argument("set", metavar="SET", help="folder that `produce` or `demo` wrote")
+    verify.add_argument(
+        "--private",
+        metavar="FILE",
+        help="the set's private file: also recompute that every endpoint has k people",
+    )
+    verify.add_argument(
+        "--seal", metavar="HEX", help="the seal that `produce` printed, noted down elsewhere"
+    )
+    verify.add_argument("--json", action="store_true", help="print the result as JSON")
 
     info = _command(commands, "info", _info, "print versions, devices and implementations")
     info.set_defaults(threads=0)
@@ -208,27 +226,44 @@ def _demo(arguments: argparse.Namespace, bars: Bars) -> None:
         progress=bars,
     )
     _say_set(result.set_folder, result.result)
+    print(f"private file: {result.private_file} (who is behind which endpoint: never hand it on)")
     print(f"report: {result.report_file} (shows real images: for the data holder)")
 
 
 def _produce(arguments: argparse.Namespace, bars: Bars) -> None:
     from latentpath.audit import write_report
-    from latentpath.data import check_output_is_free
-    from latentpath.production import ProduceConfig, compare, load_bundle, produce_set, write_set
+    from latentpath.production import (
+        ProduceConfig,
+        check_output,
+        compare,
+        load_bundle,
+        produce_set,
+        write_set,
+    )
     from latentpath.production.demo import at_resolution
+    from latentpath.production.private_file import default_private_file
 
     if arguments.test and not arguments.report:
         raise InputError(
             expected="--report with --test", got="--test alone", fix="add --report FILE"
         )
-    check_output_is_free(arguments.out, arguments.overwrite)
+    check_output(arguments.out, arguments.private_file, arguments.overwrite)
     config = read_options(arguments, ProduceConfig)
     bundle = load_bundle(arguments.weights)
     data = _read_data(arguments, bars)
     test = _read_test(arguments, bars) if arguments.test else None
     result = produce_set(data, bundle, config, bars)
-    write_set(arguments.out, result, overwrite=arguments.overwrite, progress=bars)
+    manifest = write_set(
+        arguments.out,
+        result,
+        private=arguments.private_file,
+        overwrite=arguments.overwrite,
+        progress=bars,
+    )
     _say_set(Path(arguments.out), result)
+    private = arguments.private_file or default_private_file(arguments.out)
+    print(f"private file: {private} (who is behind which endpoint: never hand it on)")
+    print(f"seal: {manifest['seal']} (note it down for `latentpath verify --seal`)")
     if arguments.report:
         resolution = bundle.generator.img_resolution
         report = compare(
@@ -270,6 +305,19 @@ def _train(arguments: argparse.Namespace, bars: Bars) -> None:
         progress=bars,
     )
     print(summary)
+
+
+def _verify(arguments: argparse.Namespace, bars: Bars) -> int:
+    import json
+
+    from latentpath.production.verify import verify_set
+
+    found = verify_set(arguments.set, arguments.private, seal=arguments.seal, progress=bars)
+    if arguments.json:
+        print(json.dumps(found.to_dict(), indent=1))
+    else:
+        print("\n".join(found.lines()))
+    return 0 if found.ok else 2
 
 
 def _info(arguments: argparse.Namespace, bars: Bars) -> None:

@@ -50,6 +50,10 @@ class DataError(InputError):
     """A data set cannot be used: unreadable, empty, mixed sizes, NaNs, labels that do not match."""
 
 
+class IntegrityError(DataError):
+    """Something that was written is not as it was written: changed, missing or added to."""
+
+
 class WeightsError(InputError):
     """A weights file is damaged, of another kind, or of the wrong shape."""
 

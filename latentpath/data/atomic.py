@@ -94,7 +94,7 @@ def new_folder(out: str | Path, overwrite: bool = False) -> Iterator[Path]:
         yield partial
         _flush_tree(partial)
         _put_in_place(partial, target, out, overwrite)
-        _flush(target.parent)
+        flush(target.parent)
     except OSError as error:
         if error.errno not in _NOT_WRITABLE:
             raise
@@ -118,7 +118,7 @@ def remove_leftovers(target: Path) -> None:
     for sibling in sorted(target.parent.glob(f"{_glob_escape(_prefix(target))}*")):
         if sibling.is_symlink() or not sibling.is_dir():
             continue
-        lock = _lock(sibling)
+        lock = take_lock(sibling)
         if lock is not None:
             shutil.rmtree(sibling, ignore_errors=True)
             os.close(lock)
@@ -154,7 +154,7 @@ def _make_partial(target: Path) -> tuple[Path, int | None]:
         partial.mkdir()
         if fcntl is None:
             return partial, None
-        lock = _lock(partial)
+        lock = take_lock(partial)
         # Another run may have taken the folder for a leftover before it was locked.
         if lock is not None and partial.exists():
             return partial, lock
@@ -162,10 +162,15 @@ def _make_partial(target: Path) -> tuple[Path, int | None]:
             os.close(lock)
 
 
-def _lock(folder: Path) -> int | None:
-    """Lock a folder until the descriptor is closed or the process ends; None if someone has."""
+def take_lock(path: Path) -> int | None:
+    """Lock a file or folder until the descriptor is closed or the process ends.
+
+    None if someone else has it, or where there are no locks.
+    """
+    if fcntl is None:
+        return None
     try:
-        descriptor = os.open(folder, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY)
     except OSError:
         return None
     try:
@@ -182,8 +187,8 @@ def _flush_tree(folder: Path) -> None:
         return
     for parent, _, files in os.walk(folder):
         for name in files:
-            _flush(Path(parent, name))
-        _flush(Path(parent))
+            flush(Path(parent, name))
+        flush(Path(parent))
 
 
 def _flush_file_system(folder: Path) -> bool:
@@ -208,7 +213,8 @@ def _libc(function: str) -> Callable[..., int] | None:
         return None
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Force a file, or a folder's list of names, to the disk."""
     if os.name != "posix" and path.is_dir():
         return  # only files can be flushed there
     descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from latentpath.errors import DataError, InputError, UnsupportedError
 FILE_NAME = "manifest.json"
 FORMAT = "latentpath-image-set/1"
 # What the writer fills in; the caller's part of the manifest may not use these names.
-RESERVED = frozenset({"format", "layouts", "images", "classes", "files"})
+RESERVED = frozenset({"format", "layouts", "images", "classes", "files", "seal"})
 
 
 def encode_manifest(given: Mapping[str, Any], written: Mapping[str, Any]) -> bytes:
@@ -21,7 +22,7 @@ def encode_manifest(given: Mapping[str, Any], written: Mapping[str, Any]) -> byt
 
     Args:
         given: the caller's part: certificate, configuration, seeds.
-        written: the writer's part, the `RESERVED` names but `format`.
+        written: the writer's part, the `RESERVED` names but `format` and `seal`.
 
     Raises:
         InputError: `given` uses a reserved name, or holds what JSON cannot (NaN included).
@@ -35,14 +36,30 @@ def encode_manifest(given: Mapping[str, Any], written: Mapping[str, Any]) -> byt
         )
     content = {**given, **written, "format": FORMAT}
     try:
-        text = json.dumps(content, sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False)
-        return (text + "\n").encode("utf-8")
+        return encode_content({**content, "seal": seal(content)})
     except (TypeError, ValueError) as error:
         raise InputError(
             expected="a manifest of strings, finite numbers, lists and dictionaries",
             got=str(error),
             fix="convert its values first",
         ) from error
+
+
+def encode_content(content: Mapping[str, Any]) -> bytes:
+    """Return the one byte sequence that stands for this content in a manifest file."""
+    text = json.dumps(content, sort_keys=True, indent=1, allow_nan=False, ensure_ascii=False)
+    return (text + "\n").encode("utf-8")
+
+
+def seal(content: Mapping[str, Any]) -> str:
+    """SHA-256 over all entries but the seal itself, in canonical JSON.
+
+    The manifest lists the checksums of all files, so its seal stands for the whole set. Whoever
+    changes a manifest can compute it anew: a seal that was noted down elsewhere tells.
+    """
+    rest = {name: value for name, value in content.items() if name != "seal"}
+    canonical = json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode("ascii")).hexdigest()
 
 
 def is_written_set(folder: Path) -> bool:

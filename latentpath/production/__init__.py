@@ -5,7 +5,8 @@ from latentpath.production.compare import Baselines, compare, make_baselines
 from latentpath.production.config import ProduceConfig
 from latentpath.production.demo import DemoResult, run_demo
 from latentpath.production.gate import Gate
-from latentpath.production.produce import SyntheticSet, produce, produce_set, write_set
+from latentpath.production.produce import SyntheticSet, produce_set
+from latentpath.production.write import check_output, produce, write_set
 
 __all__ = [
     "ASSETS",
@@ -15,6 +16,7 @@ __all__ = [
     "Gate",
     "ProduceConfig",
     "SyntheticSet",
+    "check_output",
     "compare",
     "load_bundle",
     "make_baselines",

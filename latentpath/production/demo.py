@@ -18,7 +18,9 @@ from latentpath.data import (
 from latentpath.production.bundle import ASSETS, load_bundle
 from latentpath.production.compare import compare, make_baselines
 from latentpath.production.config import ProduceConfig
-from latentpath.production.produce import SyntheticSet, produce_set, write_set
+from latentpath.production.private_file import default_private_file
+from latentpath.production.produce import SyntheticSet, produce_set
+from latentpath.production.write import check_output, write_set
 from latentpath.progress import Progress, silent
 from latentpath.training import ClassifierConfig
 
@@ -32,6 +34,7 @@ class DemoResult:
     """What the demo made."""
 
     set_folder: Path
+    private_file: Path
     report_file: Path
     result: SyntheticSet
     report: Report
@@ -63,6 +66,7 @@ def run_demo(
     }
     for folder in folders.values():
         check_output_is_free(folder, overwrite)
+    check_output(folders["synthetic"], overwrite=overwrite)
     digits = load_digits_split()
     bundle = load_bundle(weights)
     result = produce_set(digits.private, bundle, config, progress)
@@ -84,7 +88,8 @@ def run_demo(
     )
     report_file = write_report(out / "report.html", report)
     (out / "overview.png").write_bytes(_overview(result, report))
-    return DemoResult(folders["synthetic"], report_file, result, report)
+    private = default_private_file(folders["synthetic"])
+    return DemoResult(folders["synthetic"], private, report_file, result, report)
 
 
 def _overview(result: SyntheticSet, report: Report) -> bytes:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from latentpath.data import ImageSet, resize_images, to_tensor
 from latentpath.errors import PrivacyError
-from latentpath.ksame import Certificate, aggregate, certify, k_same
+from latentpath.ksame import Certificate, Grouping, aggregate, certify, k_same
 from latentpath.models import ProjectionConfig, project
 from latentpath.production.bundle import Bundle
 from latentpath.production.config import ProduceConfig
@@ -31,6 +31,10 @@ class Endpoints:
     """[G] class of each centroid."""
     certificate: Certificate
     """What is promised of them."""
+    latents: Tensor
+    """[n, D] of the private images. Never part of a set."""
+    grouping: Grouping
+    """Who is behind which centroid. Never part of a set."""
 
 
 def prepare_endpoints(
@@ -65,7 +69,14 @@ def prepare_endpoints(
         seeds={"seed": config.seed},
         configuration=plain_config(config),
     )
-    return Endpoints(real, centroids.to(latents.device), grouping.group_labels, certificate)
+    return Endpoints(
+        real,
+        centroids.to(latents.device),
+        grouping.group_labels,
+        certificate,
+        latents,
+        grouping,
+    )
 
 
 def encode_images(

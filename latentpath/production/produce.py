@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from latentpath._version import __version__
 from latentpath.audit.nearest import RealReference, prepare_real
-from latentpath.data import ImageSet, check_output_is_free, to_uint8, write_image_set
+from latentpath.data import ImageSet, to_uint8
 from latentpath.energy import EnergyTerms
 from latentpath.errors import InputError, PrivacyError
 from latentpath.ksame import pair_groups, pair_limits
@@ -89,7 +88,6 @@ class SyntheticSet:
                 "rejected": self.rejected,
                 "lpips_threshold": round(self.gate_threshold, 6),
             },
-            "walks": len(self.walks.pairs),
             "shortage": self.shortage,
         }
 
@@ -130,38 +128,6 @@ def produce_set(
     while pairs := _next_pairs(queues, wanted, run, config.steps):
         run.add(pairs)
     return run.finish(wanted, reference)
-
-
-def write_set(
-    out: str | Path, result: SyntheticSet, *, overwrite: bool = False, progress: Progress = silent
-) -> dict[str, Any]:
-    """Write the set's images, labels and manifest atomically; returns the manifest."""
-    return write_image_set(
-        out,
-        result.samples.images,
-        result.samples.labels,
-        result.samples.class_names,
-        manifest=result.manifest(),
-        overwrite=overwrite,
-        extra_columns={"path": result.path, "step": result.step},
-        progress=progress,
-    )
-
-
-def produce(
-    data: ImageSet,
-    bundle: Bundle,
-    out: str | Path,
-    config: ProduceConfig | None = None,
-    *,
-    overwrite: bool = False,
-    progress: Progress = silent,
-) -> SyntheticSet:
-    """Run the pipeline and write the set to `out`, which is checked before any work."""
-    check_output_is_free(out, overwrite)
-    result = produce_set(data, bundle, config, progress)
-    write_set(out, result, overwrite=overwrite, progress=progress)
-    return result
 
 
 @torch.no_grad()

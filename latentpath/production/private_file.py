@@ -1,0 +1,278 @@
+"""The private file of a set: who is behind which endpoint, for the data holder's eyes only.
+
+It lies apart from the set, readable by its owner alone, and is what `latentpath verify` needs to
+recompute the promise. Set and file are tied together both ways: the manifest holds the SHA-256 of
+the whole file, and the file holds one of the set's samples.
+
+The hash in the manifest must not tell anyone whether a guess of the file's content is right, so
+the file holds a salt. Equal input is to give equal bytes of the set, so the salt is no random
+number: it is a hash of the private images themselves. Whoever could guess all of those, and has
+the networks, could as well run the pipeline and compare the sets. Under differential privacy,
+where noise makes every run different anyway, the salt is random.
+
+A `.npz` archive without compression or dates, with these arrays:
+
+    meta         JSON: format, kind of certificate, samples (the hash)
+    salt         uint8 [32]
+    centroids    float32 or float64 [G, D], the endpoints
+    labels       int64 [G], class of each
+    pairs        int64 [P, 2], the walks
+    latents      [n, D] of the private images     }
+    identities   int64 [n], person of each row    }  of a k-anonymous set only; row i is image i
+    classes      int64 [n], class of each row     }  of the private set as it was read, people
+    assignment   int64 [n], group of each row     }  are numbered in the order of their first rows
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import io
+import json
+import os
+import secrets
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from latentpath.data.atomic import flush, take_lock
+from latentpath.data.manifest import FILE_NAME
+from latentpath.data.plain import NotPlainError, read_plain_npz
+from latentpath.errors import InputError, IntegrityError, OutputExistsError
+
+FORMAT = "latentpath-private/1"
+_SUFFIX = ".private.npz"
+_ENDPOINT_ARRAYS = ("centroids", "labels", "pairs")
+_PEOPLE_ARRAYS = ("latents", "identities", "classes", "assignment")
+_UNDATED = (1980, 1, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class People:
+    """The rows of a private set and their groups."""
+
+    latents: np.ndarray
+    """[n, D]."""
+    identities: np.ndarray
+    """[n] person of each row, numbered in the order of their first rows."""
+    classes: np.ndarray
+    """[n] class of each row."""
+    assignment: np.ndarray
+    """[n] group of each row, -1 for rows left out."""
+
+
+@dataclass(frozen=True, eq=False)
+class PrivateRecord:
+    """What a private file holds."""
+
+    kind: str
+    """Kind of the set's certificate."""
+    samples: str
+    """Hash of the set's samples, see `samples_hash`."""
+    salt: bytes
+    """32 bytes that nobody else can know."""
+    centroids: np.ndarray
+    """[G, D] endpoints."""
+    labels: np.ndarray
+    """[G] class of each endpoint."""
+    pairs: np.ndarray
+    """[P, 2] endpoints of each walk."""
+    people: People | None
+    """Rows and groups; None under differential privacy, which has none."""
+
+    def encode(self) -> bytes:
+        """The file's bytes, which depend on the content alone."""
+        meta = json.dumps(
+            {"format": FORMAT, "kind": self.kind, "samples": self.samples}, sort_keys=True
+        )
+        arrays = {
+            "meta": np.frombuffer(meta.encode(), np.uint8),
+            "salt": np.frombuffer(self.salt, np.uint8),
+        }
+        arrays |= {name: getattr(self, name) for name in _ENDPOINT_ARRAYS}
+        if self.people is not None:
+            arrays |= {name: getattr(self.people, name) for name in _PEOPLE_ARRAYS}
+        stream = io.BytesIO()
+        with zipfile.ZipFile(stream, "w") as archive:
+            for name, array in arrays.items():
+                member = zipfile.ZipInfo(f"{name}.npy", date_time=_UNDATED)
+                member.create_system, member.external_attr = 3, 0o600 << 16
+                with archive.open(member, "w", force_zip64=True) as out:
+                    np.lib.format.write_array(out, np.ascontiguousarray(array), allow_pickle=False)
+        return stream.getvalue()
+
+
+def samples_hash(
+    images: np.ndarray,  # [n, H, W, C]
+    labels: np.ndarray,  # [n]
+    path: np.ndarray,  # [n]
+    step: np.ndarray,  # [n]
+) -> str:
+    """SHA-256 over a set's pixels, labels and places on the walks."""
+    digest = hashlib.sha256(np.ascontiguousarray(images).data)
+    for column in (labels, path, step):
+        digest.update(np.ascontiguousarray(column, dtype="<i8").data)
+    return digest.hexdigest()
+
+
+def number_people(identities: np.ndarray) -> np.ndarray:  # [n] -> [n]
+    """People numbered in the order of their first rows, whatever numbers they came with."""
+    _, first, inverse = np.unique(identities, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[inverse].astype(np.int64)
+
+
+def data_salt(seed: int, *arrays: np.ndarray) -> bytes:
+    """Derive 32 bytes from the private set; see the module's description for why."""
+    digest = hashlib.sha256(f"latentpath private file, seed {seed}".encode())
+    for array in arrays:
+        digest.update(repr((array.shape, str(array.dtype))).encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.digest()
+
+
+def default_private_file(out: str | Path) -> Path:
+    """Where the private file of the set `out` lies unless told otherwise: beside it."""
+    target = Path(os.path.realpath(out))
+    return target.with_name(target.name + _SUFFIX)
+
+
+def check_private_file(path: str | Path, out: str | Path, overwrite: bool = False) -> None:
+    """Refuse a place for the private file that must not be written to; call it before any work.
+
+    Raises:
+        InputError: inside the set, which is there to be shared, or in no folder.
+        OutputExistsError: a file that is there already, unless `overwrite` and it is one of ours.
+    """
+    place = Path(os.path.realpath(path))
+    inside = Path(os.path.realpath(out))
+    if place == inside or inside in place.parents:
+        raise InputError(
+            expected="a private file outside of the set, which is there to be shared",
+            got=f"{path}, inside {out}",
+            fix="choose a place that is not handed on",
+        )
+    if not place.exists():
+        return
+    if overwrite and place.is_file() and _is_ours(place):
+        return
+    raise OutputExistsError(
+        expected="a new name for the private file",
+        got=f"{path}, which exists" + (" and is none" if overwrite else ""),
+        fix="choose another name" + ("" if overwrite else ", or ask to overwrite"),
+    )
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        read_record(path)
+    except IntegrityError:
+        return False
+    return True
+
+
+@contextmanager
+def private_file(path: str | Path, out: str | Path, content: bytes) -> Iterator[None]:
+    """Put `content` at `path`, for the owner alone, once the set at `out` commits to it.
+
+    The set is written inside the block. The content is on the disk before, under a name of its
+    own (`.<name>.pending-<random>`), so that a run that is killed between the two leaves both:
+    `settle` finds it. Where the block fails, whatever was at `path` stays.
+    """
+    place = Path(os.path.realpath(path))
+    place.parent.mkdir(parents=True, exist_ok=True)
+    settle(path, out)
+    pending, held = _make_pending(place)
+    try:
+        with pending.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        yield
+    finally:
+        _settle_one(pending, place, Path(out))
+        if held is not None:
+            os.close(held)
+
+
+def _make_pending(place: Path) -> tuple[Path, int | None]:
+    """Make the locked, empty file that only its owner can open."""
+    while True:
+        pending = place.with_name(f".{place.name}.pending-{secrets.token_hex(8)}")
+        os.close(os.open(pending, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        held = take_lock(pending)
+        # Another run may have taken the file for a leftover before it was locked.
+        if pending.exists():
+            return pending, held
+        if held is not None:
+            os.close(held)
+
+
+def settle(path: str | Path, out: str | Path) -> None:
+    """Deal with what killed runs left: put in place what the set at `out` commits to."""
+    place = Path(os.path.realpath(path))
+    for pending in pending_files(place):
+        held = take_lock(pending)
+        if held is not None:  # else a run at work has it
+            _settle_one(pending, place, Path(out))
+            os.close(held)
+
+
+def pending_files(path: Path) -> list[Path]:
+    """Private files that wait for their set, of runs at work and of killed ones."""
+    return sorted(path.parent.glob(f".{glob.escape(path.name)}.pending-*"))
+
+
+def _settle_one(pending: Path, place: Path, out: Path) -> None:
+    if committed_hash(out) == file_hash(pending):
+        os.replace(pending, place)
+        flush(place.parent)
+    else:
+        pending.unlink(missing_ok=True)
+
+
+def committed_hash(out: Path) -> str | None:
+    """The SHA-256 of its private file that the set at `out` states, if there is one."""
+    try:
+        return str(json.loads((out / FILE_NAME).read_bytes())["private_file"]["sha256"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def read_record(path: Path) -> PrivateRecord:
+    """Read a private file; its form is checked, not its truth.
+
+    Raises:
+        IntegrityError: absent, damaged, or no such file.
+    """
+    try:
+        arrays = read_plain_npz(path, path.stat().st_size)
+        meta = json.loads(arrays.pop("meta").tobytes())
+        if meta.pop("format") != FORMAT or set(meta) != {"kind", "samples"}:
+            raise NotPlainError("another format")
+        salt = arrays.pop("salt").tobytes()
+        people = None
+        if "assignment" in arrays:
+            people = People(**{name: arrays.pop(name) for name in _PEOPLE_ARRAYS})
+        centroids, labels, pairs = (arrays.pop(name) for name in _ENDPOINT_ARRAYS)
+        if arrays:
+            raise NotPlainError(f"the arrays {', '.join(arrays)}")
+        return PrivateRecord(meta["kind"], meta["samples"], salt, centroids, labels, pairs, people)
+    except (NotPlainError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise IntegrityError(
+            expected="a private file that latentpath wrote",
+            got=f"{path.name} ({type(error).__name__}: {error})",
+            fix="restore it from a copy",
+        ) from error

@@ -1,0 +1,268 @@
+"""`latentpath verify`: recompute what a synthetic set says of itself.
+
+What can be told from the set alone: that no byte of it changed since its manifest was sealed,
+that nothing lies in it but pixels and known entries, that every sample lies on a listed walk
+between listed endpoints of its class, and that the certificate agrees with all of this. With the
+private file: that every endpoint has at least k distinct people, and that the centroids are their
+aggregates. Whoever rewrites a whole set can seal it anew; the seal that was printed when it was
+written, noted down elsewhere, tells. Whether two numbers in the private set are one person is
+taken as given, as it was when the groups were formed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from latentpath.data import manifest as manifest_file
+from latentpath.data.write import NPZ_NAME, TABLE_NAME
+from latentpath.errors import DataError, IntegrityError, LatentpathError, PrivacyError
+from latentpath.production.private_file import file_hash
+from latentpath.production.verify_entries import odd_values, unknown_entries
+from latentpath.production.verify_promise import check_certificate, check_private
+from latentpath.production.verify_samples import Samples, check_samples, check_walks
+from latentpath.progress import Progress, silent
+
+# What entries of unexpected types lead to, in a manifest that someone wrote by hand.
+_MALFORMED = (TypeError, ValueError, KeyError, AttributeError, IndexError, OverflowError)
+
+Findings = list[LatentpathError]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What came out of `verify_set`."""
+
+    folder: Path
+    """The set."""
+    seal: str
+    """Seal of its manifest, "" where there is none."""
+    findings: tuple[LatentpathError, ...]
+    """What is wrong: `IntegrityError` for what was changed, `PrivacyError` for promises that do
+    not hold and for what should not be shared."""
+    verified: tuple[str, ...]
+    """What was checked without a finding, one sentence each."""
+    not_verified: tuple[str, ...]
+    """What was not checked and why, one sentence each."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.findings
+
+    def lines(self) -> list[str]:
+        """The result as text, one line for each finding."""
+        found = [f"finding: {type(error).__name__}: {error}" for error in self.findings]
+        lines = [f"set: {self.folder}", f"seal: {self.seal or 'none'}", *found]
+        lines += [f"verified: {sentence}" for sentence in self.verified]
+        lines += [f"not verified: {sentence}" for sentence in self.not_verified]
+        end = "nothing is wrong" if self.ok else f"{len(found)} finding{'s' * (len(found) > 1)}"
+        return [*lines, f"result: {end}"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as plain JSON values."""
+        return {
+            "set": str(self.folder),
+            "ok": self.ok,
+            "seal": self.seal,
+            "findings": [
+                {
+                    "type": type(error).__name__,
+                    "expected": error.expected,
+                    "got": error.got,
+                    "fix": error.fix,
+                }
+                for error in self.findings
+            ],
+            "verified": list(self.verified),
+            "not_verified": list(self.not_verified),
+        }
+
+
+def verify_set(
+    folder: str | Path,
+    private: str | Path | None = None,
+    *,
+    seal: str | None = None,
+    progress: Progress = silent,
+) -> Verification:
+    """Check a set that `write_set` wrote.
+
+    Args:
+        folder: the set.
+        private: its private file; None checks what the set alone allows.
+        seal: the seal that was printed when the set was written, if it was noted down.
+        progress: told after every image, stage "verify".
+
+    Raises:
+        DataError: the folder or the private file does not exist. All else is a finding.
+    """
+    folder = Path(folder)
+    for path, what in ((folder, "a set's folder"), (Path(private or folder), "a private file")):
+        if not path.exists():
+            raise DataError(expected=what, got=f"{path}, absent", fix="check the path")
+    run = _Run()
+    manifest: dict[str, Any] = {}
+    run.stage(
+        "The manifest is as it was sealed, and has known entries only.",
+        lambda found: manifest.update(_read_manifest(folder, seal, found)),
+    )
+    if manifest:
+        _check_content(run, folder, manifest, private, progress)
+    if private is None:
+        run.open.append(
+            "That every endpoint has at least k distinct people: needs the private file (--private)"
+            "."
+        )
+    if seal is None:
+        run.open.append(
+            "That the set was not rewritten as a whole: needs the seal printed when it was "
+            "written (--seal)."
+        )
+    run.open.append("That the images are the generator's: needs the networks.")
+    return Verification(
+        folder,
+        str(manifest.get("seal", "")),
+        tuple(run.findings),
+        tuple(run.verified),
+        tuple(run.open),
+    )
+
+
+class _Run:
+    """Findings and sentences so far."""
+
+    def __init__(self) -> None:
+        self.findings: Findings = []
+        self.verified: list[str] = []
+        self.open: list[str] = []
+
+    def stage(self, sentence: str, check: Callable[[Findings], Any]) -> Any:
+        """Run one check; the sentence counts as verified if it finds nothing."""
+        found: Findings = []
+        result = None
+        try:
+            result = check(found)
+        except LatentpathError as error:
+            found.append(error)
+        except _MALFORMED as error:
+            found.append(_changed(f"entries of other types ({error!r})"))
+        self.findings += found
+        if not found:
+            self.verified.append(sentence)
+        return result
+
+
+def _check_content(
+    run: _Run,
+    folder: Path,
+    manifest: dict[str, Any],
+    private: str | Path | None,
+    progress: Progress,
+) -> None:
+    run.stage(
+        f"All {len(manifest['files'])} files have the listed sizes and SHA-256, and no other file "
+        "is there.",
+        lambda found: _check_files(folder, manifest["files"], found),
+    )
+    if "certificate" not in manifest:
+        name = manifest.get("baseline")
+        run.findings.append(
+            PrivacyError(
+                expected="a set with a certificate",
+                got="none" if name is None else f"the baseline {name!r}, which promises nothing",
+                fix="share the set that `latentpath produce` wrote",
+            )
+        )
+        return
+    samples: Samples | None = run.stage(
+        f"The images, {NPZ_NAME} and {TABLE_NAME} agree, and hold pixels and labels only.",
+        lambda found: check_samples(folder, manifest, found, progress),
+    )
+    if samples is not None:
+        run.stage(
+            "Every sample lies on a listed walk between two listed endpoints of its class.",
+            lambda found: check_walks(samples, manifest, found),
+        )
+    run.stage(
+        "The certificate agrees with its own hash, the configuration and the endpoints.",
+        lambda found: check_certificate(manifest, found),
+    )
+    if private is not None:
+        try:
+            for sentence, check in check_private(Path(private), manifest, samples, run.open):
+                run.stage(sentence, check)
+        except LatentpathError as error:
+            run.findings.append(error)
+        except _MALFORMED as error:
+            run.findings.append(_changed(f"entries of other types ({error!r})"))
+
+
+def _read_manifest(folder: Path, seal: str | None, found: Findings) -> dict[str, Any]:
+    """The manifest, its form and its entries checked."""
+    try:
+        raw = (folder / manifest_file.FILE_NAME).read_bytes()
+        content = json.loads(raw)
+        again = manifest_file.encode_content(content)
+        own = manifest_file.seal(content)
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise _changed(f"none that can be read ({error})") from error
+    if raw != again:
+        found.append(_changed("one that is formatted differently"))
+    content = manifest_file.read_manifest(folder)
+    if content.get("seal") != own:
+        found.append(_changed(f"content whose seal is {own}"))
+    if seal is not None and seal.strip().lower() != content.get("seal"):
+        found.append(_changed(f"the seal {content.get('seal')}, not the one noted down"))
+    for where in (*unknown_entries(content), *odd_values(content)):
+        found.append(
+            PrivacyError(
+                expected="entries in the manifest that latentpath writes",
+                got=f"{where} in it",
+                fix="do not share the set: write it again",
+            )
+        )
+    return content
+
+
+def _changed(got: str) -> IntegrityError:
+    return IntegrityError(
+        expected=f"a {manifest_file.FILE_NAME} as it was written",
+        got=got,
+        fix="restore it from a copy, or write the set again",
+    )
+
+
+def _check_files(folder: Path, listed: Mapping[str, Mapping[str, Any]], found: Findings) -> None:
+    """Compare every file with the list, and the list with what is there."""
+    present = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
+    parents = {str(parent) for name in listed for parent in PurePosixPath(name).parents}
+    expected = set(listed) | parents | {manifest_file.FILE_NAME}
+    for name in sorted(set(present) - expected):
+        found.append(
+            PrivacyError(
+                expected="the files of the manifest and no others",
+                got=f"{name!r}",
+                fix="remove it before the set is shared",
+            )
+        )
+    for name, entry in sorted(listed.items()):
+        path = present.get(name)
+        if path is None or path.is_symlink() or not path.is_file():
+            got = f"{name!r} absent" if path is None else f"{name!r}, which is no file"
+        elif path.stat().st_size != entry["bytes"]:
+            got = f"{name!r} with {path.stat().st_size} bytes instead of {entry['bytes']}"
+        elif file_hash(path) != entry["sha256"]:
+            got = f"{name!r} with other content"
+        else:
+            continue
+        found.append(
+            IntegrityError(
+                expected="every file as it was written",
+                got=got,
+                fix="restore it from a copy, or write the set again",
+            )
+        )

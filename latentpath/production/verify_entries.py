@@ -1,0 +1,120 @@
+"""What a manifest may hold: known entries with values of their kind, and no free text.
+
+A manifest is shared with its set. Whatever is not listed here could tell something about a person,
+so it is a finding; texts may be names of classes, words of our own, hashes and version numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+from latentpath.data import manifest as manifest_file
+from latentpath.data.write import LAYOUTS, safe_folder_names
+from latentpath.production.config import ProduceConfig
+from latentpath.production.gate import NAMES_A_PERSON, OUT_OF_CLASS, TOO_CLOSE
+
+_OF_ANY_SET = manifest_file.RESERVED | {"software", "software_version", "gate"}
+_OF_A_SET = _OF_ANY_SET | {
+    "certificate",
+    "config",
+    "endpoints",
+    "private_file",
+    "seeds",
+    "shortage",
+    "walks",
+}
+_OF_A_BASELINE = _OF_ANY_SET | {"baseline"}
+_REASONS = {TOO_CLOSE, NAMES_A_PERSON, OUT_OF_CLASS}
+
+_WORD = re.compile(r"[a-z][a-z0-9_]{0,30}")
+_VERSION = re.compile(r"[0-9][0-9a-z.+-]{0,40}")
+
+
+def unknown_entries(content: Mapping[str, Any]) -> list[str]:
+    """Entries that no set has, by where they are."""
+    top = _OF_A_BASELINE if "baseline" in content else _OF_A_SET
+    names = {entry["name"] for entry in content["classes"]}
+    known: list[tuple[str, Any, Iterable[str]]] = [
+        ("", content, top),
+        ("images.", content["images"], ("count", "height", "width", "channels")),
+        ("config.", content.get("config"), [f.name for f in fields(ProduceConfig)]),
+        ("seeds.", content.get("seeds"), ("seed",)),
+        ("gate.", content.get("gate"), ("tested", "rejected", "lpips_threshold")),
+        ("gate.rejected.", (content.get("gate") or {}).get("rejected"), _REASONS),
+        ("shortage.", content.get("shortage"), names),
+        ("endpoints.", content.get("endpoints"), ("class", "people")),
+        ("walks.", content.get("walks"), ("points", "pairs")),
+        ("private_file.", content.get("private_file"), ("sha256",)),
+    ]
+    known += [("classes.", entry, ("name", "folder", "images")) for entry in content["classes"]]
+    known += [("files.", entry, ("bytes", "sha256")) for entry in content["files"].values()]
+    return [
+        f"{where}{name}"
+        for where, entries, allowed in known
+        for name in sorted(set(entries or ()) - set(allowed))
+    ]
+
+
+def odd_values(content: Mapping[str, Any]) -> list[str]:
+    """Known entries whose values are of another kind than latentpath writes, by name."""
+    names = [entry["name"] for entry in content["classes"]]
+    folders = [entry.get("folder") for entry in content["classes"]]
+    chosen = content.get("layouts")
+    gate = content.get("gate")
+    checks: dict[str, Any] = {
+        "layouts": chosen in [list(LAYOUTS[:1]), list(LAYOUTS[1:]), list(LAYOUTS)],
+        "classes": folders == list(safe_folder_names(names)),
+        "software": content.get("software") == "latentpath",
+        "gate": _is_gate(gate) or (gate is None and "baseline" in content),
+    }
+    if "baseline" in content:
+        checks["baseline"] = _is_text(content["baseline"], _WORD)
+    elif "certificate" in content:
+        hashed = content.get("private_file")
+        checks |= {
+            "software_version": _is_text(content.get("software_version"), _VERSION),
+            "config": _is_config(content.get("config")),
+            "seeds": _are_numbers(content.get("seeds")),
+            "shortage": _are_numbers(content.get("shortage")),
+            "private_file": isinstance(hashed, dict)
+            and _is_text(hashed.get("sha256"), re.compile("[0-9a-f]{64}")),
+        }
+    return [f"the value of {name!r}" for name, good in checks.items() if not good]
+
+
+def _is_text(value: Any, form: re.Pattern[str]) -> bool:
+    return isinstance(value, str) and form.fullmatch(value) is not None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_number, value.values()))
+
+
+def _is_gate(value: Any) -> bool:
+    if not isinstance(value, dict) or not _are_numbers(value.get("rejected")):
+        return False
+    return all(_is_number(entry) for name, entry in value.items() if name != "rejected")
+
+
+def _is_config(value: Any) -> bool:
+    """Values of the types of `ProduceConfig`, and texts that are one word."""
+    if not isinstance(value, dict):
+        return False
+    for name, default in asdict(ProduceConfig()).items():
+        entry = value.get(name)
+        if isinstance(default, bool):
+            good = isinstance(entry, bool)
+        elif isinstance(default, str):
+            good = _is_text(entry, _WORD)
+        else:
+            good = _is_number(entry)
+        if not good:
+            return False
+    return True
