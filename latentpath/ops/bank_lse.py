@@ -10,6 +10,7 @@ from torch import Tensor
 from latentpath.errors import ShapeError, UnsupportedError
 from latentpath.ops import dispatch
 from latentpath.ops.first_order import refuse_second_derivative, scale_rows
+from latentpath.ops.registration import register
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
@@ -122,8 +123,7 @@ def _bank_lse_reference(
     return scores.logsumexp(1), scores.softmax(1) @ keys
 
 
-@torch.library.custom_op("latentpath::bank_lse", mutates_args=())
-def _bank_lse(
+def _kernel(
     query: Tensor, bank: Tensor, bias: Tensor | None, scale: float, impl: str | None
 ) -> tuple[Tensor, Tensor]:
     chosen = _choose(query, impl)
@@ -138,8 +138,7 @@ def _bank_lse(
     return torch.cat([lse for lse, _ in blocks]), torch.cat([mean for _, mean in blocks])
 
 
-@_bank_lse.register_fake
-def _(
+def _fake(
     query: Tensor, bank: Tensor, bias: Tensor | None, scale: float, impl: str | None
 ) -> tuple[Tensor, Tensor]:
     wide = torch.float64 if query.dtype == torch.float64 else torch.float32
@@ -191,4 +190,10 @@ def _backward(
     return scale_rows(mean, grad_lse * ctx.scale, ctx.dtype), None, None, None, None
 
 
-_bank_lse.register_autograd(_backward, setup_context=_setup_context)
+_bank_lse = register(
+    "bank_lse(Tensor query, Tensor bank, Tensor? bias, float scale, str? impl) -> (Tensor, Tensor)",
+    _kernel,
+    _fake,
+    backward=_backward,
+    setup_context=_setup_context,
+)

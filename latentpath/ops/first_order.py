@@ -13,15 +13,14 @@ import torch
 from torch import Tensor
 
 from latentpath.errors import UnsupportedError
+from latentpath.ops.registration import register
 
 
-@torch.library.custom_op("latentpath::scale_rows", mutates_args=())
-def _scale_rows(rows: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
+def _scale_rows_kernel(rows: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
     return (rows * scale[:, None].to(rows.dtype)).to(dtype)
 
 
-@_scale_rows.register_fake
-def _(rows: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
+def _scale_rows_fake(rows: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.empty(rows.shape, dtype=dtype, device=rows.device)
 
 
@@ -34,8 +33,16 @@ def refuse_second_derivative(ctx: Any, *grads: Tensor) -> None:
     )
 
 
-_scale_rows.register_autograd(
-    refuse_second_derivative, setup_context=lambda ctx, inputs, output: None
+def _save_nothing(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    return None
+
+
+_scale_rows = register(
+    "scale_rows(Tensor rows, Tensor scale, ScalarType dtype) -> Tensor",
+    _scale_rows_kernel,
+    _scale_rows_fake,
+    backward=refuse_second_derivative,
+    setup_context=_save_nothing,
 )
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from latentpath.errors import ShapeError
 from latentpath.ops import dispatch
 from latentpath.ops.first_order import refuse_second_derivative, scale_rows
+from latentpath.ops.registration import register
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
@@ -62,8 +63,7 @@ def _kl_uniform_reference(logits: Tensor) -> Tensor:  # [M, N] -> [M]
     return wide.logsumexp(1) - wide.mean(1) - math.log(logits.shape[1])
 
 
-@torch.library.custom_op("latentpath::kl_uniform", mutates_args=())
-def _kl_uniform(logits: Tensor, with_gradient: bool, impl: str | None) -> tuple[Tensor, Tensor]:
+def _kernel(logits: Tensor, with_gradient: bool, impl: str | None) -> tuple[Tensor, Tensor]:
     """Return energies [M] and gradient [M, N] ([0, N] where it is not wanted)."""
     chosen = dispatch.choose("kl_uniform", impl, logits)
     if chosen == "native":
@@ -79,8 +79,7 @@ def _kl_uniform(logits: Tensor, with_gradient: bool, impl: str | None) -> tuple[
     return energy, gradient.to(logits.dtype)
 
 
-@_kl_uniform.register_fake
-def _(logits: Tensor, with_gradient: bool, impl: str | None) -> tuple[Tensor, Tensor]:
+def _fake(logits: Tensor, with_gradient: bool, impl: str | None) -> tuple[Tensor, Tensor]:
     rows, columns = logits.shape
     dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
     gradient = logits.new_empty(rows if with_gradient else 0, columns)
@@ -126,4 +125,10 @@ def _backward(
     return scale_rows(gradient, grad_energy, gradient.dtype), None, None
 
 
-_kl_uniform.register_autograd(_backward, setup_context=_setup_context)
+_kl_uniform = register(
+    "kl_uniform(Tensor logits, bool with_gradient, str? impl) -> (Tensor, Tensor)",
+    _kernel,
+    _fake,
+    backward=_backward,
+    setup_context=_setup_context,
+)

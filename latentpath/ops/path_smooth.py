@@ -10,6 +10,7 @@ from torch import Tensor
 from latentpath.errors import InputError
 from latentpath.ops import dispatch
 from latentpath.ops.path_step import check_path
+from latentpath.ops.registration import mark_written, register
 
 ENDS = ("fixed", "zero")
 
@@ -98,8 +99,7 @@ def _path_smooth_reference(rhs: Tensor, alpha: float, zero_ends: bool) -> None:
         x[:, t] = previous
 
 
-@torch.library.custom_op("latentpath::path_smooth_", mutates_args=("rhs",))
-def _path_smooth(rhs: Tensor, alpha: float, zero_ends: bool, impl: str | None) -> None:
+def _kernel(rhs: Tensor, alpha: float, zero_ends: bool, impl: str | None) -> None:
     if dispatch.choose("path_smooth", impl, rhs) == "reference":
         _path_smooth_reference(rhs, alpha, zero_ends)
         return
@@ -117,8 +117,13 @@ def _path_smooth(rhs: Tensor, alpha: float, zero_ends: bool, impl: str | None) -
             inverse.data_ptr(),
             dispatch.queue(rhs),
         )
+    mark_written(rhs)
 
 
-@_path_smooth.register_fake
-def _(rhs: Tensor, alpha: float, zero_ends: bool, impl: str | None) -> None:
+def _fake(rhs: Tensor, alpha: float, zero_ends: bool, impl: str | None) -> None:
     return None
+
+
+_path_smooth = register(
+    "path_smooth_(Tensor(a!) rhs, float alpha, bool zero_ends, str? impl) -> ()", _kernel, _fake
+)

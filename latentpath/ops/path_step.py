@@ -7,6 +7,7 @@ from torch import Tensor
 
 from latentpath.errors import InputError, ShapeError
 from latentpath.ops import dispatch
+from latentpath.ops.registration import mark_written, register
 
 _DTYPES = (torch.float32, torch.float64)
 
@@ -211,10 +212,7 @@ def _path_step_reference(
     return energy, grad_norm_sq
 
 
-@torch.library.custom_op(
-    "latentpath::path_step_", mutates_args=("path", "exp_avg", "exp_avg_sq", "step")
-)
-def _path_step(
+def _kernel(
     path: Tensor,
     guide: Tensor | None,
     exp_avg: Tensor,
@@ -231,14 +229,15 @@ def _path_step(
 ) -> tuple[Tensor, Tensor]:
     chosen = dispatch.choose("path_step", impl, path)
     run = _native if chosen == "native" else _path_step_reference
-    return run(
+    result = run(
         path, guide, exp_avg, exp_avg_sq, step, lr, mask,
         guide_weight, smooth_weight, beta1, beta2, eps,
     )  # fmt: skip
+    mark_written(path, exp_avg, exp_avg_sq, step)
+    return result
 
 
-@_path_step.register_fake
-def _(
+def _fake(
     path: Tensor,
     guide: Tensor | None,
     exp_avg: Tensor,
@@ -294,3 +293,12 @@ def _native(
             dispatch.queue(path),
         )
     return sums[0].sum(1).to(path.dtype), sums[1].sum(1).to(path.dtype)
+
+
+_path_step = register(
+    "path_step_(Tensor(a!) path, Tensor? guide, Tensor(b!) exp_avg, Tensor(c!) exp_avg_sq,"
+    " Tensor(d!) step, Tensor lr, Tensor? mask, float guide_weight, float smooth_weight,"
+    " float beta1, float beta2, float eps, str? impl) -> (Tensor, Tensor)",
+    _kernel,
+    _fake,
+)

@@ -98,12 +98,29 @@ def test_extension_can_be_switched_off_without_a_warning():
     assert "LatentpathWarning" not in ran.stderr
 
 
-def test_ops_import_neither_triton_nor_dynamo():
+def test_a_first_call_imports_neither_triton_nor_dynamo():
+    """Each takes a second, which a short command should not spend."""
     ran = python(
-        "import sys, latentpath.ops\n"
+        "import sys, torch, latentpath.ops as ops\n"
+        "ops.kl_uniform(torch.zeros(2, 3, requires_grad=True)).sum().backward()\n"
+        "ops.path_smooth_(torch.zeros(1, 3, 1), 1.0)\n"
         "print([name for name in ('triton', 'torch._dynamo') if name in sys.modules])"
     )
     assert ran.stdout.strip() == "[]"
+
+
+def test_autograd_notices_what_the_ops_write():
+    path = torch.randn(1, 5, 2)
+    weight = torch.randn(2, requires_grad=True)
+    loss = (path * weight).sum()  # saves path for the gradient in weight
+    ops.path_smooth_(path, 1.0)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+    moments = torch.zeros(1, 3, 2), torch.zeros(1, 3, 2)
+    loss = (path * weight).sum()
+    ops.path_step_(path, None, *moments, torch.zeros(1).long(), 0.1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
 
 
 @needs_extension
