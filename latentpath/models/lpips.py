@@ -118,6 +118,13 @@ class LPIPS(nn.Module):
             rows.append((x * factor / (norm + NORM_EPS)).flatten(1))
         return torch.cat(rows, 1)
 
+    def first_features(self, images: Tensor) -> Tensor:
+        """Return the features `[M, 64, H', W']` of AlexNet's first layer: edges and texture.
+
+        H' and W' are a quarter of the image's sides, 15 for squares of 64 pixels and below.
+        """
+        return F.relu(self.convs[0](self._prepare(images)))
+
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the distances `[M]` between `x[i]` and `y[i]`, both `[M, C, H, W]`."""
         if x.shape != y.shape:

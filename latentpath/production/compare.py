@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from torch import Tensor
@@ -21,6 +23,7 @@ from latentpath.audit import (
 )
 from latentpath.data import ImageSet
 from latentpath.energy import EnergyTerms
+from latentpath.errors import DataError, InputError
 from latentpath.production.bundle import Bundle
 from latentpath.production.prepare import plain_config
 from latentpath.production.produce import SyntheticSet, render
@@ -41,6 +44,8 @@ class Baselines:
     """Points on straight lines between the walks' endpoints, as many as the set has images."""
     ungated: ImageSet
     """Points on the walks, likewise, before the gate."""
+    averages: ImageSet | None = None
+    """One image per centroid before style alignment, where there was one."""
 
 
 def make_baselines(result: SyntheticSet, bundle: Bundle) -> Baselines:
@@ -58,13 +63,16 @@ def make_baselines(result: SyntheticSet, bundle: Bundle) -> Baselines:
         images = render(bundle, latents[places[:, 0], places[:, 1]])
         return ImageSet(images, labels, np.arange(len(images)), names)
 
-    centroids = ImageSet(
-        render(bundle, endpoints.centroids),
-        endpoints.labels,
-        np.arange(len(endpoints.labels)),
-        names,
+    def ends(latents: Tensor) -> ImageSet:
+        number = np.arange(len(endpoints.labels))
+        return ImageSet(render(bundle, latents), endpoints.labels, number, names)
+
+    return Baselines(
+        ends(endpoints.centroids),
+        points(_lines(walks.latents)),
+        points(walks.latents),
+        None if endpoints.averages is None else ends(endpoints.averages),
     )
-    return Baselines(centroids, points(_lines(walks.latents)), points(walks.latents))
 
 
 def compare(
@@ -72,6 +80,7 @@ def compare(
     bundle: Bundle,
     *,
     test: ImageSet | None,
+    others: ImageSet | None = None,
     title: str,
     created: str = "",
     baselines: Baselines | None = None,
@@ -84,6 +93,8 @@ def compare(
         result: the synthetic set.
         bundle: the networks that made it.
         test: real images of other people at the generator's resolution; None leaves utility out.
+        others: real images of people who took no part, at the same resolution: what a set that
+            knows nothing of the private people looks like to each measure.
         title: headline of the report.
         created: date to show.
         baselines: from `make_baselines`, if they are at hand.
@@ -92,7 +103,7 @@ def compare(
     """
     baselines = baselines or make_baselines(result, bundle)
 
-    def audit(samples: ImageSet) -> SetAudit:
+    def audit(samples: ImageSet, test: ImageSet | None = test) -> SetAudit:
         return audit_set(
             samples,
             real=result.reference,
@@ -106,12 +117,16 @@ def compare(
         result.reference, test=test, identity=bundle.identity, config=config, progress=progress
     )
     rows = [ReportSet("real", "Real images", real)]
+    if others is not None:
+        rows.append(ReportSet("others", "Real images of other people", audit(others, None)))
     for key, name, samples in [
+        ("averages", "Centroids before style alignment", baselines.averages),
         ("centroids", "Centroids alone (k-same)", baselines.centroids),
         ("line", "Straight lines", baselines.line),
         ("ungated", "Walks, before the gate", baselines.ungated),
     ]:
-        rows.append(ReportSet(key, name, audit(samples), images=samples))
+        if samples is not None:
+            rows.append(ReportSet(key, name, audit(samples), images=samples))
     gate = GateSummary(result.tested, result.rejected)
     rows.append(
         ReportSet("walk", "Walks: the set", audit(result.samples), images=result.samples, gate=gate)
@@ -127,6 +142,35 @@ def compare(
         settings=plain_config(result.config),
         created=created,
     )
+
+
+def check_comparison(report: str | Path, data: ImageSet, test: ImageSet | None) -> None:
+    """Find out before any work whether `compare` and its report will be possible.
+
+    Raises:
+        InputError: the report cannot be written there.
+        DataError: the test images have other classes or channels than the private set.
+    """
+    report = Path(report)
+    existing = next(folder for folder in report.absolute().parents if folder.exists())
+    if report.is_dir() or not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise InputError(
+            expected="a report file that can be written",
+            got=f"{report}, which is a folder or lies in one that cannot be written to",
+            fix="give the path of an HTML file",
+        )
+    if test is None:
+        return
+    for what, wanted, given in [
+        ("classes", list(data.class_names), list(test.class_names)),
+        ("channels per image", data.channels, test.channels),
+    ]:
+        if wanted != given:
+            raise DataError(
+                expected=f"test images with the private set's {what}, {wanted}",
+                got=f"{given}",
+                fix="give test images of the same kind, or leave --test out",
+            )
 
 
 def walk_profile(result: SyntheticSet, bundle: Bundle, progress: Progress = silent) -> WalkProfile:

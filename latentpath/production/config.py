@@ -8,6 +8,9 @@ from latentpath.energy import EnergyWeights
 from latentpath.errors import InputError
 from latentpath.walks import PlanConfig
 
+# Points on a published walk, for which the published weights were chosen.
+PUBLISHED_STEPS = 50
+
 
 @dataclass(frozen=True)
 class ProduceConfig:
@@ -20,7 +23,12 @@ class ProduceConfig:
     grouping: str = "farthest"
     """How people are grouped: "farthest" (k-SALSA's rule), "mdav" or "auto"."""
     aggregation: str = "mean"
-    """How a group becomes one latent: "mean" or "geometric_median"."""
+    """How a group becomes one latent: "mean", "geometric_median", or "style", the mean moved so
+    that its image has the local style of the group's images (k-SALSA)."""
+    style_steps: int = 100
+    """Optimisation steps of the aggregation "style"."""
+    style_weight: float = 1.0
+    """Weight of style beside content in the aggregation "style"."""
     small_classes: str = "error"
     """Classes with fewer than k people: "error" refuses the set, "drop" leaves them out."""
     pairing: str = "random"
@@ -36,7 +44,8 @@ class ProduceConfig:
     lr: float = 0.1
     """Learning rate of the solver, latent units."""
     smoothness: float = 1.0
-    """Weight of the smoothness energy."""
+    """Weight of the smoothness energy on a walk of 50 points. Other numbers of points T rescale
+    it by ((T - 1) / 49)^2, so that the same curve has the same share of each energy."""
     identity: float = 0.1
     """Weight of the repulsion from real people."""
     classification: float = 1.0
@@ -76,5 +85,7 @@ class ProduceConfig:
 
     def plan(self) -> PlanConfig:
         """The solver's part of the configuration."""
-        weights = EnergyWeights(self.smoothness, self.identity, self.classification)
+        # Over T points of one curve, squared distances sum to ~1 / (T - 1), guides to ~(T - 1).
+        smoothness = self.smoothness * ((self.steps - 1) / (PUBLISHED_STEPS - 1)) ** 2
+        weights = EnergyWeights(smoothness, self.identity, self.classification)
         return PlanConfig(optim_steps=self.optim_steps, lr=self.lr, weights=weights)

@@ -15,6 +15,7 @@ from latentpath.ksame import Certificate, Grouping, aggregate, certify, k_same
 from latentpath.models import ProjectionConfig, project
 from latentpath.production.bundle import Bundle
 from latentpath.production.config import ProduceConfig
+from latentpath.production.style import StyleConfig, align_style
 from latentpath.progress import Progress, silent
 from latentpath.training import encode
 
@@ -35,6 +36,8 @@ class Endpoints:
     """[n, D] of the private images. Never part of a set."""
     grouping: Grouping
     """Who is behind which centroid. Never part of a set."""
+    averages: Tensor | None = None
+    """[G, D] what style alignment started from, where it was asked for."""
 
 
 def prepare_endpoints(
@@ -59,7 +62,15 @@ def prepare_endpoints(
         small_classes=config.small_classes,
         progress=progress,
     )
-    centroids = aggregate(latents.cpu(), grouping, real.identities, config.aggregation)
+    styled = config.aggregation == "style"
+    method = "mean" if styled else config.aggregation
+    averages = aggregate(latents.cpu(), grouping, real.identities, method).to(latents.device)
+    centroids = averages
+    if styled:
+        style = StyleConfig(steps=config.style_steps, style_weight=config.style_weight)
+        centroids = align_style(
+            averages, real, grouping, bundle.generator, bundle.lpips, style, progress
+        ).latents
     certificate = certify(
         grouping,
         real.identities,
@@ -71,11 +82,12 @@ def prepare_endpoints(
     )
     return Endpoints(
         real,
-        centroids.to(latents.device),
+        centroids,
         grouping.group_labels,
         certificate,
         latents,
         grouping,
+        averages if styled else None,
     )
 
 
