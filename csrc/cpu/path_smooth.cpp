@@ -1,8 +1,8 @@
 // path_smooth: Thomas' algorithm along t, on strips of columns.
 //
-// A strip's eliminated values stay in a scratch block that fits the second-level cache (or at
-// least the third), so memory is read once and written once; a sweep over whole rows would read
-// and write everything twice.
+// A strip's eliminated values stay in a scratch block that fits the caches (2 MB at T = 4,096), so
+// memory is read once and written once; sweeps over whole rows would read and write everything
+// twice.
 
 #include "cpu/kernels.h"
 #include "cpu/vec.h"
@@ -13,7 +13,7 @@ namespace latentpath {
 namespace LATENTPATH_ISA {
 namespace {
 
-constexpr int kStrip = 64;            // columns per strip: 256 bytes of every row
+constexpr int kStrip = 128;           // columns per strip: 512 bytes of every row
 constexpr int64_t kFetchAhead = 12;   // rows that are prefetched ahead; their stride defeats the
                                       // hardware's prefetcher, which stops at page borders
 

@@ -1,0 +1,71 @@
+"""Redraw benches/results/kernels.svg from the latest rows of every kernel's table."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("svg")
+import matplotlib.pyplot as plt
+
+RESULTS = Path(__file__).parent / "results"
+# The workload that stands for each kernel, and its title.
+SHOWN = {
+    "kl_uniform": ("3072x10000", "float32", "kl_uniform\n3,072 x 10,000, with gradient"),
+    "bank_lse": ("3072x10000x512", "float32", "bank_lse\n3,072 x 10,000 x 512, with gradient"),
+    "path_step": ("64x512x512", "float32", "path_step_\n64 paths x 512 points x 512"),
+    "path_smooth": ("64x4096x512", "float32", "path_smooth_\n64 paths x 4,096 points x 512"),
+}
+OURS, OTHERS, BOUND = "#1b7a5a", "#9aa5b1", "#d8b45c"
+
+
+def latest(op: str, shape: str, dtype: str) -> dict[str, dict[str, str]]:
+    """Implementation -> its newest row (rows are appended in the order they were measured)."""
+    with (RESULTS / f"{op}.csv").open() as file:
+        chosen = [r for r in csv.DictReader(file) if (r["shape"], r["dtype"]) == (shape, dtype)]
+    newest = chosen[-1]["when"]
+    return {row["implementation"]: row for row in chosen if row["when"] == newest}
+
+
+def is_ours(name: str) -> bool:
+    return name.startswith(("native", "triton"))
+
+
+def draw(axis, op: str) -> None:
+    """Medians as bars, shortest last, with the spread from p20 to p80."""
+    shape, dtype, title = SHOWN[op]
+    found = latest(op, shape, dtype)
+    names = sorted(found, key=lambda name: -float(found[name]["median_ms"]))
+    medians = [float(found[name]["median_ms"]) for name in names]
+    low = [m - float(found[name]["p20_ms"]) for name, m in zip(names, medians, strict=True)]
+    high = [float(found[name]["p80_ms"]) - m for name, m in zip(names, medians, strict=True)]
+    colours = [OURS if is_ours(n) else BOUND if n in ("copy", "matmul") else OTHERS for n in names]
+    axis.barh(names, medians, color=colours, xerr=[low, high], error_kw={"lw": 0.8})
+    for place, median in enumerate(medians):
+        axis.text(median, place, f"  {median:,.3g} ms", va="center", fontsize=8)
+    axis.set_xlim(0, 1.25 * max(medians))
+    axis.set_title(title, fontsize=9)
+    axis.tick_params(labelsize=8)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def main() -> None:
+    """Draw all kernels that have rows."""
+    shown = [op for op in SHOWN if (RESULTS / f"{op}.csv").exists()]
+    figure, axes = plt.subplots(2, 2, figsize=(10, 5.4), layout="constrained")
+    for axis, op in zip(axes.flat, shown, strict=False):
+        draw(axis, op)
+    row = next(iter(latest(shown[0], *SHOWN[shown[0]][:2]).values()))
+    figure.supxlabel(
+        f"median milliseconds, bars p20 to p80; {row['device']}, {row['threads']} threads, "
+        f"PyTorch {row['torch']}",
+        fontsize=8,
+    )
+    plt.rcParams["svg.hashsalt"] = "latentpath"  # the same picture gives the same file
+    figure.savefig(RESULTS / "kernels.svg", metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()
