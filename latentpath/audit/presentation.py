@@ -90,6 +90,7 @@ def summary(report: Report) -> list[str]:
     baseline, yardstick = report.find(report.baseline), report.find(report.yardstick)
     sentences = [_distance_sentence(subject, baseline)]
     sentences += _identity_sentence(subject, baseline, yardstick)
+    sentences += _outsiders_sentence(report.find(report.outsiders))
     sentences += _utility_sentence(subject, yardstick)
     return sentences
 
@@ -128,6 +129,22 @@ def _identity_sentence(
         if row is not None and row.audit.reidentification is not None
     ]
     return [sentence + (f", against {' and '.join(others)}." if others else ".")]
+
+
+def _outsiders_sentence(outsiders: ReportSet | None) -> list[str]:
+    """What the same measures say of people who cannot have leaked."""
+    if outsiders is None or outsiders.audit.nearest is None:
+        return []
+    sentence = (
+        "Real images of people who took no part, from whom nothing can have leaked, have an mmL of "
+        f"{outsiders.audit.nearest.mean:.3f}"
+    )
+    found = outsiders.audit.reidentification
+    if found is not None:
+        sentence += (
+            f", and the classifier names somebody (wrongly) for {_share(found.rate)} of them"
+        )
+    return [sentence + "."]
 
 
 def _utility_sentence(subject: ReportSet, yardstick: ReportSet | None) -> list[str]:
@@ -290,7 +307,8 @@ def _certificate(certificate: Mapping[str, Any] | None) -> dict[str, Any] | None
     sentences = [str(certificate[name]) for name in CERTIFICATE_WORDS if name in certificate]
     hidden = (*CERTIFICATE_WORDS, "format", "configuration")
     counts = {name: value for name, value in certificate.items() if name not in hidden}
-    return {"sentences": sentences, "rows": _flat(counts)}
+    kind = certificate.get("kind", "")
+    return {"kind": kind, "sentences": sentences, "rows": _flat(counts)}
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -76,8 +76,9 @@ class PrivateCertificate(Statement):
         """What is not promised, in one sentence."""
         return (
             "The generator, the encoder and the classifiers were trained on the same people "
-            "without this protection, the points between endpoints are guided by them, and "
-            "attacks on the rounding of floating-point noise are not covered."
+            "without this protection, the points between endpoints are guided by them, a gate "
+            "compares samples with the real images: none of this is covered, nor are attacks on "
+            "the rounding of floating-point noise."
         )
 
 

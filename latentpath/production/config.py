@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from latentpath.energy import EnergyWeights
-from latentpath.errors import InputError
+from latentpath.errors import InputError, PrivacyError
 from latentpath.walks import PlanConfig
 
 # Points on a published walk, for which the published weights were chosen.
@@ -29,6 +29,19 @@ class ProduceConfig:
     """Optimisation steps of the aggregation "style"."""
     style_weight: float = 1.0
     """Weight of style beside content in the aggregation "style"."""
+    dp_epsilon: float = 0.0
+    """Privacy loss of differentially private endpoints, which then take the place of groups of k
+    people; 0 keeps the groups. Needs count and balanced: exact numbers of people are private."""
+    dp_delta: float = 1e-5
+    """Probability with which the loss may exceed epsilon; well below 1 / number of people."""
+    dp_clip: float = 0.0
+    """Distance from the prior's mean that latents are cut to; 0 takes the generator's median."""
+    dp_anchors: int = 32
+    """Cells that each class starts with; cells with too few people give no endpoint."""
+    dp_steps: int = 2
+    """Noisy k-means steps; the noise of each grows with the root of their number."""
+    dp_smallest_count: float = 10.0
+    """Cells with a smaller noisy number of people give no endpoint."""
     small_classes: str = "error"
     """Classes with fewer than k people: "error" refuses the set, "drop" leaves them out."""
     pairing: str = "random"
@@ -81,6 +94,36 @@ class ProduceConfig:
                 expected="gate_quantile from 0 to below 1 and gate_identity above 0, at most 1",
                 got=f"gate_quantile={self.gate_quantile}, gate_identity={self.gate_identity}",
                 fix="use 0.05 and 0.5, or 0 and 1 to switch the tests off",
+            )
+
+        if self.dp_epsilon:
+            self._check_private()
+
+    @property
+    def private(self) -> bool:
+        """Whether endpoints are differentially private instead of groups of k people."""
+        return self.dp_epsilon != 0
+
+    def _check_private(self) -> None:
+        """Refuse what would tell exact numbers, or mix two promises."""
+        if not self.count or not self.balanced:
+            raise PrivacyError(
+                expected="count and balanced with dp_epsilon",
+                got=f"count={self.count}, balanced={self.balanced}",
+                fix="say how many images you want (--count N --balanced): sizes taken from the "
+                "private set would not be private",
+            )
+        if self.aggregation != "mean" or self.small_classes != "error":
+            raise PrivacyError(
+                expected="no options of k-same groups with dp_epsilon",
+                got=f"aggregation={self.aggregation}, small_classes={self.small_classes}",
+                fix="leave them out: one set carries one promise",
+            )
+        if self.dp_anchors < 1 or self.dp_clip < 0:
+            raise InputError(
+                expected="dp_anchors of at least 1 and dp_clip of at least 0",
+                got=f"{self.dp_anchors} and {self.dp_clip}",
+                fix="use 32, and 0 for the generator's own scale",
             )
 
     def plan(self) -> PlanConfig:

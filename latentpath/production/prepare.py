@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -11,10 +10,18 @@ from torch import Tensor
 
 from latentpath.data import ImageSet, resize_images, to_tensor
 from latentpath.errors import PrivacyError
-from latentpath.ksame import Certificate, Grouping, aggregate, certify, k_same
+from latentpath.ksame import (
+    Certificate,
+    Grouping,
+    PrivateCertificate,
+    aggregate,
+    certify,
+    k_same,
+)
 from latentpath.models import ProjectionConfig, project
 from latentpath.production.bundle import Bundle
 from latentpath.production.config import ProduceConfig
+from latentpath.production.private_endpoints import private_endpoints
 from latentpath.production.style import StyleConfig, align_style
 from latentpath.progress import Progress, silent
 from latentpath.training import encode
@@ -27,15 +34,16 @@ class Endpoints:
     real: ImageSet
     """The private set at the generator's resolution."""
     centroids: Tensor
-    """[G, D], each an average over at least k people."""
+    """[G, D], each an average over at least k people, or a differentially private one."""
     labels: np.ndarray
     """[G] class of each centroid."""
-    certificate: Certificate
+    certificate: Certificate | PrivateCertificate
     """What is promised of them."""
     latents: Tensor
     """[n, D] of the private images. Never part of a set."""
-    grouping: Grouping
-    """Who is behind which centroid. Never part of a set."""
+    grouping: Grouping | None = None
+    """Who is behind which centroid; None if they are differentially private. Never part of a
+    set."""
     averages: Tensor | None = None
     """[G, D] what style alignment started from, where it was asked for."""
 
@@ -47,12 +55,19 @@ def prepare_endpoints(
 
     Raises:
         WeightsError: the bundle was trained for another kind of set.
-        PrivacyError: a class has fewer than k people (and `small_classes` is "error").
+        PrivacyError: a class has fewer than k people (and `small_classes` is "error"), or an
+            impossible privacy budget.
+        MissingExtraError: differential privacy without the extra "dp".
     """
     bundle.check(data)
-    _check_class_sizes(data, config)
+    if not config.private:
+        _check_class_sizes(data, config)
     real = replace(data, images=resize_images(data.images, bundle.generator.img_resolution))
     latents = encode_images(real, bundle, config, progress)
+    if config.private:
+        found = private_endpoints(latents, real, bundle.generator, config, plain_config(config))
+        centroids = found.centroids.to(latents)
+        return Endpoints(real, centroids, found.group_labels, found.certificate, latents)
     grouping = k_same(
         latents.cpu(),
         real.identities,
@@ -111,7 +126,7 @@ def encode_images(
     return latents
 
 
-def plain_config(config: ProduceConfig) -> Mapping[str, Any]:
+def plain_config(config: ProduceConfig) -> dict[str, Any]:
     """The configuration as plain JSON values."""
     return asdict(config)
 

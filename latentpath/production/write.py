@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -68,14 +69,17 @@ def write_set(
     """
     check_output(out, private, overwrite)
     content = private_record(result).encode()
-    commitment = {"sha256": hashlib.sha256(content).hexdigest()}
+    manifest = {**result.manifest(), **listing(result)}
+    manifest["private_file"] = {"sha256": hashlib.sha256(content).hexdigest()}
+    if result.config.private:
+        manifest["gate"] = None  # exact counts and a distance between two real people
     with private_file(private or default_private_file(out), out, content):
         return write_image_set(
             out,
             result.samples.images,
             result.samples.labels,
             result.samples.class_names,
-            manifest={**result.manifest(), **listing(result), "private_file": commitment},
+            manifest=manifest,
             overwrite=overwrite,
             extra_columns={"path": result.path, "step": result.step},
             progress=progress,
@@ -104,30 +108,33 @@ def produce(
 
 def listing(result: SyntheticSet) -> dict[str, Any]:
     """What the samples were made from, by number: endpoints, and the walks between them."""
-    endpoints = {
-        "class": result.endpoints.labels.tolist(),
-        "people": result.endpoints.grouping.sizes().tolist(),
-    }
+    endpoints = {"class": result.endpoints.labels.tolist()}
+    if result.endpoints.grouping is not None:
+        endpoints["people"] = result.endpoints.grouping.sizes().tolist()
     walks = {"points": result.config.steps, "pairs": result.walks.pairs.tolist()}
     return {"endpoints": endpoints, "walks": walks}
 
 
 def private_record(result: SyntheticSet) -> PrivateRecord:
     """What only the data holder may see: who is behind which endpoint."""
-    endpoints, real = result.endpoints, result.endpoints.real
-    numbers = number_people(real.identities)
-    samples = result.samples
-    return PrivateRecord(
-        kind=endpoints.certificate.kind,
-        samples=samples_hash(samples.images, samples.labels, result.path, result.step),
-        salt=data_salt(result.config.seed, real.images, real.labels, numbers),
-        centroids=endpoints.centroids.cpu().numpy(),
-        labels=endpoints.labels,
-        pairs=result.walks.pairs,
-        people=People(
+    endpoints, samples = result.endpoints, result.samples
+    people, salt = None, secrets.token_bytes(32)
+    if endpoints.grouping is not None:
+        real = endpoints.real
+        numbers = number_people(real.identities)
+        salt = data_salt(result.config.seed, real.images, real.labels, numbers)
+        people = People(
             latents=endpoints.latents.cpu().numpy(),
             identities=numbers,
             classes=real.labels,
             assignment=endpoints.grouping.assignment,
-        ),
+        )
+    return PrivateRecord(
+        kind=endpoints.certificate.kind,
+        samples=samples_hash(samples.images, samples.labels, result.path, result.step),
+        salt=salt,
+        centroids=endpoints.centroids.cpu().numpy(),
+        labels=endpoints.labels,
+        pairs=result.walks.pairs,
+        people=people,
     )

@@ -1,0 +1,169 @@
+"""Differentially private endpoints in the pipeline."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tiny_models
+import torch
+from tiny_models import quick_config
+
+from latentpath.data import read_manifest
+from latentpath.errors import InputError, PrivacyError
+from latentpath.ksame import PrivateCertificate, merge
+from latentpath.models import Encoder
+from latentpath.production import ProduceConfig, compare, produce_set, write_set
+from latentpath.production.private_endpoints import public_prior
+from latentpath.production.private_file import default_private_file, read_record
+from latentpath.production.verify import verify_set
+
+pytest.importorskip("dp_accounting")
+
+# So large a budget that the noise is small: what is tested is the plumbing, not the noise.
+LOOSE = {"dp_epsilon": 500.0, "dp_anchors": 4, "dp_smallest_count": 1.0, "balanced": True}
+
+
+@pytest.fixture(scope="module")
+def people():
+    return tiny_models.private_set((60, 50, 40), seed=2)
+
+
+class SpreadEncoder(Encoder):
+    """Latents spread as the generator's: one of its own for each image, by its pixels."""
+
+    def __init__(self, generator):
+        super().__init__(generator.latent_dim, 1, tiny_models.SIDE, 2)
+        torch.manual_seed(1)
+        self.choices = generator.sample(64)
+
+    def forward(self, images):
+        return self.choices[(images.flatten(1).sum(dim=1) * 1000).round().long() % 64]
+
+
+@pytest.fixture(scope="module")
+def networks(people, tiny_lpips):
+    made = tiny_models.bundle_for(people, lpips=tiny_lpips)
+    return replace(made, encoder=SpreadEncoder(made.generator))
+
+
+@pytest.fixture(scope="module")
+def result(people, networks):
+    return produce_set(people, networks, quick_config(count=9, **LOOSE))
+
+
+def test_the_certificate_is_the_private_one(result):
+    certificate = result.endpoints.certificate
+    assert isinstance(certificate, PrivateCertificate)
+    assert certificate.epsilon == 500
+    assert certificate.num_groups == len(result.endpoints.labels) <= 12
+    assert certificate.configuration["dp_epsilon"] == 500
+    assert certificate.seeds == {"seed": 0}
+    assert "networks" not in certificate.promise
+    assert "gate" in certificate.not_promised
+    assert PrivateCertificate.from_dict(certificate.to_dict()) == certificate
+
+
+def test_centroids_lie_where_they_may(result, networks):
+    prior = public_prior(networks.generator, 4, 0)
+    apart = (result.endpoints.centroids - prior.centre).norm(dim=1)
+    assert float(apart.max()) <= prior.clip_norm * (1 + 1e-5)
+
+
+def test_the_written_set_tells_no_exact_numbers(result, people, tmp_path):
+    write_set(tmp_path / "set", result)
+    manifest = read_manifest(tmp_path / "set")
+    assert manifest["endpoints"] == {"class": result.endpoints.labels.tolist()}
+    assert manifest["gate"] is None
+    certificate = json.dumps(manifest["certificate"])
+    assert not any(str(count) in certificate for count in (150, 60, 40))
+    assert list(result.samples.class_counts().values()) == [3, 3, 3]
+
+
+def test_it_is_verified(result, tmp_path):
+    write_set(tmp_path / "set", result)
+    private = default_private_file(tmp_path / "set")
+    found = verify_set(tmp_path / "set", private)
+    assert found.ok, found.lines()
+    assert read_record(private).people is None
+    assert any("noise" in line for line in found.not_verified)
+    raw = bytearray(private.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    private.write_bytes(raw)
+    assert not verify_set(tmp_path / "set", private).ok
+
+
+def test_no_two_runs_are_equal(result, people, networks, tmp_path):
+    """Noise and salt come from the operating system, whatever the seed."""
+    again = produce_set(people, networks, quick_config(count=9, **LOOSE))
+    assert not torch.equal(again.endpoints.centroids[0], result.endpoints.centroids[0])
+    for name in "ab":
+        write_set(tmp_path / name, result)
+    salts = [read_record(default_private_file(tmp_path / name)).salt for name in "ab"]
+    assert salts[0] != salts[1]
+
+
+def test_it_is_not_mixed_with_another_promise(result, data, bundle):
+    other = produce_set(data, bundle, quick_config(count=9)).endpoints.certificate
+    with pytest.raises(PrivacyError, match="different entries"):
+        merge([result.endpoints.certificate, other])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"count": 0, "balanced": True}, "how many images"),
+        ({"count": 9, "balanced": False}, "how many images"),
+        ({"aggregation": "geometric_median"}, "one promise"),
+        ({"aggregation": "style"}, "one promise"),
+        ({"small_classes": "drop"}, "one promise"),
+        ({"dp_anchors": 0}, "dp_anchors"),
+        ({"dp_clip": -1.0}, "dp_clip"),
+    ],
+)
+def test_what_does_not_go_together(options, words):
+    with pytest.raises(InputError, match=words):
+        ProduceConfig(**{"count": 9, "balanced": True, "dp_epsilon": 1.0, **options})
+
+
+@pytest.mark.parametrize(
+    "options", [{"dp_epsilon": -1.0}, {"dp_delta": 0.0}, {"dp_delta": 1.0}, {"dp_steps": 0}]
+)
+def test_impossible_budgets(people, networks, options):
+    with pytest.raises(PrivacyError, match="budget"):
+        produce_set(people, networks, quick_config(**{"count": 9, **LOOSE, **options}))
+
+
+def test_more_privacy_than_the_people_allow(people, networks):
+    config = quick_config(**{"count": 9, **LOOSE, "dp_epsilon": 0.01, "dp_smallest_count": 5000.0})
+    with pytest.raises(PrivacyError, match="noisy count"):
+        produce_set(people, networks, config)
+
+
+class TestPrior:
+    def test_it_knows_nothing_but_the_generator(self, networks):
+        before = torch.random.get_rng_state()
+        first = public_prior(networks.generator, 5, 3)
+        assert torch.equal(torch.random.get_rng_state(), before)
+        torch.manual_seed(99)
+        again = public_prior(networks.generator, 5, 3)
+        assert torch.equal(first.anchors, again.anchors)
+        assert first.clip_norm == again.clip_norm
+
+    def test_anchors_are_means_of_their_cells(self, networks):
+        prior = public_prior(networks.generator, 5, 3)
+        torch.manual_seed(0)
+        latents = networks.generator.sample(4096)
+        assert float((latents.mean(dim=0) - prior.centre).norm()) < 0.1 * prior.clip_norm
+        share = float(((latents - prior.centre).norm(dim=1) > prior.clip_norm).float().mean())
+        assert 0.4 < share < 0.6
+        nearest = torch.cdist(latents, prior.anchors).min(dim=1).values
+        assert float(nearest.mean()) < float((latents - prior.centre).norm(dim=1).mean())
+
+
+def test_the_report_names_the_promise(result, networks):
+    report = compare(result, networks, test=None, title="private")
+    assert report.certificate["kind"] == "differential privacy"
+    assert np.isfinite(report.sets[-1].audit.nearest.distance).all()
