@@ -12,6 +12,7 @@ import datetime
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -21,6 +22,7 @@ from latentpath.errors import InputError, LatentpathError
 from latentpath.options import add_options, read_options
 
 if TYPE_CHECKING:
+    from latentpath.audit import AuditConfig
     from latentpath.data import ImageSet
     from latentpath.production import SyntheticSet
 
@@ -31,7 +33,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     arguments = _parser().parse_args(argv)
     command: Command = arguments.command
-    warnings.showwarning = _show_warning
     try:
         if arguments.threads < 0:
             raise InputError(
@@ -41,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             import torch
 
             torch.set_num_threads(arguments.threads)
-        with Bars(arguments.quiet) as bars:
+        with warnings.catch_warnings(), Bars(arguments.quiet) as bars:
+            warnings.showwarning = _show_warning
             return command(arguments, bars) or 0
     except LatentpathError as error:
         print(f"latentpath: error: {error}", file=sys.stderr)
@@ -56,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from latentpath.audit import AuditConfig
     from latentpath.production import ProduceConfig
     from latentpath.training import (
         ClassifierConfig,
@@ -99,6 +102,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="real images of other people, for the report's accuracies; of an .npz its test split",
     )
+    produce.add_argument("--test-csv", metavar="FILE", help="table of the images in --test")
+    _add_audit_options(produce, AuditConfig())
     add_options(produce.add_argument_group("pipeline"), ProduceConfig)
 
     verify = _command(commands, "verify", _verify, "check that a set is as it was written")
@@ -149,16 +154,40 @@ def _command(commands: Any, name: str, run: Command, summary: str) -> argparse.A
     return parser
 
 
+def _add_audit_options(parser: argparse.ArgumentParser, defaults: AuditConfig) -> None:
+    parser.add_argument(
+        "--audit-steps",
+        type=int,
+        default=defaults.classifier.steps,
+        help="training steps of each of the audit's classifiers [%(default)s]",
+    )
+    parser.add_argument(
+        "--audit-seeds",
+        type=int,
+        default=len(defaults.seeds),
+        help="classifiers that the audit trains for each set, with seeds 0, 1, ... [%(default)s]",
+    )
+
+
+def _audit_config(arguments: argparse.Namespace, defaults: AuditConfig) -> AuditConfig:
+    if arguments.audit_steps < 1 or arguments.audit_seeds < 1:
+        raise InputError(
+            expected="--audit-steps and --audit-seeds of at least 1",
+            got=f"{arguments.audit_steps} and {arguments.audit_seeds}",
+            fix="raise them",
+        )
+    return replace(
+        defaults,
+        seeds=tuple(range(arguments.audit_seeds)),
+        classifier=replace(defaults.classifier, steps=arguments.audit_steps),
+    )
+
+
 def _add_demo_options(parser: argparse.ArgumentParser) -> None:
     from latentpath.production import ProduceConfig
     from latentpath.production.demo import DEMO_AUDIT, DEMO_CONFIG
 
-    parser.add_argument(
-        "--audit-steps",
-        type=int,
-        default=DEMO_AUDIT.classifier.steps,
-        help="training steps of each of the audit's classifiers [%(default)s]",
-    )
+    _add_audit_options(parser, DEMO_AUDIT)
     group = parser.add_argument_group("pipeline")
     add_options(group, ProduceConfig, defaults=DEMO_CONFIG)
 
@@ -207,20 +236,26 @@ def _read_test(arguments: argparse.Namespace, bars: Bars) -> ImageSet:
 
     # An .npz holds its people of training and of testing side by side.
     split = "test" if Path(arguments.test).is_file() else "train"
-    return read_image_set(arguments.test, split=split, channels=arguments.channels, progress=bars)
+    return read_image_set(
+        arguments.test,
+        csv=arguments.test_csv,
+        image_column=arguments.image_column,
+        label_column=arguments.label_column,
+        identity_column=arguments.identity_column if arguments.test_csv else None,
+        split=split,
+        channels=arguments.channels,
+        progress=bars,
+    )
 
 
 def _demo(arguments: argparse.Namespace, bars: Bars) -> None:
-    from dataclasses import replace
-
     from latentpath.production import ProduceConfig, run_demo
     from latentpath.production.demo import DEMO_AUDIT
 
-    classifier = replace(DEMO_AUDIT.classifier, steps=arguments.audit_steps)
     result = run_demo(
         arguments.out,
         config=read_options(arguments, ProduceConfig),
-        audit=replace(DEMO_AUDIT, classifier=classifier),
+        audit=_audit_config(arguments, DEMO_AUDIT),
         created=_today(),
         overwrite=arguments.overwrite,
         progress=bars,
@@ -231,9 +266,10 @@ def _demo(arguments: argparse.Namespace, bars: Bars) -> None:
 
 
 def _produce(arguments: argparse.Namespace, bars: Bars) -> None:
-    from latentpath.audit import write_report
+    from latentpath.audit import AuditConfig, write_report
     from latentpath.production import (
         ProduceConfig,
+        check_comparison,
         check_output,
         compare,
         load_bundle,
@@ -252,6 +288,8 @@ def _produce(arguments: argparse.Namespace, bars: Bars) -> None:
     bundle = load_bundle(arguments.weights)
     data = _read_data(arguments, bars)
     test = _read_test(arguments, bars) if arguments.test else None
+    if arguments.report:
+        check_comparison(arguments.report, data, test)
     result = produce_set(data, bundle, config, bars)
     manifest = write_set(
         arguments.out,
@@ -272,6 +310,7 @@ def _produce(arguments: argparse.Namespace, bars: Bars) -> None:
             test=None if test is None else at_resolution(test, resolution),
             title=f"latentpath: a synthetic set of {len(result.samples):,} images",
             created=_today(),
+            config=_audit_config(arguments, AuditConfig()),
             progress=bars,
         )
         print(f"report: {write_report(arguments.report, report)} (shows real images)")

@@ -70,6 +70,8 @@ class Report:
         subject: key of the set that the report is about.
         baseline: key of the set that it is compared with in words; ignored if absent.
         yardstick: key of the real set's own row; ignored if absent.
+        outsiders: key of a row of real images of people who took no part, whose figures are what
+            a set that knows nothing of the private people looks like; ignored if absent.
         profile: distances along walks.
         energies: path energies before and after.
         certificate: the k-anonymity certificate, as plain values.
@@ -86,6 +88,7 @@ class Report:
     subject: str = "walk"
     baseline: str = "line"
     yardstick: str = "real"
+    outsiders: str = "others"
     profile: WalkProfile | None = None
     energies: EnergyComparison | None = None
     certificate: Mapping[str, Any] | None = None

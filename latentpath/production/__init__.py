@@ -1,7 +1,12 @@
 """The whole pipeline: private set in, gated synthetic set and report out."""
 
 from latentpath.production.bundle import ASSETS, Bundle, load_bundle
-from latentpath.production.compare import Baselines, compare, make_baselines
+from latentpath.production.compare import (
+    Baselines,
+    check_comparison,
+    compare,
+    make_baselines,
+)
 from latentpath.production.config import ProduceConfig
 from latentpath.production.demo import DemoResult, run_demo
 from latentpath.production.gate import Gate
@@ -16,6 +21,7 @@ __all__ = [
     "Gate",
     "ProduceConfig",
     "SyntheticSet",
+    "check_comparison",
     "check_output",
     "compare",
     "load_bundle",

@@ -25,7 +25,7 @@ from latentpath.progress import Progress, silent
 from latentpath.training import ClassifierConfig
 
 # Sized for about two minutes on two cores.
-DEMO_CONFIG = ProduceConfig(count=500, steps=18, optim_steps=120)
+DEMO_CONFIG = ProduceConfig(count=500, steps=14, optim_steps=60)
 DEMO_AUDIT = AuditConfig(seeds=(0, 1), classifier=ClassifierConfig(steps=250, width=8))
 
 
@@ -82,6 +82,7 @@ def run_demo(
         test=at_resolution(digits.test, bundle.generator.img_resolution),
         title="latentpath demo: 2,000 handwritten digits",
         created=created,
+        others=at_resolution(digits.non_members, bundle.generator.img_resolution),
         baselines=baselines,
         config=audit,
         progress=progress,

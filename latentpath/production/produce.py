@@ -23,8 +23,9 @@ from latentpath.production.prepare import Endpoints, plain_config, prepare_endpo
 from latentpath.progress import Progress, silent
 from latentpath.walks import walk
 
-# Pairs drawn for each pair that would do if the gate let everything through.
-_SPARE_PAIRS = 4
+# Pairs drawn for each pair that would do if the gate let everything through: a gate that lets
+# fewer than one sample in so many through ends the run short.
+_SPARE_PAIRS = 40
 
 
 @dataclass(frozen=True)

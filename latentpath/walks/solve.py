@@ -92,6 +92,7 @@ def walk(
 
 
 def _as_rows(latents: Tensor, name: str) -> Tensor:  # -> [B, D]
+    latents = torch.as_tensor(latents)
     if latents.ndim == 1:
         latents = latents[None]
     if latents.ndim != 2 or 0 in latents.shape or not latents.is_floating_point():
