@@ -141,9 +141,7 @@ def _outsiders_sentence(outsiders: ReportSet | None) -> list[str]:
     )
     found = outsiders.audit.reidentification
     if found is not None:
-        sentence += (
-            f", and the classifier names somebody (wrongly) for {_share(found.rate)} of them"
-        )
+        sentence += f", and the classifier (wrongly) names one for {_share(found.rate)} of them"
     return [sentence + "."]
 
 
