@@ -95,9 +95,12 @@ def run_demo(
 
 def _overview(result: SyntheticSet, report: Report) -> bytes:
     """A picture of the set, one column per class, beside the distances along the walks."""
-    samples, rows = result.samples, 7
-    columns = [np.flatnonzero(samples.labels == c)[:rows] for c in range(samples.num_classes)]
-    shown = np.stack([column[: min(map(len, columns))] for column in columns], axis=1).ravel()
+    samples = result.samples
+    members = [np.flatnonzero(samples.labels == c) for c in range(samples.num_classes)]
+    rows = min(7, *map(len, members))
+    # Evenly over a class's samples, hence over its walks.
+    columns = [column[np.linspace(0, len(column) - 1, rows).astype(int)] for column in members]
+    shown = np.stack(columns, axis=1).ravel()
     assert report.profile is not None
     return overview_figure(samples.images[shown], len(columns), report.profile)
 
