@@ -18,23 +18,24 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# One thread per process: threads that wait for each other spin, which is slower than none.
 unit: $(VENV)/.dev
-	$(BIN)/pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q --numprocesses auto --maxprocesses 8 --dist loadfile
 
 bench: $(VENV)/.dev
 	$(BIN)/python benches/run.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	$(BIN)/python -m pip install -qq --upgrade pip
+	$(BIN)/python -m pip install -qq "$(TORCH)"
 
 $(VENV)/.demo: $(VENV)/bin/python pyproject.toml setup.py
-	$(BIN)/python -m pip install --quiet --editable ".[demo]"
+	$(BIN)/python -m pip install -qq --editable ".[demo]"
 	touch $@
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml setup.py
-	$(BIN)/python -m pip install --quiet --editable ".[test,lint,triton]"
+	$(BIN)/python -m pip install -qq --editable ".[test,lint,triton]"
 	touch $@ $(VENV)/.demo
 
 clean:
