@@ -43,9 +43,9 @@ def draw(axis, op: str) -> None:
     high = [float(found[name]["p80_ms"]) - m for name, m in zip(names, medians, strict=True)]
     colours = [OURS if is_ours(n) else BOUND if n in ("copy", "matmul") else OTHERS for n in names]
     axis.barh(names, medians, color=colours, xerr=[low, high], error_kw={"lw": 0.8})
-    for place, median in enumerate(medians):
-        axis.text(median, place, f"  {median:,.3g} ms", va="center", fontsize=8)
-    axis.set_xlim(0, 1.25 * max(medians))
+    for place, (median, above) in enumerate(zip(medians, high, strict=True)):
+        axis.text(median + above, place, f"  {median:,.0f} ms", va="center", fontsize=8)
+    axis.set_xlim(0, 1.2 * max(m + above for m, above in zip(medians, high, strict=True)))
     axis.set_title(title, fontsize=9)
     axis.tick_params(labelsize=8)
     axis.spines[["top", "right"]].set_visible(False)
