@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-KERNELS = ("kl_uniform", "bank_lse", "path_step", "path_smooth")
+KERNELS = ("kl_uniform", "bank_lse", "path_step", "path_smooth", "row_distances")
 
 
 def main() -> int:

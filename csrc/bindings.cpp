@@ -89,6 +89,12 @@ void path_smooth(bool on_gpu, Address rhs, std::array<int64_t, 3> shape, double 
 #endif
 }
 
+void row_distances(Address points, Address targets, int64_t rows, int64_t targets_count,
+                   int64_t width, int64_t row_stride, Address squared, int64_t queue) {
+  kernels().row_distances({at<const float>(points), at<const double>(targets), rows, targets_count,
+                           width, row_stride, at<double>(squared), thread_count(queue)});
+}
+
 void exponential(Address x, Address y, int64_t count) {
   kernels().exponential(at<const float>(x), at<float>(y), count);
 }
@@ -105,6 +111,7 @@ PYBIND11_MODULE(_C, module) {
   module.def("bank_lse", &bank_lse, release());
   module.def("path_step", &path_step, release());
   module.def("path_smooth", &path_smooth, release());
+  module.def("row_distances", &row_distances, release());
   module.def("path_step_chunks", &path_step_chunks, "Chunks that path_step splits T points into.");
   module.def("exponential", &exponential, "The kernels' exp on float32 arrays, for tests.");
 

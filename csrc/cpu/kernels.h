@@ -57,6 +57,14 @@ struct PathSmoothArgs {
   int threads;
 };
 
+struct RowDistancesArgs {
+  const float* points;    // [n, D], rows `row_stride` elements apart
+  const double* targets;  // [m, D]
+  int64_t rows, targets_count, width, row_stride;
+  double* squared;  // [m, n]
+  int threads;
+};
+
 // Interior points that one task of path_step handles. Fixed, so that sums are taken in the same
 // order whatever the number of threads is.
 constexpr int64_t kStepChunk = 64;
@@ -71,6 +79,7 @@ struct Kernels {
   void (*bank_lse)(const BankLseArgs&);
   void (*path_step)(const PathStepArgs&);
   void (*path_smooth)(const PathSmoothArgs&);
+  void (*row_distances)(const RowDistancesArgs&);
   void (*exponential)(const float* x, float* y, int64_t count);  // the kernels' exp, for tests
 };
 

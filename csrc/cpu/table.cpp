@@ -12,6 +12,7 @@ void kl_uniform(const KlUniformArgs&);
 void bank_lse(const BankLseArgs&);
 void path_step(const PathStepArgs&);
 void path_smooth(const PathSmoothArgs&);
+void row_distances(const RowDistancesArgs&);
 void exponential_array(const float* x, float* y, int64_t count);
 
 extern const Kernels kTable = {LATENTPATH_TEXT(LATENTPATH_ISA),
@@ -19,6 +20,7 @@ extern const Kernels kTable = {LATENTPATH_TEXT(LATENTPATH_ISA),
                                bank_lse,
                                path_step,
                                path_smooth,
+                               row_distances,
                                exponential_array};
 
 }  // namespace LATENTPATH_ISA

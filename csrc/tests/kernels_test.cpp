@@ -190,6 +190,25 @@ void test_path_smooth(int64_t batch, int64_t points, int64_t width, bool zero_en
   }
 }
 
+void test_row_distances(int64_t rows, int64_t targets, int64_t width, int64_t row_stride) {
+  const Block<float> points = normal((rows - 1) * row_stride + width);
+  const Block<float> drawn = normal(targets * width);
+  const Block<double> wide(targets * width), squared(targets * rows);
+  for (int64_t i = 0; i < wide.size; ++i) wide[i] = drawn[i];
+  kernels().row_distances({points.get(), wide.get(), rows, targets, width, row_stride,
+                           squared.get(), 2});
+  for (int64_t t = 0; t < targets; ++t) {
+    for (int64_t n = 0; n < rows; ++n) {
+      double want = 0.0;
+      for (int64_t d = 0; d < width; ++d) {
+        const double apart = points[n * row_stride + d] - wide[t * width + d];
+        want += apart * apart;
+      }
+      expect_close("row_distances", squared[t * rows + n], want, 1e-13);
+    }
+  }
+}
+
 void test_all() {
   for (int64_t columns : {1, 3, 16, 123, 2048, 5003}) test_kl_uniform(5, columns);
   test_kl_uniform(1100, 2050);  // large enough for stores past the caches, rows misaligned
@@ -208,6 +227,9 @@ void test_all() {
     test_path_smooth(2, 50, 81, flag);
     test_path_smooth(1, 700, 128, flag);
   }
+  test_row_distances(1, 1, 1, 1);
+  test_row_distances(7, 5, 33, 33);
+  test_row_distances(5, 9, 64, 70);
   const Block<float> x = normal(37, 20.0f), y(37);
   kernels().exponential(x.get(), y.get(), 37);
   for (int64_t i = 0; i < 37; ++i) expect_close("exp", y[i] / std::exp(double(x[i])), 1.0, 2e-7);

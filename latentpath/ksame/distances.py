@@ -4,7 +4,8 @@
 honest: points are centred first and in float64; a squared distance below the rounding error of
 the formula counts as zero, so that identical points are at distance zero from each other; and
 where the formula cannot tell which of two points is nearer, their distances are taken again
-from the differences.
+from the differences. Distances to a few points only come from `ops.row_distances` where it is
+compiled (see `pool.py`); sums over all pairs are matrix products everywhere.
 """
 
 from __future__ import annotations
@@ -55,19 +56,26 @@ def squared_distances_to(
     return squared.masked_fill_(squared <= scale.mul_(ROUNDING), 0.0)
 
 
-def distance_sums(points: Tensor, norms: Tensor) -> Tensor:
-    """Sum of the distances from each point to all points, [n]; memory O(BLOCK^2)."""
-    sums = torch.zeros_like(norms)
+def distance_sums(points: Tensor) -> Tensor:
+    """Sum of the distances from each point [n, D] to all points, [n], in float64.
+
+    Points are centred and widened a block at a time: memory O(BLOCK (BLOCK + D)).
+    """
+    centre = points.mean(dim=0, dtype=torch.float64)
+    sums = points.new_zeros(len(points), dtype=torch.float64)
+
+    def block(first: int) -> tuple[Tensor, Tensor]:
+        rows = points[first : first + BLOCK].double() - centre
+        return rows, squared_norms(rows)
+
     for i in range(0, len(points), BLOCK):
-        rows = slice(i, i + BLOCK)
+        rows, norms = block(i)
         for j in range(i, len(points), BLOCK):
-            columns = slice(j, j + BLOCK)
-            block = squared_distances(
-                points[rows], points[columns], norms[rows], norms[columns]
-            ).sqrt_()
-            sums[rows] += block.sum(dim=1)
+            others, other_norms = (rows, norms) if j == i else block(j)
+            apart = squared_distances(rows, others, norms, other_norms).sqrt_()
+            sums[i : i + BLOCK] += apart.sum(dim=1)
             if j > i:
-                sums[columns] += block.sum(dim=0)
+                sums[j : j + BLOCK] += apart.sum(dim=0)
     return sums
 
 
@@ -98,6 +106,15 @@ def nearest(
         return within
     exact = (points[within] - points[centre]).square().sum(dim=1)
     return within[torch.sort(exact, stable=True).indices[:count]]
+
+
+def nearest_exact(squared: Tensor, count: int) -> Tensor:
+    """Positions [count] of the smallest of exact distances [n], ties to the lower position."""
+    values = torch.topk(squared, count, largest=False).values
+    within = torch.nonzero(squared <= values.max()).squeeze(1)
+    if len(within) == count:
+        return within
+    return within[torch.sort(squared[within], stable=True).indices[:count]]
 
 
 def first_largest(values: Tensor) -> int:

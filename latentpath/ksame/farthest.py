@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from latentpath.ksame.distances import distance_sums, distance_sums_to, first_largest
+from latentpath.ksame.distances import first_largest
 from latentpath.ksame.pool import Pool
 
 
@@ -27,20 +27,19 @@ def farthest_groups(points: Tensor, k: int) -> Tensor:
         [n] int64 group numbers in order of formation, -1 for the n mod k points left over.
     """
     pool = Pool(points, k)
-    sums = distance_sums(pool.points, pool.norms)
+    sums = pool.distance_sums()
     summed = pool.remaining
     while pool.remaining >= k:
         centre = first_largest(sums)
         members, squared = pool.take_around(centre)
         sums -= squared.sqrt_()
-        near = members[:-1]
-        sums -= distance_sums_to(pool.points, pool.norms, pool.points[near], pool.norms[near])
+        sums -= pool.distance_sums_to(members[:-1])
         sums[pool.taken] = -float("inf")
         kept = pool.pack()
         if kept is not None:
             sums = sums[kept]
             if 2 * pool.remaining <= summed and pool.remaining:
                 # Rounding errors of the subtractions add up while the sums shrink.
-                sums = distance_sums(pool.points, pool.norms)
+                sums = pool.distance_sums()
                 summed = pool.remaining
     return pool.assignment

@@ -29,17 +29,17 @@ def mdav_groups(points: Tensor, k: int) -> Tensor:
         [n] int64 group numbers in order of formation; nothing is left over.
     """
     pool = Pool(points, k)
-    total = pool.points.sum(dim=0)  # [D] of the free points
+    total = pool.total()  # [D] of the free points
     while pool.remaining >= 2 * k:
         two_groups = pool.remaining >= 3 * k
         squared = pool.squared_to(total / pool.remaining)
         members, squared = pool.take_around(_farthest(pool, squared))
-        total -= pool.points[members].sum(dim=0)
+        total -= pool.total(members)
         if two_groups:
             members, _ = pool.take_around(_farthest(pool, squared))
-            total -= pool.points[members].sum(dim=0)
+            total -= pool.total(members)
         if pool.pack() is not None:
-            total = pool.points.sum(dim=0)
+            total = pool.total()
     pool.take_rest()
     return pool.assignment
 

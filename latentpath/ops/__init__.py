@@ -5,5 +5,13 @@ from latentpath.ops.dispatch import implementations
 from latentpath.ops.kl_uniform import kl_uniform
 from latentpath.ops.path_smooth import path_smooth_
 from latentpath.ops.path_step import path_step_
+from latentpath.ops.row_distances import row_distances
 
-__all__ = ["bank_lse", "implementations", "kl_uniform", "path_smooth_", "path_step_"]
+__all__ = [
+    "bank_lse",
+    "implementations",
+    "kl_uniform",
+    "path_smooth_",
+    "path_step_",
+    "row_distances",
+]

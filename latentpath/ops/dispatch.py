@@ -28,6 +28,7 @@ BEST: dict[str, dict[str, str]] = {
     "bank_lse": {"cpu": "native", "cuda": "triton"},
     "path_step": {"cpu": "native", "cuda": "native"},
     "path_smooth": {"cpu": "native", "cuda": "native"},
+    "row_distances": {"cpu": "native"},
 }
 
 
