@@ -43,12 +43,18 @@ def parse(config, argv, **options):
     return read_options(parser_of(config, **options).parse_args(argv), config)
 
 
-def changed(config):
-    """An instance that differs from `config` in every field."""
+# Fields of one class that may not all be set together: each of these stays as it is once.
+APART = {ProduceConfig: [("dp_epsilon",), ("aggregation", "small_classes")]}
+
+
+def changed(config, keep=()):
+    """An instance that differs from `config` in every field but those to keep."""
     values = {}
     for item in dataclasses.fields(config):
         value = getattr(config, item.name)
-        if dataclasses.is_dataclass(value):
+        if item.name in keep:
+            values[item.name] = value
+        elif dataclasses.is_dataclass(value):
             values[item.name] = changed(value)
         elif isinstance(value, bool):
             values[item.name] = not value
@@ -81,11 +87,12 @@ class TestEveryClass:
         assert parse(config, []) == config()
 
     def test_every_field_travels(self, config):
-        wanted = changed(config())
-        got = parse(config, argv_of(wanted))
-        assert got == wanted
-        for item in dataclasses.fields(config):
-            assert type(getattr(got, item.name)) is type(getattr(wanted, item.name))
+        for keep in APART.get(config, [()]):
+            wanted = changed(config(), keep)
+            got = parse(config, argv_of(wanted))
+            assert got == wanted
+            for item in dataclasses.fields(config):
+                assert type(getattr(got, item.name)) is type(getattr(wanted, item.name))
 
     def test_help_shows_every_docstring_and_default(self, config, monkeypatch):
         monkeypatch.setenv("COLUMNS", "2000")
