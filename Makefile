@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # The release that pip resolves to a CPU build; any torch >= 2.6 already in .venv is kept.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test lint typecheck unit bench clean
+.PHONY: demo test lint unit build bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/latentpath demo --out demo-out --overwrite
@@ -21,6 +21,10 @@ lint: $(VENV)/.dev
 # One thread per process: threads that wait for each other spin, which is slower than none.
 unit: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q --numprocesses auto --maxprocesses 8 --dist loadfile
+
+# Rebuild the extension after a change in csrc/.
+build: $(VENV)/.dev
+	$(BIN)/python setup.py -q build_ext --inplace
 
 bench: $(VENV)/.dev
 	$(BIN)/python benches/run.py

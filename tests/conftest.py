@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+# Triton reads it when it is imported, which any test may cause: its kernels run interpreted here.
+os.environ.setdefault("TRITON_INTERPRET", "1")
 
 import pytest
 import torch
