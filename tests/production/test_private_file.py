@@ -8,8 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tiny_models
 from tiny_models import quick_config
 
+from latentpath.cli import main
+from latentpath.data import write_image_set
 from latentpath.errors import InputError, OutputExistsError
 from latentpath.production import check_output, produce_set, write_set
 from latentpath.production.private_file import (
@@ -145,3 +148,23 @@ class TestKilled:
         leftover.write_bytes(b"half")
         check_output(tmp_path / "set")
         assert not leftover.exists()
+
+
+def test_from_the_command_line(data, bundle, tmp_path, capsys):
+    """`produce` writes it where it is told, prints the seal, and `verify` takes both."""
+    tiny_models.save_bundle(tmp_path, bundle)
+    write_image_set(
+        tmp_path / "data", data.images, data.labels, data.class_names, manifest={}, layouts="folder"
+    )
+    options = "--k 3 --steps 5 --optim-steps 1 --count 9 --gate-quantile 0 --gate-identity 1"
+    command = ["produce", "--data", str(tmp_path / "data"), "--weights", str(tmp_path), "--quiet"]
+    command += ["--no-gate-class", *options.split(), "--out", str(tmp_path / "set")]
+    assert main([*command, "--private-file", str(tmp_path / "set" / "x.npz")]) == 2
+    assert "outside of the set" in capsys.readouterr().err
+    assert main([*command, "--private-file", str(tmp_path / "mine.npz")]) == 0
+    printed = capsys.readouterr().out
+    assert "never hand it on" in printed
+    seal = printed.split("seal: ")[1].split()[0]
+    check = ["verify", str(tmp_path / "set"), "--private", str(tmp_path / "mine.npz"), "--quiet"]
+    assert main([*check, "--seal", seal]) == 0
+    assert main([*check, "--seal", "0" * 64]) == 2
