@@ -58,26 +58,35 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from latentpath.audit import AuditConfig
-    from latentpath.production import ProduceConfig
-    from latentpath.training import (
-        ClassifierConfig,
-        EncoderConfig,
-        GeneratorConfig,
-        IdentityConfig,
-    )
-
     parser = argparse.ArgumentParser(
         prog="latentpath",
         description="Turn private labelled images into a synthetic set that may be shared.",
     )
     parser.add_argument("--version", action="version", version=f"latentpath {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_demo(commands)
+    _add_produce(commands)
+    _add_verify(commands)
+    _add_train(commands)
+    _command(commands, "info", _info, "print versions, devices and implementations")
+    return parser
+
+
+def _add_demo(commands: Any) -> None:
+    from latentpath.production import ProduceConfig
+    from latentpath.production.demo import DEMO_AUDIT, DEMO_CONFIG
 
     demo = _command(commands, "demo", _demo, "run the whole pipeline on real handwritten digits")
     demo.add_argument("--out", required=True, metavar="DIR", help="folder for set and report")
     demo.add_argument("--overwrite", action="store_true", help="replace an earlier demo")
-    _add_demo_options(demo)
+    _add_device_option(demo)
+    _add_audit_options(demo, DEMO_AUDIT)
+    add_options(demo.add_argument_group("pipeline"), ProduceConfig, defaults=DEMO_CONFIG)
+
+
+def _add_produce(commands: Any) -> None:
+    from latentpath.audit import AuditConfig
+    from latentpath.production import ProduceConfig
 
     produce = _command(commands, "produce", _produce, "make a synthetic set from your own images")
     _add_data_options(produce)
@@ -103,9 +112,12 @@ def _parser() -> argparse.ArgumentParser:
         help="real images of other people, for the report's accuracies; of an .npz its test split",
     )
     produce.add_argument("--test-csv", metavar="FILE", help="table of the images in --test")
+    _add_device_option(produce)
     _add_audit_options(produce, AuditConfig())
     add_options(produce.add_argument_group("pipeline"), ProduceConfig)
 
+
+def _add_verify(commands: Any) -> None:
     verify = _command(commands, "verify", _verify, "check that a set is as it was written")
     verify.add_argument("set", metavar="SET", help="folder that `produce` or `demo` wrote")
     verify.add_argument(
@@ -118,8 +130,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     verify.add_argument("--json", action="store_true", help="print the result as JSON")
 
-    info = _command(commands, "info", _info, "print versions, devices and implementations")
-    info.set_defaults(threads=0)
+
+def _add_train(commands: Any) -> None:
+    from latentpath.training import (
+        ClassifierConfig,
+        EncoderConfig,
+        GeneratorConfig,
+        IdentityConfig,
+    )
 
     train = commands.add_parser("train", help="train the networks for a private set")
     networks = train.add_subparsers(title="networks", metavar="NETWORK", required=True)
@@ -141,9 +159,9 @@ def _parser() -> argparse.ArgumentParser:
             "or that of the generator in --out [0]",
         )
         network.add_argument("--half", action="store_true", help="store weights as float16")
+        _add_device_option(network)
         network.set_defaults(network=name, config=config)
         add_options(network.add_argument_group("training"), config)
-    return parser
 
 
 def _command(commands: Any, name: str, run: Command, summary: str) -> argparse.ArgumentParser:
@@ -183,13 +201,28 @@ def _audit_config(arguments: argparse.Namespace, defaults: AuditConfig) -> Audit
     )
 
 
-def _add_demo_options(parser: argparse.ArgumentParser) -> None:
-    from latentpath.production import ProduceConfig
-    from latentpath.production.demo import DEMO_AUDIT, DEMO_CONFIG
+def _add_device_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--device", default="auto", help="cpu, cuda, cuda:1, ...; auto takes a GPU if any [auto]"
+    )
 
-    _add_audit_options(parser, DEMO_AUDIT)
-    group = parser.add_argument_group("pipeline")
-    add_options(group, ProduceConfig, defaults=DEMO_CONFIG)
+
+def _device(arguments: argparse.Namespace) -> str:
+    """The device to work on, known to exist."""
+    import torch
+
+    name = arguments.device
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            expected="--device auto, cpu, or a GPU that PyTorch sees",
+            got=f"{name!r} ({str(error).splitlines()[0]})",
+            fix="leave --device out, or see `latentpath info`",
+        ) from error
+    return name
 
 
 def _add_data_options(parser: argparse.ArgumentParser) -> None:
@@ -256,6 +289,7 @@ def _demo(arguments: argparse.Namespace, bars: Bars) -> None:
         arguments.out,
         config=read_options(arguments, ProduceConfig),
         audit=_audit_config(arguments, DEMO_AUDIT),
+        device=_device(arguments),
         created=_today(),
         overwrite=arguments.overwrite,
         progress=bars,
@@ -285,7 +319,7 @@ def _produce(arguments: argparse.Namespace, bars: Bars) -> None:
         )
     check_output(arguments.out, arguments.private_file, arguments.overwrite)
     config = read_options(arguments, ProduceConfig)
-    bundle = load_bundle(arguments.weights)
+    bundle = load_bundle(arguments.weights, _device(arguments))
     data = _read_data(arguments, bars)
     test = _read_test(arguments, bars) if arguments.test else None
     if arguments.report:
@@ -341,6 +375,7 @@ def _train(arguments: argparse.Namespace, bars: Bars) -> None:
         config=read_options(arguments, arguments.config),
         resolution=arguments.resolution,
         half=arguments.half,
+        device=_device(arguments),
         progress=bars,
     )
     print(summary)

@@ -454,7 +454,7 @@ class StyleGAN2(nn.Module):
         if self.c_dim > 0:
             if labels is None:
                 labels = torch.randint(self.c_dim, (n,), device=device)
-            c = F.one_hot(labels, self.c_dim).float()
+            c = F.one_hot(labels.to(device), self.c_dim).float()
         return self.mapping.map(torch.randn(n, self.z_dim, device=device), c)
 
     def synthesize(self, w: Tensor) -> Tensor:  # [M, w_dim] -> [M, img_channels, H, W]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from latentpath.audit import AuditConfig, Report, overview_figure, write_report
 from latentpath.data import (
@@ -46,6 +47,7 @@ def run_demo(
     config: ProduceConfig = DEMO_CONFIG,
     audit: AuditConfig = DEMO_AUDIT,
     weights: str | Path = ASSETS,
+    device: torch.device | str = "cpu",
     created: str = "",
     overwrite: bool = False,
     progress: Progress = silent,
@@ -68,7 +70,7 @@ def run_demo(
         check_output_is_free(folder, overwrite)
     check_output(folders["synthetic"], overwrite=overwrite)
     digits = load_digits_split()
-    bundle = load_bundle(weights)
+    bundle = load_bundle(weights, device)
     result = produce_set(digits.private, bundle, config, progress)
     out.mkdir(parents=True, exist_ok=True)
     (out / "comparison").mkdir(exist_ok=True)

@@ -36,6 +36,7 @@ def train_network(
     config: Any,
     resolution: int = 0,
     half: bool = False,
+    device: torch.device | str = "cpu",
     progress: Progress = silent,
 ) -> str:
     """Train one network and write its weights into the folder `out`.
@@ -51,6 +52,7 @@ def train_network(
         resolution: side of the images, pixels, a power of two; 0 takes that of the generator in
             `out`, or else the next power of two from the data's size.
         half: store weights as float16.
+        device: where to train.
         progress: told after every step.
 
     Returns:
@@ -71,7 +73,7 @@ def train_network(
     out = Path(out)
     side = _side(network, data, out, resolution)
     data = at_resolution(data, side)
-    images = to_tensor(data.images)
+    images = to_tensor(data.images).to(device)
     checkpoint = out / f"{network}.checkpoint"
     module, result = trainers[network](data, images, out, config, checkpoint, progress)
     kind = "stylegan2" if network == "generator" else network
@@ -99,7 +101,7 @@ def _generator(
 ) -> Trained:
     generator = train_generator(
         images,
-        torch.as_tensor(data.labels),
+        torch.as_tensor(data.labels, device=images.device),
         num_classes=data.num_classes,
         config=config,
         checkpoint=checkpoint,
@@ -112,7 +114,7 @@ def _generator(
 def _encoder(
     data: ImageSet, images: Tensor, out: Path, config: Any, checkpoint: Path, progress: Progress
 ) -> Trained:
-    generator = load_generator(out / FILES["stylegan2"])
+    generator = load_generator(out / FILES["stylegan2"], images.device)
     encoder = train_encoder(
         images, generator, config=config, checkpoint=checkpoint, progress=progress
     )
@@ -127,14 +129,14 @@ def _encoder(
 def _identity(
     data: ImageSet, images: Tensor, out: Path, config: Any, checkpoint: Path, progress: Progress
 ) -> Trained:
-    people = torch.as_tensor(data.identities)
+    people = torch.as_tensor(data.identities, device=images.device)
     return _trained_classifier(images, people, data.num_identities, config, checkpoint, progress)
 
 
 def _classifier(
     data: ImageSet, images: Tensor, out: Path, config: Any, checkpoint: Path, progress: Progress
 ) -> Trained:
-    labels = torch.as_tensor(data.labels)
+    labels = torch.as_tensor(data.labels, device=images.device)
     return _trained_classifier(images, labels, data.num_classes, config, checkpoint, progress)
 
 

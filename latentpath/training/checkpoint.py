@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,26 @@ def fingerprint(*tensors: Tensor) -> str:
     return digest.hexdigest()
 
 
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed PyTorch's default generators inside, and leave them as they were outside."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def _random_state() -> list[Tensor]:
+    """States of the default generators: the CPU's, then one for each GPU in use."""
+    used = torch.cuda.is_available() and torch.cuda.is_initialized()
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if used else [])]
+
+
+def _restore_random_state(states: list[Tensor]) -> None:
+    torch.set_rng_state(states[0])
+    if len(states) > 1 and len(states) - 1 == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(states[1:])
+
+
 class Checkpointer:
     """Saves and restores the state of one training run.
 
@@ -38,7 +60,7 @@ class Checkpointer:
             finished run can be continued.
         interval: seconds between saves.
 
-    The state of PyTorch's default random generator travels along, so that a resumed run
+    The state of PyTorch's default random generators travels along, so that a resumed run
     continues as the undisturbed one would.
     """
 
@@ -82,7 +104,7 @@ class Checkpointer:
                 if saved["config"].get(key) != self.identity.get(key)
             )
             raise self._refuse(f"a checkpoint of another configuration ({', '.join(changed)})")
-        torch.set_rng_state(saved["rng"])
+        _restore_random_state(saved["rng"])
         return saved["state"]
 
     def due(self) -> bool:
@@ -99,7 +121,7 @@ class Checkpointer:
             "format": _FORMAT,
             "config": self.identity,
             "data": self.data,
-            "rng": torch.get_rng_state(),
+            "rng": _random_state(),
             "state": state,
         }
         with partial.open("wb") as file:

@@ -18,7 +18,7 @@ from torch import Tensor
 from latentpath.models import Classifier
 from latentpath.progress import Progress, silent
 from latentpath.training.augment import AugmentConfig, augment
-from latentpath.training.checkpoint import Checkpointer, fingerprint
+from latentpath.training.checkpoint import Checkpointer, fingerprint, seeded
 from latentpath.training.gan import check_training_images
 
 
@@ -79,8 +79,7 @@ def train_classifier(
     """
     config = config or ClassifierConfig()
     check_training_images(images, labels, num_classes)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+    with seeded(config.seed, images.device):
         saver = Checkpointer(checkpoint, config=config, data=fingerprint(images, labels))
         _, channels, resolution, _ = images.shape
         model = Classifier(num_classes, channels, resolution, config.width)

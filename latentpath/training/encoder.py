@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from latentpath.errors import ShapeError
 from latentpath.models import LPIPS, Encoder
 from latentpath.progress import Progress, silent
-from latentpath.training.checkpoint import Checkpointer, fingerprint
+from latentpath.training.checkpoint import Checkpointer, fingerprint, seeded
 from latentpath.training.gan import check_training_images
 
 
@@ -79,8 +79,7 @@ def train_encoder(
         )
     if perceptual is None and config.perceptual:
         perceptual = LPIPS.load(images.device)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+    with seeded(config.seed, images.device):
         data = fingerprint(images, *generator.parameters())
         saver = Checkpointer(checkpoint, config=config, data=data)
         encoder = Encoder(

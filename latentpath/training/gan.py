@@ -20,7 +20,7 @@ from latentpath.errors import DataError, InputError
 from latentpath.generators import StyleGAN2
 from latentpath.progress import Progress, silent
 from latentpath.training.augment import AugmentConfig, augment
-from latentpath.training.checkpoint import Checkpointer, fingerprint
+from latentpath.training.checkpoint import Checkpointer, fingerprint, seeded
 from latentpath.training.discriminator import Discriminator
 
 
@@ -199,8 +199,7 @@ def train_generator(
             got=f"batch={config.batch}, total_images={config.total_images}",
             fix="raise them",
         )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+    with seeded(config.seed, images.device):
         saver = Checkpointer(
             checkpoint,
             config=config,
