@@ -11,6 +11,7 @@ from latentpath import ops
 from latentpath._version import __version__
 from latentpath.errors import LatentpathError
 from latentpath.generators.weights import read_weights
+from latentpath.ops import dispatch
 from latentpath.production.bundle import ASSETS, FILES
 
 _PACKAGES = (
@@ -35,15 +36,29 @@ def info_lines() -> list[str]:
     found = [f"{name} {_version(name)}" for name in _PACKAGES]
     lines += ["packages: " + ", ".join(found), "devices:"]
     lines += [f"  {name}" for name in _devices()]
-    lines.append("operations (device: implementation; why not the others):")
-    for op, devices in ops.implementations().items():
-        for device, report in devices.items():
+    lines.append(f"compiled extension: {_extension()}")
+    gpu = "" if torch.cuda.is_available() else " (no GPU here; it would run)"
+    for device, note in (("cpu", ""), ("cuda", gpu)):
+        lines.append(f"operations on {device}{note}:")
+        for op, devices in ops.implementations(device).items():
+            report = devices[device]
             others = "; ".join(f"{k}: {v}" for k, v in report.items() if k != "runs")
-            lines.append(f"  {op}, {device}: {report['runs']} ({others})")
+            lines.append(f"  {op}: {report['runs']} ({others})")
     lines.append("weights that ship:")
     for kind, name in FILES.items():
         lines.append(f"  {kind}: {_weights(name, kind)}")
     return lines
+
+
+def _extension() -> str:
+    module = dispatch.extension()
+    if module is None:
+        return "absent: plain PyTorch runs instead (install with a C++ compiler to get it)"
+    threads = "OpenMP" if module.has_openmp else "one thread (built without OpenMP)"
+    cuda = "no CUDA kernels (built without nvcc)"
+    if module.has_cuda:
+        cuda = f"CUDA kernels for {module.cuda_architectures}"
+    return f"{module.isa()} (out of {', '.join(module.isas())}), {threads}, {cuda}"
 
 
 def _version(package: str) -> str:
