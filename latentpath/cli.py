@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -34,9 +35,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     command: Command = arguments.command
     try:
-        if arguments.threads < 0:
+        most = os.cpu_count() or 1
+        if not 0 <= arguments.threads <= most:
             raise InputError(
-                expected="--threads of at least 0", got=str(arguments.threads), fix="0 takes all"
+                expected=f"--threads from 0 to {most}, the processors here",
+                got=str(arguments.threads),
+                fix="0 takes all",
             )
         if arguments.threads:
             import torch

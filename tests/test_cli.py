@@ -303,6 +303,7 @@ class TestBadInput:
             ["--solver", "nonsense"],
             ["--split", "nonsense"],
             ["--threads", "-2"],
+            ["--threads", "100000"],
             ["--micro-batch", "-1"],
             ["--test", "somewhere"],
         ],
