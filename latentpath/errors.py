@@ -9,6 +9,7 @@ message is one line. The command line prints that line and exits with code 2.
 from __future__ import annotations
 
 import importlib
+import math
 from types import ModuleType
 
 
@@ -72,6 +73,28 @@ class UnsupportedError(LatentpathError, NotImplementedError):
 
 class MissingExtraError(LatentpathError, ImportError):
     """An optional dependency is not installed; the message names the extra to install."""
+
+
+def check_at_least(least: float, **values: float) -> None:
+    """Raise InputError that names the first value below `least`, or not finite."""
+    for name, value in values.items():
+        if not (value >= least and math.isfinite(value)):
+            raise InputError(
+                expected=f"{name} of at least {least:g}",
+                got=str(value),
+                fix=f"raise {name}, or leave it at its default",
+            )
+
+
+def check_above_zero(**values: float) -> None:
+    """Raise InputError that names the first value that is not above zero, or not finite."""
+    for name, value in values.items():
+        if not (value > 0 and math.isfinite(value)):
+            raise InputError(
+                expected=f"{name} above 0",
+                got=str(value),
+                fix=f"raise {name}, or leave it at its default",
+            )
 
 
 def require_extra(module: str, extra: str) -> ModuleType:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from latentpath.energy import EnergyWeights
-from latentpath.errors import InputError, PrivacyError
+from latentpath.errors import InputError, PrivacyError, check_above_zero, check_at_least
 from latentpath.walks import PlanConfig
 
 # Points on a published walk, for which the published weights were chosen.
@@ -96,6 +96,19 @@ class ProduceConfig:
                 fix="use 0.05 and 0.5, or 0 and 1 to switch the tests off",
             )
 
+        check_above_zero(lr=self.lr)
+        check_at_least(
+            0,
+            optim_steps=self.optim_steps,
+            smoothness=self.smoothness,
+            identity=self.identity,
+            classification=self.classification,
+            projection_steps=self.projection_steps,
+            style_steps=self.style_steps,
+            style_weight=self.style_weight,
+            micro_batch=self.micro_batch,
+            seed=self.seed,
+        )
         if self.dp_epsilon:
             self._check_private()
 

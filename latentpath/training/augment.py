@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from latentpath.errors import InputError, check_at_least
+
 
 @dataclass(frozen=True)
 class AugmentConfig:
@@ -38,6 +40,14 @@ class AugmentConfig:
     """Side of the square that is blanked out, as a share of the image's side."""
     noise: float = 0.0
     """Standard deviation of added white noise; images span [-1, 1]."""
+
+    def __post_init__(self) -> None:
+        names = ("shift", "rotate", "scale", "shear", "contrast", "brightness", "cutout", "noise")
+        check_at_least(0, **{name: getattr(self, name) for name in names})
+        if self.scale >= 1:
+            raise InputError(
+                expected="scale below 1", got=str(self.scale), fix="use 0.1 for ten per cent"
+            )
 
 
 def augment(

@@ -15,11 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from latentpath.errors import check_above_zero, check_at_least
 from latentpath.models import Classifier
 from latentpath.progress import Progress, silent
 from latentpath.training.augment import AugmentConfig, augment
 from latentpath.training.checkpoint import Checkpointer, fingerprint, seeded
 from latentpath.training.gan import check_training_images
+from latentpath.training.schedule import one_cycle
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,13 @@ class ClassifierConfig:
     """Random changes of the training images."""
     seed: int = 0
     """Seed of weights, order and augmentation."""
+
+    def __post_init__(self) -> None:
+        check_at_least(1, steps=self.steps, width=self.width)
+        check_at_least(2, batch=self.batch)
+        check_at_least(0, weight_decay=self.weight_decay, seed=self.seed)
+        check_at_least(0, label_smoothing=self.label_smoothing)
+        check_above_zero(lr=self.lr)
 
 
 @dataclass(frozen=True)
@@ -100,9 +109,7 @@ def _fit(
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.lr, weight_decay=config.weight_decay
     )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, config.lr, total_steps=config.steps, pct_start=0.15
-    )
+    schedule = one_cycle(optimizer, config.lr, config.steps, warm_up=0.15)
     parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule}
     first, order = 0, torch.empty(0, dtype=torch.int64)
     if (saved := saver.load()) is not None:

@@ -16,11 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from latentpath.errors import ShapeError
+from latentpath.errors import ShapeError, check_above_zero, check_at_least
 from latentpath.models import LPIPS, Encoder
 from latentpath.progress import Progress, silent
 from latentpath.training.checkpoint import Checkpointer, fingerprint, seeded
 from latentpath.training.gan import check_training_images
+from latentpath.training.schedule import one_cycle
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,18 @@ class EncoderConfig:
     """Weight of the squared size of real images' latents, in standard deviations."""
     seed: int = 0
     """Seed of weights, order and latents."""
+
+    def __post_init__(self) -> None:
+        check_at_least(1, steps=self.steps, width=self.width)
+        check_at_least(2, batch=self.batch)
+        check_at_least(
+            0,
+            perceptual=self.perceptual,
+            latent=self.latent,
+            prior=self.prior,
+            seed=self.seed,
+        )
+        check_above_zero(lr=self.lr)
 
 
 def train_encoder(
@@ -105,9 +118,7 @@ def _fit(
     progress: Progress,
 ) -> None:
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=config.lr, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, config.lr, total_steps=config.steps, pct_start=0.1
-    )
+    schedule = one_cycle(optimizer, config.lr, config.steps, warm_up=0.1)
     parts: dict[str, Any] = {"encoder": encoder, "optimizer": optimizer, "schedule": schedule}
     first = 0
     if (saved := saver.load()) is not None:

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latentpath.errors import DataError, InputError
+from latentpath.errors import DataError, check_above_zero, check_at_least
 from latentpath.generators import StyleGAN2
 from latentpath.progress import Progress, silent
 from latentpath.training.augment import AugmentConfig, augment
@@ -62,6 +62,22 @@ class GeneratorConfig:
     """What augmentation does."""
     seed: int = 0
     """Seed of weights, order and augmentation."""
+
+    def __post_init__(self) -> None:
+        check_at_least(2, batch=self.batch)
+        check_at_least(self.batch, total_images=self.total_images)
+        check_at_least(
+            1,
+            z_dim=self.z_dim,
+            w_dim=self.w_dim,
+            mapping_layers=self.mapping_layers,
+            channel_max=self.channel_max,
+            r1_interval=self.r1_interval,
+            ema_images=self.ema_images,
+            ada_images=self.ada_images,
+        )
+        check_at_least(0, r1_gamma=self.r1_gamma, seed=self.seed)
+        check_above_zero(lr=self.lr)
 
 
 class _Gan:
@@ -193,12 +209,7 @@ def train_generator(
             got=f"{images.shape[3]}x{images.shape[2]}",
             fix="resize them first, or pass --resolution",
         )
-    if config.batch < 2 or config.total_images < config.batch:
-        raise InputError(
-            expected="a batch of at least 2 and total_images of at least one batch",
-            got=f"batch={config.batch}, total_images={config.total_images}",
-            fix="raise them",
-        )
+    check_at_least(images.shape[2], channel_base=config.channel_base)
     with seeded(config.seed, images.device):
         saver = Checkpointer(
             checkpoint,

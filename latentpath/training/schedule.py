@@ -1,0 +1,18 @@
+"""The learning-rate schedule of the classifiers' and the encoder's trainers."""
+
+from __future__ import annotations
+
+import torch
+
+
+def one_cycle(
+    optimizer: torch.optim.Optimizer, lr: float, steps: int, warm_up: float
+) -> torch.optim.lr_scheduler.OneCycleLR:
+    """Rise to `lr` over a share `warm_up` of the steps, then fall to nearly zero as a cosine.
+
+    Source: Smith and Topin, "Super-Convergence", 2018; PyTorch's implementation, which divides by
+    zero where the rise takes exactly one step.
+    """
+    if warm_up * steps == 1:
+        warm_up = 1.5 / steps
+    return torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=warm_up)
