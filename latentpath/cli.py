@@ -154,14 +154,6 @@ def _add_train(commands: Any) -> None:
         network = _command(networks, name, _train, f"train {what}")
         _add_data_options(network)
         network.add_argument("--out", required=True, metavar="DIR", help="the weights folder")
-        network.add_argument(
-            "--resolution",
-            type=int,
-            default=0,
-            metavar="PIXELS",
-            help="side of the images, a power of two; 0 takes the next one up from the data's, "
-            "or that of the generator in --out [0]",
-        )
         network.add_argument("--half", action="store_true", help="store weights as float16")
         _add_device_option(network)
         network.set_defaults(network=name, config=config)
@@ -247,6 +239,14 @@ def _add_data_options(parser: argparse.ArgumentParser) -> None:
         "--split", default="train", help="split of an .npz: train, val, test or all [train]"
     )
     parser.add_argument(
+        "--resolution",
+        type=int,
+        default=0,
+        metavar="PIXELS",
+        help="resize images of different sizes to this side, a power of two; 0 takes that of the "
+        "generator, or the next one up from the data's, and refuses mixed sizes [0]",
+    )
+    parser.add_argument(
         "--channels", type=int, choices=(1, 3), help="turn all images grey (1) or colour (3)"
     )
 
@@ -264,8 +264,25 @@ def _read_data(arguments: argparse.Namespace, bars: Bars) -> ImageSet:
         identity_column=arguments.identity_column,
         split=arguments.split,
         channels=arguments.channels,
+        resolution=arguments.resolution or None,
         progress=bars,
     )
+
+
+def _check_apart(arguments: argparse.Namespace, *outputs: str) -> None:
+    """Refuse to write into the private data, where the next run would read it as data."""
+    data = Path(arguments.data).resolve()
+    for name in outputs:
+        if not (path := getattr(arguments, name)):
+            continue
+        place = Path(path).resolve()
+        if data.is_dir() and (place == data or data in place.parents):
+            flag = name.replace("_", "-")
+            raise InputError(
+                expected=f"--{flag} outside the folder --data",
+                got=f"{path}, inside it",
+                fix="choose a place beside the data",
+            )
 
 
 def _read_test(arguments: argparse.Namespace, bars: Bars) -> ImageSet:
@@ -281,6 +298,7 @@ def _read_test(arguments: argparse.Namespace, bars: Bars) -> ImageSet:
         identity_column=arguments.identity_column if arguments.test_csv else None,
         split=split,
         channels=arguments.channels,
+        resolution=arguments.resolution or None,
         progress=bars,
     )
 
@@ -322,12 +340,14 @@ def _produce(arguments: argparse.Namespace, bars: Bars) -> None:
             expected="--report with --test", got="--test alone", fix="add --report FILE"
         )
     check_output(arguments.out, arguments.private_file, arguments.overwrite)
+    _check_apart(arguments, "out", "report", "private_file")
     config = read_options(arguments, ProduceConfig)
+    audit = _audit_config(arguments, AuditConfig())
     bundle = load_bundle(arguments.weights, _device(arguments))
     data = _read_data(arguments, bars)
     test = _read_test(arguments, bars) if arguments.test else None
     if arguments.report:
-        check_comparison(arguments.report, data, test)
+        check_comparison(arguments.report, data, test, arguments.out, arguments.overwrite)
     result = produce_set(data, bundle, config, bars)
     manifest = write_set(
         arguments.out,
@@ -348,10 +368,11 @@ def _produce(arguments: argparse.Namespace, bars: Bars) -> None:
             test=None if test is None else at_resolution(test, resolution),
             title=f"latentpath: a synthetic set of {len(result.samples):,} images",
             created=_today(),
-            config=_audit_config(arguments, AuditConfig()),
+            config=audit,
             progress=bars,
         )
-        print(f"report: {write_report(arguments.report, report)} (shows real images)")
+        written = write_report(arguments.report, report)
+        print(f"report: {written} (shows real images), numbers: {written.with_name('audit.json')}")
 
 
 def _say_set(folder: Path, result: SyntheticSet) -> None:
@@ -371,6 +392,7 @@ def _say_set(folder: Path, result: SyntheticSet) -> None:
 def _train(arguments: argparse.Namespace, bars: Bars) -> None:
     from latentpath.production.train import train_network
 
+    _check_apart(arguments, "out")
     data = _read_data(arguments, bars)
     summary = train_network(
         arguments.network,

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from latentpath.data import ImageSet, to_tensor
-from latentpath.errors import ShapeError
+from latentpath.errors import DataError, ShapeError
 from latentpath.progress import Progress, silent
 
 # How many of the classifier's first answers count in the wider linkage.
@@ -98,6 +98,12 @@ def reidentify(
                 expected=f"identity logits [M, {people}], one per person of the real set",
                 got=f"{list(logits.shape)}",
                 fix="use the identity classifier that was trained on this real set",
+            )
+        if not torch.isfinite(logits).all():
+            raise DataError(
+                expected="finite identity logits",
+                got="NaN or infinity",
+                fix="check the identity classifier's weights: nothing can be said with them",
             )
         top = logits.float().softmax(1).topk(min(max(RANKS), people))
         largest.append(top.values[:, 0].cpu().numpy())

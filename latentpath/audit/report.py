@@ -213,12 +213,16 @@ def _energy_figures(energies: EnergyComparison) -> dict[str, Any]:
     }
 
 
+_OWNER_ONLY = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+
+
 def _write_whole(path: Path, text: str) -> None:
     """Write to a temporary name in the same folder, then rename."""
     partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, "w", encoding="utf-8") as stream:
+        # For the owner alone: it may show real images.
+        with open(os.open(partial, _OWNER_ONLY, 0o600), "w", encoding="utf-8") as stream:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())

@@ -58,6 +58,7 @@ def save_weights(
     header = json.dumps({"kind": kind, "config": config, "notes": notes or {}}, sort_keys=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
+    # safetensors creates its files for the owner alone, which suits what saw private images.
     safetensors.save_file(state, partial, metadata={_KEY: header})
     partial.replace(path)
 
@@ -127,6 +128,13 @@ def build(weights: Weights, factory: Callable[..., ModuleT], *, source: str | Pa
             got=wrong[0] + more,
             fix="write the file again with the configuration that it was trained with",
         )
+    for name, tensor in weights.state.items():
+        if not torch.isfinite(tensor).all():
+            raise WeightsError(
+                expected=f"finite numbers in {source}",
+                got=f"NaN or infinity in {name}",
+                fix="train the network again, or restore the file from a copy",
+            )
     module.load_state_dict(weights.state)
     return module.eval().requires_grad_(False)
 

@@ -12,6 +12,7 @@ from latentpath.errors import WeightsError
 from latentpath.generators import StyleGAN2
 from latentpath.generators.weights import build, read_weights
 from latentpath.models import LPIPS, Classifier, Encoder
+from latentpath.training.checkpoint import fingerprint
 
 # The weights that `latentpath demo` runs on ship here.
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
@@ -34,6 +35,10 @@ class Bundle:
     identity: Classifier
     classifier: Classifier
     lpips: LPIPS
+    class_names: tuple[str, ...] | None = None
+    """Names of the classes that the class classifier was trained on, in their order."""
+    people: str | None = None
+    """`people_fingerprint` of the images that the identity classifier was trained on."""
 
     def check(self, data: ImageSet) -> None:
         """Raise WeightsError unless these networks were made for a set like `data`."""
@@ -49,6 +54,30 @@ class Bundle:
                     got=f"{given}",
                     fix="use the weights trained on this set, or train them (`latentpath train`)",
                 )
+        if self.class_names is not None and self.class_names != data.class_names:
+            raise WeightsError(
+                expected=f"the classes {list(self.class_names)}, as the weights were trained on",
+                got=str(list(data.class_names)),
+                fix="name and order the classes as in training, or train on this set",
+            )
+
+    def check_people(self, real: ImageSet) -> None:
+        """Raise WeightsError unless the identity classifier was trained on these very images.
+
+        Args:
+            real: the private set at the generator's resolution.
+        """
+        if self.people is not None and self.people != people_fingerprint(real):
+            raise WeightsError(
+                expected="the images that the identity classifier was trained on",
+                got="other images or another order of people",
+                fix="give the same --data, or run `latentpath train identity` on this set",
+            )
+
+
+def people_fingerprint(real: ImageSet) -> str:
+    """SHA-256 over a set's images and identities; it stays with the weights, never with a set."""
+    return fingerprint(torch.from_numpy(real.images), torch.from_numpy(real.identities))
 
 
 def load_bundle(folder: str | Path, device: torch.device | str = "cpu") -> Bundle:
@@ -65,10 +94,11 @@ def load_bundle(folder: str | Path, device: torch.device | str = "cpu") -> Bundl
         "identity": Classifier,
         "classifier": Classifier,
     }
-    parts = {}
+    parts, notes = {}, {}
     for kind, factory in factories.items():
         path = folder / FILES[kind]
-        network = build(read_weights(path, kind=kind), factory, source=path)
+        weights = read_weights(path, kind=kind)
+        network, notes[kind] = build(weights, factory, source=path), weights.notes
         # Convolutions on CPUs and on tensor cores are faster in this layout.
         parts[kind] = network.to(device=device, memory_format=torch.channels_last)
     generator = parts["stylegan2"]
@@ -91,4 +121,6 @@ def load_bundle(folder: str | Path, device: torch.device | str = "cpu") -> Bundl
         parts["identity"],
         parts["classifier"],
         LPIPS.load(device),
+        class_names=tuple(names) if (names := notes["classifier"].get("class_names")) else None,
+        people=notes["identity"].get("people"),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from latentpath.audit import (
 )
 from latentpath.data import ImageSet
 from latentpath.energy import EnergyTerms
-from latentpath.errors import DataError, InputError
+from latentpath.errors import DataError, InputError, LatentpathWarning, OutputExistsError
 from latentpath.production.bundle import Bundle
 from latentpath.production.prepare import plain_config
 from latentpath.production.produce import SyntheticSet, render
@@ -144,11 +145,27 @@ def compare(
     )
 
 
-def check_comparison(report: str | Path, data: ImageSet, test: ImageSet | None) -> None:
+def check_comparison(
+    report: str | Path,
+    data: ImageSet,
+    test: ImageSet | None,
+    out: str | Path,
+    overwrite: bool = False,
+) -> None:
     """Find out before any work whether `compare` and its report will be possible.
 
+    Warns where test images are also private images, which makes the accuracies too good.
+
+    Args:
+        report: the HTML file to be; `audit.json` goes beside it.
+        data: the private set.
+        test: real images of other people, or None.
+        out: folder of the synthetic set, which may not hold the report: it shows real images.
+        overwrite: whether an earlier report may be replaced.
+
     Raises:
-        InputError: the report cannot be written there.
+        InputError: the report cannot be written there, or would be shared with the set.
+        OutputExistsError: the report, or `audit.json` beside it, exists.
         DataError: the test images have other classes or channels than the private set.
     """
     report = Path(report)
@@ -159,8 +176,31 @@ def check_comparison(report: str | Path, data: ImageSet, test: ImageSet | None) 
             got=f"{report}, which is a folder or lies in one that cannot be written to",
             fix="give the path of an HTML file",
         )
+    folder = Path(out).resolve()
+    if folder in report.resolve().parents:
+        raise InputError(
+            expected="a report outside the synthetic set: it shows real images",
+            got=f"{report}, inside {out}",
+            fix="write it to a private folder",
+        )
+    for file in (report, report.with_name("audit.json")):
+        if file.exists() and not overwrite:
+            raise OutputExistsError(
+                expected=f"no file at {file}",
+                got="one that would be replaced",
+                fix="choose another folder, or pass --overwrite",
+            )
     if test is None:
         return
+    private = {image.tobytes() for image in data.images}
+    shared = sum(image.tobytes() in private for image in test.images)
+    if shared:
+        warnings.warn(
+            f"{shared} of {len(test)} test images are also private images: accuracies on them say "
+            "nothing about new people; give images of other people with --test",
+            LatentpathWarning,
+            stacklevel=2,
+        )
     for what, wanted, given in [
         ("classes", list(data.class_names), list(test.class_names)),
         ("channels per image", data.channels, test.channels),

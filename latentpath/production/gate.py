@@ -67,8 +67,12 @@ class Gate:
         """
         tensor = to_tensor(images).to(next(self.identity.parameters()).device)
         distance = nearest_real(images, self.reference).distance
-        named = predict(self.identity, tensor).softmax(dim=1).amax(dim=1) > self.max_probability
-        failed = {TOO_CLOSE: distance < self.threshold, NAMES_A_PERSON: named.cpu().numpy()}
+        largest = predict(self.identity, tensor).softmax(dim=1).amax(dim=1).cpu().numpy()
+        # Negated, so that what cannot be judged (NaN) does not pass.
+        failed = {
+            TOO_CLOSE: ~(distance >= self.threshold),
+            NAMES_A_PERSON: ~(largest <= self.max_probability),
+        }
         if self.in_class:
             found = predict(self.classifier, tensor).argmax(dim=1).cpu()
             failed[OUT_OF_CLASS] = (found != torch.as_tensor(labels)).numpy()

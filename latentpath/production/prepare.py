@@ -63,6 +63,7 @@ def prepare_endpoints(
     if not config.private:
         _check_class_sizes(data, config)
     real = replace(data, images=resize_images(data.images, bundle.generator.img_resolution))
+    bundle.check_people(real)
     latents = encode_images(real, bundle, config, progress)
     if config.private:
         found = private_endpoints(latents, real, bundle.generator, config, plain_config(config))

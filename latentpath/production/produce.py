@@ -282,11 +282,14 @@ def _pair_queues(
         most = limits[label] * (config.steps - 2) + (groups if limits[label] else 0)
         if count > most:
             name = endpoints.real.class_names[label]
+            way_out = "take longer walks (--steps), a smaller k, or fewer images (--count)"
+            if not limits[label]:
+                way_out = "take a smaller k, or leave the class out: a walk needs two endpoints"
             raise InputError(
                 expected=f"at most {most} images of class {name!r} from its {groups} endpoints "
                 f"and walks of {config.steps} points",
                 got=f"{count} wanted",
-                fix="take longer walks (--steps), a smaller k, or fewer images (--count)",
+                fix=way_out,
             )
         least = -(-count // (config.steps - 2))
         need[label] = min(limits[label], least * _SPARE_PAIRS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from latentpath.data import ImageSet, to_tensor, to_uint8
 from latentpath.errors import InputError, WeightsError, require_extra
 from latentpath.generators import StyleGAN2, load_generator, save_generator
 from latentpath.generators.weights import save_weights
-from latentpath.production.bundle import FILES
+from latentpath.production.bundle import FILES, people_fingerprint
 from latentpath.production.demo import at_resolution
 from latentpath.progress import Progress, silent
 from latentpath.training import (
@@ -71,19 +72,22 @@ def train_network(
             fix="choose one of these",
         )
     out = Path(out)
+    _check_folder(out)
     side = _side(network, data, out, resolution)
     data = at_resolution(data, side)
     images = to_tensor(data.images).to(device)
     checkpoint = out / f"{network}.checkpoint"
     module, result = trainers[network](data, images, out, config, checkpoint, progress)
     kind = "stylegan2" if network == "generator" else network
-    notes = {
+    notes: dict[str, Any] = {
         "software_version": __version__,
         "class_names": list(data.class_names),
         "images": len(data),
         "seed": config.seed,
         "result": result,
     }
+    if network == "identity":
+        notes["people"] = people_fingerprint(data)
     path = out / FILES[kind]
     if network == "generator":
         save_generator(path, module, notes=notes, half=half)
@@ -167,6 +171,24 @@ def save_samples(path: Path, generator: StyleGAN2, num_classes: int, seed: int =
     sheet = contact_sheet(images, num_classes, scale=scale)
     path.parent.mkdir(parents=True, exist_ok=True)
     pil.fromarray(sheet.squeeze(2) if sheet.shape[2] == 1 else sheet).save(path)
+
+
+def _check_folder(out: Path) -> None:
+    """Make the weights folder now: hours of training must not end with nowhere to write."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            expected=f"a folder for weights at {out}",
+            got=(error.strerror or str(error)).lower(),
+            fix="choose another --out",
+        ) from error
+    if not os.access(out, os.W_OK):
+        raise InputError(
+            expected=f"a weights folder at {out} that can be written to",
+            got="one that cannot",
+            fix="choose another --out, or change its permissions",
+        )
 
 
 def _side(network: str, data: ImageSet, out: Path, resolution: int) -> int:

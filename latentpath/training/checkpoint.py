@@ -128,6 +128,7 @@ class Checkpointer:
             torch.save(content, file)
             file.flush()
             os.fsync(file.fileno())
+        partial.chmod(0o600)  # its networks saw private images
         partial.replace(self.path)
         self._saved_at = time.monotonic()
 
