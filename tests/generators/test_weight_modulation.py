@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from latentpath.generators import StyleGAN2
 from latentpath.generators.layers import downsample2d, setup_filter, upsample2d
-from latentpath.generators.stylegan2 import modulated_conv2d
+from latentpath.generators.synthesis import modulated_conv2d
 
 # No symmetry: a filter that is applied back to front shows.
 TAPS = (1.0, 2.0, 4.0, 3.0)

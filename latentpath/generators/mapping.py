@@ -1,0 +1,85 @@
+"""StyleGAN2's mapping network: from the normal prior and labels to the latents w."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from latentpath.errors import ShapeError
+from latentpath.generators.layers import FullyConnectedLayer, normalize_2nd_moment
+
+
+class MappingNetwork(nn.Module):
+    """z [M, z_dim] (and label c [M, c_dim]) to w, repeated for each of `num_ws` layers."""
+
+    w_avg: Tensor
+
+    def __init__(
+        self,
+        z_dim: int,
+        c_dim: int,
+        w_dim: int,
+        num_ws: int,
+        num_layers: int = 8,
+        embed_features: int | None = None,
+        layer_features: int | None = None,
+        activation: str = "lrelu",
+        lr_multiplier: float = 0.01,
+        w_avg_beta: float = 0.995,
+    ) -> None:
+        super().__init__()
+        self.z_dim, self.c_dim, self.w_dim, self.num_ws = z_dim, c_dim, w_dim, num_ws
+        self.num_layers, self.w_avg_beta = num_layers, w_avg_beta
+        embed = 0 if c_dim == 0 else (w_dim if embed_features is None else embed_features)
+        hidden = w_dim if layer_features is None else layer_features
+        widths = [z_dim + embed] + [hidden] * (num_layers - 1) + [w_dim]
+        if c_dim > 0:
+            self.embed = FullyConnectedLayer(c_dim, embed)
+        for i in range(num_layers):
+            layer = FullyConnectedLayer(
+                widths[i], widths[i + 1], activation=activation, lr_multiplier=lr_multiplier
+            )
+            setattr(self, f"fc{i}", layer)
+        self.register_buffer("w_avg", torch.zeros(w_dim))
+
+    def map(self, z: Tensor | None, c: Tensor | None = None) -> Tensor:  # -> [M, w_dim]
+        """One w per row, before truncation and before it is repeated for the layers."""
+        parts = []
+        if self.z_dim > 0:
+            check_rows(z, self.z_dim, "z")
+            parts.append(normalize_2nd_moment(z.float()))  # type: ignore[union-attr]
+        if self.c_dim > 0:
+            check_rows(c, self.c_dim, "c")
+            parts.append(normalize_2nd_moment(self.embed(c.float())))  # type: ignore[union-attr]
+        x = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+        for i in range(self.num_layers):
+            x = getattr(self, f"fc{i}")(x)
+        return x
+
+    def forward(
+        self,
+        z: Tensor | None,  # [M, z_dim]
+        c: Tensor | None = None,  # [M, c_dim]
+        truncation_psi: float = 1.0,
+        truncation_cutoff: int | None = None,
+        skip_w_avg_update: bool = False,
+    ) -> Tensor:  # [M, num_ws, w_dim]
+        """Latents for every layer, drawn towards `w_avg` by `truncation_psi` (1 keeps them)."""
+        w = self.map(z, c)
+        if self.training and not skip_w_avg_update:
+            self.w_avg.copy_(w.detach().mean(dim=0).lerp(self.w_avg, self.w_avg_beta))
+        ws = w.unsqueeze(1).expand(-1, self.num_ws, -1)
+        if truncation_psi == 1.0:
+            return ws.contiguous()
+        cut = self.num_ws if truncation_cutoff is None else truncation_cutoff
+        return torch.cat([self.w_avg.lerp(ws[:, :cut], truncation_psi), ws[:, cut:]], dim=1)
+
+
+def check_rows(x: Tensor | None, width: int, name: str) -> None:
+    """Raise ShapeError unless x is [M, width]."""
+    if x is None or x.ndim != 2 or x.shape[1] != width:
+        raise ShapeError(
+            expected=f"{name} [M, {width}]",
+            got="None" if x is None else str(list(x.shape)),
+            fix=f"pass one row of {width} values per image",
+        )
