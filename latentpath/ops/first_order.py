@@ -53,11 +53,33 @@ def scale_rows(
 ) -> Tensor:  # [M, K]
     """Return `rows * scale[:, None]` in `dtype`; backward through it is an UnsupportedError.
 
-    A scale of ones, which is what `energy.sum().backward()` brings, costs no
-    pass over the rows on the CPU. (On a GPU, looking would stall the stream.)
+    The result shares no memory with `rows`.
     """
-    eager = type(scale) is Tensor and scale.device.type == "cpu" and not torch.is_grad_enabled()
-    if eager and rows.dtype == dtype and bool((scale == 1).all()):
-        return rows
     result: Tensor = _scale_rows(rows, scale, dtype)
     return result
+
+
+def scale_last_rows(rows: Tensor, scale: Tensor) -> Tensor:  # [M, K], [M] -> [M, K]
+    """Return `rows * scale[:, None]`, perhaps in the memory of `rows`.
+
+    For rows that only the graph holds. A scale of ones, which is what `energy.sum().backward()`
+    brings, costs no pass over them on the CPU where this backward is the graph's last. (On a
+    GPU, looking would stall the stream.) Where the graph is kept its rows must stay as they are,
+    whatever happens to the gradient that is handed out.
+    """
+    eager = type(scale) is Tensor and scale.device.type == "cpu" and not torch.is_grad_enabled()
+    if eager and not _keeps_graph() and not _is_batched(scale) and bool((scale == 1).all()):
+        return rows
+    return scale_rows(rows, scale, rows.dtype)
+
+
+def _keeps_graph() -> bool:
+    """Whether the backward that runs now was asked to keep its graph; True where unknown."""
+    ask = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", None)
+    return ask is None or bool(ask())
+
+
+def _is_batched(tensor: Tensor) -> bool:
+    """Whether this stands for one of many tensors (`is_grads_batched`), whose values are hidden."""
+    ask = getattr(torch._C._functorch, "is_legacy_batchedtensor", None)
+    return ask is None or bool(ask(tensor)) or torch._C._functorch.is_batchedtensor(tensor)

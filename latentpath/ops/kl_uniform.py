@@ -10,7 +10,7 @@ from torch import Tensor
 
 from latentpath.errors import ShapeError
 from latentpath.ops import dispatch
-from latentpath.ops.first_order import refuse_second_derivative, scale_rows
+from latentpath.ops.first_order import refuse_second_derivative, scale_last_rows
 from latentpath.ops.registration import register
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
@@ -122,7 +122,7 @@ def _backward(
     if grad_energy is None:
         return None, None, None
     (gradient,) = ctx.saved_tensors
-    return scale_rows(gradient, grad_energy, gradient.dtype), None, None
+    return scale_last_rows(gradient, grad_energy), None, None
 
 
 _kl_uniform = register(

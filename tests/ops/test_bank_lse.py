@@ -210,6 +210,22 @@ def test_gradient_of_lse_is_scale_times_mean(backend, dtype):
     torch.testing.assert_close(gradient, expected)
 
 
+@backends("bank_lse")
+def test_a_gradient_shares_no_memory_with_mean_or_the_graph(backend):
+    query, bank, bias, _ = data((6, 50, 12))
+    query.requires_grad_()
+    lse, mean = ops.bank_lse(query, bank, bias, 1.0, impl=backend)
+    expected = mean.detach().clone()
+    lse.sum().backward(retain_graph=True)
+    query.grad.data.zero_()
+    assert torch.equal(mean, expected)
+    lse.sum().backward(retain_graph=True)
+    assert torch.equal(query.grad, expected)
+    lse.sum().backward()
+    assert torch.equal(query.grad, 2 * expected)
+    assert torch.equal(mean, expected)
+
+
 def test_gradcheck_in_float64():
     query, bank, bias, scale = data((4, 9, 5), (torch.float64, torch.float64))
     query.requires_grad_()

@@ -142,6 +142,31 @@ def test_gradient_is_scaled_row_by_row(backend):
     torch.testing.assert_close(weighted, weight[:, None] * ones)
 
 
+@backends("kl_uniform")
+def test_a_kept_graph_gives_the_same_gradient_again(backend):
+    logits = torch.randn(4, 9, generator=torch.Generator().manual_seed(7), requires_grad=True)
+    _, expected = run(logits, backend)
+    energy = ops.kl_uniform(logits, impl=backend).sum()
+    energy.backward(retain_graph=True)
+    logits.grad.data.zero_()
+    energy.backward(retain_graph=True)
+    torch.testing.assert_close(logits.grad, expected)
+    energy.backward(retain_graph=True)  # accumulates in place
+    (again,) = torch.autograd.grad(energy, logits, retain_graph=True)
+    again.mul_(100)
+    (last,) = torch.autograd.grad(energy, logits)
+    torch.testing.assert_close(last, expected)
+    torch.testing.assert_close(logits.grad, 2 * expected)
+
+
+def test_gradients_of_many_directions_at_once():
+    logits = torch.randn(3, 5, generator=torch.Generator().manual_seed(8))
+    jacobian = torch.autograd.functional.jacobian
+    torch.testing.assert_close(
+        jacobian(ops.kl_uniform, logits, vectorize=True), jacobian(ops.kl_uniform, logits)
+    )
+
+
 def test_result_does_not_depend_on_the_number_of_threads():
     logits = torch.randn(11, 2049, generator=torch.Generator().manual_seed(5))
     before = torch.get_num_threads()
