@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 
 import torch
@@ -11,6 +12,7 @@ from latentpath import ops
 from latentpath._version import __version__
 from latentpath.errors import LatentpathError
 from latentpath.generators.weights import read_weights
+from latentpath.models.lpips import WEIGHTS as LPIPS_WEIGHTS
 from latentpath.ops import dispatch
 from latentpath.production.bundle import ASSETS, FILES
 
@@ -47,11 +49,15 @@ def info_lines() -> list[str]:
     lines.append("weights that ship:")
     for kind, name in FILES.items():
         lines.append(f"  {kind}: {_weights(name, kind)}")
+    lpips = "ready" if LPIPS_WEIGHTS.is_file() else "missing: install latentpath again"
+    lines.append(f"  lpips: {LPIPS_WEIGHTS.name}, {lpips}")
     return lines
 
 
 def _extension() -> str:
     module = dispatch.extension()
+    if module is None and os.environ.get("LATENTPATH_NO_EXTENSION", "0") not in ("", "0"):
+        return "hidden by LATENTPATH_NO_EXTENSION: plain PyTorch runs instead"
     if module is None:
         return "absent: plain PyTorch runs instead (install with a C++ compiler to get it)"
     threads = "OpenMP" if module.has_openmp else "one thread (built without OpenMP)"

@@ -122,3 +122,10 @@ def test_one_person_has_nobody_to_compare_with(tiny_lpips):
     lonely = tiny_models.private_set((1, 0, 0), per_person=3)
     made = gate(prepare_real(lonely, tiny_lpips), in_class=False)
     assert made.threshold == 0.0
+
+
+def test_what_cannot_be_judged_does_not_pass(reference, fresh):
+    broken = Planted(lambda images: torch.full((len(images), 44), torch.nan))
+    verdict = gate(reference, broken, quantile=0.0, in_class=False).test(fresh.images, fresh.labels)
+    assert not verdict.accepted.any()
+    assert verdict.rejected[NAMES_A_PERSON] == len(fresh)
