@@ -6,13 +6,15 @@
 
 Rows go to benches/results/ksame.csv. All implementations of a size run interleaved in one
 process on the same latents; the peak memory of each is taken in a process of its own, above what
-the latents take. Latents are a mixture of 40 clusters, as latents of real images are.
+the latents take, or with one repeat, as for runs of many minutes, during that run. Latents are a
+mixture of 40 clusters, as latents of real images are.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import os
 import platform
 import statistics
 import subprocess
@@ -26,6 +28,7 @@ import torch
 
 import latentpath
 from latentpath.ksame import k_same
+from latentpath.ops import dispatch
 
 RESULTS = Path(__file__).parent / "results" / "ksame.csv"
 
@@ -112,16 +115,25 @@ def peak_kib() -> int:
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 
 
+def restart_peak() -> int:
+    """Count this process's peak memory anew; return what it holds now, in KiB."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return int(Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0])
+
+
 def measure(methods: list[str], n: int, dim: int, k: int, repeats: int) -> list[dict[str, object]]:
     latents = clustered_latents(n, dim)
     seconds: dict[str, list[float]] = {name: [] for name in methods}
     shares: dict[str, float] = {}
+    peaks: dict[str, int] = {}
     sizes: dict[str, np.ndarray] = {}
     for _ in range(repeats):
         for name in methods:
+            before = restart_peak()
             start = time.perf_counter()
             groups = IMPLEMENTATIONS[name](latents, k)
             seconds[name].append(time.perf_counter() - start)
+            peaks[name] = (peak_kib() - before) // 1024
             shares[name] = variance_share(latents, groups)
             sizes[name] = np.unique(groups, return_counts=True)[1]
     return [
@@ -134,7 +146,7 @@ def measure(methods: list[str], n: int, dim: int, k: int, repeats: int) -> list[
             "p20_s": round(float(np.percentile(taken, 20)), 3),
             "p80_s": round(float(np.percentile(taken, 80)), 3),
             "repeats": repeats,
-            "peak_extra_mib": peak_extra_mib(name, n, dim, k),
+            "peak_extra_mib": peaks[name] if repeats == 1 else peak_extra_mib(name, n, dim, k),
             "variance_share": round(shares[name], 6),
             "smallest_group": int(sizes[name].min()),
             "largest_group": int(sizes[name].max()),
@@ -143,9 +155,18 @@ def measure(methods: list[str], n: int, dim: int, k: int, repeats: int) -> list[
     ]
 
 
+def device_name() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
 def machine() -> dict[str, object]:
+    module = dispatch.extension()
     return {
-        "device": platform.processor() or platform.machine(),
+        "load": round(os.getloadavg()[0], 2),
+        "device": device_name(),
+        "isa": module.isa() if module else "",
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "numpy": np.__version__,

@@ -24,9 +24,10 @@ constexpr int kTargets = 4;
 // rows of usual width.
 constexpr int kRowsAhead = 8;
 
-// Below so many subtractions, about a third of a millisecond, one thread does it all: a grouping
-// calls this thousands of times, and waiting for a thread that the system has put aside costs more.
-constexpr int64_t kWorthThreads = int64_t(1) << 21;
+// Below so many subtractions, about two milliseconds, one thread does it all: a grouping calls this
+// thousands of times, and on a busy machine waiting for a thread that the system has put aside
+// costs more than its help is worth.
+constexpr int64_t kWorthThreads = int64_t(1) << 24;
 
 // Distances of `R` rows to `T` targets; row r's to target t goes to squared[t * rows + r].
 template <int R, int T>

@@ -39,13 +39,12 @@ def list_neighbours(points: Tensor, cells: list[Tensor], width: int) -> Tensor:
         enough = int(torch.searchsorted(sizes[around].cumsum(0), reach)) + 1
         near = torch.cat([cells[i] for i in around[:enough].tolist()])
         # Around its own centre a cell is small beside its distances, so float32 serves.
-        queries, targets = points[cell] - centres[number], points[near] - centres[number]
-        squared = squared_distances(
-            queries, targets, squared_norms(queries), squared_norms(targets)
-        )
-        own = torch.arange(len(cell), device=points.device)
-        squared[own, own] = torch.inf
-        best = torch.topk(squared, width, largest=False).indices
+        targets = points[near].sub_(centres[number])
+        queries = targets[: len(cell)]  # the cell itself comes first
+        # |query|^2 is left out: it does not change who is nearest to a query.
+        ranks = torch.addmm(squared_norms(targets), queries, targets.T, alpha=-2.0)
+        ranks.diagonal().fill_(torch.inf)
+        best = torch.topk(ranks, width, largest=False).indices
         lists[cell] = near[best].to(torch.int32)
     return lists
 
