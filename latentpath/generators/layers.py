@@ -62,14 +62,22 @@ def bias_act(
     return x
 
 
+def widened(x: Tensor) -> Tensor:
+    """x in float32 at least: half precision becomes float32, float64 stays."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def normalize_2nd_moment(x: Tensor, eps: float = 1e-8) -> Tensor:
     """Scale each row of x [M, D] to a mean square of one."""
     return x * (x.square().mean(dim=1, keepdim=True) + eps).rsqrt()
 
 
-def setup_filter(taps: Sequence[float]) -> Tensor:
-    """FIR filter [K, K] with unit sum from its 1-D taps, as the published buffers hold it."""
-    f = torch.as_tensor(taps, dtype=torch.float32)
+def setup_filter(taps: Sequence[float] | None) -> Tensor:
+    """FIR filter [K, K] with unit sum from its 1-D taps, as the published buffers hold it.
+
+    None is the one-tap filter, which changes nothing.
+    """
+    f = torch.as_tensor((1,) if taps is None else taps, dtype=torch.float32)
     if f.ndim == 1:
         f = f.outer(f)
     return f / f.sum()
@@ -91,6 +99,8 @@ def upsample2d(x: Tensor, f: Tensor) -> Tensor:
     # A transposed convolution with stride 2 is exactly "insert zeros, then convolve".
     kernel = (f * 4.0).to(x.dtype).expand(channels, 1, k, k)
     y = F.conv_transpose2d(x, kernel, stride=2, groups=channels)
+    if k == 1:  # the published padding is wider than one tap: a row of zeros at the start
+        return F.pad(y, [1, 0, 1, 0])
     lead = k - 1 - (k + 1) // 2  # rows that the published padding leaves out at the start
     height, width = 2 * x.shape[2], 2 * x.shape[3]
     return y[:, :, lead : lead + height, lead : lead + width]
@@ -171,7 +181,7 @@ class Conv2dLayer(nn.Module):
         activation: str = "linear",
         up: int = 1,
         down: int = 1,
-        resample_filter: Sequence[float] = (1, 3, 3, 1),
+        resample_filter: Sequence[float] | None = (1, 3, 3, 1),
         conv_clamp: float | None = None,
     ) -> None:
         super().__init__()

@@ -5,14 +5,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from latentpath.errors import ShapeError
-from latentpath.generators.layers import FullyConnectedLayer, normalize_2nd_moment
+from latentpath.errors import InputError, ShapeError
+from latentpath.generators.checks import check_whole
+from latentpath.generators.layers import (
+    FullyConnectedLayer,
+    normalize_2nd_moment,
+    widened,
+)
 
 
 class MappingNetwork(nn.Module):
-    """z [M, z_dim] (and label c [M, c_dim]) to w, repeated for each of `num_ws` layers."""
+    """z [M, z_dim] (and label c [M, c_dim]) to w, repeated for each of `num_ws` layers.
+
+    With `w_avg_beta=None` no average of w is kept, nor stored, and none can be drawn towards.
+    """
 
     w_avg: Tensor
+    fc0: FullyConnectedLayer
 
     def __init__(
         self,
@@ -25,13 +34,21 @@ class MappingNetwork(nn.Module):
         layer_features: int | None = None,
         activation: str = "lrelu",
         lr_multiplier: float = 0.01,
-        w_avg_beta: float = 0.995,
+        w_avg_beta: float | None = 0.995,
     ) -> None:
         super().__init__()
+        check_whole(1, w_dim=w_dim, num_ws=num_ws, num_layers=num_layers)
+        check_whole(0, z_dim=z_dim, c_dim=c_dim)
+        if z_dim == c_dim == 0:
+            raise InputError(
+                expected="z_dim or c_dim above 0", got="both 0", fix="give the network an input"
+            )
         self.z_dim, self.c_dim, self.w_dim, self.num_ws = z_dim, c_dim, w_dim, num_ws
         self.num_layers, self.w_avg_beta = num_layers, w_avg_beta
         embed = 0 if c_dim == 0 else (w_dim if embed_features is None else embed_features)
         hidden = w_dim if layer_features is None else layer_features
+        check_whole(1, layer_features=hidden)
+        check_whole(min(c_dim, 1), embed_features=embed)
         widths = [z_dim + embed] + [hidden] * (num_layers - 1) + [w_dim]
         if c_dim > 0:
             self.embed = FullyConnectedLayer(c_dim, embed)
@@ -40,17 +57,20 @@ class MappingNetwork(nn.Module):
                 widths[i], widths[i + 1], activation=activation, lr_multiplier=lr_multiplier
             )
             setattr(self, f"fc{i}", layer)
-        self.register_buffer("w_avg", torch.zeros(w_dim))
+        self.register_buffer("w_avg", torch.zeros(w_dim), persistent=w_avg_beta is not None)
 
     def map(self, z: Tensor | None, c: Tensor | None = None) -> Tensor:  # -> [M, w_dim]
         """One w per row, before truncation and before it is repeated for the layers."""
-        parts = []
+        parts, dtype = [], self.fc0.weight.dtype
         if self.z_dim > 0:
             check_rows(z, self.z_dim, "z")
-            parts.append(normalize_2nd_moment(z.float()))  # type: ignore[union-attr]
+            # Normalised in float32 at least: half precision holds neither the squares nor eps.
+            z = z.to(torch.promote_types(dtype, torch.float32))  # type: ignore[union-attr]
+            parts.append(normalize_2nd_moment(z).to(dtype))
         if self.c_dim > 0:
             check_rows(c, self.c_dim, "c")
-            parts.append(normalize_2nd_moment(self.embed(c.float())))  # type: ignore[union-attr]
+            label = self.embed(c.to(dtype))  # type: ignore[union-attr]
+            parts.append(normalize_2nd_moment(widened(label)).to(dtype))
         x = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
         for i in range(self.num_layers):
             x = getattr(self, f"fc{i}")(x)
@@ -66,11 +86,17 @@ class MappingNetwork(nn.Module):
     ) -> Tensor:  # [M, num_ws, w_dim]
         """Latents for every layer, drawn towards `w_avg` by `truncation_psi` (1 keeps them)."""
         w = self.map(z, c)
-        if self.training and not skip_w_avg_update:
+        if self.training and self.w_avg_beta is not None and not skip_w_avg_update:
             self.w_avg.copy_(w.detach().mean(dim=0).lerp(self.w_avg, self.w_avg_beta))
         ws = w.unsqueeze(1).expand(-1, self.num_ws, -1)
         if truncation_psi == 1.0:
             return ws.contiguous()
+        if self.w_avg_beta is None:
+            raise InputError(
+                expected="truncation_psi of 1 without an average of w",
+                got=str(truncation_psi),
+                fix="build the network with a w_avg_beta, such as 0.995",
+            )
         cut = self.num_ws if truncation_cutoff is None else truncation_cutoff
         return torch.cat([self.w_avg.lerp(ws[:, :cut], truncation_psi), ws[:, cut:]], dim=1)
 

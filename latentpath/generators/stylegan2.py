@@ -93,7 +93,7 @@ class StyleGAN2(nn.Module):
         noise_mode: NoiseMode = "random",
         **synthesis_kwargs: Any,
     ) -> Tensor:  # [M, img_channels, H, W]
-        """Images from z and labels."""
+        """Images from z and labels; further keyword arguments as for `SynthesisNetwork.forward`."""
         ws = self.mapping(z, c, truncation_psi, truncation_cutoff)
         return self.synthesis(ws, noise_mode=noise_mode, **synthesis_kwargs)
 
@@ -108,7 +108,7 @@ class StyleGAN2(nn.Module):
         if self.c_dim > 0:
             if labels is None:
                 labels = torch.randint(self.c_dim, (n,), device=device)
-            c = F.one_hot(labels.to(device), self.c_dim).float()
+            c = F.one_hot(labels.to(device), self.c_dim)
         return self.mapping.map(torch.randn(n, self.z_dim, device=device), c)
 
     def synthesize(self, w: Tensor) -> Tensor:  # [M, w_dim] -> [M, img_channels, H, W]

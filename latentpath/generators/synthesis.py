@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latentpath.errors import InputError, ShapeError
+from latentpath.generators.checks import check_whole
 from latentpath.generators.layers import (
     Conv2dLayer,
     FullyConnectedLayer,
@@ -25,6 +26,7 @@ from latentpath.generators.layers import (
     conv2d_up,
     setup_filter,
     upsample2d,
+    widened,
 )
 
 NoiseMode = Literal["const", "none", "random"]
@@ -51,8 +53,8 @@ def modulated_conv2d(
         if x.dtype == torch.float16:  # keep x * s and the sums inside float16's range
             weight = weight / weight.abs().amax(dim=[1, 2, 3], keepdim=True)
             styles = styles / styles.abs().amax(dim=1, keepdim=True)
-        squares = weight.float().square().sum(dim=[2, 3])  # [O, I]
-        scale = (styles.float().square() @ squares.t() + 1e-8).rsqrt()  # [M, O]
+        squares = widened(weight).square().sum(dim=[2, 3])  # [O, I]
+        scale = (widened(styles).square() @ squares.t() + 1e-8).rsqrt()  # [M, O]
     x = x * styles.to(x.dtype)[:, :, None, None]
     weight = weight.to(x.dtype)
     if up_filter is not None:
@@ -78,7 +80,7 @@ class SynthesisLayer(nn.Module):
         up: int = 1,
         use_noise: bool = True,
         activation: str = "lrelu",
-        resample_filter: Sequence[float] = (1, 3, 3, 1),
+        resample_filter: Sequence[float] | None = (1, 3, 3, 1),
         conv_clamp: float | None = None,
     ) -> None:
         super().__init__()
@@ -144,7 +146,7 @@ class SynthesisBlock(nn.Module):
         img_channels: int,
         is_last: bool,
         architecture: str = "skip",
-        resample_filter: Sequence[float] = (1, 3, 3, 1),
+        resample_filter: Sequence[float] | None = (1, 3, 3, 1),
         conv_clamp: float | None = None,
         use_fp16: bool = False,
         fp16_channels_last: bool = False,
@@ -187,8 +189,9 @@ class SynthesisBlock(nn.Module):
         generator: torch.Generator | None,
         force_fp32: bool,
     ) -> tuple[Tensor, Tensor | None]:
+        own = self.conv1.weight.dtype
         half = self.use_fp16 and not force_fp32 and ws.device.type == "cuda"
-        dtype = torch.float16 if half else torch.float32
+        dtype = torch.float16 if half else own
         layout = torch.channels_last if self.channels_last and half else torch.contiguous_format
         w = ws.unbind(dim=1)
         if x is None:
@@ -205,13 +208,15 @@ class SynthesisBlock(nn.Module):
         if img is not None:
             img = upsample2d(img, self.resample_filter)
         if self.num_torgb:
-            y = self.torgb(x, w[self.num_conv]).float()
+            y = self.torgb(x, w[self.num_conv]).to(own)
             img = y if img is None else img + y
         return x, img
 
 
 class SynthesisNetwork(nn.Module):
     """Latents ws [M, num_ws, w_dim] to images [M, img_channels, img_resolution, img_resolution]."""
+
+    b4: SynthesisBlock
 
     def __init__(
         self,
@@ -225,7 +230,10 @@ class SynthesisNetwork(nn.Module):
         **block_kwargs: Any,
     ) -> None:
         super().__init__()
-        if img_resolution < 4 or img_resolution & (img_resolution - 1):
+        check_whole(1, w_dim=w_dim, img_channels=img_channels)
+        check_whole(4, img_resolution=img_resolution)
+        check_whole(0, num_fp16_res=num_fp16_res)
+        if img_resolution & (img_resolution - 1):
             raise InputError(
                 expected="img_resolution, a power of two of at least 4 pixels",
                 got=str(img_resolution),
@@ -236,6 +244,13 @@ class SynthesisNetwork(nn.Module):
                 expected=f"architecture out of {_ARCHITECTURES}",
                 got=repr(architecture),
                 fix="use one of these names",
+            )
+        if channel_base < img_resolution or channel_max < 1:
+            raise InputError(
+                expected=f"channel_base of at least the resolution {img_resolution} and "
+                "channel_max of at least 1",
+                got=f"channel_base={channel_base}, channel_max={channel_max}",
+                fix="raise them, so that every layer has a channel",
             )
         self.w_dim, self.img_resolution, self.img_channels = w_dim, img_resolution, img_channels
         log2 = img_resolution.bit_length() - 1
@@ -267,8 +282,13 @@ class SynthesisNetwork(nn.Module):
         noise_mode: NoiseMode = "random",
         force_fp32: bool = False,
         generator: torch.Generator | None = None,
+        fused_modconv: bool | None = None,
     ) -> Tensor:  # [M, img_channels, img_resolution, img_resolution]
-        """Images; `generator` draws the noise of `noise_mode="random"`."""
+        """Images; `generator` draws the noise of `noise_mode="random"`.
+
+        `fused_modconv` is taken for compatibility and changes nothing: both forms of the
+        modulation are equal, and ours always scales the activations.
+        """
         if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.w_dim):
             raise ShapeError(
                 expected=f"ws [M, {self.num_ws}, {self.w_dim}]",
@@ -284,7 +304,7 @@ class SynthesisNetwork(nn.Module):
         x: Tensor | None = None
         img: Tensor | None = None
         first = 0
-        ws = ws.float()
+        ws = ws.to(self.b4.conv1.weight.dtype)
         for res in self.block_resolutions:
             block: SynthesisBlock = getattr(self, f"b{res}")
             # toRGB shares its latent with the next block's first convolution.

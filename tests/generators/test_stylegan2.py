@@ -244,6 +244,80 @@ class TestOptions:
         assert_close(g.synthesize(w), g.synthesis(ws, noise_mode="const"), 1e-6)
 
 
+@pytest.mark.usefixtures("no_gradients")
+class TestPublishedCalls:
+    @pytest.mark.parametrize("fused", [True, False, None])
+    def test_fused_modconv_changes_nothing(self, fused):
+        g, z = small(), torch.randn(2, 6)
+        ws, plain = g.mapping(z), g(z, noise_mode="const")
+        assert torch.equal(g(z, None, noise_mode="const", fused_modconv=fused), plain)
+        assert torch.equal(g.synthesis(ws, noise_mode="const", fused_modconv=fused), plain)
+
+    def test_without_an_average(self):
+        g, z = small(mapping_kwargs={"num_layers": 2, "w_avg_beta": None}).train(), torch.ones(3, 6)
+        before = {name: tensor.clone() for name, tensor in g.state_dict().items()}
+        assert g.mapping(z).shape == (3, 6, 5)
+        # As published: there is none to store.
+        assert not [name for name in before if "w_avg" in name]
+        for name, tensor in g.state_dict().items():
+            assert torch.equal(tensor, before[name])
+        assert torch.equal(g.mapping.w_avg, torch.zeros(5))
+        with pytest.raises(InputError, match="w_avg_beta"):
+            g.mapping(z, truncation_psi=0.5)
+
+    def test_labels_alone(self):
+        g = small(z_dim=0, c_dim=3)
+        w = g.mapping.map(None, torch.eye(3))
+        assert len(torch.unique(w, dim=0)) == 3
+        assert g.sample(4).shape == (4, 5)
+
+    @pytest.mark.parametrize("architecture", ["skip", "resnet", "orig"])
+    def test_no_resample_filter_is_one_tap(self, architecture):
+        options = {"channel_base": 64, "channel_max": 8, "architecture": architecture}
+        none = small(synthesis_kwargs={**options, "resample_filter": None})
+        one = small(synthesis_kwargs={**options, "resample_filter": [1]})
+        assert none.state_dict()["synthesis.b8.conv0.resample_filter"].tolist() == [[1.0]]
+        w = torch.randn(2, 5)
+        assert none.synthesize(w).shape == (2, 1, 16, 16)
+        assert torch.equal(none.synthesize(w), one.synthesize(w))
+
+
+@pytest.mark.parametrize("architecture", ["skip", "resnet", "orig"])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"),
+    [(torch.float64, 1e-5), (torch.float16, 2e-2), (torch.bfloat16, 2e-1)],
+)
+def test_networks_of_other_precisions(architecture, dtype, tolerance):
+    options = {"channel_base": 64, "channel_max": 8, "architecture": architecture}
+    plain = noisy(small(c_dim=3, synthesis_kwargs={**options, "num_fp16_res": 2}))
+    other = noisy(small(c_dim=3, synthesis_kwargs={**options, "num_fp16_res": 2})).to(dtype)
+    z, c = torch.randn(4, 6), torch.eye(3)[[0, 1, 2, 0]]
+    with torch.no_grad():
+        image = plain(z, c, noise_mode="const")
+        ours = other(z, c, noise_mode="const")
+        assert other.sample(2).dtype == dtype
+        assert other(z, c, truncation_psi=0.5, noise_mode="random").dtype == dtype
+    assert ours.dtype == dtype
+    assert_close(ours.float(), image, tolerance)
+    # In training too, from inputs of its own dtype or of float32, with gradients.
+    w = torch.zeros(2, 5, requires_grad=True)
+    other.train()(z.to(dtype), c).sum().backward()
+    other.synthesize(w).sum().backward()
+    assert torch.isfinite(w.grad).all()
+
+
+def test_float64_is_not_rounded_on_the_way():
+    g = noisy(small()).double()
+    w = torch.randn(1, 5, dtype=torch.float64)
+    with torch.no_grad():
+        step = 1e-10 * torch.randn(1, 5, dtype=torch.float64)
+        up, down = (
+            g.synthesize(w + step) - g.synthesize(w),
+            g.synthesize(w - step) - g.synthesize(w),
+        )
+        assert float((up + down).abs().max()) < 1e-3 * float(up.abs().max())
+
+
 class TestBadInput:
     @pytest.mark.parametrize(
         "changes",
@@ -255,12 +329,30 @@ class TestBadInput:
             {"mapping_kwargs": {"activation": "nonsense"}},
             {"img_resolution": 24},
             {"img_resolution": 2},
+            {"img_resolution": 16.0},
+            {"z_dim": 0},
+            {"z_dim": 2.0},
+            {"z_dim": -1, "c_dim": 3},
+            {"c_dim": True},
+            {"w_dim": 0},
+            {"w_dim": -1},
+            {"img_channels": 0},
+            {"mapping_kwargs": {"num_layers": 0}},
+            {"mapping_kwargs": {"layer_features": 0}},
+            {"c_dim": 3, "mapping_kwargs": {"embed_features": 0}},
+            {"synthesis_kwargs": {"channel_base": 15}},
+            {"synthesis_kwargs": {"channel_max": 0}},
+            {"synthesis_kwargs": {"num_fp16_res": -1}},
         ],
     )
     def test_impossible_options(self, changes):
         with pytest.raises(InputError) as error:
             small(**changes)
         assert "\n" not in str(error.value)
+
+    def test_an_unknown_keyword_is_pythons_own_error(self):
+        with pytest.raises(TypeError, match="no_such_option"):
+            StyleGAN2(4, 0, 4, 8, 1, no_such_option=1)
 
     def test_shapes(self):
         g = small()

@@ -147,7 +147,7 @@ def test_whole_network(architecture, clamp):
 
 
 @pytest.mark.parametrize("demodulate", [True, False])
-@pytest.mark.parametrize("taps", [None, TAPS, (1.0, 3.0, 3.0, 1.0)])
+@pytest.mark.parametrize("taps", [None, TAPS, (1.0, 3.0, 3.0, 1.0), (1.0,)])
 @pytest.mark.parametrize("kernel", [1, 3])
 def test_modulated_convolution(demodulate, taps, kernel):
     torch.manual_seed(3)
@@ -184,7 +184,7 @@ def test_half_precision_survives_large_styles():
     assert float((half.float() - plain).abs().max()) < 2e-2
 
 
-@pytest.mark.parametrize("taps", [TAPS, (1.0, 3.0, 3.0, 1.0), (1.0, 1.0), (1.0, 2.0, 1.0)])
+@pytest.mark.parametrize("taps", [TAPS, (1.0, 3.0, 3.0, 1.0), (1.0, 1.0), (1.0, 2.0, 1.0), (1.0,)])
 def test_upsampling_is_zeros_then_filter(taps):
     torch.manual_seed(3)
     x, f = torch.randn(2, 3, 5, 5, dtype=torch.float64), setup_filter(taps).double()

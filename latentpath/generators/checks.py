@@ -1,0 +1,35 @@
+"""Checks of single numbers that several parts make of their options."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+from typing import Any
+
+from latentpath.errors import InputError
+
+
+def check_whole(least: int, **values: Any) -> None:
+    """Raise InputError that names the first value that is no integer of at least `least`.
+
+    NumPy integers pass; booleans, and floats such as 3.0, do not.
+    """
+    for name, value in values.items():
+        whole = isinstance(value, Integral) and not isinstance(value, bool)
+        if not whole or int(value) < least:
+            raise InputError(
+                expected=f"{name}, a whole number of at least {least}",
+                got=f"{value!r}",
+                fix=f"pass an integer as {name}",
+            )
+
+
+def check_finite(**values: Any) -> None:
+    """Raise InputError that names the first value that is no finite number."""
+    for name, value in values.items():
+        if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value):
+            raise InputError(
+                expected=f"{name}, a finite number",
+                got=f"{value!r}",
+                fix=f"leave {name} at its default",
+            )
