@@ -293,6 +293,239 @@ class TestBadInput:
         with pytest.raises(InputError, match="micro_batch"):
             Setting().energy(micro_batch=-1)
 
+    @pytest.mark.parametrize("micro_batch", [2.0, "4", True, None])
+    def test_micro_batch_is_a_whole_number(self, micro_batch):
+        with pytest.raises(InputError, match="micro_batch"):
+            Setting().energy(micro_batch=micro_batch)
+
+    @pytest.mark.parametrize("weights", [{"identity": math.nan}, {"smoothness": "1"}])
+    def test_weights_are_finite_numbers(self, weights):
+        with pytest.raises(InputError, match=next(iter(weights))):
+            EnergyWeights(**weights)
+
+
+class Late(nn.Module):
+    """The 1x1 head is registered before the stem, and has five channels more than an image."""
+
+    def __init__(self):
+        super().__init__()
+        self.head, self.stem = nn.Conv2d(64, 5, 1), nn.Conv2d(3, 64, 3, padding=1)
+
+    def forward(self, images):
+        return self.head(self.stem(images).relu()).mean(dim=[2, 3])
+
+
+class Unbound(nn.Module):
+    """Takes colours apart by hand, so that its only convolution sees one channel."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 5, 3)
+
+    def forward(self, images):
+        r, g, b = images.unbind(1)
+        return self.conv((0.3 * r + 0.6 * g + 0.1 * b).unsqueeze(1)).mean(dim=[2, 3])
+
+
+def grey_stem():
+    return nn.Sequential(nn.Conv2d(1, 5, 3), nn.Flatten())
+
+
+class TestChannels:
+    def seen(self, model, setting=None):
+        """Channels of the images of one energy, after whatever was tried first."""
+        setting, shapes = setting or Setting(), []
+
+        class Watched(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.inner = model if isinstance(model, nn.Module) else None
+                if hasattr(model, "img_channels"):
+                    self.img_channels = model.img_channels
+
+            def forward(self, images):
+                shapes.append(tuple(images.shape[:2]))
+                return model(images)
+
+        watched = Watched()
+        energy = PathEnergy(setting.generator, watched, watched)
+        terms = energy.terms(torch.randn(1, 4, D), torch.tensor([0]))
+        assert torch.isfinite(terms.total).all()
+        energy.guide_gradient(torch.randn(4, D), torch.zeros(4).long(), torch.ones(4))
+        (channels,) = {channels for rows, channels in shapes if rows == 4}
+        return channels
+
+    @pytest.mark.parametrize(
+        ("model", "channels"),
+        [
+            (Late(), 3),
+            (Unbound(), 3),
+            (grey_stem(), 1),
+            (nn.Sequential(nn.Flatten(), nn.Linear(9, 5)), 1),
+            (nn.Sequential(nn.Flatten(), nn.Linear(27, 5)), 3),
+            # Three channels would pass as three images.
+            (lambda images: images.reshape(-1, 9)[:, :5], 1),
+            (lambda images: images.flatten(1)[:, :5], 3),
+            (lambda images: images.mean(dim=1).flatten(1), 3),
+        ],
+    )
+    def test_grey_images(self, model, channels):
+        assert self.seen(model) == channels
+
+    def test_three_channels_are_the_grey_one_repeated(self):
+        torch.manual_seed(0)
+        setting, model = Setting(), Late()
+        path, labels = torch.randn(2, 4, D), torch.tensor([0, 1])
+        ours = PathEnergy(setting.generator, model, model).terms(path, labels)
+        colour = FunctionGenerator(lambda w: setting.image(w).repeat(1, 3, 1, 1), latent_dim=D)
+        theirs = PathEnergy(colour, model, model).terms(path, labels)
+        assert torch.allclose(ours.total, theirs.total, rtol=1e-5)
+
+    @pytest.mark.parametrize("channels", [1, 3])
+    def test_a_declaration_wins(self, channels):
+        def model(images):
+            return images.flatten(1)[:, :5]
+
+        model.img_channels = channels
+        assert self.seen(model) == channels
+
+    def test_the_trial_is_made_once_on_one_image(self):
+        setting, shapes = Setting(), []
+
+        def model(images):
+            shapes.append((len(images), images.shape[1], torch.is_grad_enabled()))
+            return images.flatten(1)[:, :5]
+
+        def plain(images):
+            return images.flatten(1)[:, :5]
+
+        energy = PathEnergy(setting.generator, model, plain)
+        for _ in range(2):
+            energy.guide_gradient(torch.randn(4, D), torch.zeros(4).long(), torch.ones(4))
+        assert shapes == [(1, 3, False), (4, 3, True), (4, 3, True)]
+
+    @pytest.mark.parametrize(
+        "model",
+        [
+            nn.Sequential(nn.Conv2d(2, 5, 3), nn.Flatten()),
+            nn.Sequential(nn.Flatten(), nn.Linear(100, 5)),
+            lambda images: (images.flatten(1), images),
+            lambda images: images,
+            lambda images: images.flatten(1).argmax(dim=1, keepdim=True),
+            lambda images: None,
+        ],
+    )
+    def test_no_number_of_channels_does(self, model):
+        setting = Setting()
+        with pytest.raises(ShapeError) as raised:
+            PathEnergy(setting.generator, model, model).terms(torch.zeros(1, 3, D), torch.zeros(1))
+        assert "classifier" in str(raised.value)
+        assert "\n" not in str(raised.value)
+
+    def test_colour_images_for_a_grey_convolution(self):
+        setting = Setting(3, 3)
+        with pytest.raises(ShapeError, match="channel"):
+            PathEnergy(setting.generator, grey_stem(), grey_stem()).terms(
+                torch.randn(1, 3, D), torch.tensor([0])
+            )
+
+    def test_running_out_of_memory_says_nothing_about_channels(self):
+        def full(images):
+            raise torch.OutOfMemoryError("full")
+
+        energy = PathEnergy(Setting().generator, full, full)
+        with pytest.raises(torch.OutOfMemoryError):
+            energy.terms(torch.randn(1, 3, D), torch.tensor([0]))
+
+
+class TestWhatModelsReturn:
+    @pytest.mark.parametrize(
+        "result",
+        [
+            lambda w, images: (images,),
+            lambda w, images: images[:1],
+            lambda w, images: images.flatten(1),
+            lambda w, images: images.detach().numpy(),
+        ],
+    )
+    def test_a_generator_that_returns_something_else(self, result):
+        setting = Setting()
+        setting.generator.synthesize = lambda w: result(w, setting.image(w))
+        with pytest.raises(ShapeError, match="generator that returns images"):
+            setting.energy().terms(torch.zeros(1, 3, D), torch.tensor([0]))
+
+    @pytest.mark.parametrize("which", ["identity", "classifier"])
+    @pytest.mark.parametrize("result", [lambda x: (x,), lambda x: x[:1], lambda x: x[:, 0]])
+    def test_a_classifier_that_returns_something_else(self, which, result):
+        class Odd(nn.Sequential):
+            img_channels = 1  # so that the first images are not tried on it
+
+            def forward(self, images):
+                return result(super().forward(images))
+
+        setting = Setting()
+        setting.identity.img_channels = setting.classifier.img_channels = 1
+        setattr(setting, which, Odd(*getattr(setting, which)))
+        with pytest.raises(ShapeError, match=r"logits \[[13], K\], one row"):
+            setting.energy().terms(torch.zeros(1, 3, D), torch.tensor([0]))
+
+    def test_a_linear_layer_registered_last_but_used_first_is_no_head(self):
+        class Backwards(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.last, self.first = nn.Linear(4, 5), nn.Linear(9, 4)
+
+            def forward(self, images):
+                return self.last(self.first(images.flatten(1)))
+
+        assert find_linear_head(Backwards(), torch.zeros(1, 1, 3, 3)) is None
+
+    def test_a_float64_generator_for_float32_classifiers(self):
+        setting = Setting()
+        plain = setting.energy().terms(torch.ones(1, 3, D), torch.tensor([0]))
+        synthesize = setting.generator.synthesize
+        setting.generator.synthesize = lambda w: synthesize(w.double())
+        wide = setting.energy().terms(torch.ones(1, 3, D), torch.tensor([0]))
+        assert torch.allclose(wide.total, plain.total, rtol=1e-5)
+
+
+class TestGradientFlow:
+    def gradient(self, setting, **options):
+        energy = setting.energy(**options)
+        return energy.guide_gradient(torch.randn(4, D), torch.zeros(4).long(), torch.ones(4))
+
+    @pytest.mark.parametrize("trained", [True, False])
+    def test_a_generator_that_detaches(self, trained):
+        setting = Setting()
+        scale, plain = torch.ones(1, requires_grad=trained), setting.generator.synthesize
+        setting.generator.synthesize = lambda w: scale * plain(w.detach())
+        with pytest.raises(InputError, match="generator through which gradients flow"):
+            self.gradient(setting)
+
+    @pytest.mark.parametrize("which", ["identity", "classifier"])
+    @pytest.mark.parametrize("trained", [True, False])
+    def test_a_classifier_that_detaches(self, which, trained):
+        setting = Setting()
+        plain = getattr(setting, which).requires_grad_(trained)
+        setattr(setting, which, lambda images: plain(images.detach()))
+        wanted = "identity classifier" if which == "identity" else "class classifier"
+        with pytest.raises(InputError, match=f"{wanted} through which gradients flow"):
+            self.gradient(setting)
+
+    def test_a_term_that_does_not_count_needs_no_gradient(self):
+        setting = Setting()
+        plain = setting.identity
+        setting.identity = lambda images: plain(images).detach()
+        assert self.gradient(setting, weights=EnergyWeights(identity=0.0)).abs().max() > 0
+        setting.classifier = lambda images: images.flatten(1).detach()
+        none = EnergyWeights(identity=0.0, classification=0.0)
+        assert self.gradient(setting, weights=none).abs().max() == 0
+
+    def test_inference_mode(self):
+        setting = Setting()
+        with torch.inference_mode(), pytest.raises(InputError, match="inference_mode"):
+            self.gradient(setting)
+
 
 def test_channels_of_a_convolutional_classifier_are_found():
     def net(channels):

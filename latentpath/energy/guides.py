@@ -1,0 +1,132 @@
+"""What an image costs: its divergence from anybody in particular, and from its class."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from latentpath import ops
+from latentpath.energy.images import REFUSALS, ImageModel, logits_of
+from latentpath.errors import InputError
+
+
+class IdentityGuide:
+    """How much images [M, C, H, W] look like one real person: KL(uniform || softmax(logits)), [M].
+
+    Args:
+        model: images to identity logits [M, N].
+        split_head: where the model ends in a linear layer, run the layers before it and let
+            `ops.bank_lse` do the head, so that no [M, N] logits exist. None decides by size:
+            with fewer identities than `min_identities` the logits are cheap.
+        min_identities: from how many identities on `None` splits.
+    """
+
+    def __init__(
+        self, model: ImageModel, *, split_head: bool | None = None, min_identities: int = 20_000
+    ) -> None:
+        self.model = model
+        self._split_head, self._min_identities = split_head, min_identities
+        self._head: _LinearHead | None = None
+        self._searched = split_head is False
+
+    def energy(self, images: Tensor) -> Tensor:  # [M, C, H, W] -> [M]
+        """The divergence of each image, in nats."""
+        if not self._searched:
+            self._head, self._searched = self._find_head(images[:1].detach()), True
+        if self._head is None:
+            return ops.kl_uniform(logits_of(self.model, images))
+        return self._head.energy(images)
+
+    def _find_head(self, image: Tensor) -> _LinearHead | None:
+        found = find_linear_head(self.model, image)
+        if found is None and self._split_head:
+            raise InputError(
+                expected="an identity classifier that ends in a linear layer",
+                got=f"a {type(self.model).__name__} without one",
+                fix="leave split_head at None or False",
+            )
+        small = found is not None and found[1].out_features < self._min_identities
+        if found is None or (small and not self._split_head):
+            return None
+        return _LinearHead(*found)
+
+
+class _LinearHead:
+    """The identity energy from a trunk's features, without logits (DESIGN.md, section 3)."""
+
+    def __init__(self, trunk: nn.Module, linear: nn.Linear) -> None:
+        self.trunk = trunk
+        self.bank = linear.weight.detach()  # [N, F]
+        self.bias = None if linear.bias is None else linear.bias.detach()  # [N]
+        self.mean_row = self.bank.mean(dim=0)
+        self.mean_bias = 0.0 if self.bias is None else float(self.bias.mean())
+        self.log_n = math.log(len(self.bank))
+
+    def energy(self, images: Tensor) -> Tensor:  # [M, C, H, W] -> [M]
+        features = self.trunk(images)
+        lse, _ = ops.bank_lse(features, self.bank, self.bias)
+        return lse - (features @ self.mean_row + self.mean_bias) - self.log_n
+
+
+class ClassGuide:
+    """Cross-entropy of the class classifier against each image's label, [M].
+
+    Args:
+        model: images to class logits [M, K].
+    """
+
+    def __init__(self, model: ImageModel) -> None:
+        self.model = model
+
+    def energy(self, images: Tensor, labels: Tensor) -> Tensor:  # [M, C, H, W], [M] -> [M]
+        """The cross-entropy of each image, in nats."""
+        logits = logits_of(self.model, images)
+        if int(labels.max()) >= logits.shape[1] or int(labels.min()) < 0:
+            raise InputError(
+                expected=f"labels from 0 to {logits.shape[1] - 1}, as the classifier knows them",
+                got=f"{int(labels.min())} to {int(labels.max())}",
+                fix="use the classifier that was trained on these classes",
+            )
+        return F.cross_entropy(logits, labels, reduction="none")
+
+
+def find_linear_head(model: ImageModel, image: Tensor) -> tuple[nn.Module, nn.Linear] | None:
+    """Split a model that ends in a linear layer into (trunk, head), sharing its weights.
+
+    The last `nn.Linear` is the head if `image` [1, C, H, W] gives the same logits with it cut off
+    and applied afterwards; None otherwise.
+    """
+    if not isinstance(model, nn.Module):
+        return None
+    names = [name for name, module in model.named_modules() if type(module) is nn.Linear]
+    if not names or isinstance(model, nn.Linear):
+        return None
+    trunk, head = _without(model, names[-1].split(".")), model.get_submodule(names[-1])
+    assert isinstance(head, nn.Linear)
+    with torch.no_grad():
+        whole = logits_of(model, image)
+        try:
+            features = trunk(image)
+        except REFUSALS:  # the layer is somewhere in the middle, and the next wants its width
+            return None
+        if not isinstance(features, Tensor) or features.shape[1:] != (head.in_features,):
+            return None
+        split = head(features)
+    same = whole.shape == split.shape and torch.allclose(whole, split, rtol=1e-4, atol=1e-5)
+    return (trunk, head) if same else None
+
+
+def _without(model: nn.Module, path: list[str]) -> nn.Module:
+    """A shallow copy of `model` with the submodule at `path` replaced by an identity."""
+    if not path:
+        return nn.Identity()
+    clone = copy.copy(model)
+    clone._modules = dict(model._modules)
+    child = model._modules[path[0]]
+    assert child is not None
+    clone._modules[path[0]] = _without(child, path[1:])
+    return clone
