@@ -10,7 +10,7 @@ from torch import Tensor
 
 from latentpath.errors import ShapeError
 from latentpath.ops import dispatch
-from latentpath.ops.first_order import refuse_second_derivative, scale_last_rows
+from latentpath.ops.first_order import refuse_second_derivative, refuse_transforms, scale_last_rows
 from latentpath.ops.registration import register
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
@@ -39,7 +39,8 @@ def kl_uniform(
 
     Raises:
         ShapeError: wrong shape or dtype.
-        UnsupportedError: `impl` cannot run here, or a second derivative is asked for.
+        UnsupportedError: `impl` cannot run here, or a derivative is asked for in forward mode,
+            through `torch.func` or for the second time.
 
     >>> import torch
     >>> kl_uniform(torch.tensor([[0.0, 0.0, 0.0], [9.0, 0.0, 0.0]]))
@@ -52,6 +53,7 @@ def kl_uniform(
             fix="flatten the batch axes: logits.reshape(-1, N)",
         )
     dispatch.check_dtype("logits", logits, _DTYPES)
+    refuse_transforms("kl_uniform", logits)
     with_gradient = torch.is_grad_enabled() and logits.requires_grad
     energy: Tensor = _kl_uniform(logits, with_gradient, impl)[0]
     return energy

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from latentpath.errors import InputError
 from latentpath.ops import dispatch
+from latentpath.ops.first_order import refuse_transforms
 from latentpath.ops.path_step import check_path
 from latentpath.ops.registration import mark_written, register
 
@@ -46,13 +47,14 @@ def path_smooth_(
     Raises:
         ShapeError: wrong shape, dtype or layout.
         InputError: an impossible alpha, an unknown `ends`, or a tensor that requires gradients.
-        UnsupportedError: `impl` cannot run here.
+        UnsupportedError: `impl` cannot run here, or `rhs` carries a forward tangent.
 
     >>> import torch
     >>> path_smooth_(torch.tensor([[[0.0], [3.0], [0.0]]]), 1.0).flatten()
     tensor([0., 1., 0.])
     """
     check_path("rhs", rhs)
+    refuse_transforms("path_smooth_", rhs)
     if not (alpha >= 0.0 and math.isfinite(alpha)):
         raise InputError(expected="alpha >= 0", got=str(alpha), fix="alpha = 0 changes nothing")
     if ends not in ENDS:

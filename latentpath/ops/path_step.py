@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from latentpath.errors import InputError, ShapeError
 from latentpath.ops import dispatch
+from latentpath.ops.first_order import refuse_transforms
 from latentpath.ops.registration import mark_written, register
 
 _DTYPES = (torch.float32, torch.float64)
@@ -44,7 +47,8 @@ def path_step_(
         exp_avg_sq: [B, T-2, D] second moments, likewise.
         step: [B] int64, updates that each path has had; incremented in place. Paths of different
             ages may share a batch.
-        lr: step size, one for all or [B] per path, in the path's dtype.
+        lr: step size >= 0, one for all or [B] per path, in the path's dtype. The numbers in a
+            tensor are not looked at, since that would stall a GPU.
         guide_weight: factor on `guide`.
         smooth_weight: factor on the gradient of the smoothness energy.
         betas: decay of the first and of the second moments, each in [0, 1).
@@ -61,8 +65,9 @@ def path_step_(
 
     Raises:
         ShapeError: wrong shape, dtype, device or layout.
-        InputError: an impossible number, or tensors that require gradients.
-        UnsupportedError: `impl` cannot run here.
+        InputError: an impossible number, tensors that require gradients, or one tensor as both
+            moments.
+        UnsupportedError: `impl` cannot run here, or a tensor carries a forward tangent.
 
     >>> import torch
     >>> path = torch.tensor([[[0.0], [3.0], [0.0]]])
@@ -72,7 +77,8 @@ def path_step_(
     (tensor([18.]), tensor([144.]), tensor([2.5000]))
     """
     _check(path, guide, exp_avg, exp_avg_sq, step, mask)
-    _check_numbers(betas, eps)
+    _check_numbers(lr, betas, eps)
+    refuse_transforms("path_step_", path, guide, exp_avg, exp_avg_sq)
     rates = _rates(lr, path)
     guide = None if guide is None else guide.contiguous()
     offset = _distance_offset(path, eps_distance) if eps_distance else None
@@ -111,6 +117,14 @@ def _check(
         dispatch.check_device(name, tensor, "path", path)
         if name != "guide":
             check_in_place(name, tensor)
+    if exp_avg is exp_avg_sq or (
+        not torch.compiler.is_compiling() and exp_avg.is_set_to(exp_avg_sq)
+    ):
+        raise InputError(
+            expected="exp_avg and exp_avg_sq in memory of their own",
+            got="the same tensor twice",
+            fix="allocate two: exp_avg_sq = torch.zeros_like(exp_avg)",
+        )
     dispatch.check_shape("step", step, (batch,), "[B]")
     dispatch.check_dtype("step", step, (torch.int64,))
     dispatch.check_device("step", step, "path", path)
@@ -155,7 +169,11 @@ def check_in_place(name: str, tensor: Tensor) -> None:
         )
 
 
-def _check_numbers(betas: tuple[float, float], eps: float) -> None:
+def _check_numbers(lr: Tensor | float, betas: tuple[float, float], eps: float) -> None:
+    if not isinstance(lr, Tensor) and not 0.0 <= lr < math.inf:
+        raise InputError(
+            expected="a finite lr >= 0", got=str(lr), fix="pass a step size, for example 0.01"
+        )
     if not all(0.0 <= beta < 1.0 for beta in betas):
         raise InputError(
             expected="betas in [0, 1)", got=str(betas), fix="PyTorch's default is (0.9, 0.999)"
