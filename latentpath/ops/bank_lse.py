@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from latentpath.errors import ShapeError, UnsupportedError
 from latentpath.ops import dispatch
-from latentpath.ops.first_order import refuse_second_derivative, scale_rows
+from latentpath.ops.first_order import refuse_transforms, scale_rows
 from latentpath.ops.registration import register
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
@@ -40,10 +41,13 @@ def bank_lse(
 
     Args:
         query: [M, D], M may be 0; float32, bfloat16, float16 or float64.
-        bank: [N, D] with N >= 1, the query's dtype, or bfloat16 or float16 beside a float32
-            query. Products with a bfloat16 bank may take the query rounded to bfloat16; sums
-            are always taken in float32. Needs no gradient: pass `bank.detach()`.
-        bias: [N] or None; float32 (float64 beside float64). Needs no gradient.
+        bank: [N, D] with N >= 1, the query's dtype, or one of the two float32 and the other
+            bfloat16 or float16. A query beside a float32 bank (as autocast's features beside a
+            classifier's weights) is converted to float32. Products with a bfloat16 bank may take
+            the query rounded to bfloat16; sums are always taken in float32. Needs no gradient:
+            pass `bank.detach()`.
+        bias: [N] or None; float32 (float64 beside float64). Rows of bias -inf are left out; one
+            of +inf makes `lse` +inf and `mean` NaN. Needs no gradient.
         scale: factor on the scores, any finite number.
         impl: "reference", "native" or "triton" forces an implementation.
 
@@ -53,8 +57,8 @@ def bank_lse(
 
     Raises:
         ShapeError: wrong shapes, dtypes or devices.
-        UnsupportedError: a gradient in `bank` or `bias` or a second derivative is asked for, or
-            `impl` cannot run here.
+        UnsupportedError: `impl` cannot run here, or a derivative is asked for in `bank` or
+            `bias`, of `mean`, in forward mode, through `torch.func` or for the second time.
 
     >>> import torch
     >>> lse, mean = bank_lse(torch.zeros(1, 2), torch.tensor([[1.0, 0.0], [0.0, 3.0]]))
@@ -62,6 +66,9 @@ def bank_lse(
     tensor([[0.5000, 1.5000]])
     """
     _check(query, bank, bias)
+    refuse_transforms("bank_lse", query, bank, bias)
+    if bank.dtype == torch.float32:
+        query = query.float()
     result: tuple[Tensor, Tensor] = _bank_lse(query, bank, bias, float(scale), impl)
     return result
 
@@ -77,8 +84,10 @@ def _check(query: Tensor, bank: Tensor, bias: Tensor | None) -> None:
     if bank.shape[0] < 1:
         raise ShapeError(expected="bank to have a row", got="none", fix="pass N >= 1 rows")
     dispatch.check_dtype("query", query, _DTYPES)
-    narrow = (torch.bfloat16, torch.float16) if query.dtype == torch.float32 else ()
-    dispatch.check_dtype("bank", bank, (query.dtype, *narrow))
+    others: tuple[torch.dtype, ...] = () if query.dtype == torch.float64 else (torch.float32,)
+    if query.dtype == torch.float32:
+        others = torch.bfloat16, torch.float16
+    dispatch.check_dtype("bank", bank, (query.dtype, *others))
     dispatch.check_device("bank", bank, "query", query)
     if bias is not None:
         dispatch.check_shape("bias", bias, (bank.shape[0],), "[N]")
@@ -133,6 +142,12 @@ def _kernel(
         from latentpath.ops.triton.bank_lse import bank_lse as run_triton
 
         return run_triton(query, bank, bias, scale)
+    return _tiled_reference(query, bank, bias, scale)
+
+
+def _tiled_reference(
+    query: Tensor, bank: Tensor, bias: Tensor | None, scale: float
+) -> tuple[Tensor, Tensor]:
     rows = max(1, _REFERENCE_SCORES // bank.shape[0])
     blocks = [_bank_lse_reference(block, bank, bias, scale) for block in query.split(rows)]
     return torch.cat([lse for lse, _ in blocks]), torch.cat([mean for _, mean in blocks])
@@ -148,6 +163,9 @@ def _fake(
 def _native(
     query: Tensor, bank: Tensor, bias: Tensor | None, scale: float
 ) -> tuple[Tensor, Tensor]:
+    if bias is not None and bool((bias == math.inf).any()):
+        # The kernel's online softmax would subtract +inf from +inf.
+        return _tiled_reference(query, bank, bias, scale)
     module = dispatch.extension()
     assert module is not None
     query, bank = query.contiguous(), bank.contiguous()
@@ -183,7 +201,11 @@ def _backward(
     ctx: Any, grad_lse: Tensor | None, grad_mean: Tensor | None
 ) -> tuple[Tensor | None, None, None, None, None]:
     if grad_mean is not None:
-        refuse_second_derivative(ctx, grad_mean)
+        raise UnsupportedError(
+            expected="a gradient through lse alone",
+            got="one through mean, which bank_lse gives as a value only",
+            fix="pass mean.detach() on, or take the softmax's mean in plain PyTorch",
+        )
     if grad_lse is None:
         return None, None, None, None, None
     (mean,) = ctx.saved_tensors

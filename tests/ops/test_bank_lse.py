@@ -154,6 +154,19 @@ def test_rows_that_are_masked_out(backend):
 
 
 @backends("bank_lse")
+@pytest.mark.parametrize("bank_rows", [123, 9001])
+def test_a_bias_of_plus_infinity_is_an_infinite_score(backend, bank_rows):
+    query, bank, bias, scale = data((5, bank_rows, 16))
+    bias[7] = math.inf
+    query[3, 2] = math.nan
+    lse, mean = ops.bank_lse(query, bank, bias, scale, impl=backend)
+    others = torch.arange(5) != 3
+    assert (lse[others] == math.inf).all()
+    assert lse[3].isnan()
+    assert mean.isnan().all()
+
+
+@backends("bank_lse")
 def test_empty_batch(backend):
     _, bank, bias, scale = data((1, 123, 16))
     lse, mean = ops.bank_lse(torch.zeros(0, 16), bank, bias, scale, impl=backend)
@@ -226,6 +239,32 @@ def test_a_gradient_shares_no_memory_with_mean_or_the_graph(backend):
     assert torch.equal(mean, expected)
 
 
+@backends("bank_lse")
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_a_narrow_query_beside_a_float32_bank_is_widened(backend, dtype):
+    query, bank, bias, scale = data((6, 50, 12), (dtype, torch.float32))
+    query.requires_grad_()
+    lse, mean = ops.bank_lse(query, bank, bias, scale, impl=backend)
+    wide = query.detach().float().requires_grad_()
+    wide_lse, wide_mean = ops.bank_lse(wide, bank, bias, scale, impl=backend)
+    assert lse.dtype == mean.dtype == torch.float32
+    assert torch.equal(lse, wide_lse)
+    assert torch.equal(mean, wide_mean)
+    (gradient,) = torch.autograd.grad(lse.sum(), query)
+    (wide_gradient,) = torch.autograd.grad(wide_lse.sum(), wide)
+    assert torch.equal(gradient, wide_gradient.to(dtype))
+
+
+def test_features_of_autocast_beside_the_weights_of_a_head():
+    head = torch.nn.Linear(12, 50)
+    weight, bias = head.weight.detach(), head.bias.detach()
+    with torch.autocast("cpu", torch.bfloat16):
+        features = torch.nn.Linear(8, 12)(torch.randn(6, 8))
+        lse, _ = ops.bank_lse(features, weight, bias)
+    assert features.dtype == torch.bfloat16
+    torch.testing.assert_close(lse, (features.float() @ weight.T + bias).logsumexp(1))
+
+
 def test_gradcheck_in_float64():
     query, bank, bias, scale = data((4, 9, 5), (torch.float64, torch.float64))
     query.requires_grad_()
@@ -256,8 +295,9 @@ def test_second_derivatives_and_gradients_of_mean_are_refused():
     (gradient,) = torch.autograd.grad(lse.sum(), query, create_graph=True)
     with pytest.raises(UnsupportedError, match="second"):
         gradient.square().sum().backward()
-    with pytest.raises(UnsupportedError, match="second"):
-        mean.sum().backward()
+    lse, mean = ops.bank_lse(query, bank, bias, scale)
+    with pytest.raises(UnsupportedError, match="through lse alone, got one through mean"):
+        (lse.sum() + mean.sum()).backward()
     with pytest.raises(UnsupportedError, match=r"bank\.detach"):
         ops.bank_lse(query, bank.requires_grad_(), bias, scale)
     with torch.no_grad():
@@ -274,8 +314,10 @@ def test_wrong_input_is_refused_by_name():
         ops.bank_lse(query, bank, bias[:3])
     with pytest.raises(ShapeError, match="a row"):
         ops.bank_lse(query, bank[:0])
-    with pytest.raises(ShapeError, match="bank in bfloat16"):
-        ops.bank_lse(query.bfloat16(), bank)
+    with pytest.raises(ShapeError, match=r"bank in bfloat16, .*: bank\.to\(torch\.bfloat16\) or"):
+        ops.bank_lse(query.bfloat16(), bank.half())
+    with pytest.raises(ShapeError, match=r"bank in float64, .*: bank\.double\(\)"):
+        ops.bank_lse(query.double(), bank)
     with pytest.raises(ShapeError, match="bias in float32"):
         ops.bank_lse(query, bank, bias.double())
 

@@ -113,8 +113,9 @@ def bank_lse_kernel(
             scores += offset[None, :] * LOG2_E
         scores = tl.where(is_new[None, :], scores, -float("inf"))
         now = tl.maximum(most, tl.max(scores, 1))
-        # Where every score so far is -inf, subtract 0: the weights are 0 then, not NaN.
-        reference = tl.where(now == -float("inf"), 0.0, now)
+        # Where every score so far is -inf, subtract 0: the weights are 0 then, not NaN. Where one
+        # is +inf, likewise: its weight is +inf, and so is the sum.
+        reference = tl.where(tl.abs(now) == float("inf"), 0.0, now)
         weights = tl.exp2(scores - reference[:, None])
         rescale = tl.exp2(most - reference)
         weight_sum = weight_sum * rescale + tl.sum(weights, 1)
