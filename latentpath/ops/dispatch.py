@@ -38,11 +38,15 @@ def extension() -> ModuleType | None:
 
     `LATENTPATH_NO_EXTENSION=1` hides it, at install time and at run time.
     """
-    if os.environ.get("LATENTPATH_NO_EXTENSION", "0") not in ("", "0"):
+    if _extension_is_hidden():
         return None
     if importlib.util.find_spec("latentpath._C") is None:
         return None
     return importlib.import_module("latentpath._C")
+
+
+def _extension_is_hidden() -> bool:
+    return os.environ.get("LATENTPATH_NO_EXTENSION", "0") not in ("", "0")
 
 
 def why_not(op: str, impl: str, device: str) -> str | None:
@@ -57,6 +61,8 @@ def why_not(op: str, impl: str, device: str) -> str | None:
         return f"there is no native kernel of {op} for {device}"
     module = extension()
     if module is None:
+        if _extension_is_hidden():
+            return "the environment variable LATENTPATH_NO_EXTENSION hides the compiled extension"
         return "latentpath was installed without its compiled extension"
     if device == "cuda" and not module.has_cuda:
         return "the compiled extension was built without CUDA (no nvcc was found)"
@@ -118,7 +124,7 @@ def _best(op: str, device: str) -> str:
     reason = why_not(op, wanted, device)
     if reason is None:
         return wanted
-    if os.environ.get("LATENTPATH_NO_EXTENSION", "0") in ("", "0"):
+    if not _extension_is_hidden():
         warnings.warn(
             f"latentpath runs {op} as plain PyTorch on {device}, slower and with more memory: "
             f"{reason}. {_remedy(wanted)}",
@@ -169,8 +175,21 @@ def check_dtype(name: str, tensor: Tensor, allowed: tuple[torch.dtype, ...]) -> 
         raise ShapeError(
             expected=f"{name} in {names}",
             got=str(tensor.dtype).removeprefix("torch."),
-            fix=f"convert it, for example {name}.float()",
+            fix="convert it: " + " or ".join(_conversion(name, dtype) for dtype in allowed),
         )
+
+
+_CONVERSIONS = {
+    torch.float32: "float",
+    torch.float64: "double",
+    torch.int64: "long",
+    torch.bool: "bool",
+}
+
+
+def _conversion(name: str, dtype: torch.dtype) -> str:
+    method = _CONVERSIONS.get(dtype)
+    return f"{name}.to({dtype})" if method is None else f"{name}.{method}()"
 
 
 def check_shape(name: str, tensor: Tensor, shape: tuple[int | None, ...], letters: str) -> None:

@@ -96,6 +96,13 @@ def test_extension_can_be_switched_off_without_a_warning():
     assert ran.returncode == 0, ran.stderr
     assert "reference" in ran.stdout
     assert "LatentpathWarning" not in ran.stderr
+    ran = python(
+        "from latentpath import ops\n"
+        "print(ops.implementations('cpu')['path_step']['cpu']['native'])",
+        LATENTPATH_NO_EXTENSION="1",
+    )
+    assert "LATENTPATH_NO_EXTENSION hides" in ran.stdout
+    assert "installed without" not in ran.stdout
 
 
 def test_a_first_call_imports_neither_triton_nor_dynamo():

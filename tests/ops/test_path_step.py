@@ -248,9 +248,16 @@ def test_wrong_input_is_refused_by_name():
     )
     refused(ShapeError, "exp_avg_sq in float32", exp_avg_sq=state.exp_avg_sq.double())
     refused(ShapeError, "path in float32, float64", path=state.path.half())
-    refused(ShapeError, "step in int64", step=state.step.int())
+    refused(
+        ShapeError, r"step in int64, got int32: convert it: step\.long\(\)", step=state.step.int()
+    )
     refused(ShapeError, "lr to be", lr=torch.ones(3))
-    refused(ShapeError, "mask in bool", mask=torch.ones(2))
+    refused(ShapeError, r"mask in bool, .*mask\.bool\(\)", mask=torch.ones(2))
+    for rate in (math.nan, -0.1, math.inf):
+        refused(InputError, f"a finite lr >= 0, got {rate}", lr=rate)
+    refused(InputError, "the same tensor twice", exp_avg=state.exp_avg, exp_avg_sq=state.exp_avg)
+    views = {"exp_avg": state.exp_avg[:], "exp_avg_sq": state.exp_avg[:]}
+    refused(InputError, "the same tensor twice", **views)
     refused(InputError, r"betas in \[0, 1\)", betas=(0.9, 1.0))
     refused(InputError, "eps > 0", eps=0.0)
     refused(InputError, "under torch.no_grad", path=state.path.clone().requires_grad_())
