@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,7 +22,7 @@ def get_privacy_path(
     label_classifier: ImageModel,
     G: Any,
     n_steps: int,
-    label: int,
+    label: int | Tensor,
     lr: float = 0.1,
     optim_steps: int = 500,
     verbose: bool = False,
@@ -35,7 +37,7 @@ def get_privacy_path(
         G: a published StyleGAN2 object (`G.synthesis(ws, noise_mode="const")`,
             `G.mapping.num_ws`), or any `latentpath.generators.Generator`.
         n_steps: points on the path, both ends counted.
-        label: class of the path.
+        label: class of the path, an integer or a tensor of one.
         lr: Adam's learning rate.
         optim_steps: Adam steps.
         verbose: print the loss terms before and after.
@@ -43,12 +45,16 @@ def get_privacy_path(
     Returns:
         The path [n_steps, D], detached, on the device of `w_a`.
 
+    Raises:
+        ShapeError: an endpoint or the label is of the wrong shape or kind.
+        InputError: as `latentpath.walk`.
+
     Source: Pennisi et al., MICCAI 2023.
     """
     result = walk(
         _as_point(w_a, "w_a"),
         _as_point(w_b, "w_b"),
-        int(label),
+        _as_label(label),
         generator=G,
         identity=id_net,
         classifier=label_classifier,
@@ -61,6 +67,13 @@ def get_privacy_path(
             before, after = getattr(result.before, name), getattr(result.after, name)
             print(f"{name}: {before.item():.4f} -> {after.item():.4f}")
     return result.latents[0]
+
+
+def _as_label(label: Any) -> Any:
+    """One-element tensors and arrays of any shape as `walk` takes a label for all paths."""
+    if isinstance(label, torch.Tensor | np.ndarray) and math.prod(label.shape) == 1:
+        return label.reshape(())
+    return label
 
 
 def _as_point(w: Tensor, name: str) -> Tensor:  # -> [1, D]

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from latentpath import ops
-from latentpath.energy import EnergyWeights, PathEnergy
+from latentpath.energy import EnergyTerms, EnergyWeights, PathEnergy
 from latentpath.errors import InputError
+from latentpath.generators.checks import check_finite, check_whole
 from latentpath.progress import Progress, silent
 from latentpath.walks.result import WalkResult
 
@@ -42,11 +43,12 @@ class PlanConfig:
     """Weights of smoothness, identity and class terms."""
 
     def __post_init__(self) -> None:
-        if self.optim_steps < 0 or self.lr <= 0 or self.chunk < 1:
+        check_whole(0, optim_steps=self.optim_steps)
+        check_whole(1, chunk=self.chunk)
+        check_finite(lr=self.lr, eps=self.eps)
+        if self.lr <= 0:
             raise InputError(
-                expected="optim_steps of at least 0, lr above 0 and chunk of at least 1",
-                got=f"optim_steps={self.optim_steps}, lr={self.lr}, chunk={self.chunk}",
-                fix="use the published 500, 0.1 and 4",
+                expected="lr above 0", got=str(self.lr), fix="use the published value, 0.1"
             )
 
 
@@ -72,11 +74,16 @@ def plan_walk(
     config: PlanConfig,
     progress: Progress = silent,
 ) -> WalkResult:
-    """Optimise the interior of `path` (a copy of it) and return the last iterate."""
+    """Optimise the interior of `path` (a copy of it) and return the last iterate.
+
+    Raises:
+        InputError: the energy or the path is not finite, before or after.
+    """
     b, t, d = path.shape
     path = path.clone(memory_format=torch.contiguous_format)
     weights = chunk_weights(t, config.chunk).to(path)
     before = energy.terms(path, labels, weights, EPS_DISTANCE)
+    _check_finite_walk(path, before, "on the straight line", "a generator and classifiers")
     exp_avg = torch.zeros_like(path[:, 1:-1]).contiguous()
     exp_avg_sq = torch.zeros_like(exp_avg)
     step = torch.zeros(b, dtype=torch.int64, device=path.device)
@@ -99,4 +106,20 @@ def plan_walk(
         figures = {"smoothness": float(smoothness.mean())}
         progress("walk", done + 1, config.optim_steps, figures)
     after = energy.terms(path, labels, weights, EPS_DISTANCE)
+    remedy = "a smaller lr, or a generator and classifiers"
+    _check_finite_walk(path, after, f"after {config.optim_steps} steps", remedy)
     return WalkResult(path, before, after, "plan", config.optim_steps + 2.0)
+
+
+def _check_finite_walk(path: Tensor, terms: EnergyTerms, when: str, remedy: str) -> None:
+    """Raise InputError that counts the paths [B, T, D] with NaN or infinity in them or in terms."""
+    kinds = {"latents": path.flatten(1)}
+    kinds |= {f"{name} energy": getattr(terms, name)[:, None] for name in terms.names()}
+    for name, values in kinds.items():
+        bad = int((~torch.isfinite(values).all(dim=1)).sum())
+        if bad:
+            raise InputError(
+                expected=f"finite {name} {when}",
+                got=f"NaN or infinity on {bad} of {len(path)} path(s)",
+                fix=f"use {remedy} that give finite values for these latents",
+            )

@@ -11,6 +11,7 @@ from torch import Tensor
 from latentpath.energy import ImageModel, PathEnergy
 from latentpath.errors import InputError, ShapeError
 from latentpath.generators import as_generator
+from latentpath.generators.checks import check_whole
 from latentpath.progress import Progress, silent
 from latentpath.walks.plan import PlanConfig, plan_walk, straight_line
 from latentpath.walks.result import WalkResult
@@ -55,7 +56,8 @@ def walk(
 
     Raises:
         ShapeError: start, end or label do not fit each other or the generator.
-        InputError: an impossible option, or latents that are not finite.
+        InputError: an impossible option, latents that are not finite, networks through which no
+            gradient flows, or an energy or a path that becomes NaN or infinite.
 
     Source: Pennisi et al., MICCAI 2023; see `latentpath.walks.plan`.
     """
@@ -72,6 +74,7 @@ def walk(
         raise InputError(
             expected="finite endpoints", got="NaN or infinity", fix="drop those latents first"
         )
+    check_whole(0, steps=steps)
     if steps < 3:
         raise InputError(
             expected="steps of at least 3 points, both ends counted",
@@ -88,11 +91,11 @@ def walk(
         micro_batch=micro_batch,
         split_head=split_head,
     )
-    return plan_walk(straight_line(start, end, steps), labels, energy, plan, progress)
+    return plan_walk(straight_line(start, end, int(steps)), labels, energy, plan, progress)
 
 
 def _as_rows(latents: Tensor, name: str) -> Tensor:  # -> [B, D]
-    latents = torch.as_tensor(latents)
+    latents = _as_tensor(latents, name, f"{name} to be floating-point [B, D] or [D]")
     if latents.ndim == 1:
         latents = latents[None]
     if latents.ndim != 2 or 0 in latents.shape or not latents.is_floating_point():
@@ -105,13 +108,29 @@ def _as_rows(latents: Tensor, name: str) -> Tensor:  # -> [B, D]
 
 
 def _as_labels(label: int | Sequence[int] | Tensor, start: Tensor) -> Tensor:  # -> [B]
-    labels = torch.as_tensor(label, device=start.device)
+    wanted = f"label to be an integer or integers [{len(start)}], one per path"
+    labels = _as_tensor(label, "label", wanted).to(start.device)
     if labels.ndim == 0:
         labels = labels.expand(len(start))
-    if labels.shape != start.shape[:1] or labels.is_floating_point():
+    if labels.shape != start.shape[:1] or not _holds_integers(labels):
         raise ShapeError(
-            expected=f"label to be an integer or integers [{len(start)}], one per path",
+            expected=wanted,
             got=f"{str(labels.dtype).removeprefix('torch.')} {list(labels.shape)}",
             fix="pass the class number of each path",
         )
     return labels.long()
+
+
+def _as_tensor(values: Any, name: str, wanted: str) -> Tensor:
+    try:
+        return torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise ShapeError(
+            expected=wanted,
+            got=f"a {type(values).__name__} ({str(error).splitlines()[0]})",
+            fix=f"pass {name} as a tensor",
+        ) from error
+
+
+def _holds_integers(x: Tensor) -> bool:
+    return not (x.is_floating_point() or x.is_complex() or x.dtype == torch.bool)

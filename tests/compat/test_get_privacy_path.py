@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import math
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -107,6 +109,62 @@ def test_our_own_generator_and_a_tensor_label():
     path = latentpath.get_privacy_path(*arguments, torch.tensor(1), optim_steps=2)
     assert path.shape == (5, 5)
     assert torch.equal(path, latentpath.get_privacy_path(*arguments, 1, optim_steps=2))
+
+
+class TestArguments:
+    def path(self, **changes):
+        identity, classifier, synthesize = models(5)
+        arguments = {
+            "w_a": torch.zeros(5),
+            "w_b": torch.ones(5),
+            "id_net": identity,
+            "label_classifier": classifier,
+            "G": published_object(synthesize),
+            "n_steps": 5,
+            "label": 1,
+            "optim_steps": 2,
+        }
+        return latentpath.get_privacy_path(**{**arguments, **changes})
+
+    @pytest.mark.parametrize(
+        "label",
+        [
+            torch.tensor(1),
+            torch.tensor([1]),
+            torch.tensor([[1]], dtype=torch.int32),
+            np.int64(1),
+            np.array([1]),
+            [1],
+        ],
+    )
+    def test_labels_of_one_element(self, label):
+        assert torch.equal(self.path(label=label), self.path())
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            *(("label", v) for v in (None, 1.7, 1.0, "1", True, torch.tensor(1.7), [0, 1])),
+            *(("n_steps", v) for v in (5.0, "5", True, None, 2)),
+            *(("optim_steps", v) for v in (2.0, "2", True, None, -1)),
+            *(("lr", v) for v in (math.nan, math.inf, 0.0, "0.1", None)),
+            *(("w_a", v) for v in ("x", None, [0.0] * 5, torch.zeros(5).long())),
+        ],
+    )
+    def test_one_line_that_names_it(self, name, value):
+        named = {"n_steps": "steps", "w_a": "(w_a|start)"}.get(name, name)
+        with pytest.raises(InputError, match=f"^expected {named}") as raised:
+            self.path(**{name: value})
+        assert "\n" not in str(raised.value)
+
+    def test_a_published_object_without_gradients(self):
+        _, _, synthesize = models(5)
+        generator = published_object(torch.no_grad()(synthesize))
+        with pytest.raises(InputError, match="generator through which gradients flow"):
+            self.path(G=generator)
+
+    def test_a_classifier_that_returns_features_too(self):
+        with pytest.raises(ShapeError, match="got a tuple"):
+            self.path(id_net=lambda images: (images.flatten(1), images))
 
 
 def test_verbose_prints_the_terms(capsys):

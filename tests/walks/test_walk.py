@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -275,7 +276,21 @@ class TestBadInput:
             ({"label": [0, 1]}, ShapeError, "label"),
             ({"label": torch.zeros(5)}, ShapeError, "label"),
             ({"label": 1.0}, ShapeError, "label"),
+            ({"label": None}, ShapeError, "label"),
+            ({"label": 1.7}, ShapeError, "label"),
+            ({"label": True}, ShapeError, "label"),
+            ({"label": "1"}, ShapeError, "label"),
+            ({"label": 2**70}, ShapeError, "label"),
+            ({"label": [0, 1, 2, 1, None]}, ShapeError, "label"),
+            ({"start": "x"}, ShapeError, "start"),
+            ({"end": None}, ShapeError, "end"),
+            ({"end": [[1.0, 2.0], [1.0]]}, ShapeError, "end"),
             ({"steps": 2}, InputError, "steps"),
+            ({"steps": -5}, InputError, "steps"),
+            ({"steps": 9.0}, InputError, "steps"),
+            ({"steps": "9"}, InputError, "steps"),
+            ({"steps": True}, InputError, "steps"),
+            ({"steps": None}, InputError, "steps"),
             ({"solver": "quick"}, InputError, "solver"),
             ({"generator": object()}, InputError, "generator"),
             ({"micro_batch": -1}, InputError, "micro_batch"),
@@ -291,8 +306,104 @@ class TestBadInput:
         assert message.startswith("expected ")
 
     @pytest.mark.parametrize(
-        "options", [{"optim_steps": -1}, {"lr": 0.0}, {"lr": -0.1}, {"chunk": 0}]
+        "options",
+        [
+            {"optim_steps": -1},
+            {"optim_steps": 2.0},
+            {"optim_steps": "5"},
+            {"optim_steps": True},
+            {"lr": 0.0},
+            {"lr": -0.1},
+            {"lr": float("nan")},
+            {"lr": float("inf")},
+            {"lr": "0.1"},
+            {"lr": None},
+            {"eps": float("nan")},
+            {"chunk": 0},
+            {"chunk": 4.0},
+        ],
     )
     def test_plan_config(self, options):
-        with pytest.raises(InputError, match="published"):
+        with pytest.raises(InputError, match=f"expected {next(iter(options))}") as raised:
             PlanConfig(**options)
+        assert "\n" not in str(raised.value)
+
+    def test_numpy_integers_are_whole_numbers(self, setting):
+        plain = setting.walk(optim_steps=3, steps=5, label=1)
+        numpy = setting.walk(
+            config=PlanConfig(optim_steps=np.int64(3)), steps=np.int32(5), label=np.int64(1)
+        )
+        assert torch.equal(plain.latents, numpy.latents)
+        rows = setting.walk(optim_steps=3, steps=5, label=np.ones(5, dtype=np.int32))
+        assert torch.equal(plain.latents, rows.latents)
+
+
+class TestNotFinite:
+    """A walk returns finite latents, or says why it cannot."""
+
+    class Failing:
+        """`plain` at first, and NaN once it has been called `good` times."""
+
+        def __init__(self, plain, good):
+            self.plain, self.left = plain, good
+
+        def __call__(self, x):
+            self.left -= 1
+            return self.plain(x) * (1.0 if self.left >= 0 else float("nan"))
+
+    @pytest.mark.parametrize("optim_steps", [0, 3])
+    @pytest.mark.parametrize("which", ["generator", "identity", "classifier"])
+    def test_on_the_straight_line(self, setting, which, optim_steps):
+        if which == "generator":
+            setting.generator.synthesize = self.Failing(setting.generator.synthesize, 0)
+        else:
+            failing = self.Failing(getattr(setting, which), 0)
+            failing.img_channels = 1
+            setattr(setting, which, failing)
+        with pytest.raises(InputError, match=r"energy on the straight line.* 5 of 5 path") as error:
+            setting.walk(optim_steps=optim_steps)
+        assert "\n" not in str(error.value)
+
+    @pytest.mark.parametrize("which", ["generator", "identity", "classifier"])
+    def test_on_the_way(self, setting, which):
+        # One good micro-batch before, two steps, and NaN from then on.
+        if which == "generator":
+            setting.generator.synthesize = self.Failing(setting.generator.synthesize, 3)
+        else:
+            failing = self.Failing(getattr(setting, which), 3)
+            failing.img_channels = 1
+            setattr(setting, which, failing)
+        with pytest.raises(InputError, match=r"latents after 4 steps.* 5 of 5 path"):
+            setting.walk(optim_steps=4, split_head=False)
+
+    def test_a_single_path_is_enough(self, setting):
+        plain = setting.generator.synthesize
+        setting.generator.synthesize = lambda w: plain(w) + 0 * (5 - w[:, :1, None, None]).sqrt()
+        setting.start[2, 0] = 9.0
+        with pytest.raises(InputError, match="NaN or infinity on 1 of 5 path"):
+            setting.walk()
+
+    def test_a_step_that_is_too_long(self, setting):
+        with pytest.raises(InputError, match="smaller lr"):
+            setting.walk(lr=1e38, optim_steps=5)
+
+
+class TestGradients:
+    @pytest.mark.parametrize("which", ["generator", "identity", "classifier"])
+    def test_a_network_that_passes_no_gradient(self, setting, which):
+        if which == "generator":
+            plain = setting.generator.synthesize
+            setting.generator.synthesize = lambda w: plain(w).detach()
+        else:
+            inner = getattr(setting, which)
+            setattr(setting, which, lambda images: inner(images[:, :1]).detach())
+        with pytest.raises(InputError, match=f"{which}.* through which gradients flow"):
+            setting.walk(optim_steps=1)
+
+    def test_inference_mode(self, setting):
+        with torch.inference_mode():
+            with pytest.raises(InputError, match="inference_mode"):
+                setting.walk(optim_steps=1)
+            start = setting.start.clone()
+        # A latent made there is as good as any other.
+        assert torch.equal(setting.walk(start=start).latents, setting.walk().latents)
