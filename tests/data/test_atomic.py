@@ -233,7 +233,8 @@ class TestKilled:
         for i in range(8):
             out = tmp_path / str(i) / "o"
             out.parent.mkdir()
-            kill_after(processes, _write_once, out, moments.uniform(0, 0.15))
+            # From at once to a time at which fast machines have long finished.
+            kill_after(processes, _write_once, out, moments.uniform(0, 0.15) * i / 7)
             outcomes.append(out.exists())
             if out.exists():
                 assert len(read_image_set(out)) == 400
