@@ -26,6 +26,8 @@ def main() -> int:
     parser.add_argument("--turns", type=int, default=5, help="times round the implementations")
     parser.add_argument("--rounds", type=int, default=3, help="timings per turn")
     options = parser.parse_args()
+    if options.turns < 1 or options.rounds < 1 or options.turns * options.rounds < 2:
+        parser.error("a spread needs at least two timings: raise --turns or --rounds")
     environment = os.environ | {
         "LATENTPATH_BENCH_TURNS": str(options.turns),
         "LATENTPATH_BENCH_ROUNDS": str(options.rounds),
