@@ -35,15 +35,6 @@ OPEN = ["--gate-quantile", "0", "--gate-identity", "1", "--no-gate-class"]
 QUICK = ["--quiet", "--k", "3", "--steps", "5", "--optim-steps", "1", *OPEN]
 
 
-def write_folder(root: Path, data) -> Path:
-    """An image folder with one folder per class."""
-    for row, (image, label) in enumerate(zip(data.images, data.labels, strict=True)):
-        path = root / data.class_names[label] / f"person{row:03d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(path)
-    return root
-
-
 @pytest.fixture(scope="module")
 def private():
     return tiny_models.private_set((14, 12))
@@ -57,7 +48,7 @@ def weights(tmp_path_factory, private):
 
 @pytest.fixture
 def images(tmp_path, private):
-    return write_folder(tmp_path / "elsewhere-clinic", private)
+    return tiny_models.write_folder(tmp_path / "elsewhere-clinic", private)
 
 
 @pytest.fixture
@@ -128,7 +119,7 @@ class TestProduce:
 
     def test_dropped_classes(self, command, weights, tmp_path):
         small = tiny_models.private_set((23, 3))
-        images = write_folder(tmp_path / "small", small)
+        images = tiny_models.write_folder(tmp_path / "small", small)
         argv = ["produce", "--data", images, "--weights", weights, "--out", tmp_path / "set"]
         options = [*QUICK, "--k", "5", "--small-classes", "drop", "--count", "7"]
         code, _, err = command(*argv, *options)
@@ -348,7 +339,8 @@ class TestTrain:
 def test_the_test_split_of_an_npz_is_what_tests(tmp_path):
     """Not its training split, which may well be the private set itself."""
     from latentpath.bars import Bars
-    from latentpath.cli import _parser, _read_test
+    from latentpath.cli import make_parser
+    from latentpath.cli.produce import read_test
 
     pixels = np.arange(3 * 4, dtype=np.uint8).reshape(3, 1, 2, 2)[:, 0]
     labels = np.array([[0], [1], [0]])
@@ -361,7 +353,7 @@ def test_the_test_split_of_an_npz_is_what_tests(tmp_path):
         test_labels=labels,
     )
     argv = ["produce", "--data", "d", "--weights", "w", "--out", "o", "--test", str(file)]
-    found = _read_test(_parser().parse_args(argv), Bars(quiet=True))
+    found = read_test(make_parser().parse_args(argv), Bars(quiet=True))
     assert np.array_equal(found.images[..., 0], pixels[::-1] + 100)
 
 
@@ -416,8 +408,10 @@ def test_as_a_module_and_without_a_terminal():
 def test_from_an_image_folder_to_a_set_and_its_report(command, tmp_path, monkeypatch):
     """All commands in their order, with very few steps."""
     data = tiny_models.private_set((12, 9), seed=4)
-    images = write_folder(tmp_path / "images", data)
-    test = write_folder(tmp_path / "test", tiny_models.private_set((6, 6), channels=3, seed=5))
+    images = tiny_models.write_folder(tmp_path / "images", data)
+    test = tiny_models.write_folder(
+        tmp_path / "test", tiny_models.private_set((6, 6), channels=3, seed=5)
+    )
     weights, out = tmp_path / "weights", tmp_path / "set"
     common = ["--quiet", "--data", images, "--out", weights]
     small = ["--batch", "8", "--width", "2"]

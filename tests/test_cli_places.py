@@ -23,14 +23,6 @@ QUICK = ["--quiet", "--k", "3", "--steps", "5", "--optim-steps", "0", "--count",
 AUDIT = ["--audit-steps", "2", "--audit-seeds", "1"]
 
 
-def write_folder(root: Path, data) -> Path:
-    for row, (image, label) in enumerate(zip(data.images, data.labels, strict=True)):
-        path = root / data.class_names[label] / f"{row:03d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image[..., 0]).save(path)
-    return root
-
-
 @pytest.fixture(scope="module")
 def private():
     return tiny_models.private_set((9, 8))
@@ -44,7 +36,7 @@ def weights(tmp_path_factory, private):
 
 @pytest.fixture
 def images(tmp_path, private):
-    return write_folder(tmp_path / "data", private)
+    return tiny_models.write_folder(tmp_path / "data", private)
 
 
 @pytest.fixture

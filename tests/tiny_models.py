@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 from latentpath.data import ImageSet
 from latentpath.generators import StyleGAN2, save_generator
@@ -69,3 +70,12 @@ def save_bundle(folder: Path, bundle: Bundle) -> Path:
 def quick_config(**options) -> ProduceConfig:
     """Few steps, the gate open unless asked otherwise."""
     return ProduceConfig(**{"k": 3, "steps": 5, "optim_steps": 1, **OPEN_GATE, **options})
+
+
+def write_folder(root: Path, data: ImageSet) -> Path:
+    """Write a set as an image folder with one folder per class."""
+    for row, (image, label) in enumerate(zip(data.images, data.labels, strict=True)):
+        path = root / data.class_names[label] / f"person{row:03d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(path)
+    return root

@@ -1,0 +1,160 @@
+"""Options that several commands take, and what they mean: data, device, audit."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from latentpath.bars import Bars
+from latentpath.errors import InputError
+
+if TYPE_CHECKING:
+    from latentpath.audit import AuditConfig
+    from latentpath.data import ImageSet
+    from latentpath.production import SyntheticSet
+
+
+def add_audit_options(parser: argparse.ArgumentParser, defaults: AuditConfig) -> None:
+    """Add the audit's cost; `audit_config` reads it."""
+    parser.add_argument(
+        "--audit-steps",
+        type=int,
+        default=defaults.classifier.steps,
+        help="training steps of each of the audit's classifiers [%(default)s]",
+    )
+    parser.add_argument(
+        "--audit-seeds",
+        type=int,
+        default=len(defaults.seeds),
+        help="classifiers that the audit trains for each set, with seeds 0, 1, ... [%(default)s]",
+    )
+
+
+def audit_config(arguments: argparse.Namespace, defaults: AuditConfig) -> AuditConfig:
+    """Return `defaults` at the cost that was asked for."""
+    if arguments.audit_steps < 1 or arguments.audit_seeds < 1:
+        raise InputError(
+            expected="--audit-steps and --audit-seeds of at least 1",
+            got=f"{arguments.audit_steps} and {arguments.audit_seeds}",
+            fix="raise them",
+        )
+    return replace(
+        defaults,
+        seeds=tuple(range(arguments.audit_seeds)),
+        classifier=replace(defaults.classifier, steps=arguments.audit_steps),
+    )
+
+
+def add_device_option(parser: argparse.ArgumentParser) -> None:
+    """Add where to compute; `device_of` reads it."""
+    parser.add_argument(
+        "--device", default="auto", help="cpu, cuda, cuda:1, ...; auto takes a GPU if any [auto]"
+    )
+
+
+def device_of(arguments: argparse.Namespace) -> str:
+    """Return the device to work on, known to exist."""
+    import torch
+
+    name = arguments.device
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            expected="--device auto, cpu, or a GPU that PyTorch sees",
+            got=f"{name!r} ({str(error).splitlines()[0]})",
+            fix="leave --device out, or see `latentpath info`",
+        ) from error
+    return name
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """Add where the private images are, and how to read them; `read_data` does."""
+    parser.add_argument(
+        "--data",
+        required=True,
+        metavar="PATH",
+        help="a folder with one folder of images per class, a folder of images with --csv, a "
+        "MedMNIST .npz, or the word `digits` for the demo's private digits",
+    )
+    parser.add_argument("--csv", metavar="FILE", help="table of the images in --data")
+    parser.add_argument("--image-column", default="image", help="column of file names [image]")
+    parser.add_argument("--label-column", default="label", help="column of labels [label]")
+    parser.add_argument(
+        "--identity-column", help="column of people; without it each image is one person"
+    )
+    parser.add_argument(
+        "--split", default="train", help="split of an .npz: train, val, test or all [train]"
+    )
+    parser.add_argument(
+        "--resolution",
+        type=int,
+        default=0,
+        metavar="PIXELS",
+        help="resize images of different sizes to this side, a power of two; 0 takes that of the "
+        "generator, or the next one up from the data's, and refuses mixed sizes [0]",
+    )
+    parser.add_argument(
+        "--channels", type=int, choices=(1, 3), help="turn all images grey (1) or colour (3)"
+    )
+
+
+def read_data(arguments: argparse.Namespace, bars: Bars) -> ImageSet:
+    """Read the private images."""
+    from latentpath.data import load_digits_split, read_image_set
+
+    if arguments.data == "digits" and not Path("digits").exists():
+        return load_digits_split().private
+    return read_image_set(
+        arguments.data,
+        csv=arguments.csv,
+        image_column=arguments.image_column,
+        label_column=arguments.label_column,
+        identity_column=arguments.identity_column,
+        split=arguments.split,
+        channels=arguments.channels,
+        resolution=arguments.resolution or None,
+        progress=bars,
+    )
+
+
+def check_apart(arguments: argparse.Namespace, *outputs: str) -> None:
+    """Refuse to write into the private data, where the next run would read it as data."""
+    data = Path(arguments.data).resolve()
+    for name in outputs:
+        if not (path := getattr(arguments, name)):
+            continue
+        place = Path(path).resolve()
+        if data.is_dir() and (place == data or data in place.parents):
+            flag = name.replace("_", "-")
+            raise InputError(
+                expected=f"--{flag} outside the folder --data",
+                got=f"{path}, inside it",
+                fix="choose a place beside the data",
+            )
+
+
+def say_set(folder: Path, result: SyntheticSet) -> None:
+    """Print what was made, and what of it is missing."""
+    rejected = sum(result.rejected.values())
+    print(
+        f"set: {folder}, {len(result.samples)} images from {len(result.walks.pairs)} walks; "
+        f"the gate turned away {rejected} of {result.tested} samples"
+    )
+    for name, missing in result.shortage.items():
+        print(
+            f"latentpath: warning: class {name!r} is {missing} images short: too few samples "
+            "passed the gate; take longer walks (--steps) or loosen the gate",
+            file=sys.stderr,
+        )
+
+
+def today() -> str:
+    """Return the date that a report shows."""
+    return datetime.date.today().isoformat()

@@ -1,0 +1,20 @@
+"""`latentpath info`: what is installed and what runs on what."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from latentpath.bars import Bars
+from latentpath.cli.command import add_command
+
+
+def add(commands: Any) -> None:
+    """Declare the command."""
+    add_command(commands, "info", _run, "print versions, devices and implementations")
+
+
+def _run(arguments: argparse.Namespace, bars: Bars) -> None:
+    from latentpath.production.info import info_lines
+
+    print("\n".join(info_lines()))

@@ -1,0 +1,64 @@
+"""`latentpath train`: the networks for a private set, one command each."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+from typing import Any
+
+from latentpath.bars import Bars
+from latentpath.cli.command import add_command
+from latentpath.cli.common_options import (
+    add_data_options,
+    add_device_option,
+    check_apart,
+    device_of,
+    read_data,
+)
+from latentpath.options import add_options, read_options
+
+# Name, configuration in latentpath.training, what it is.
+NETWORKS = (
+    ("generator", "GeneratorConfig", "the GAN that images come from"),
+    ("encoder", "EncoderConfig", "images to latents of the generator in --out"),
+    ("identity", "IdentityConfig", "which real person an image looks like"),
+    ("classifier", "ClassifierConfig", "which class an image belongs to"),
+)
+
+
+def add(commands: Any) -> None:
+    """Declare the commands."""
+    train = commands.add_parser("train", help="train the networks for a private set")
+    networks = train.add_subparsers(title="networks", metavar="NETWORK", required=True)
+    for name, config, what in NETWORKS:
+        options = functools.partial(_add_options, network=name, config=config)
+        add_command(networks, name, _run, f"train {what}", options)
+
+
+def _add_options(parser: argparse.ArgumentParser, network: str, config: str) -> None:
+    from latentpath import training
+
+    add_data_options(parser)
+    parser.add_argument("--out", required=True, metavar="DIR", help="the weights folder")
+    parser.add_argument("--half", action="store_true", help="store weights as float16")
+    add_device_option(parser)
+    parser.set_defaults(network=network, config=getattr(training, config))
+    add_options(parser.add_argument_group("training"), getattr(training, config))
+
+
+def _run(arguments: argparse.Namespace, bars: Bars) -> None:
+    from latentpath.production.train import train_network
+
+    check_apart(arguments, "out")
+    data = read_data(arguments, bars)
+    summary = train_network(
+        arguments.network,
+        data,
+        arguments.out,
+        config=read_options(arguments, arguments.config),
+        resolution=arguments.resolution,
+        half=arguments.half,
+        device=device_of(arguments),
+        progress=bars,
+    )
+    print(summary)

@@ -1,0 +1,39 @@
+"""`latentpath verify`: is a set as it was written, and was its promise kept?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from latentpath.bars import Bars
+from latentpath.cli.command import add_command
+
+
+def add(commands: Any) -> None:
+    """Declare the command."""
+    add_command(commands, "verify", _run, "check that a set is as it was written", _add_options)
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("set", metavar="SET", help="folder that `produce` or `demo` wrote")
+    parser.add_argument(
+        "--private",
+        metavar="FILE",
+        help="the set's private file: also recompute that every endpoint has k people",
+    )
+    parser.add_argument(
+        "--seal", metavar="HEX", help="the seal that `produce` printed, noted down elsewhere"
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def _run(arguments: argparse.Namespace, bars: Bars) -> int:
+    from latentpath.production.verify import verify_set
+
+    found = verify_set(arguments.set, arguments.private, seal=arguments.seal, progress=bars)
+    if arguments.json:
+        print(json.dumps(found.to_dict(), indent=1))
+    else:
+        print("\n".join(found.lines()))
+    return 0 if found.ok else 2
