@@ -27,7 +27,8 @@ from latentpath.energy import EnergyTerms
 from latentpath.errors import DataError, InputError, LatentpathWarning, OutputExistsError
 from latentpath.production.bundle import Bundle
 from latentpath.production.prepare import plain_config
-from latentpath.production.produce import SyntheticSet, render
+from latentpath.production.produce import SyntheticSet
+from latentpath.production.walking import render
 from latentpath.progress import Progress, silent
 from latentpath.walks import straight_line
 

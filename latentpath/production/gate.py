@@ -41,6 +41,8 @@ class Gate:
             to the nearest other person; 0 switches the test off.
         max_probability: largest probability for one person; 1 switches the test off.
         in_class: turn away samples of another class than their label.
+        threshold: smallest LPIPS distance to a real image, where it is known already; None
+            computes it from `quantile`.
     """
 
     def __init__(
@@ -52,11 +54,11 @@ class Gate:
         quantile: float = 0.05,
         max_probability: float = 0.5,
         in_class: bool = True,
+        threshold: float | None = None,
     ) -> None:
         self.reference, self.identity, self.classifier = reference, identity, classifier
         self.max_probability, self.in_class = max_probability, in_class
-        between = nearest_other_person(reference) if quantile > 0 else None
-        self.threshold = 0.0 if between is None else between.quantile(quantile)
+        self.threshold = smallest_distance(reference, quantile) if threshold is None else threshold
 
     def test(self, images: np.ndarray, labels: np.ndarray) -> Verdict:
         """Judge samples as they would be written.
@@ -82,3 +84,9 @@ class Gate:
             rejected[reason] = int((accepted & fails).sum())
             accepted &= ~fails
         return Verdict(accepted, distance, rejected)
+
+
+def smallest_distance(reference: RealReference, quantile: float) -> float:
+    """LPIPS below which a sample is too close to a real image; 0 where that is not tested."""
+    between = nearest_other_person(reference) if quantile > 0 else None
+    return 0.0 if between is None else between.quantile(quantile)

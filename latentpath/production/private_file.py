@@ -10,7 +10,7 @@ number: it is a hash of the private images themselves. Whoever could guess all o
 the networks, could as well run the pipeline and compare the sets. Under differential privacy,
 where noise makes every run different anyway, the salt is random.
 
-A `.npz` archive without compression or dates, with these arrays:
+A file of `packed`, with these arrays:
 
     meta         JSON: format, kind of certificate, samples (the hash)
     salt         uint8 [32]
@@ -27,11 +27,9 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import io
 import json
 import os
 import secrets
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,14 +39,13 @@ import numpy as np
 
 from latentpath.data.atomic import flush, take_lock
 from latentpath.data.manifest import FILE_NAME
-from latentpath.data.plain import NotPlainError, read_plain_npz
 from latentpath.errors import InputError, IntegrityError, OutputExistsError
+from latentpath.production.packed import pack, unpack
 
 FORMAT = "latentpath-private/1"
 _SUFFIX = ".private.npz"
 _ENDPOINT_ARRAYS = ("centroids", "labels", "pairs")
 _PEOPLE_ARRAYS = ("latents", "identities", "classes", "assignment")
-_UNDATED = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,24 +83,12 @@ class PrivateRecord:
 
     def encode(self) -> bytes:
         """The file's bytes, which depend on the content alone."""
-        meta = json.dumps(
-            {"format": FORMAT, "kind": self.kind, "samples": self.samples}, sort_keys=True
-        )
-        arrays = {
-            "meta": np.frombuffer(meta.encode(), np.uint8),
-            "salt": np.frombuffer(self.salt, np.uint8),
-        }
+        meta = {"format": FORMAT, "kind": self.kind, "samples": self.samples}
+        arrays = {"salt": np.frombuffer(self.salt, np.uint8)}
         arrays |= {name: getattr(self, name) for name in _ENDPOINT_ARRAYS}
         if self.people is not None:
             arrays |= {name: getattr(self.people, name) for name in _PEOPLE_ARRAYS}
-        stream = io.BytesIO()
-        with zipfile.ZipFile(stream, "w") as archive:
-            for name, array in arrays.items():
-                member = zipfile.ZipInfo(f"{name}.npy", date_time=_UNDATED)
-                member.create_system, member.external_attr = 3, 0o600 << 16
-                with archive.open(member, "w", force_zip64=True) as out:
-                    np.lib.format.write_array(out, np.ascontiguousarray(array), allow_pickle=False)
-        return stream.getvalue()
+        return pack(meta, arrays)
 
 
 def samples_hash(
@@ -257,22 +242,20 @@ def read_record(path: Path) -> PrivateRecord:
     Raises:
         IntegrityError: absent, damaged, or no such file.
     """
+    what, fix = "a private file that latentpath wrote", "restore it from a copy"
+    meta, arrays = unpack(path, what, fix)
     try:
-        arrays = read_plain_npz(path, path.stat().st_size)
-        meta = json.loads(arrays.pop("meta").tobytes())
         if meta.pop("format") != FORMAT or set(meta) != {"kind", "samples"}:
-            raise NotPlainError("another format")
+            raise ValueError("another format")
         salt = arrays.pop("salt").tobytes()
         people = None
         if "assignment" in arrays:
             people = People(**{name: arrays.pop(name) for name in _PEOPLE_ARRAYS})
         centroids, labels, pairs = (arrays.pop(name) for name in _ENDPOINT_ARRAYS)
         if arrays:
-            raise NotPlainError(f"the arrays {', '.join(arrays)}")
+            raise ValueError(f"the arrays {', '.join(arrays)}")
         return PrivateRecord(meta["kind"], meta["samples"], salt, centroids, labels, pairs, people)
-    except (NotPlainError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise IntegrityError(
-            expected="a private file that latentpath wrote",
-            got=f"{path.name} ({type(error).__name__}: {error})",
-            fix="restore it from a copy",
+            expected=what, got=f"{path.name} ({type(error).__name__}: {error})", fix=fix
         ) from error

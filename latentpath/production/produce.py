@@ -12,20 +12,16 @@ from torch import Tensor
 
 from latentpath._version import __version__
 from latentpath.audit.nearest import RealReference, prepare_real
-from latentpath.data import ImageSet, to_uint8
+from latentpath.data import ImageSet
 from latentpath.energy import EnergyTerms
-from latentpath.errors import InputError, PrivacyError
-from latentpath.ksame import pair_groups, pair_limits
+from latentpath.errors import PrivacyError
 from latentpath.production.bundle import Bundle
 from latentpath.production.config import ProduceConfig
 from latentpath.production.gate import Gate
 from latentpath.production.prepare import Endpoints, plain_config, prepare_endpoints
+from latentpath.production.selection import choose_pairs, thin, wanted_per_class
+from latentpath.production.walking import render, sample_places, walk_pairs
 from latentpath.progress import Progress, silent
-from latentpath.walks import walk
-
-# Pairs drawn for each pair that would do if the gate let everything through: a gate that lets
-# fewer than one sample in so many through ends the run short.
-_SPARE_PAIRS = 40
 
 
 @dataclass(frozen=True)
@@ -114,8 +110,9 @@ def produce_set(
     """
     config = config or ProduceConfig()
     endpoints = prepare_endpoints(data, bundle, config, progress)
-    wanted = _wanted_per_class(endpoints, config)
-    queues = _pair_queues(endpoints, wanted, config)
+    wanted = wanted_per_class(endpoints, config)
+    pairing = choose_pairs(endpoints, wanted, config)
+    queues = {label: pairing.pairs[pairing.labels == label].tolist() for label in wanted}
     reference = prepare_real(endpoints.real, bundle.lpips, progress=progress)
     gate = Gate(
         reference,
@@ -129,13 +126,6 @@ def produce_set(
     while pairs := _next_pairs(queues, wanted, run, config.steps):
         run.add(pairs)
     return run.finish(wanted, reference)
-
-
-@torch.no_grad()
-def render(bundle: Bundle, latents: Tensor, batch: int = 256) -> np.ndarray:
-    """Images uint8 [n, H, W, C] of latents [n, D]."""
-    parts = [to_uint8(bundle.generator.synthesize(rows)) for rows in latents.split(batch)]
-    return np.concatenate(parts)
 
 
 class _Run:
@@ -165,31 +155,19 @@ class _Run:
     def add(self, pairs: list[tuple[int, int]]) -> None:
         """Walk along `pairs`, generate, and put the samples through the gate."""
         config, endpoints = self.config, self.endpoints
-        index = torch.tensor(pairs)
-        labels = torch.as_tensor(endpoints.labels)[index[:, 0]]
-        result = walk(
-            endpoints.centroids[index[:, 0]],
-            endpoints.centroids[index[:, 1]],
-            labels.to(endpoints.centroids.device),
-            generator=self.bundle.generator,
-            identity=self.bundle.identity,
-            classifier=self.bundle.classifier,
-            steps=config.steps,
-            solver=config.solver,
-            config=config.plan(),
-            micro_batch=config.micro_batch,
-            progress=self.progress,
+        rows = np.array(pairs)
+        result = walk_pairs(
+            endpoints.centroids, endpoints.labels, rows, self.bundle, config, self.progress
         )
-        places = self._places(pairs)
-        first = len(self.pairs)
-        images = render(self.bundle, result.latents[places[:, 0] - first, places[:, 1]])
-        of_class = labels.numpy()[places[:, 0] - first]
+        places = sample_places(self._first_visits(pairs), config.steps)
+        images = render(self.bundle, result.latents[places[:, 0], places[:, 1]])
+        of_class = endpoints.labels[rows[places[:, 0], 0]]
         verdict = self.gate.test(images, of_class)
+        self.places.append(places + np.array([len(self.pairs), 0]))
         self.pairs += pairs
         self.latents.append(result.latents)
         self.energies.append((result.before, result.after))
         self.images.append(images[verdict.accepted])
-        self.places.append(places)
         self.passed.append(verdict.accepted)
         for reason, count in verdict.rejected.items():
             self.rejected[reason] = self.rejected.get(reason, 0) + count
@@ -200,19 +178,14 @@ class _Run:
         figures = {"passed": sum(self.accepted.values()), "tested": tested}
         self.progress("gate", tested, tested, figures)
 
-    def _places(self, pairs: list[tuple[int, int]]) -> np.ndarray:  # [n, 2]
-        """(path, step) of the samples: all interior points, and every endpoint once per run."""
-        rows = []
-        last = self.config.steps - 1
-        for number, (start, end) in enumerate(pairs, start=len(self.pairs)):
-            steps = list(range(1, last))
-            if start not in self._used:
-                steps.insert(0, 0)
-            if end not in self._used:
-                steps.append(last)
-            self._used |= {start, end}
-            rows += [(number, step) for step in steps]
-        return np.array(rows, dtype=np.int64)
+    def _first_visits(self, pairs: list[tuple[int, int]]) -> np.ndarray:  # bool [P, 2]
+        """Every endpoint is a sample once per run."""
+        first = np.zeros((len(pairs), 2), dtype=bool)
+        for row, ends in enumerate(pairs):
+            for place, end in enumerate(ends):
+                first[row, place] = end not in self._used
+                self._used.add(end)
+        return first
 
     def finish(self, wanted: Mapping[int, int], reference: RealReference) -> SyntheticSet:
         """Thin the samples to what was wanted."""
@@ -229,7 +202,7 @@ class _Run:
                 fix="check the weights, walk further (--optim-steps), or loosen the gate",
             )
         labels = path_labels[places[:, 0]]
-        keep = _thin(labels, wanted, config.seed)
+        keep = thin(labels, wanted, config.seed)
         names = endpoints.real.class_names
         missing = {c: wanted.get(c, 0) - self.accepted[c] for c in self.accepted}
         before, after = zip(*self.energies, strict=True)
@@ -258,50 +231,6 @@ def _listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {reason}" for reason, count in counts.items())
 
 
-def _wanted_per_class(endpoints: Endpoints, config: ProduceConfig) -> dict[int, int]:
-    """Images wanted of each class that has endpoints; shares by largest remainder."""
-    real = endpoints.real
-    classes = np.unique(endpoints.labels)
-    total = config.count or int(np.isin(real.labels, classes).sum())
-    sizes = np.array([1.0 if config.balanced else (real.labels == c).sum() for c in classes])
-    ideal = total * sizes / sizes.sum()
-    counts = np.floor(ideal).astype(int)
-    largest = np.argsort(counts - ideal, kind="stable")[: total - counts.sum()]
-    counts[largest] += 1
-    return dict(zip(classes.tolist(), counts.tolist(), strict=True))
-
-
-def _pair_queues(
-    endpoints: Endpoints, wanted: Mapping[int, int], config: ProduceConfig
-) -> dict[int, list[tuple[int, int]]]:
-    """Pairs of endpoints per class, in the order in which they will be walked."""
-    limits = pair_limits(endpoints.labels)
-    need = {}
-    for label, count in wanted.items():
-        groups = int((endpoints.labels == label).sum())
-        most = limits[label] * (config.steps - 2) + (groups if limits[label] else 0)
-        if count > most:
-            name = endpoints.real.class_names[label]
-            way_out = "take longer walks (--steps), a smaller k, or fewer images (--count)"
-            if not limits[label]:
-                way_out = "take a smaller k, or leave the class out: a walk needs two endpoints"
-            raise InputError(
-                expected=f"at most {most} images of class {name!r} from its {groups} endpoints "
-                f"and walks of {config.steps} points",
-                got=f"{count} wanted",
-                fix=way_out,
-            )
-        least = -(-count // (config.steps - 2))
-        need[label] = min(limits[label], least * _SPARE_PAIRS)
-    pairing = pair_groups(
-        endpoints.centroids, endpoints.labels, need, config.pairing, seed=config.seed
-    )
-    queues: dict[int, list[tuple[int, int]]] = {label: [] for label in need}
-    for start, end in pairing.pairs.tolist():
-        queues[int(endpoints.labels[start])].append((start, end))
-    return queues
-
-
 def _next_pairs(
     queues: dict[int, list[tuple[int, int]]], wanted: Mapping[int, int], run: _Run, steps: int
 ) -> list[tuple[int, int]]:
@@ -318,13 +247,3 @@ def _next_pairs(
         chosen += queue[:number]
         del queue[:number]
     return chosen
-
-
-def _thin(labels: np.ndarray, wanted: Mapping[int, int], seed: int) -> np.ndarray:
-    """Rows to keep, ascending: a random choice of each class where there are too many."""
-    rng = np.random.default_rng(seed)
-    kept = []
-    for label, count in sorted(wanted.items()):
-        rows = np.flatnonzero(labels == label)
-        kept.append(rows if len(rows) <= count else rng.choice(rows, count, replace=False))
-    return np.sort(np.concatenate(kept))

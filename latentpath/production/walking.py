@@ -1,0 +1,63 @@
+"""From pairs of endpoints to samples: walk, generate. The one place that calls `walk`."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latentpath.data import to_uint8
+from latentpath.production.bundle import Bundle
+from latentpath.production.config import ProduceConfig
+from latentpath.progress import Progress, silent
+from latentpath.walks import WalkResult, walk
+
+
+def walk_pairs(
+    centroids: Tensor,  # [G, D]
+    labels: np.ndarray,  # [G]
+    pairs: np.ndarray,  # [P, 2]
+    bundle: Bundle,
+    config: ProduceConfig,
+    progress: Progress = silent,
+) -> WalkResult:
+    """Walk between the endpoints of each pair; the result depends on these pairs alone."""
+    index = torch.as_tensor(pairs, device=centroids.device)
+    return walk(
+        centroids[index[:, 0]],
+        centroids[index[:, 1]],
+        torch.as_tensor(labels[pairs[:, 0]]).to(centroids.device),
+        generator=bundle.generator,
+        identity=bundle.identity,
+        classifier=bundle.classifier,
+        steps=config.steps,
+        solver=config.solver,
+        config=config.plan(),
+        micro_batch=config.micro_batch,
+        progress=progress,
+    )
+
+
+@torch.no_grad()
+def render(bundle: Bundle, latents: Tensor, batch: int = 256) -> np.ndarray:
+    """Images uint8 [n, H, W, C] of latents [n, D]."""
+    parts = [to_uint8(bundle.generator.synthesize(rows)) for rows in latents.split(batch)]
+    return np.concatenate(parts)
+
+
+def first_visits(pairs: np.ndarray) -> np.ndarray:  # [P, 2] -> bool [P, 2]
+    """Which ends of which walks are the first to visit their endpoint: they bring it as a sample.
+
+    >>> first_visits(np.array([[0, 1], [1, 2]])).tolist()
+    [[True, True], [False, True]]
+    """
+    first = np.zeros(pairs.size, dtype=bool)
+    first[np.unique(pairs, return_index=True)[1]] = True
+    return first.reshape(pairs.shape)
+
+
+def sample_places(first: np.ndarray, steps: int) -> np.ndarray:  # bool [P, 2] -> [n, 2]
+    """(walk, step) of the samples of P walks: interior points, and the ends that are `first`."""
+    taken = np.ones((len(first), steps), dtype=bool)
+    taken[:, 0], taken[:, -1] = first[:, 0], first[:, 1]
+    return np.argwhere(taken)
