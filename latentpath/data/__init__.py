@@ -1,15 +1,19 @@
 """Real sets in, synthetic sets out: labelled images as arrays."""
 
 from latentpath.data.atomic import check_output_is_free
+from latentpath.data.card import DatasetCard
 from latentpath.data.digits import DigitsSplit, load_digits_split
 from latentpath.data.images import ImageSet, resize_images, to_tensor, to_uint8
 from latentpath.data.manifest import read_manifest
+from latentpath.data.png import PngOptions
 from latentpath.data.read import read_image_set
 from latentpath.data.write import write_image_set
 
 __all__ = [
+    "DatasetCard",
     "DigitsSplit",
     "ImageSet",
+    "PngOptions",
     "check_output_is_free",
     "load_digits_split",
     "read_image_set",

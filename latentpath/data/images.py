@@ -48,7 +48,7 @@ class ImageSet:
         object.__setattr__(
             self, "identities", _as_index_column("identities", self.identities, len(self))
         )
-        _check_class_names(self.class_names)
+        check_class_names(self.class_names)
         if self.labels.max() >= len(self.class_names):
             raise DataError(
                 expected=f"labels below {len(self.class_names)}, the number of class names",
@@ -143,8 +143,9 @@ def _as_index_column(name: str, values: np.ndarray, n: int) -> np.ndarray:
     return values.astype(np.int64)
 
 
-def _check_class_names(names: tuple[str, ...]) -> None:
-    if not names or not all(isinstance(name, str) and name and _is_text(name) for name in names):
+def check_class_names(names: tuple[str, ...]) -> None:
+    """Raise DataError unless the names are texts, not empty and all different."""
+    if not names or not all(isinstance(name, str) and name and is_text(name) for name in names):
         raise DataError(
             expected="class names that are non-empty texts",
             got=ascii(names)[:80],
@@ -157,7 +158,7 @@ def _check_class_names(names: tuple[str, ...]) -> None:
         )
 
 
-def _is_text(name: str) -> bool:
+def is_text(name: str) -> bool:
     """Say whether a name can be written: names of files may hold bytes that are no UTF-8."""
     try:
         name.encode("utf-8")

@@ -16,7 +16,7 @@ import numpy as np
 
 from latentpath.data.decode import UndecodableError, to_eight_bits, with_channels
 from latentpath.data.images import ImageSet
-from latentpath.errors import DataError, InputError
+from latentpath.errors import DataError
 
 SPLITS = ("train", "val", "test")
 MAX_CLASSES = 256
@@ -88,44 +88,6 @@ def read_medmnist(path: Path, split: str = "train", channels: int | None = None)
     pixels = with_channels(np.concatenate(filled), channels)
     names = tuple(str(label) for label in range(num_classes))
     return ImageSet(pixels, chosen, np.arange(len(pixels)), names)
-
-
-def write_medmnist(stream: IO[bytes], images: np.ndarray, labels: np.ndarray) -> None:
-    """Write a set as the training split; validation and test are there, with no images.
-
-    The bytes depend on the arrays (and the version of zlib) alone.
-
-    Args:
-        stream: where to, opened for writing.
-        images: uint8 [n, H, W, C].
-        labels: integers [n], below 256.
-
-    Raises:
-        InputError: more classes than a uint8 label can name.
-    """
-    if labels.max(initial=0) >= MAX_CLASSES:
-        raise InputError(
-            expected=f"at most {MAX_CLASSES} classes for the MedMNIST layout, whose labels are "
-            "uint8",
-            got=f"label {labels.max()}",
-            fix="leave 'medmnist' out of the layouts",
-        )
-    pixels = images[..., 0] if images.shape[3] == 1 else images
-    column = labels.astype(np.uint8)[:, None]
-    with zipfile.ZipFile(stream, "w") as archive:
-        for split in SPLITS:
-            rows = slice(None) if split == "train" else slice(0)
-            _write_member(archive, f"{split}_images", pixels[rows])
-            _write_member(archive, f"{split}_labels", column[rows])
-
-
-def _write_member(archive: zipfile.ZipFile, key: str, array: np.ndarray) -> None:
-    # np.savez stamps members with the time of day.
-    member = zipfile.ZipInfo(f"{key}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-    member.compress_type = zipfile.ZIP_DEFLATED
-    member.create_system, member.external_attr = 3, 0o644 << 16
-    with archive.open(member, "w", force_zip64=True) as stream:
-        np.lib.format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
 
 
 def _check_keys(path: Path, archive: zipfile.ZipFile, splits: tuple[str, ...]) -> None:

@@ -12,7 +12,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from latentpath.data import manifest as manifest_file
-from latentpath.data.write import LAYOUTS, safe_folder_names
+from latentpath.data.writers import WRITERS, safe_folder_names
 from latentpath.production.config import ProduceConfig
 from latentpath.production.gate import NAMES_A_PERSON, OUT_OF_CLASS, TOO_CLOSE
 
@@ -65,7 +65,9 @@ def odd_values(content: Mapping[str, Any]) -> list[str]:
     chosen = content.get("layouts")
     gate = content.get("gate")
     checks: dict[str, Any] = {
-        "layouts": chosen in [list(LAYOUTS[:1]), list(LAYOUTS[1:]), list(LAYOUTS)],
+        "layouts": isinstance(chosen, list)
+        and len(chosen) > 0
+        and chosen == [name for name in WRITERS if name in chosen],
         "classes": folders == list(safe_folder_names(names)),
         "software": content.get("software") == "latentpath",
         "gate": gate is None if _has_no_gate(content) else _is_gate(gate),

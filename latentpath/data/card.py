@@ -1,0 +1,167 @@
+"""The dataset card: a `README.md` that says what a set is, how it was made and what it promises.
+
+The front matter is what the Hugging Face hub reads (https://huggingface.co/docs/hub/datasets-cards):
+licence, tags, size, the files of each configuration.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from latentpath.errors import InputError
+
+if TYPE_CHECKING:
+    from latentpath.data.writers import SetForm
+
+CARD_NAME = "README.md"
+_LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]{0,60}")
+_HUB_FILES = {
+    "parquet": "data/train-*.parquet",
+    "webdataset": "webdataset/shard-*.tar",
+}
+_LAYOUT_TEXTS = {
+    "folder": "`images/<class>/*.png` with `labels.csv`",
+    "npz": "`medmnist.npz`, the six arrays of MedMNIST",
+    "webdataset": "`webdataset/shard-*.tar`, for the webdataset library",
+    "stylegan": "`stylegan.zip`, for the training code of StyleGAN2-ADA and StyleGAN3",
+    "parquet": "`data/train-*.parquet`, for Hugging Face `datasets`",
+}
+
+
+@dataclass(frozen=True)
+class DatasetCard:
+    """What a card says beyond what the set's manifest holds."""
+
+    title: str = "A synthetic image set"
+    """Heading of the card."""
+    license: str = "unknown"
+    """Licence of the set as the Hugging Face hub names it, such as `cc-by-4.0`; who may share a set
+    made from their data decides it."""
+    audit: Mapping[str, float] | None = None
+    """Figures of the audit to show, by what they are; None shows none."""
+
+    def __post_init__(self) -> None:
+        if not _LICENSE.fullmatch(self.license):
+            raise InputError(
+                expected="a licence by its identifier, such as cc-by-4.0 or unknown",
+                got=ascii(self.license)[:80],
+                fix="see the list of licences of the Hugging Face hub",
+            )
+        if not self.title.strip() or len(self.title.splitlines()) > 1:
+            raise InputError(
+                expected="a title of one line", got=ascii(self.title)[:80], fix="shorten it"
+            )
+
+    def text(self, form: SetForm, manifest: Mapping[str, Any]) -> str:
+        """Return the card of a set.
+
+        Args:
+            form: of the set.
+            manifest: its manifest, the list of files and the seal excepted, which come later.
+        """
+        parts = [
+            self._front_matter(form, manifest["layouts"]),
+            f"# {_escaped(self.title)}",
+            f"{form.count:,} synthetic images of {form.width}x{form.height} pixels in "
+            f"{'colour' if form.channels == 3 else 'grey'}, made with "
+            "latentpath from a private set that is not part of this one.",
+            _class_table(manifest["classes"]),
+            "## Files\n\n"
+            + "\n".join(f"- {_LAYOUT_TEXTS[name]}" for name in manifest["layouts"])
+            + "\n- `manifest.json`: how the set was made, and checksums of all files",
+            _made(manifest),
+            _promise(manifest.get("certificate")),
+            _figures(self.audit),
+        ]
+        return "\n\n".join(part for part in parts if part) + "\n"
+
+    def _front_matter(self, form: SetForm, layouts: list[str]) -> str:
+        lines = [
+            "---",
+            # A JSON string is a YAML string.
+            f"pretty_name: {json.dumps(self.title, ensure_ascii=False)}",
+            f"license: {self.license}",
+            "task_categories:",
+            "- image-classification",
+            "tags:",
+            "- synthetic",
+            "- latentpath",
+            "size_categories:",
+            f"- {_size_category(form.count)}",
+        ]
+        files = next((path for name, path in _HUB_FILES.items() if name in layouts), None)
+        if files:
+            lines += [
+                "configs:",
+                "- config_name: default",
+                "  data_files:",
+                "  - split: train",
+                f"    path: {files}",
+            ]
+        return "\n".join([*lines, "---"])
+
+
+def _size_category(count: int) -> str:
+    """Return the hub's word for a number of images."""
+    limits = [(1_000, "1K"), (10_000, "10K"), (100_000, "100K"), (10**6, "1M"), (10**7, "10M")]
+    below = "n<"
+    for limit, name in limits:
+        if count < limit:
+            return f"n<{name}" if below == "n<" else f"{below}{name}"
+        below = f"{name}<n<"
+    return "10M<n<100M" if count < 10**8 else "100M<n<1B"
+
+
+def _class_table(classes: list[Mapping[str, Any]]) -> str:
+    rows = [f"| {i} | {_escaped(c['name'])} | {c['images']:,} |" for i, c in enumerate(classes)]
+    return "\n".join(["| label | class | images |", "| --- | --- | --- |", *rows])
+
+
+def _made(manifest: Mapping[str, Any]) -> str:
+    """Return the options that the set was made with."""
+    config = manifest.get("config")
+    if not isinstance(config, Mapping):
+        return ""
+    options = ", ".join(f"{name} {_escaped(str(value))}" for name, value in sorted(config.items()))
+    version = _escaped(str(manifest.get("software_version", "")))
+    return (
+        "## How it was made\n\n"
+        "Latents of real images were averaged over groups of people; walks between averages, bent "
+        "away from real people, gave the images; a gate turned away those too close to a real one."
+        f"\n\nlatentpath {version}, options: {options}."
+    )
+
+
+def _promise(certificate: Any) -> str:
+    if not isinstance(certificate, Mapping):
+        return ""
+    shown = {
+        name: value
+        for name, value in sorted(certificate.items())
+        if isinstance(value, str | int | float) and name != "hash"
+    }
+    rows = [f"| {_escaped(name)} | {_escaped(str(value))} |" for name, value in shown.items()]
+    head = ["## What it promises", "", "| certificate | |", "| --- | --- |"]
+    end = [
+        "",
+        "The certificate covers the ends of the walks. Images between them are protected "
+        "by the walk and the gate, as far as an audit measures it.",
+    ]
+    return "\n".join([*head, *rows, *end])
+
+
+def _figures(audit: Mapping[str, float] | None) -> str:
+    if not audit:
+        return ""
+    rows = [f"| {_escaped(name)} | {value:.4g} |" for name, value in audit.items()]
+    return "\n".join(["## Audit", "", "| measure | value |", "| --- | --- |", *rows])
+
+
+def _escaped(text: str) -> str:
+    """Return a text that Markdown shows as it is, on one line of a table."""
+    line = " ".join(text.split())
+    return re.sub(r"([\\`*_\[\]<>#|~$&])", r"\\\1", line)
