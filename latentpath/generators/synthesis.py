@@ -165,7 +165,9 @@ class SynthesisBlock(nn.Module):
                 in_channels, out_channels, w_dim, resolution, up=2, **shared
             )
             self.num_conv = 2
-        self.conv1 = SynthesisLayer(out_channels, out_channels, w_dim, resolution, **shared)
+        # As published: conv1 does not resample, so its filter is always the default one.
+        same = {**shared, "resample_filter": (1, 3, 3, 1)}
+        self.conv1 = SynthesisLayer(out_channels, out_channels, w_dim, resolution, **same)
         self.num_torgb = int(is_last or architecture == "skip")
         if self.num_torgb:
             self.torgb = ToRGBLayer(out_channels, img_channels, w_dim, conv_clamp=conv_clamp)
@@ -177,7 +179,6 @@ class SynthesisBlock(nn.Module):
                 bias=False,
                 up=2,
                 resample_filter=resample_filter,
-                conv_clamp=conv_clamp,
             )
 
     def forward(
