@@ -95,6 +95,38 @@ void row_distances(Address points, Address targets, int64_t rows, int64_t target
                            width, row_stride, at<double>(squared), thread_count(queue)});
 }
 
+// Addresses: x, scale, noise, bias, style, out, rgb_weight, rgb; 0 stands for none.
+// Shape: images, pixels, channels, rgb_channels, noise_stride. Numbers: slope, gain, clamp.
+void modulated_act(std::array<Address, 8> a, int dtype, std::array<int64_t, 5> shape,
+                   std::array<float, 3> numbers, int64_t queue) {
+  kernels().modulated_act({at<void>(a[0]), static_cast<DType>(dtype), shape[0], shape[1], shape[2],
+                           at<const float>(a[1]), at<const float>(a[2]), shape[4],
+                           at<const float>(a[3]), numbers[0], numbers[1], numbers[2],
+                           at<const float>(a[4]), at<void>(a[5]), at<const float>(a[6]),
+                           at<float>(a[7]), shape[3], thread_count(queue)});
+}
+
+// Addresses: grad, y, scale, noise, bias, style, rgb_weight, grad_rgb, grad_style, grad_log_scale,
+// grad_rgb_weight; shape and numbers as above.
+void modulated_act_backward(std::array<Address, 11> a, bool has_grad, int dtype,
+                            std::array<int64_t, 5> shape, std::array<float, 3> numbers,
+                            int64_t queue) {
+  kernels().modulated_act_backward(
+      {at<void>(a[0]), has_grad, at<const void>(a[1]), static_cast<DType>(dtype), shape[0],
+       shape[1], shape[2], at<const float>(a[2]), at<const float>(a[3]), shape[4],
+       at<const float>(a[4]), numbers[0], numbers[1], numbers[2], at<const float>(a[5]),
+       at<const float>(a[6]), at<const float>(a[7]), shape[3], at<float>(a[8]), at<float>(a[9]),
+       at<float>(a[10]), thread_count(queue)});
+}
+
+void fir2d(Address in, Address out, int dtype, std::array<int64_t, 4> shape,
+           std::array<int64_t, 2> out_shape, int64_t pad, std::array<float, 4> taps,
+           int64_t queue) {
+  kernels().fir2d({at<const void>(in), at<void>(out), static_cast<DType>(dtype), shape[0],
+                   shape[1], shape[2], shape[3], out_shape[0], out_shape[1], pad,
+                   {taps[0], taps[1], taps[2], taps[3]}, thread_count(queue)});
+}
+
 void exponential(Address x, Address y, int64_t count) {
   kernels().exponential(at<const float>(x), at<float>(y), count);
 }
@@ -112,6 +144,9 @@ PYBIND11_MODULE(_C, module) {
   module.def("path_step", &path_step, release());
   module.def("path_smooth", &path_smooth, release());
   module.def("row_distances", &row_distances, release());
+  module.def("modulated_act", &modulated_act, release());
+  module.def("modulated_act_backward", &modulated_act_backward, release());
+  module.def("fir2d", &fir2d, release());
   module.def("path_step_chunks", &path_step_chunks, "Chunks that path_step splits T points into.");
   module.def("exponential", &exponential, "The kernels' exp on float32 arrays, for tests.");
 

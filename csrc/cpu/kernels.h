@@ -65,6 +65,54 @@ struct RowDistancesArgs {
   int threads;
 };
 
+// Activations are [M, P, C]: images, pixels, channels.
+struct ModulatedActArgs {
+  void* x;  // [M, P, C]: the convolution's results; the activations afterwards
+  DType dtype;
+  int64_t images, pixels, channels;
+  const float* scale;  // [M, C] or null
+  const float* noise;  // [P] or [M, P], images `noise_stride` apart, or null
+  int64_t noise_stride;
+  const float* bias;  // [C]
+  float slope, gain, clamp;
+  const float* style;       // [M, C] or null
+  void* out;                // [M, P, C], or null without style
+  const float* rgb_weight;  // [M, R, C]
+  float* rgb;               // [M, R, P]
+  int64_t rgb_channels;     // R, 0 to 4
+  int threads;
+};
+
+struct ModulatedActBackwardArgs {
+  void* grad;        // [M, P, C]: of out (of x without style); of the convolution's results after
+  bool has_grad;     // whether there is anything in it before
+  const void* y;     // [M, P, C]: the activations
+  DType dtype;
+  int64_t images, pixels, channels;
+  const float* scale;  // as in ModulatedActArgs, down to rgb_weight
+  const float* noise;
+  int64_t noise_stride;
+  const float* bias;
+  float slope, gain, clamp;
+  const float* style;
+  const float* rgb_weight;
+  const float* grad_rgb;  // [M, R, P]
+  int64_t rgb_channels;
+  float* grad_style;       // [M, C] or null
+  float* grad_log_scale;   // [M, C] or null: gradient of log(scale)
+  float* grad_rgb_weight;  // [M, R, C]
+  int threads;
+};
+
+struct Fir2dArgs {
+  const void* in;  // [M, H, W, C]
+  void* out;       // [M, H', W', C]
+  DType dtype;
+  int64_t images, height, width, channels, out_height, out_width, pad;
+  float taps[4];
+  int threads;
+};
+
 // Interior points that one task of path_step handles. Fixed, so that sums are taken in the same
 // order whatever the number of threads is.
 constexpr int64_t kStepChunk = 64;
@@ -80,6 +128,9 @@ struct Kernels {
   void (*path_step)(const PathStepArgs&);
   void (*path_smooth)(const PathSmoothArgs&);
   void (*row_distances)(const RowDistancesArgs&);
+  void (*modulated_act)(const ModulatedActArgs&);
+  void (*modulated_act_backward)(const ModulatedActBackwardArgs&);
+  void (*fir2d)(const Fir2dArgs&);
   void (*exponential)(const float* x, float* y, int64_t count);  // the kernels' exp, for tests
 };
 

@@ -13,6 +13,9 @@ void bank_lse(const BankLseArgs&);
 void path_step(const PathStepArgs&);
 void path_smooth(const PathSmoothArgs&);
 void row_distances(const RowDistancesArgs&);
+void modulated_act(const ModulatedActArgs&);
+void modulated_act_backward(const ModulatedActBackwardArgs&);
+void fir2d(const Fir2dArgs&);
 void exponential_array(const float* x, float* y, int64_t count);
 
 extern const Kernels kTable = {LATENTPATH_TEXT(LATENTPATH_ISA),
@@ -21,6 +24,9 @@ extern const Kernels kTable = {LATENTPATH_TEXT(LATENTPATH_ISA),
                                path_step,
                                path_smooth,
                                row_distances,
+                               modulated_act,
+                               modulated_act_backward,
+                               fir2d,
                                exponential_array};
 
 }  // namespace LATENTPATH_ISA

@@ -228,5 +228,20 @@ LATENTPATH_INLINE void store_some(Element* to, vfloat v, int64_t count) {
   for (int64_t i = 0; i < count; ++i) to[i] = buffer[i];
 }
 
+// A whole vector, or the first `left` elements where that is fewer; the other lanes are zero.
+template <class Element>
+LATENTPATH_INLINE vfloat load_up_to(const Element* from, int64_t left) {
+  return left >= kLanes ? load_as_float(from) : load_some(from, left, Element{});
+}
+
+template <class Element>
+LATENTPATH_INLINE void store_up_to(Element* to, vfloat v, int64_t left) {
+  if (left >= kLanes) {
+    store_from_float(to, v);
+  } else {
+    store_some(to, v, left);
+  }
+}
+
 }  // namespace LATENTPATH_ISA
 }  // namespace latentpath

@@ -67,6 +67,12 @@ def _carries_tangent(tensor: Tensor) -> bool:
     return forward_ad.unpack_dual(tensor).tangent is not None
 
 
+def is_transformed(tensor: Tensor) -> bool:
+    """Whether forward-mode AD or a transform of `torch.func` differentiates or batches this."""
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor(tensor) or _is_batched(tensor)
+    return wrapped or _carries_tangent(tensor)
+
+
 def _under_func_gradient(tensor: Tensor) -> bool:
     if not torch.is_grad_enabled():
         return False

@@ -12,7 +12,15 @@ from latentpath import ops
 from latentpath.errors import InputError, UnsupportedError
 from latentpath.ops import dispatch
 
-OPS = ("kl_uniform", "bank_lse", "path_step", "path_smooth", "row_distances")
+OPS = (
+    "kl_uniform",
+    "bank_lse",
+    "path_step",
+    "path_smooth",
+    "row_distances",
+    "modulated_act",
+    "fir2d",
+)
 needs_extension = pytest.mark.skipif(
     dispatch.extension() is None, reason="latentpath._C is not built"
 )
