@@ -114,4 +114,4 @@ class StyleGAN2(nn.Module):
     def synthesize(self, w: Tensor) -> Tensor:  # [M, w_dim] -> [M, img_channels, H, W]
         """Images from one w per row, used for every layer, with constant noise."""
         check_rows(w, self.w_dim, "w")
-        return self.synthesis(w.unsqueeze(1).expand(-1, self.num_ws, -1), noise_mode="const")
+        return self.synthesis(w, noise_mode="const")

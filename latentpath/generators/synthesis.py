@@ -9,7 +9,7 @@ forms are equal in exact arithmetic).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latentpath.errors import InputError, ShapeError
+from latentpath.generators import fused
 from latentpath.generators.checks import check_whole
 from latentpath.generators.layers import (
     Conv2dLayer,
@@ -28,6 +29,8 @@ from latentpath.generators.layers import (
     upsample2d,
     widened,
 )
+from latentpath.generators.precision import autocast_dtype, float32_asked
+from latentpath.ops.first_order import is_transformed
 
 NoiseMode = Literal["const", "none", "random"]
 _NOISE_MODES = ("const", "none", "random")
@@ -188,12 +191,11 @@ class SynthesisBlock(nn.Module):
         ws: Tensor,  # [M, num_conv + num_torgb, w_dim]
         noise_mode: NoiseMode,
         generator: torch.Generator | None,
-        force_fp32: bool,
+        dtype: torch.dtype,
     ) -> tuple[Tensor, Tensor | None]:
         own = self.conv1.weight.dtype
-        half = self.use_fp16 and not force_fp32 and ws.device.type == "cuda"
-        dtype = torch.float16 if half else own
-        layout = torch.channels_last if self.channels_last and half else torch.contiguous_format
+        half = self.channels_last and dtype == torch.float16
+        layout = torch.channels_last if half else torch.contiguous_format
         w = ws.unbind(dim=1)
         if x is None:
             x = self.const.to(dtype=dtype).expand(ws.shape[0], -1, -1, -1)
@@ -213,10 +215,20 @@ class SynthesisBlock(nn.Module):
             img = y if img is None else img + y
         return x, img
 
+    def convolutions(self) -> list[SynthesisLayer]:
+        """The block's modulated 3x3 convolutions, in their order."""
+        return [self.conv1] if self.num_conv == 1 else [self.conv0, self.conv1]
+
 
 class SynthesisNetwork(nn.Module):
-    """Latents ws [M, num_ws, w_dim] to images [M, img_channels, img_resolution, img_resolution]."""
+    """Latents ws [M, num_ws, w_dim] to images [M, img_channels, img_resolution, img_resolution].
 
+    Where no gradient of a weight can be wanted, `latentpath.generators.fused` computes the images
+    in fewer visits of the memory; it knows no second derivatives. With `fused = False` this module
+    always computes them itself.
+    """
+
+    fused = True
     b4: SynthesisBlock
 
     def __init__(
@@ -279,7 +291,7 @@ class SynthesisNetwork(nn.Module):
 
     def forward(
         self,
-        ws: Tensor,  # [M, num_ws, w_dim]
+        ws: Tensor,  # [M, num_ws, w_dim], or [M, w_dim] for all layers
         noise_mode: NoiseMode = "random",
         force_fp32: bool = False,
         generator: torch.Generator | None = None,
@@ -287,10 +299,13 @@ class SynthesisNetwork(nn.Module):
     ) -> Tensor:  # [M, img_channels, img_resolution, img_resolution]
         """Images; `generator` draws the noise of `noise_mode="random"`.
 
+        Blocks that `num_fp16_res` marks run in float16 on GPUs unless `force_fp32`; under
+        autocast all blocks run in its dtype. Images come back in the parameters' dtype.
+
         `fused_modconv` is taken for compatibility and changes nothing: both forms of the
         modulation are equal, and ours always scales the activations.
         """
-        if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.w_dim):
+        if ws.shape[1:] not in ((self.num_ws, self.w_dim), (self.w_dim,)):
             raise ShapeError(
                 expected=f"ws [M, {self.num_ws}, {self.w_dim}]",
                 got=str(list(ws.shape)),
@@ -302,15 +317,54 @@ class SynthesisNetwork(nn.Module):
                 got=repr(noise_mode),
                 fix="use 'const' for a deterministic generator",
             )
+        ws = ws.to(self.b4.conv1.weight.dtype)
+        dtypes = self._dtypes(ws.device.type, force_fp32)
+        if self._runs_fused(ws):
+            return fused.synthesize(fused.plan_of(self, dtypes), ws, noise_mode, generator)
+        with torch.autocast(ws.device.type, enabled=False):
+            return self._plain(ws, dtypes, noise_mode, generator)
+
+    def blocks(self) -> list[SynthesisBlock]:
+        """The blocks, from the smallest resolution to the largest."""
+        return [getattr(self, f"b{resolution}") for resolution in self.block_resolutions]
+
+    def _dtypes(self, device_type: str, force_fp32: bool) -> tuple[torch.dtype, ...]:
+        """What every block computes in."""
+        own = self.b4.conv1.weight.dtype
+        force_fp32 = force_fp32 or float32_asked()
+        asked = None if force_fp32 else autocast_dtype(device_type)
+        if asked is not None and own == torch.float32:
+            return (asked,) * len(self.block_resolutions)
+        half_on_gpu = device_type == "cuda" and not force_fp32
+        return tuple(
+            torch.float16 if block.use_fp16 and half_on_gpu else own for block in self.blocks()
+        )
+
+    def _runs_fused(self, ws: Tensor) -> bool:
+        plain_tensor = not is_transformed(ws) and not torch.compiler.is_compiling()
+        return self.fused and plain_tensor and fused.fits(self) and fused.is_frozen(self)
+
+    def _plain(
+        self,
+        ws: Tensor,  # [M, num_ws, w_dim] or [M, w_dim]
+        dtypes: tuple[torch.dtype, ...],
+        noise_mode: NoiseMode,
+        generator: torch.Generator | None,
+    ) -> Tensor:
+        if ws.ndim == 2:
+            ws = ws.unsqueeze(1).expand(-1, self.num_ws, -1)
         x: Tensor | None = None
         img: Tensor | None = None
         first = 0
-        ws = ws.to(self.b4.conv1.weight.dtype)
-        for res in self.block_resolutions:
-            block: SynthesisBlock = getattr(self, f"b{res}")
+        for block, dtype in zip(self.blocks(), dtypes, strict=True):
             # toRGB shares its latent with the next block's first convolution.
             taken = ws[:, first : first + block.num_conv + block.num_torgb]
-            x, img = block(x, img, taken, noise_mode, generator, force_fp32)
+            x, img = block(x, img, taken, noise_mode, generator, dtype)
             first += block.num_conv
         assert img is not None
         return img
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SynthesisNetwork:
+        # A weight that moves there and back may lie where it lay, with other values.
+        fused.forget_plans(self)
+        return super()._apply(fn, recurse)

@@ -108,8 +108,7 @@ class Plain:
     def shortcut(self, block, x):
         weight = self.state[f"{block}.skip.weight"]
         y = F.conv2d(upsampled(x, self.f), weight / math.sqrt(weight.shape[1]))
-        gain = math.sqrt(0.5)
-        return self.bounded(y * gain, gain)
+        return y * math.sqrt(0.5)  # not clamped, as published
 
 
 def make(architecture, clamp=None, channels=3):
