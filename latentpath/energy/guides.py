@@ -68,8 +68,11 @@ class _LinearHead:
 
     def energy(self, images: Tensor) -> Tensor:  # [M, C, H, W] -> [M]
         features = self.trunk(images)
-        lse, _ = ops.bank_lse(features, self.bank, self.bias)
-        return lse - (features @ self.mean_row + self.mean_bias) - self.log_n
+        # Sums over all people stay in the bank's own precision, whatever autocast says.
+        with torch.autocast(images.device.type, enabled=False):
+            features = features.to(self.bank.dtype)
+            lse, _ = ops.bank_lse(features, self.bank, self.bias)
+            return lse - (features @ self.mean_row + self.mean_bias) - self.log_n
 
 
 class ClassGuide:

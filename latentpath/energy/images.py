@@ -34,7 +34,7 @@ def images_of(generator: Generator, points: Tensor) -> Tensor:  # [M, D] -> [M, 
 
 
 def logits_of(model: ImageModel, images: Tensor) -> Tensor:  # [M, C, H, W] -> [M, K]
-    """The model's logits.
+    """The model's logits, in float32 at least.
 
     Raises:
         ShapeError: it returns anything but one row of floating-point logits per image.
@@ -51,7 +51,8 @@ def logits_of(model: ImageModel, images: Tensor) -> Tensor:  # [M, C, H, W] -> [
             got=_described(logits),
             fix="wrap it in a function that returns nothing but its logits",
         )
-    return logits
+    # Softmax and cross-entropy are taken in float32 whatever the network computes in.
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 class ChannelMatch:

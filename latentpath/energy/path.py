@@ -14,6 +14,7 @@ from latentpath.energy.images import ChannelMatch, ImageModel, check_gradients, 
 from latentpath.errors import InputError
 from latentpath.generators import Generator
 from latentpath.generators.checks import check_finite, check_whole
+from latentpath.generators.precision import Precision, PrecisionName
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,30 @@ class EnergyTerms:
         return {name: getattr(self, name).tolist() for name in self.names()}
 
 
+@dataclass(frozen=True)
+class _MicroBatch:
+    """Points that go through the networks together."""
+
+    rows: slice
+    """Where they come from."""
+    points: Tensor
+    """[size, D]; the first `count` are the points of `rows`, the others copies."""
+    labels: Tensor
+    """[size]"""
+
+    @property
+    def count(self) -> int:
+        """How many points of their own these are."""
+        return self.rows.stop - self.rows.start
+
+    def filled(self, size: int) -> _MicroBatch:
+        """As many points as `size`."""
+        if self.count == size:
+            return self
+        index = torch.arange(size, device=self.points.device) % self.count
+        return _MicroBatch(self.rows, self.points[index], self.labels[index])
+
+
 class PathEnergy:
     """The energy of batches of paths under one generator and two classifiers.
 
@@ -68,6 +93,11 @@ class PathEnergy:
         micro_batch: points that go through the networks together; bounds the memory. 0 chooses:
             64 on a CPU, whose caches hold no more of a small generator's layers, else 512.
         split_head: see `IdentityGuide`.
+        precision: what the networks compute in for `guide_gradient`: a `Precision` or its name.
+            `terms` computes in float32 unless asked otherwise.
+        fixed_batches: give the networks `micro_batch` points every time, the last ones filled up
+            with copies. Then a point's gradient is the same, bit for bit, whatever points go with
+            it (on a CPU: for a `micro_batch` that is a multiple of 8, or one thread).
 
     One-channel images are repeated to three for a classifier that takes three, as the published
     code does; see `ChannelMatch`.
@@ -82,8 +112,11 @@ class PathEnergy:
         weights: EnergyWeights | None = None,
         micro_batch: int = 0,
         split_head: bool | None = None,
+        precision: Precision | PrecisionName = "float32",
+        fixed_batches: bool = False,
     ) -> None:
         check_whole(0, micro_batch=micro_batch)
+        self.precision, self.fixed_batches = Precision.of(precision), fixed_batches
         self.generator, self.weights = generator, weights or EnergyWeights()
         self.micro_batch = micro_batch
         self._models = [identity, classifier, getattr(generator, "network", generator)]
@@ -120,19 +153,21 @@ class PathEnergy:
             )
         gradient = torch.empty_like(points)
         with self._evaluating():
-            for rows in self._micro_batches(points):
-                w = points[rows].detach().requires_grad_()
-                with torch.enable_grad():
+            for batch in self._micro_batches(points, labels):
+                w = batch.points.detach().requires_grad_()
+                with torch.enable_grad(), self.precision.on(points.device):
                     images = self.images(w)
-                    identity, classification = self._guides(images, labels[rows])
-                    if not self._gradients_flow:
-                        self._check_gradients(w, images, identity, classification)
+                    identity, classification = self._guides(images, batch.labels)
+                if not self._gradients_flow:
+                    self._check_gradients(w, images, identity, classification)
+                with torch.enable_grad():
                     energy = (
                         self.weights.identity * identity
                         + self.weights.classification * classification
-                    )
-                    slope = _gradient(energy * point_weights[rows], w, keep=False)
-                gradient[rows] = 0 if slope is None else slope
+                    )[: batch.count]
+                    energy = energy * point_weights[batch.rows]
+                slope = _gradient(energy, w, keep=False)
+                gradient[batch.rows] = 0 if slope is None else slope[: batch.count]
         return gradient
 
     def _check_gradients(
@@ -154,6 +189,8 @@ class PathEnergy:
         labels: Tensor,  # [B]
         point_weights: Tensor | None = None,  # [T]
         eps_distance: float = 0.0,
+        *,
+        precision: Precision | PrecisionName = "float32",
     ) -> EnergyTerms:
         """The true energy of each path; points of weight zero are not looked at.
 
@@ -167,10 +204,11 @@ class PathEnergy:
         per_point = labels.repeat_interleave(int(counted.sum()))
         identity = torch.empty(len(points), device=path.device)
         classification = torch.empty_like(identity)
-        with self._evaluating():
-            for rows in self._micro_batches(points):
-                identity[rows], classification[rows] = self._guides(
-                    self.images(points[rows]), per_point[rows]
+        with self._evaluating(), Precision.of(precision).on(points.device):
+            for batch in self._micro_batches(points, per_point):
+                guides = self._guides(self.images(batch.points), batch.labels)
+                identity[batch.rows], classification[batch.rows] = (
+                    energy[: batch.count] for energy in guides
                 )
         smoothness = (path[:, :-1] - path[:, 1:] + eps_distance).square().sum(dim=[1, 2])
         identity = (identity.view(b, -1) * a[counted]).sum(dim=1)
@@ -183,10 +221,12 @@ class PathEnergy:
         )
         return EnergyTerms(smoothness, identity, classification, total)
 
-    def _micro_batches(self, points: Tensor) -> Iterator[slice]:
+    def _micro_batches(self, points: Tensor, labels: Tensor) -> Iterator[_MicroBatch]:
         size = self.micro_batch or (64 if points.device.type == "cpu" else 512)
         for first in range(0, len(points), size):
-            yield slice(first, min(first + size, len(points)))
+            rows = slice(first, min(first + size, len(points)))
+            batch = _MicroBatch(rows, points[rows], labels[rows])
+            yield batch.filled(size) if self.fixed_batches else batch
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
@@ -209,4 +249,6 @@ def _gradient(result: Tensor, source: Tensor, *, keep: bool = True) -> Tensor | 
     """Gradient of the sum of `result`, None where it does not depend; `keep` keeps the graph."""
     if not result.requires_grad or not source.requires_grad:
         return None
-    return torch.autograd.grad(result.sum(), source, retain_graph=keep, allow_unused=True)[0]
+    with torch.enable_grad():
+        total = result.sum()
+    return torch.autograd.grad(total, source, retain_graph=keep, allow_unused=True)[0]
