@@ -2,25 +2,88 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from latentpath.errors import InputError
+from latentpath.generators.published.file_kinds import HEAD_BYTES, is_safetensors, is_torch_file
+from latentpath.generators.published.options import checked_configuration
+from latentpath.generators.published.read import read_published
+from latentpath.generators.state_dict import (
+    Configuration,
+    impossible,
+    read_safetensors,
+    read_torch,
+    with_configuration,
+)
 from latentpath.generators.stylegan2 import StyleGAN2
-from latentpath.generators.weights import build, read_weights
+from latentpath.generators.weights import Weights, build, is_ours, read_weights
 
 
-def load_generator(path: str | Path, device: torch.device | str = "cpu") -> StyleGAN2:
-    """Open a generator written by `latentpath train generator`.
+def load_generator(
+    path: str | Path,
+    device: torch.device | str = "cpu",
+    *,
+    config: Configuration | None = None,
+) -> StyleGAN2:
+    """Open a generator. Nothing that the file says is ever run.
 
     Args:
-        path: a safetensors file that carries its configuration.
+        path: a `.pkl` of the published StyleGAN2-ADA (PyTorch) code; a safetensors file written
+            by `latentpath train generator` or `latentpath convert`; or a plain state dict with
+            the published names, in safetensors or of `torch.save`. Names with other suffixes are
+            told apart by content.
         device: where to put it.
+        config: for a plain state dict, the keyword arguments of `StyleGAN2` or a JSON file that
+            holds them; left out, the file with the suffix `.json` beside it is taken.
 
     Returns:
         The generator in eval mode, without gradients for its weights.
 
     Raises:
-        WeightsError: no such file, damaged, of another kind, or of the wrong shape.
+        WeightsError: no such file, damaged, of another kind, of the wrong shape, or a pickle that
+            asks for anything but a generator
+            (`latentpath.generators.published.UnsafePickleError`).
+        InputError: `config` for a file that holds its own.
     """
-    return build(read_weights(path, kind="stylegan2"), StyleGAN2, source=path).to(device)
+    remedy = "check the configuration, or get the file again from whoever made it"
+    weights = read_generator(path, config)
+    return build(weights, StyleGAN2, source=path, remedy=remedy).to(device)
+
+
+def read_generator(path: str | Path, config: Configuration | None = None) -> Weights:
+    """Configuration and weights of a generator; see `load_generator`."""
+    path = Path(path)
+    kind = _kind(path)
+    if kind == "torch":
+        return with_configuration(path, read_torch(path), config)
+    if kind == "safetensors" and not is_ours(path):
+        return with_configuration(path, read_safetensors(path), config)
+    if config is not None:
+        raise InputError(
+            expected="config= for a plain state dict alone",
+            got=f"{path}, which holds its own configuration",
+            fix="leave config= out",
+        )
+    if kind == "pickle":
+        return read_published(path)
+    weights = read_weights(path, kind="stylegan2")
+    checked = checked_configuration(weights.config, lambda what: impossible(path, what))
+    return replace(weights, config=checked)
+
+
+def _kind(path: Path) -> str:
+    """How to read a file: "pickle", "torch" or "safetensors"."""
+    if path.suffix in (".pkl", ".pickle"):
+        return "pickle"
+    if path.suffix == ".safetensors":
+        return "safetensors"
+    if not path.is_file():
+        return "pickle"  # whose reader says what is there instead
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    if is_torch_file(head):
+        return "torch"
+    return "safetensors" if is_safetensors(head) else "pickle"

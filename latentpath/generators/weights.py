@@ -98,22 +98,62 @@ def read_weights(path: str | Path, *, kind: str | None = None) -> Weights:
     return Weights(header["kind"], header["config"], header.get("notes", {}), state)
 
 
-def build(weights: Weights, factory: Callable[..., ModuleT], *, source: str | Path) -> ModuleT:
+def is_ours(path: str | Path) -> bool:
+    """Whether `read_weights` should read (or refuse) a file: not a sound foreign safetensors."""
+    safetensors = require_extra("safetensors", "pipeline")
+    try:
+        with safetensors.safe_open(path, framework="pt", device="cpu") as file:
+            return _KEY in (file.metadata() or {})
+    except (safetensors.SafetensorError, OSError):
+        return True  # `read_weights` says what is wrong
+
+
+def build(
+    weights: Weights,
+    factory: Callable[..., ModuleT],
+    *,
+    source: str | Path,
+    remedy: str = "write the file again with `latentpath train ...`",
+) -> ModuleT:
     """Build `factory(**config)`, load the state, and return it in eval mode without gradients.
+
+    Args:
+        weights: configuration and state.
+        factory: the network's class.
+        source: where they are from, for messages.
+        remedy: what to do if the configuration builds no network.
 
     Raises:
         WeightsError: the configuration builds no network, or names or shapes do not match the
             network that it describes.
     """
     try:
+        # First without memory: the shapes may be those of a file that means harm.
+        with torch.device("meta"):
+            shapes = factory(**weights.config).state_dict()
+        _check_shapes(weights, shapes, source)
         module = factory(**weights.config)
+    except WeightsError:
+        raise
     except (TypeError, ValueError, RuntimeError) as error:  # whatever odd values lead to
         raise WeightsError(
             expected=f"a configuration in {source} that builds a {weights.kind} network",
             got=str(error),
-            fix="write the file again with `latentpath train ...`",
+            fix=remedy,
         ) from error
-    own = module.state_dict()
+    for name, tensor in weights.state.items():
+        if not torch.isfinite(tensor).all():
+            raise WeightsError(
+                expected=f"finite numbers in {source}",
+                got=f"NaN or infinity in {name}",
+                fix="train the network again, or restore the file from a copy",
+            )
+    module.load_state_dict(weights.state)
+    return module.eval().requires_grad_(False)
+
+
+def _check_shapes(weights: Weights, own: dict[str, Tensor], source: str | Path) -> None:
+    """Raise WeightsError that names the first tensor that is missing, unknown or misshapen."""
     wrong = [
         f"{name} {list(weights.state[name].shape) if name in weights.state else 'missing'}"
         f" instead of {list(tensor.shape)}"
@@ -128,15 +168,6 @@ def build(weights: Weights, factory: Callable[..., ModuleT], *, source: str | Pa
             got=wrong[0] + more,
             fix="write the file again with the configuration that it was trained with",
         )
-    for name, tensor in weights.state.items():
-        if not torch.isfinite(tensor).all():
-            raise WeightsError(
-                expected=f"finite numbers in {source}",
-                got=f"NaN or infinity in {name}",
-                fix="train the network again, or restore the file from a copy",
-            )
-    module.load_state_dict(weights.state)
-    return module.eval().requires_grad_(False)
 
 
 def save_generator(path: str | Path, generator: nn.Module, **options: Any) -> None:

@@ -1,0 +1,110 @@
+"""One reading of one file: what it may cost, what it has cost so far, and how it fails.
+
+Every part of the reader gets the same `Reading`, also the parts that read files nested in the
+file, so the bounds hold for the whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from latentpath.generators.published.errors import (
+    DamagedPickleError,
+    OversizedPickleError,
+    UnsafePickleError,
+)
+
+WANTED = "a published StyleGAN2-ADA generator"
+ANOTHER_COPY = "download it again, or restore it from a copy"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds on what a file may ask for; the largest published files need a fifth."""
+
+    file_bytes: int = 4 << 30
+    """Size of the file. It is read into memory as it is, so this much memory is needed too."""
+    opcodes: int = 500_000
+    """Instructions of the pickle and of all pickles nested in it (a generator of 1024x1024 takes
+    26,000, a snapshot of training about 80,000). Each makes at most one object of a few hundred
+    bytes."""
+    stack: int = 100_000
+    """Values and marks that wait on the pickle's stacks."""
+    text_bytes: int = 1 << 20
+    """Length of one text, such as the source code that travels with a network. The texts by which
+    old protocols spell bytes may be longer."""
+    all_text_bytes: int = 64 << 20
+    """Length of all texts together."""
+    integer_bytes: int = 16
+    """Length of one integer."""
+    dimensions: int = 8
+    """Axes of a tensor or array."""
+    elements: int = 1 << 40
+    """Every size, stride and offset."""
+    copied_items: int = 500_000
+    """Items that instructions copy from one container into another."""
+
+
+LIMITS = Limits()
+
+
+class Reading:
+    """What reading a file has cost so far, and its errors, which name the file.
+
+    Args:
+        path: the file, for messages.
+        file_bytes: its size. What is copied out of it may be four times that, plus 64 MiB: bytes
+            that old pickle protocols spell as text must be copied, the others never are.
+        limits: bounds on everything else.
+    """
+
+    def __init__(self, path: str | Path, file_bytes: int, limits: Limits = LIMITS) -> None:
+        self.path, self.limits = path, limits
+        self.most_copied = 4 * file_bytes + (64 << 20)
+        self._opcodes = self._text = self._items = self._copied = 0
+
+    def count_opcode(self) -> None:
+        """One more instruction."""
+        self._opcodes += 1
+        if self._opcodes > self.limits.opcodes:
+            raise self.oversized(f"more than {self.limits.opcodes:,} instructions")
+
+    def count_text(self, size: int) -> None:
+        """`size` more bytes of text."""
+        self._text += size
+        if self._text > self.limits.all_text_bytes:
+            raise self.oversized(f"more than {self.limits.all_text_bytes:,} bytes of text")
+
+    def count_items(self, number: int) -> None:
+        """`number` more items copied between containers."""
+        self._items += number
+        if self._items > self.limits.copied_items:
+            raise self.oversized(f"more than {self.limits.copied_items:,} copied items")
+
+    def count_copied(self, size: int) -> None:
+        """`size` more bytes copied out of the file."""
+        self._copied += size
+        if self._copied > self.most_copied:
+            raise self.oversized(f"more than {self.most_copied:,} bytes to copy")
+
+    def unsafe(self, got: str) -> UnsafePickleError:
+        """The file asks for something that a generator does not need."""
+        return UnsafePickleError(
+            expected=f"{WANTED} in {self.path}",
+            got=got,
+            fix="nothing of it was run; do not open it elsewhere either, and ask whoever made it "
+            "for safetensors",
+        )
+
+    def damaged(self, got: str) -> DamagedPickleError:
+        """The file contradicts itself or ends too early."""
+        return DamagedPickleError(expected=f"{WANTED} in {self.path}", got=got, fix=ANOTHER_COPY)
+
+    def oversized(self, got: str) -> OversizedPickleError:
+        """The file asks for more than any generator takes."""
+        return OversizedPickleError(
+            expected=f"{WANTED} in {self.path}",
+            got=got,
+            fix="no published generator is like that, so the file is damaged or hostile",
+        )

@@ -1,0 +1,159 @@
+"""What a published pickle becomes: records that hold what the file says and do nothing.
+
+No class of the file is ever built. A network is a class name and a dict, a tensor is a place in
+a storage, a storage is a run of bytes of the file.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from latentpath.generators.published.errors import shown
+from latentpath.generators.published.reading import Reading
+from latentpath.generators.published.source import Blob
+
+
+class EasyDict(dict):
+    """Stands for `dnnlib.util.EasyDict`: a dict, without its attribute access."""
+
+    title = "an EasyDict"
+
+
+class LongText:
+    """A text that is too long for a generator; only old protocols' bytes are spelled like that."""
+
+    __slots__ = ("blob", "encoding")
+    title = "a very long text"
+
+    def __init__(self, blob: Blob, encoding: str) -> None:
+        self.blob, self.encoding = blob, encoding
+
+
+@dataclass(frozen=True)
+class Name:
+    """A name that a file may mention. It stands for itself; nothing is imported for it."""
+
+    title: str
+    """Module and name, as messages show it."""
+    call: Callable[[tuple, Reading], Any] | None = None
+    """What a call of it makes: our own inert values."""
+    dtype: torch.dtype | None = None
+    """For the name of a storage class: the type of its elements."""
+
+
+EASY_DICT = Name("dnnlib.util.EasyDict")
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Elements of one type, little-endian, where they lie in the file."""
+
+    dtype: torch.dtype
+    elements: int
+    blob: Blob
+    title = "a storage"
+
+
+@dataclass(frozen=True)
+class TensorRecord:
+    """A strided window on a storage; `check_window` has seen that it lies inside."""
+
+    storage: Storage
+    offset: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+    title = "a tensor"
+
+    @property
+    def elements(self) -> int:
+        """Number of elements."""
+        return math.prod(self.size)
+
+    def build(self) -> torch.Tensor:
+        """A contiguous CPU tensor with memory of its own."""
+        if self.elements == 0:
+            return torch.empty(self.size, dtype=self.storage.dtype)
+        last = self.offset + sum((n - 1) * s for n, s in zip(self.size, self.stride, strict=True))
+        width = self.storage.dtype.itemsize
+        window = self.storage.blob.view()[self.offset * width : (last + 1) * width]
+        # A copy, because the file's bytes are read-only and may not be aligned.
+        flat = torch.frombuffer(bytearray(window), dtype=self.storage.dtype)
+        return flat.as_strided(self.size, self.stride).clone(memory_format=torch.contiguous_format)
+
+
+class NetworkRecord:
+    """A network object: its class's name and its attributes.
+
+    Args:
+        class_name: as the file says.
+        state: the object's `__dict__`.
+        reading: for errors about the state.
+    """
+
+    __slots__ = ("class_name", "reading", "state")
+
+    def __init__(self, class_name: str, state: Mapping[str, Any], reading: Reading) -> None:
+        self.class_name, self.state, self.reading = class_name, state, reading
+
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        return f"a network of class {shown(self.class_name)}"
+
+    def attribute(self, name: str) -> Any:
+        """An attribute of the object, None if it has none of that name."""
+        return self.state.get(name)
+
+    def part(self, name: str, kind: type) -> dict[str, Any]:
+        """The dict `name` of the state, whose values are of `kind`; None values are left out."""
+        part = self.state.get(name, {})
+        if not isinstance(part, dict):
+            raise self.reading.damaged(f"{shown(part)} as {name} of {self.title}")
+        for key, value in part.items():
+            if not isinstance(key, str) or not (value is None or isinstance(value, kind)):
+                raise self.reading.damaged(
+                    f"{shown(value)} as entry {shown(key)} of {name} of {self.title}"
+                )
+        return {key: value for key, value in part.items() if value is not None}
+
+    def children(self) -> dict[str, NetworkRecord]:
+        """Submodules by name."""
+        return self.part("_modules", NetworkRecord)
+
+    def tensors(self) -> dict[str, TensorRecord]:
+        """Own parameters and persistent buffers by name."""
+        passing = self.state.get("_non_persistent_buffers_set", set())
+        if not isinstance(passing, (set, frozenset)):
+            raise self.reading.damaged(
+                f"{shown(passing)} as _non_persistent_buffers_set of {self.title}"
+            )
+        buffers = self.part("_buffers", TensorRecord)
+        kept = {name: record for name, record in buffers.items() if name not in passing}
+        return {**self.part("_parameters", TensorRecord), **kept}
+
+
+def check_window(storage: Storage, offset: Any, size: Any, stride: Any, reading: Reading) -> None:
+    """Raise unless (offset, size, stride) are whole numbers whose window lies in the storage."""
+    for name, axes in (("size", size), ("stride", stride)):
+        if not isinstance(axes, tuple):
+            raise reading.damaged(f"{shown(axes)} as {name} of a tensor")
+        if len(axes) > reading.limits.dimensions:
+            raise reading.oversized(f"a tensor of {len(axes)} dimensions")
+    for number in (offset, *size, *stride):
+        if type(number) is not int or not 0 <= number <= reading.limits.elements:
+            raise reading.damaged(f"{shown(number)} as size, stride or offset of a tensor")
+    if len(size) != len(stride):
+        raise reading.damaged(f"a tensor of {len(size)} sizes and {len(stride)} strides")
+    if math.prod(size) > reading.limits.elements:
+        raise reading.oversized(f"a tensor of size {list(size)}")
+    last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
+    if math.prod(size) > 0 and last >= storage.elements:
+        raise reading.damaged(
+            f"a tensor of size {list(size)}, stride {list(stride)} and offset {offset}, outside "
+            f"its storage of {storage.elements:,} elements"
+        )

@@ -1,0 +1,145 @@
+"""Plain state dicts: tensors by name, with the configuration beside them."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from latentpath.errors import InputError, WeightsError, require_extra
+from latentpath.generators.published.errors import shown
+from latentpath.generators.published.options import checked_configuration
+from latentpath.generators.weights import Weights
+
+Configuration = Mapping[str, Any] | str | Path
+"""Keyword arguments of `StyleGAN2`, or a JSON file that holds them."""
+
+_WANTED = "a StyleGAN2 state dict"
+_PARTS = ("G_ema", "G")  # under which some save it together with other networks
+_CONFIG_BYTES = 1 << 20
+
+
+def with_configuration(
+    path: str | Path, state: dict[str, Tensor], config: Configuration | None = None
+) -> Weights:
+    """A state dict as weights, with the configuration that belongs to it.
+
+    Args:
+        path: where the state dict is from.
+        state: tensors by name.
+        config: keyword arguments of `StyleGAN2`, or a JSON file with them; left out, the file
+            beside `path` with its name and the suffix `.json`.
+
+    Raises:
+        WeightsError: tensors that are no weights, or no usable configuration.
+    """
+    path = Path(path)
+    for name, tensor in state.items():
+        if not _is_plain(tensor):
+            raise _refused(path, f"{shown(name)}, a {tensor.layout} tensor of {tensor.dtype}")
+    notes = {"source": "state dict"}
+    return Weights("stylegan2", read_configuration(path, config), notes, state)
+
+
+def read_configuration(path: Path, config: Configuration | None = None) -> dict[str, Any]:
+    """Keyword arguments of `StyleGAN2` for the weights at `path`; see `with_configuration`."""
+    if isinstance(config, Mapping):
+        return checked_configuration(config, lambda what: impossible("config=", what))
+    if config is None:
+        place = path.with_suffix(".json")
+        if not place.is_file():
+            raise WeightsError(
+                expected=f"a configuration for the state dict {path}",
+                got=f"neither config= nor a file {place.name} beside it",
+                fix="pass the keyword arguments of StyleGAN2 as config={...}, or write them to "
+                "that file",
+            )
+    elif isinstance(config, (str, Path)):
+        place = Path(config)
+    else:
+        raise InputError(
+            expected="config as a dict, or the path of a JSON file",
+            got=f"a {type(config).__name__}",
+            fix="pass the keyword arguments of StyleGAN2",
+        )
+    return _read_json(place)
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether a tensor's numbers are floats and all there: none sparse, absent or repeated."""
+    if tensor.layout != torch.strided or tensor.device.type != "cpu":
+        return False
+    if tensor.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        return False
+    return tensor.nbytes <= tensor.untyped_storage().nbytes()
+
+
+def _read_json(place: Path) -> dict[str, Any]:
+    try:
+        with place.open("rb") as file:
+            text = file.read(_CONFIG_BYTES + 1)
+        config = json.loads(text) if len(text) <= _CONFIG_BYTES else None
+    except (OSError, ValueError, RecursionError) as error:
+        raise impossible(place, str(error)) from error
+    if not isinstance(config, dict):
+        raise impossible(place, "no JSON object of a sensible size")
+    return checked_configuration(config, lambda what: impossible(place, what))
+
+
+def impossible(place: object, got: str) -> WeightsError:
+    """The error for a configuration that cannot be."""
+    return WeightsError(
+        expected=f"keyword arguments of StyleGAN2 in {place}",
+        got=got,
+        fix='write {"z_dim": 512, "c_dim": 0, "w_dim": 512, "img_resolution": 256, '
+        '"img_channels": 3, "mapping_kwargs": {...}, "synthesis_kwargs": {...}}',
+    )
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """Tensors by name from a safetensors file; WeightsError if it is none."""
+    safetensors = require_extra("safetensors", "pipeline")
+    try:
+        with safetensors.safe_open(path, framework="pt", device="cpu") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (safetensors.SafetensorError, OSError) as error:
+        raise _refused(path, str(error)) from error
+
+
+def read_torch(path: Path) -> dict[str, Tensor]:
+    """Tensors by name from a file of `torch.save`, by its reader that runs nothing.
+
+    Of a dict of state dicts, `G_ema` is taken, else `G`.
+
+    Raises:
+        WeightsError: damaged, or no state dict.
+    """
+    try:
+        value = torch.load(path, map_location="cpu", weights_only=True)
+    # What torch.load raises for files that are damaged in one place or another.
+    except (
+        OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, TypeError,
+        AttributeError, IndexError, AssertionError, OverflowError,
+    ) as error:  # fmt: skip
+        raise _refused(path, str(error).splitlines()[0] if str(error) else repr(error)) from error
+    parts = [value[part] for part in _PARTS if isinstance(value, dict) and part in value]
+    value = parts[0] if parts else value
+    if not isinstance(value, dict) or not value:
+        raise _refused(path, shown(value))
+    for name, tensor in value.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            raise _refused(path, f"{shown(tensor)} as entry {shown(name)}")
+    return dict(value)
+
+
+def _refused(path: Path, got: str) -> WeightsError:
+    return WeightsError(
+        expected=f"{_WANTED} in {path}",
+        got=got,
+        fix="save the generator's state_dict() with torch.save or safetensors",
+    )
