@@ -20,12 +20,12 @@ from typing import TextIO
 
 from latentpath._version import __version__
 from latentpath.bars import Bars
-from latentpath.cli import demo, info, produce, train, verify
+from latentpath.cli import convert, demo, info, produce, train, verify
 from latentpath.cli.command import Command, LateParser
 from latentpath.errors import InputError, LatentpathError
 
 # In the order in which the help lists them.
-COMMANDS = (demo, produce, verify, train, info)
+COMMANDS = (demo, produce, verify, train, convert, info)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

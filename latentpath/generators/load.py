@@ -48,9 +48,13 @@ def load_generator(
             (`latentpath.generators.published.UnsafePickleError`).
         InputError: `config` for a file that holds its own.
     """
+    return build_generator(read_generator(path, config), path).to(device)
+
+
+def build_generator(weights: Weights, source: str | Path) -> StyleGAN2:
+    """The generator of `read_generator`'s weights, on the CPU."""
     remedy = "check the configuration, or get the file again from whoever made it"
-    weights = read_generator(path, config)
-    return build(weights, StyleGAN2, source=path, remedy=remedy).to(device)
+    return build(weights, StyleGAN2, source=source, remedy=remedy)
 
 
 def read_generator(path: str | Path, config: Configuration | None = None) -> Weights:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ Configuration = Mapping[str, Any] | str | Path
 _WANTED = "a StyleGAN2 state dict"
 _PARTS = ("G_ema", "G")  # under which some save it together with other networks
 _CONFIG_BYTES = 1 << 20
+_LONGEST_REASON = 200
 
 
 def with_configuration(
@@ -121,12 +122,8 @@ def read_torch(path: Path) -> dict[str, Tensor]:
     """
     try:
         value = torch.load(path, map_location="cpu", weights_only=True)
-    # What torch.load raises for files that are damaged in one place or another.
-    except (
-        OSError, RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, TypeError,
-        AttributeError, IndexError, AssertionError, OverflowError,
-    ) as error:  # fmt: skip
-        raise _refused(path, str(error).splitlines()[0] if str(error) else repr(error)) from error
+    except Exception as error:  # of a dozen kinds, by where the file is damaged
+        raise _refused(path, _reason(error)) from error
     parts = [value[part] for part in _PARTS if isinstance(value, dict) and part in value]
     value = parts[0] if parts else value
     if not isinstance(value, dict) or not value:
@@ -135,6 +132,15 @@ def read_torch(path: Path) -> dict[str, Tensor]:
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise _refused(path, f"{shown(tensor)} as entry {shown(name)}")
     return dict(value)
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong with a file, without `torch.load`'s advice to run what is in it."""
+    text = str(error)
+    if named := re.search(r"GLOBAL (\S+)", text):
+        return f"the name {shown(named[1])}, which no state dict holds"
+    text = text.rpartition("WeightsUnpickler error:")[2].strip()
+    return text.splitlines()[0][:_LONGEST_REASON] if text else type(error).__name__
 
 
 def _refused(path: Path, got: str) -> WeightsError:

@@ -45,7 +45,11 @@ def save_weights(
     notes: dict[str, Any] | None = None,
     half: bool = False,
 ) -> None:
-    """Write `module`'s state atomically; `half` stores floating tensors as float16."""
+    """Write `module`'s state atomically; `half` stores floating tensors as float16.
+
+    Raises:
+        OSError, WeightsError: the file cannot be written; what was there is still there.
+    """
     safetensors = require_extra("safetensors.torch", "pipeline")
     path = Path(path)
     state = {}
@@ -59,8 +63,17 @@ def save_weights(
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
     # safetensors creates its files for the owner alone, which suits what saw private images.
-    safetensors.save_file(state, partial, metadata={_KEY: header})
-    partial.replace(path)
+    try:
+        safetensors.save_file(state, partial, metadata={_KEY: header})
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except require_extra("safetensors", "pipeline").SafetensorError as error:  # e.g. no space left
+        raise WeightsError(
+            expected=f"that {path} can be written", got=str(error), fix="choose another place"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def read_weights(path: str | Path, *, kind: str | None = None) -> Weights:

@@ -176,6 +176,7 @@ class TestLoadGenerator:
     def test_round_trip(self, tmp_path):
         torch.manual_seed(1)
         g = StyleGAN2(4, 2, 5, 8, 3, {"num_layers": 1}, {"channel_max": 4, "conv_clamp": 9})
+        g.eval().requires_grad_(False)  # frozen weights take a path that rounds differently
         file = tmp_path / "generator.safetensors"
         save_generator(file, g, notes={"seed": 1})
         again = latentpath.load_generator(file)

@@ -1,0 +1,46 @@
+"""`latentpath convert`: a generator of another format as safetensors."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from latentpath.bars import Bars
+from latentpath.cli.command import add_command
+
+
+def add(commands: Any) -> None:
+    """Declare the command."""
+    summary = "turn a published StyleGAN2-ADA .pkl into safetensors, running nothing in it"
+    add_command(commands, "convert", _run, summary, _add_options)
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="a .pkl of the published PyTorch code, a plain state dict (.pt, .pth, .safetensors), "
+        "or weights of latentpath",
+    )
+    parser.add_argument("target", metavar="TARGET", help="the .safetensors file to write")
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="JSON with the keyword arguments of a plain state dict's network "
+        "[SOURCE with the suffix .json]",
+    )
+    parser.add_argument("--half", action="store_true", help="store weights as float16")
+    parser.add_argument("--overwrite", action="store_true", help="replace TARGET if it exists")
+
+
+def _run(arguments: argparse.Namespace, bars: Bars) -> None:
+    from latentpath.generators.convert import convert_generator
+
+    converted = convert_generator(
+        arguments.source,
+        arguments.target,
+        config=arguments.config,
+        half=arguments.half,
+        overwrite=arguments.overwrite,
+    )
+    print("\n".join(converted.lines()))
