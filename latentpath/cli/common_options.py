@@ -14,7 +14,7 @@ from latentpath.errors import InputError
 
 if TYPE_CHECKING:
     from latentpath.audit import AuditConfig
-    from latentpath.data import ImageSet
+    from latentpath.data import DataSource, ImageSet
     from latentpath.production import SyntheticSet
 
 
@@ -76,21 +76,57 @@ def device_of(arguments: argparse.Namespace) -> str:
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
     """Add where the private images are, and how to read them; `read_data` does."""
+    from latentpath.data import FORMATS
+
     parser.add_argument(
         "--data",
         required=True,
         metavar="PATH",
-        help="a folder with one folder of images per class, a folder of images with --csv, a "
-        "MedMNIST .npz, or the word `digits` for the demo's private digits",
+        help="a folder with one folder of images or DICOM files per class, a folder of them with "
+        "--csv, a MedMNIST .npz, a StyleGAN dataset .zip, the folder of the Shenzhen X-rays or of "
+        "APTOS 2019, or the word `digits` for the demo's private digits",
+    )
+    parser.add_argument(
+        "--format",
+        default="auto",
+        choices=("auto", *FORMATS),
+        help="form of --data; auto tells it by what is there [auto]",
     )
     parser.add_argument("--csv", metavar="FILE", help="table of the images in --data")
-    parser.add_argument("--image-column", default="image", help="column of file names [image]")
+    parser.add_argument(
+        "--image-column",
+        default="image",
+        help="column of images: paths below --data, or unique file names, with or without their "
+        "endings [image]",
+    )
     parser.add_argument("--label-column", default="label", help="column of labels [label]")
     parser.add_argument(
-        "--identity-column", help="column of people; without it each image is one person"
+        "--identity-column",
+        help="column of people; without it each image is one person (of DICOM files: each patient)",
+    )
+    parser.add_argument(
+        "--identities",
+        metavar="FILE",
+        help="for data of any form: table of images (--image-column; of an .npz the rows, from 0) "
+        "and people (--identity-column, or `identity`)",
     )
     parser.add_argument(
         "--split", default="train", help="split of an .npz: train, val, test or all [train]"
+    )
+    parser.add_argument(
+        "--dicom-window",
+        type=int,
+        default=1,
+        metavar="N",
+        help="which of the windows that DICOM files offer, from 1 [1]",
+    )
+    parser.add_argument(
+        "--max-unreadable",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="share of the images that may be unreadable, 0 to 1; they are left out with a "
+        "warning [0]",
     )
     parser.add_argument(
         "--resolution",
@@ -105,23 +141,39 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read_data(arguments: argparse.Namespace, bars: Bars) -> ImageSet:
-    """Read the private images."""
-    from latentpath.data import load_digits_split, read_image_set
+def data_source(arguments: argparse.Namespace) -> DataSource:
+    """Return what `add_data_options` asked for."""
+    from latentpath.data import DataSource
 
-    if arguments.data == "digits" and not Path("digits").exists():
-        return load_digits_split().private
-    return read_image_set(
+    return DataSource(
         arguments.data,
+        format=arguments.format,
         csv=arguments.csv,
         image_column=arguments.image_column,
         label_column=arguments.label_column,
         identity_column=arguments.identity_column,
+        identities=arguments.identities,
         split=arguments.split,
+        window=arguments.dicom_window,
+    )
+
+
+def read_data(arguments: argparse.Namespace, bars: Bars) -> ImageSet:
+    """Read the private images, and say what was found."""
+    from latentpath.data import load_digits_split, read_and_survey
+
+    if arguments.data == "digits" and not Path("digits").exists():
+        return load_digits_split().private
+    image_set, survey = read_and_survey(
+        data_source(arguments),
         channels=arguments.channels,
         resolution=arguments.resolution or None,
+        max_unreadable=arguments.max_unreadable,
         progress=bars,
     )
+    if not arguments.quiet:
+        print(f"data: {survey.summary()}", file=sys.stderr)
+    return image_set
 
 
 def check_apart(arguments: argparse.Namespace, *outputs: str) -> None:

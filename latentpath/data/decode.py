@@ -8,13 +8,13 @@ list all such files at once.
 from __future__ import annotations
 
 import stat
-import warnings
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
+from latentpath.data.naming import detail, libraries_quiet
 from latentpath.errors import require_extra
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class UndecodableError(Exception):
     """An image cannot be used; the message says why in a few words."""
 
 
-def decode_image(path: Path, channels: int | None = None) -> np.ndarray:
+def decode_image(source: Path | IO[bytes], channels: int | None = None) -> np.ndarray:
     """Read one image file.
 
     16-bit grey is scaled to 8 bits (v / 257, rounded). Of 16-bit colour Pillow keeps the high
@@ -44,7 +44,7 @@ def decode_image(path: Path, channels: int | None = None) -> np.ndarray:
     over black, the background of scans. The orientation that cameras note is applied.
 
     Args:
-        path: the file.
+        source: the file, or a stream of its content.
         channels: 1 turns colour into grey (ITU-R 601 luma), 3 repeats grey; None keeps what
             the file has.
 
@@ -58,12 +58,11 @@ def decode_image(path: Path, channels: int | None = None) -> np.ndarray:
     """
     pil = require_extra("PIL.Image", "pipeline")
     try:
-        _check_is_file(path)
-        with warnings.catch_warnings():
-            # Pillow warns of what we refuse, and of damaged metadata, which we do not use.
-            warnings.simplefilter("ignore")
-            with pil.open(path, formats=FORMATS) as picture:
-                pixels = to_eight_bits(_pixels(_checked(picture), pil))
+        if isinstance(source, Path):
+            check_is_file(source)
+        # Pillow warns of what we refuse, and of damaged metadata, which we do not use.
+        with libraries_quiet(), pil.open(source, formats=FORMATS) as picture:
+            pixels = to_eight_bits(_pixels(_checked(picture), pil))
     except UndecodableError:
         raise
     except pil.DecompressionBombError as error:
@@ -72,20 +71,28 @@ def decode_image(path: Path, channels: int | None = None) -> np.ndarray:
         # Its message holds the full path, which may name a person.
         raise UndecodableError("not a PNG, JPEG, TIFF or BMP image, or damaged") from error
     except OSError as error:
-        raise UndecodableError(error.strerror or str(error)) from error
+        raise UndecodableError(_reason(error)) from error
     except Exception as error:
-        # The decoders raise nearly anything on hostile input: SyntaxError, struct.error, KeyError.
-        raise UndecodableError(f"damaged ({type(error).__name__}: {error})") from error
+        # The decoders raise nearly anything on hostile input: SyntaxError, struct.error, KeyError;
+        # and their words may quote the file's.
+        raise UndecodableError(f"damaged ({detail(error)})") from error
     return with_channels(pixels if pixels.ndim == 3 else pixels[:, :, None], channels)
 
 
-def _check_is_file(path: Path) -> None:
+def check_is_file(path: Path) -> None:
+    """Raise UndecodableError for an empty file or none at all, OSError where it cannot be seen."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         # Opening a named pipe would wait for ever.
         raise UndecodableError("not a regular file")
     if status.st_size == 0:
         raise UndecodableError("the file is empty")
+
+
+def _reason(error: OSError) -> str:
+    if error.strerror:
+        return error.strerror
+    return detail(error, "truncated" if "truncated" in str(error) else "damaged")
 
 
 def _checked(picture: Image) -> Image:

@@ -2,166 +2,168 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
-from collections import Counter
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from latentpath.data.decode import UndecodableError, decode_image
+from latentpath.data.decode import UndecodableError, with_channels
 from latentpath.data.images import ImageSet, resize_images
-from latentpath.data.listing import Listing, list_class_folders, list_csv
-from latentpath.data.manifest import is_written_set, read_manifest
-from latentpath.data.medmnist import SPLITS, read_medmnist
+from latentpath.data.listing import Listing
+from latentpath.data.source import DataSource
+from latentpath.data.survey import Survey, Surveyor
 from latentpath.errors import DataError, InputError, LatentpathWarning
 from latentpath.progress import Progress, silent
 
 STAGE = "read images"
-# A set whose brightest pixel is below this is nearly black: 14 bits or fewer stored in 16.
-_DARK = 70
 
 
 def read_image_set(
-    path: str | Path,
+    source: str | Path | DataSource,
     *,
-    csv: str | Path | None = None,
-    image_column: str = "image",
-    label_column: str = "label",
-    identity_column: str | None = None,
-    split: str = "train",
     channels: int | None = None,
     resolution: int | None = None,
+    max_unreadable: float = 0.0,
     progress: Progress = silent,
+    **options: Any,
 ) -> ImageSet:
     """Read a labelled image set into memory.
 
-    Forms, by what `path` is:
-
-    - a folder with one folder of images per class;
-    - a folder of images, with `csv` naming a table of paths, labels and, optionally, people;
-    - a MedMNIST `.npz` file;
-    - a folder that `write_image_set` wrote, which comes back exactly as it was written.
-
-    Images are 8- or 16-bit PNG, JPEG, TIFF or BMP; see `latentpath.data.decode` for what becomes
-    of depth, transparency and palettes. The order is that of the sorted paths, except for sets
-    that we wrote, which keep theirs.
+    Messages call files by their number; `names_shown` lets them quote names.
 
     Args:
-        path: folder or `.npz` file.
-        csv: table with a header; a relative path is looked for here, then in the data folder.
-        image_column: its column of paths, relative to the data folder.
-        label_column: its column of class names.
-        identity_column: its column of people. Without one, each image is one identity: do name
-            it where a person has several images, or k-anonymity counts images, not people.
-        split: for `.npz` files: "train", "val", "test" or "all".
+        source: what to read; of a path, the `options` of `DataSource` say how: `csv`,
+            `identity_column`, `identities`, `format`, `split`, `window`, ....
         channels: 1 makes all images grey, 3 colour. None takes them as they are and refuses a
             mixture.
         resolution: resize every image to this many pixels per side (see `resize_images`), so
             that sizes may differ. None takes them as they are and refuses a mixture.
+        max_unreadable: share of the images, 0 to 1, that may be unreadable; they are left out with
+            a warning.
         progress: told after every image, stage "read images".
 
     Raises:
         DataError: the set cannot be used; the message says which file, and what to do.
         InputError: arguments that do not go together.
         UnsupportedError: a set of ours in a later format.
-        MissingExtraError: Pillow is not installed.
+        MissingExtraError: Pillow, or for DICOM files pydicom, is not installed.
     """
-    path = Path(path)
-    _check_arguments(path, csv, identity_column, split, channels, resolution)
-    if path.is_file():
-        image_set = read_medmnist(path, split, channels)
-        if resolution is not None:
-            pixels = resize_images(image_set.images, resolution)
-            image_set = ImageSet(
-                pixels, image_set.labels, image_set.identities, image_set.class_names
-            )
-        progress(STAGE, len(image_set), len(image_set), {})
-        notes: tuple[str, ...] = ()
-    else:
-        listing = list_folder(
-            path,
-            csv=csv,
-            image_column=image_column,
-            label_column=label_column,
-            identity_column=identity_column,
-        )
-        image_set = load_listing(listing, channels, resolution, progress)
-        notes = listing.notes
-    # What we wrote shows no people, and may repeat itself.
-    ours = is_written_set(path.parent if path.is_file() else path)
-    suspicions = [] if ours else _suspicions(image_set)
-    for note in (*notes, *suspicions):
-        warnings.warn(note, LatentpathWarning, stacklevel=2)
-    return image_set
+    return read_and_survey(
+        source,
+        channels=channels,
+        resolution=resolution,
+        max_unreadable=max_unreadable,
+        progress=progress,
+        **options,
+    )[0]
 
 
-def list_folder(
-    path: Path,
+def scan(source: str | Path | DataSource, *, progress: Progress = silent, **options: Any) -> Survey:
+    """Look at every image of a set, and keep none.
+
+    Args:
+        source: as in `read_image_set`.
+        progress: told after every image, stage "read images".
+
+    Returns:
+        What was found; `Survey.check` says whether the set can be read.
+
+    Raises:
+        DataError, InputError, UnsupportedError, MissingExtraError: as `read_image_set`, save for
+            what a survey reports: unreadable images and mixtures.
+    """
+    listing = _source(source, options).list(progress)
+    surveyor = Surveyor(listing)
+    deque(_decoded(listing, surveyor, progress), maxlen=0)
+    return surveyor.report()
+
+
+def read_and_survey(
+    source: str | Path | DataSource,
     *,
-    csv: str | Path | None = None,
-    image_column: str = "image",
-    label_column: str = "label",
-    identity_column: str | None = None,
-) -> Listing:
-    """List a data folder without reading its images; see `read_image_set`."""
-    if csv is not None:
-        table = Path(csv)
-        if not table.is_absolute() and not table.exists():
-            table = path / table
-        return list_csv(
-            path,
-            table,
-            image_column=image_column,
-            label_column=label_column,
-            identity_column=identity_column,
-        )
-    if is_written_set(path):
-        return _list_written_set(path)
-    return list_class_folders(path)
-
-
-def load_listing(
-    listing: Listing,
     channels: int | None = None,
     resolution: int | None = None,
+    max_unreadable: float = 0.0,
     progress: Progress = silent,
-) -> ImageSet:
-    """Decode all images of a listing; see `read_image_set`.
+    **options: Any,
+) -> tuple[ImageSet, Survey]:
+    """Read a set as `read_image_set` does, and report what was found on the way."""
+    _check_arguments(channels, resolution, max_unreadable)
+    listing = _source(source, options).list(progress)
+    surveyor = Surveyor(listing)
+    store = _Store(listing, channels, resolution)
+    # It reads to the end before it complains, so that one error counts all unreadable files.
+    for row, image in _decoded(listing, surveyor, progress):
+        store.put(row, image)
+    survey = surveyor.report()
+    survey.check(channels, resolution, max_unreadable)
+    for sentence in (*survey.notes, *survey.suspicions(), *_left_out(survey)):
+        warnings.warn(sentence, LatentpathWarning, stacklevel=3)
+    return store.images(surveyor.good_rows()), survey
 
-    It reads to the end before it complains, so that one error counts all unreadable files.
-    """
-    pixels: np.ndarray | None = None  # [n, H, W, C], made when the first image says how large
-    shapes: Counter[tuple[int, ...]] = Counter()
-    first_of: dict[tuple[int, ...], str] = {}
-    unreadable: list[tuple[str, str]] = []
-    total = len(listing.files)
-    for row, file in enumerate(listing.files):
-        try:
-            image = decode_image(listing.root / file, channels)
-        except UndecodableError as reason:
-            unreadable.append((file, str(reason)))
-        else:
-            if resolution is not None:
-                image = resize_images(image[None], resolution)[0]
-            shapes[image.shape] += 1
-            first_of.setdefault(image.shape, file)
-            if pixels is None:
-                pixels = _room_for(total, image.shape)
-            if len(shapes) == 1:
-                pixels[row] = image
-        progress(STAGE, row + 1, total, {"unreadable": len(unreadable)})
-    if unreadable:
-        file, why = unreadable[0]
-        raise DataError(
-            expected=f"{total} readable images",
-            got=f"{len(unreadable)} that are not, the first is {file!r}: {why}",
-            fix="replace or remove them",
+
+def _source(source: str | Path | DataSource, options: dict[str, Any]) -> DataSource:
+    if not isinstance(source, DataSource):
+        return DataSource(Path(source), **options)
+    if options:
+        raise InputError(
+            expected="options only with a path",
+            got=f"a DataSource and {', '.join(options)}",
+            fix="put them into the DataSource",
         )
-    if len(shapes) > 1:
-        raise _mixed(shapes, first_of)
-    assert pixels is not None, "a listing holds at least one file"
-    return ImageSet(pixels, listing.labels, listing.identities, listing.class_names)
+    return source
+
+
+def _decoded(
+    listing: Listing, surveyor: Surveyor, progress: Progress
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (row, uint8 [H, W, C]) of the images that can be read, after the surveyor saw them."""
+    total = len(listing.files)
+    for row in range(total):
+        try:
+            image = listing.read(row, None)
+        except UndecodableError as reason:
+            surveyor.fail(row, str(reason))
+        else:
+            surveyor.see(row, image)
+            yield row, image
+        progress(STAGE, row + 1, total, {"unreadable": surveyor.unreadable})
+
+
+class _Store:
+    """The images of a set as long as they have one size: then there is an error anyway."""
+
+    def __init__(self, listing: Listing, channels: int | None, resolution: int | None) -> None:
+        self._listing, self._channels, self._resolution = listing, channels, resolution
+        self._pixels: np.ndarray | None = None  # [n, H, W, C]
+        # What is in memory as it is wanted need not be copied.
+        self._as_it_is = listing.pixels if resolution is None else None
+        if self._as_it_is is not None:
+            self._pixels = with_channels(self._as_it_is, channels)
+
+    def put(self, row: int, image: np.ndarray) -> None:
+        if self._as_it_is is not None:
+            return
+        image = with_channels(image, self._channels)
+        if self._resolution is not None:
+            image = resize_images(image[None], self._resolution)[0]
+        if self._pixels is None:
+            # Made when the first image says how large.
+            self._pixels = _room_for(len(self._listing.files), image.shape)
+        if image.shape == self._pixels.shape[1:]:
+            self._pixels[row] = image
+
+    def images(self, rows: np.ndarray) -> ImageSet:
+        """Return the set of the rows that were put."""
+        listing, pixels = self._listing, self._pixels
+        assert pixels is not None, "a set without a readable image is refused"
+        if len(rows) < len(pixels):
+            pixels = pixels[rows]
+        _, people = np.unique(listing.identities[rows], return_inverse=True)
+        return ImageSet(pixels, listing.labels[rows], people, listing.class_names)
 
 
 def _room_for(total: int, shape: tuple[int, ...]) -> np.ndarray:
@@ -175,121 +177,26 @@ def _room_for(total: int, shape: tuple[int, ...]) -> np.ndarray:
         ) from error
 
 
-def _mixed(shapes: Counter[tuple[int, ...]], first_of: dict[tuple[int, ...], str]) -> DataError:
-    """Describe the rarer of grey and colour, or else the commonest size and the rarest."""
-    by_channels = {c: sum(n for s, n in shapes.items() if s[2] == c) for c in (1, 3)}
-    if all(by_channels.values()):
-        odd = min(by_channels, key=by_channels.__getitem__)
-        example = next(file for shape, file in first_of.items() if shape[2] == odd)
-        return DataError(
-            expected="images that are all grey or all colour",
-            got=f"{by_channels[1]} grey and {by_channels[3]} colour ones, the first of the rarer "
-            f"kind is {example!r}",
-            fix="choose 1 or 3 channels to convert all of them to",
-        )
-    ranked = shapes.most_common()
-    (common, count), (rare, rare_count) = ranked[0], ranked[-1]
-    return DataError(
-        expected="images of one size",
-        got=f"{len(shapes)} sizes, {count} images of {common[1]}x{common[0]} pixels and "
-        f"{rare_count} of {rare[1]}x{rare[0]}, the first of these is {first_of[rare]!r}",
-        fix="choose a resolution to resize all of them to",
-    )
+def _left_out(survey: Survey) -> list[str]:
+    if not survey.unreadable:
+        return []
+    place, why = survey.unreadable[0]
+    return [
+        f"{len(survey.unreadable)} of {survey.listed} images cannot be read and are left out, the "
+        f"first is {place}: {why}"
+    ]
 
 
-def _list_written_set(root: Path) -> Listing:
-    """List a set of ours in the order in which it was written, classes without images included."""
-    manifest = read_manifest(root)
-    names = tuple(entry["name"] for entry in manifest["classes"])
-    if "folder" not in manifest.get("layouts", ()):
-        raise DataError(
-            expected="a set with the layout 'folder'",
-            got=f"the layouts {manifest.get('layouts')}",
-            fix="read its .npz file instead",
-        )
-    listing = list_csv(root, root / "labels.csv", image_column="file", label_column="label")
-    count = manifest["images"]["count"]
-    valid = set(map(str, range(len(names))))
-    if len(listing.files) != count or not set(listing.class_names) <= valid:
-        raise DataError(
-            expected=f"{count} images with labels below {len(names)} in labels.csv, as in the "
-            "manifest",
-            got=f"{len(listing.files)} images with the labels {', '.join(listing.class_names[:9])}",
-            fix="restore both files, or write the set again",
-        )
-    labels = np.array([int(name) for name in listing.class_names])[listing.labels]
-    # Files are numbered in the order in which they were written.
-    order = sorted(range(count), key=lambda row: listing.files[row].rsplit("/", 1)[-1])
-    files = tuple(listing.files[row] for row in order)
-    return Listing(root, files, labels[order], names, np.arange(count), listing.notes)
-
-
-def _suspicions(image_set: ImageSet) -> list[str]:
-    """Return what is allowed, but seldom meant."""
-    found = []
-    people_of: dict[bytes, set[int]] = {}
-    for image, identity in zip(image_set.images, image_set.identities, strict=True):
-        digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
-        people_of.setdefault(digest, set()).add(int(identity))
-    copies = sum(len(people) for people in people_of.values() if len(people) > 1)
-    if copies:
-        found.append(
-            f"{copies} images are exact copies of another identity's image; if these are the same "
-            "person, k-anonymity counts that person several times: remove the copies or name a "
-            "column of identities"
-        )
-    brightest = int(image_set.images.max())
-    if brightest < _DARK:
-        found.append(
-            f"the brightest pixel of all images is {brightest} of 255; 16-bit files that use only "
-            "12 bits look like this: stretch them to the full range first"
-        )
-    return found
-
-
-def _check_arguments(
-    path: Path,
-    csv: str | Path | None,
-    identity_column: str | None,
-    split: str,
-    channels: int | None,
-    resolution: int | None,
-) -> None:
-    if not path.exists():
-        raise DataError(
-            expected="a data folder or .npz file", got=f"{path}, absent", fix="check the path"
-        )
-    if path.is_file() and path.suffix.lower() != ".npz":
-        raise DataError(
-            expected="a data folder or .npz file",
-            got=f"the file {path.name}",
-            fix="give the folder that holds the images",
-        )
-    if split not in (*SPLITS, "all"):
-        raise InputError(
-            expected="the split train, val, test or all", got=repr(split), fix="choose one of them"
-        )
-    if path.is_dir() and split not in ("train", "all"):
-        raise InputError(
-            expected="a split only with an .npz file",
-            got=f"{split!r} for a folder",
-            fix="give the path of that split's folder",
-        )
-    if csv is not None and path.is_file():
-        raise InputError(
-            expected="a CSV file only with an image folder",
-            got=f"one with {path.name}",
-            fix="leave out one of the two",
-        )
-    if identity_column is not None and csv is None:
-        raise InputError(
-            expected="a CSV file with the column of identities",
-            got=f"the column {identity_column!r} and no CSV file",
-            fix="name the CSV file too",
-        )
+def _check_arguments(channels: int | None, resolution: int | None, max_unreadable: float) -> None:
     if channels not in (None, 1, 3):
         raise InputError(expected="1 or 3 channels", got=str(channels), fix="choose one of them")
     if resolution is not None and resolution < 1:
         raise InputError(
             expected="a resolution of at least 1 pixel", got=str(resolution), fix="make it larger"
+        )
+    if not 0 <= max_unreadable < 1:
+        raise InputError(
+            expected="a max_unreadable from 0 to below 1, a share of the images",
+            got=str(max_unreadable),
+            fix="0.01 allows one image in a hundred",
         )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentpath.data import read_image_set
+from latentpath.data import names_shown, read_image_set
 from latentpath.errors import DataError, InputError, LatentpathWarning
 
 
@@ -28,6 +28,13 @@ def folder(tmp_path):
     for seed, name in enumerate(["b/2.png", "b/1.png", "a/z.png", "a/deep/y.bmp", "a/x.TIFF"]):
         save(root, name, picture(seed))
     return root
+
+
+@pytest.fixture(autouse=True)
+def names():
+    """Most messages are tested with the names of files in them; `TestNames` tests the others."""
+    with names_shown():
+        yield
 
 
 def one_line(error):
@@ -84,8 +91,9 @@ class TestClassFolders:
 
     def test_folder_of_other_things(self, tmp_path):
         (tmp_path / "a").mkdir()
-        (tmp_path / "a" / "x.dcm").write_bytes(b"x")
-        with pytest.raises(DataError, match=r"files of the kinds \.dcm"):
+        (tmp_path / "a" / "x.gif").write_bytes(b"x")
+        (tmp_path / "a" / "x.Miller_John").write_bytes(b"x")
+        with pytest.raises(DataError, match=r"files of the kinds \.gif, others"):
             read_image_set(tmp_path)
 
     def test_empty_class_folder(self, folder):
@@ -107,12 +115,12 @@ class TestClassFolders:
     def test_one_folder_beside_a_table_is_no_class(self, tmp_path):
         save(tmp_path, "images/1.png", picture(0))
         (tmp_path / "labels.csv").write_text("image,label\nimages/1.png,a\n")
-        with pytest.raises(DataError, match=r"'images' beside 'labels\.csv'.*name that CSV"):
+        with pytest.raises(DataError, match=r"one folder beside 'labels\.csv'.*CSV file, name it"):
             read_image_set(tmp_path)
 
     def test_other_kinds_are_mentioned(self, folder):
-        (folder / "a" / "scan.dcm").write_bytes(b"x")
-        with pytest.warns(LatentpathWarning, match=r"1 files.*'a/scan\.dcm'"):
+        (folder / "a" / "scan.gif").write_bytes(b"x")
+        with pytest.warns(LatentpathWarning, match=r"1 files.*'a/scan\.gif'"):
             assert len(read_image_set(folder)) == 5
 
 
@@ -212,7 +220,7 @@ class TestCsv:
         found = read_image_set(folder, csv=table, identity_column="patient")
         assert found.class_names == ("ill", "well", "well, so so")
         assert found.labels.tolist() == [2, 1, 1, 0, 0]
-        assert found.identities.tolist() == [2, 1, 2, 0, 0]  # P10, P200, P9
+        assert found.identities.tolist() == [0, 1, 0, 2, 2]  # P9, P200, P10
         assert np.array_equal(found.images[0, :, :, 0], picture(3))
 
     def test_each_image_is_a_person_without_a_column(self, folder, table):
@@ -232,27 +240,27 @@ class TestCsv:
     def test_images_that_are_not_listed_are_mentioned(self, folder, table):
         lines = table.read_text().splitlines()
         table.write_text("\n".join(lines[:-2]))
-        with pytest.warns(LatentpathWarning, match=r"2 images.*'a/deep/y\.bmp'"):
+        with pytest.warns(LatentpathWarning, match=r"2 images of the data folder are not in"):
             assert len(read_image_set(folder, csv=table)) == 3
 
     @pytest.mark.parametrize(
         ("old", "new", "words"),
         [
-            ("label", "class", "one column 'label' in labels.csv, got 0 among .*'class'"),
+            ("label", "class", "one column 'label' in the table, got 0 among .*class,"),
             ("age,", "label,", "got 2 among"),
             ("b/2.png", "b/7.png", "1 of 5 absent, the first is 'b/7.png'"),
             ("b/2.png", "b/1.png", "1 images in several rows .*'b/1.png'"),
-            ("b/2.png", "../x.png", r"line 2 of labels.csv, got '\.\./x.png'"),
+            ("b/2.png", "../x.png", r"line 2 of the table, got '\.\./x.png'"),
             ("b/2.png", "b/../../x.png", "without '..'"),
             ("b/2.png", "..\\x.png", "inside the data folder"),
             ("b/2.png", "/etc/passwd", "got '/etc/passwd'"),
             ("b/2.png", "C:\\x.png", "inside the data folder"),
             ("b/2.png", "\\\\server\\x.png", "inside the data folder"),
             ("b/2.png", "", "got ''"),
-            ("31,ill,b/2", "31,,b/2", "column 'label' of labels.csv, got '' in line 2"),
+            ("31,ill,b/2", "31,,b/2", "column 'label' of the table, got '' in line 2"),
             ("31,ill,b/2", "31,NaN,b/2", "got 'NaN' in line 2"),
             ("b/2.png,P10", "b/2.png, ", "column 'patient'"),
-            ("b/2.png,P10", "b/2.png", "4 cells in each row of labels.csv, got 3 in line 2"),
+            ("b/2.png,P10", "b/2.png", "4 cells in each row of the table, got 3 in line 2"),
             ('"well', '"we"ll', "CSV text"),
             ("b/2.png", "a", "'a': not a regular file"),
         ],

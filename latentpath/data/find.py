@@ -1,0 +1,134 @@
+"""Finding the files of a data folder, and keeping inside it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from latentpath.data.decode import EXTENSIONS
+from latentpath.data.naming import and_first, named
+from latentpath.errors import DataError
+
+# Files that rightly lie beside images; any other kind that is left out is mentioned.
+COMPANIONS = frozenset({".csv", ".json", ".txt", ".md", ".npz", ".ini", ".db", ".xml", ".html"})
+DICOM_EXTENSIONS = frozenset({".dcm", ".dicom", ".ima"})
+# Endings that may be named in a message; any other "ending" may be part of a person's name.
+_KNOWN = (
+    EXTENSIONS | COMPANIONS | DICOM_EXTENSIONS | {".gif", ".webp", ".nii", ".gz", ".zip", ".pdf"}
+)
+_MARK_PLACE, _MARK = 128, b"DICM"
+
+
+def find_files(root: Path) -> tuple[str, ...]:
+    """Return all files below `root`, relative, with forward slashes, sorted; clutter left out.
+
+    Raises:
+        DataError: a link to a folder, a link that leaves `root`, or a folder that cannot be listed.
+    """
+    found = []
+    pending = [root]
+    while pending:
+        folder = pending.pop()
+        for entry in entries(folder):
+            path = Path(entry.path)
+            relative = path.relative_to(root).as_posix()
+            if entry.is_symlink():
+                refuse_outside_link(root, path)
+            if entry.is_dir():
+                if entry.is_symlink():
+                    raise DataError(
+                        expected="folders, not links to folders",
+                        got=f"the link {named(relative, 'to one')}",
+                        fix="replace it with the folder: a link would read images twice",
+                    )
+                pending.append(path)
+            else:
+                found.append(relative)
+    return tuple(sorted(found))
+
+
+def entries(folder: Path) -> list[os.DirEntry]:
+    """Return what a user put into a folder, sorted: hidden and archive clutter left out."""
+    try:
+        with os.scandir(folder) as scanned:
+            kept = [e for e in scanned if not e.name.startswith(".") and e.name != "__MACOSX"]
+    except OSError as error:
+        raise DataError(
+            expected="folders that can be listed",
+            got=f"{named(folder.name, 'one that cannot')} ({error.strerror})",
+            fix="check the path and its permissions",
+        ) from error
+    return sorted(kept, key=lambda entry: entry.name)
+
+
+def inside(root: Path, name: str, where: str) -> str:
+    """Return a relative path from a table in its normal form, or refuse one that leaves `root`.
+
+    Backslashes count as slashes, because tables often come from Windows.
+    """
+    path = PurePosixPath(name.replace("\\", "/"))
+    windows = PureWindowsPath(name)
+    escapes = path.is_absolute() or windows.drive or windows.root or ".." in path.parts
+    if escapes or "\0" in name or not path.parts:
+        raise DataError(
+            expected=f"a path inside the data folder in {where}",
+            got=named(name, "none" if not name else "one that leaves it"),
+            fix="write paths relative to the data folder, without '..'",
+        )
+    refuse_outside_link(root, root / path)
+    return path.as_posix()
+
+
+def refuse_outside_link(root: Path, path: Path) -> None:
+    """Raise DataError if `path`, links followed, lies outside of `root`."""
+    try:
+        leaves = not path.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError):
+        # A loop of links leads nowhere; Python before 3.13 raises RuntimeError for it.
+        leaves = True
+    if leaves:
+        name = named(path.relative_to(root).as_posix(), "")
+        raise DataError(
+            expected="files inside the data folder",
+            got=(f"{name}, " if name else "") + "a link that leaves it",
+            fix="copy the file into the folder",
+        )
+
+
+def is_image(name: str) -> bool:
+    """Say whether a file's name ends like an image that we read."""
+    return PurePosixPath(name).suffix.lower() in EXTENSIONS
+
+
+def is_dicom(root: Path, name: str) -> bool:
+    """Say whether a file is a DICOM file, by its name or, where that says nothing, by its mark."""
+    suffix = PurePosixPath(name).suffix.lower()
+    if suffix in DICOM_EXTENSIONS:
+        return True
+    if suffix in EXTENSIONS | COMPANIONS or PurePosixPath(name).name.upper() == "DICOMDIR":
+        return False
+    try:
+        with open(root / name, "rb", opener=_open_without_waiting) as stream:
+            stream.seek(_MARK_PLACE)
+            return stream.read(len(_MARK)) == _MARK
+    except OSError:
+        return False
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    # A named pipe would keep the opening waiting for its writer.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def kinds_text(files: list[str]) -> str:
+    """Return the endings of files, those that are known to be endings."""
+    suffixes = {PurePosixPath(file).suffix.lower() for file in files}
+    return ", ".join([*sorted(suffixes & _KNOWN), *(["others"] if suffixes - _KNOWN else [])])
+
+
+def left_out_note(others: list[str], kinds: str) -> tuple[str, ...]:
+    """Return a sentence on files that are left out though they are no usual companions."""
+    odd = [name for name in others if PurePosixPath(name).suffix.lower() not in COMPANIONS]
+    if not odd:
+        return ()
+    return (f"{len(odd)} files that are not {kinds} are left out{and_first(odd[0])}",)

@@ -1,0 +1,274 @@
+"""What a data set holds, found by looking at every image once: the report of a scan."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from latentpath.data.listing import Listing
+from latentpath.errors import DataError
+
+# A set whose brightest pixel is below this is nearly black: 14 bits or fewer stored in 16.
+_DARK = 70
+_SHOWN_FILES = 20
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What was found."""
+
+    format: str
+    """Form of the set, one of `FORMATS`."""
+    listed: int
+    """Images that the set lists."""
+    classes: tuple[tuple[str, int, int], ...]
+    """Name, readable images and people of each class."""
+    people: int
+    """Different people among the readable images."""
+    images_per_person: tuple[int, float, int]
+    """Fewest, median and most; zeros where nothing is readable."""
+    sizes: tuple[tuple[int, int, int, int], ...]
+    """Width, height, channels and number of images, the commonest first."""
+    copies: int
+    """Images that are an exact copy of another one, that one included."""
+    copies_across_people: int
+    """Those of them whose copy belongs to another person."""
+    copies_across_classes: int
+    """Those of them whose copy is in another class."""
+    brightest: int
+    """Largest value of all pixels, of 255."""
+    unreadable: tuple[tuple[str, str], ...]
+    """Place and reason of each image that cannot be read."""
+    first_places: tuple[str, ...]
+    """For each entry of `sizes`, the place of its first image."""
+    notes: tuple[str, ...]
+    """Files that were left out, one sentence each."""
+    ours: bool = False
+    """Whether latentpath wrote the set."""
+
+    @property
+    def readable(self) -> int:
+        """Images that can be read."""
+        return self.listed - len(self.unreadable)
+
+    def check(
+        self,
+        channels: int | None = None,
+        resolution: int | None = None,
+        max_unreadable: float = 0.0,
+    ) -> None:
+        """Raise what reading the set with these options would raise.
+
+        Raises:
+            DataError: too many unreadable images, or a mixture of sizes or of grey and colour.
+        """
+        if not self.readable or len(self.unreadable) > max_unreadable * self.listed:
+            place, why = self.unreadable[0]
+            least = self.listed - int(max_unreadable * self.listed)
+            raise DataError(
+                expected=f"{least} readable images" + (" at least" if max_unreadable else ""),
+                got=f"{len(self.unreadable)} of {self.listed} that are not, the first is {place}: "
+                f"{why}",
+                fix="replace or remove them (`latentpath scan` lists all), or raise "
+                "--max-unreadable",
+            )
+        sizes = self._sizes_as_read(channels)
+        if len({c for _, _, c in sizes}) > 1:
+            raise self._mixed_channels(sizes)
+        if len({(w, h) for w, h, _ in sizes}) > 1 and resolution is None:
+            raise self._mixed_sizes(sizes)
+
+    def suspicions(self) -> list[str]:
+        """Return what is allowed, but seldom meant, one sentence each."""
+        found = []
+        if self.copies_across_people and not self.ours:
+            found.append(
+                f"{self.copies_across_people} images are exact copies of another identity's image; "
+                "if these are the same person, k-anonymity counts that person several times: "
+                "remove the copies or name a column of identities"
+            )
+        if self.copies_across_classes and not self.ours:
+            found.append(
+                f"{self.copies_across_classes} images are in the set under several classes: check "
+                "their labels"
+            )
+        if self.brightest < _DARK and self.readable and not self.ours:
+            found.append(
+                f"the brightest pixel of all images is {self.brightest} of 255; 16-bit files that "
+                "use only 12 bits look like this: stretch them to the full range first"
+            )
+        return found
+
+    def summary(self) -> str:
+        """Return one line."""
+        width, height, channels, _ = self.sizes[0] if self.sizes else (0, 0, 1, 0)
+        mixed = "" if len(self.sizes) <= 1 else f" and {len(self.sizes) - 1} other sizes"
+        return (
+            f"{self.readable:,} images of {self.people:,} people in {len(self.classes)} classes, "
+            f"{width}x{height} {'grey' if channels == 1 else 'colour'}{mixed}; "
+            f"{len(self.unreadable)} unreadable, {self.copies} exact copies"
+        )
+
+    def lines(self) -> list[str]:
+        """Return the whole report, a line for each finding."""
+        least, median, most = self.images_per_person
+        lines = [f"format: {self.format}", f"images: {self.readable:,} of {self.listed:,} readable"]
+        lines += [
+            f"class {name!r}: {images:,} images of {people:,} people"
+            for name, images, people in self.classes
+        ]
+        lines.append(
+            f"people: {self.people:,}, with {least} to {most} images each, median {median:g}"
+        )
+        lines += [
+            f"size: {width}x{height} {'grey' if channels == 1 else 'colour'}, {count:,} images"
+            for width, height, channels, count in self.sizes
+        ]
+        lines.append(
+            f"exact copies: {self.copies:,} images, {self.copies_across_people:,} across people, "
+            f"{self.copies_across_classes:,} across classes"
+        )
+        lines += [f"unreadable: {place}: {why}" for place, why in self.unreadable]
+        lines += [f"note: {sentence}" for sentence in (*self.notes, *self.suspicions())]
+        return lines
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain JSON values."""
+        least, median, most = self.images_per_person
+        return {
+            "format": self.format,
+            "listed": self.listed,
+            "readable": self.readable,
+            "classes": [
+                {"name": name, "images": images, "people": people}
+                for name, images, people in self.classes
+            ],
+            "people": self.people,
+            "images_per_person": {"least": least, "median": median, "most": most},
+            "sizes": [
+                {"width": width, "height": height, "channels": channels, "images": count}
+                for width, height, channels, count in self.sizes
+            ],
+            "copies": {
+                "images": self.copies,
+                "across_people": self.copies_across_people,
+                "across_classes": self.copies_across_classes,
+            },
+            "unreadable": [{"file": place, "why": why} for place, why in self.unreadable],
+            "notes": [*self.notes, *self.suspicions()],
+        }
+
+    def _sizes_as_read(self, channels: int | None) -> dict[tuple[int, int, int], int]:
+        sizes: Counter[tuple[int, int, int]] = Counter()
+        for width, height, own, count in self.sizes:
+            sizes[width, height, channels or own] += count
+        return dict(sizes)
+
+    def _mixed_channels(self, sizes: dict[tuple[int, int, int], int]) -> DataError:
+        counts = {c: sum(n for size, n in sizes.items() if size[2] == c) for c in (1, 3)}
+        odd = min(counts, key=counts.__getitem__)
+        example = next(
+            p for p, size in zip(self.first_places, self.sizes, strict=True) if size[2] == odd
+        )
+        return DataError(
+            expected="images that are all grey or all colour",
+            got=f"{counts[1]} grey and {counts[3]} colour ones, the first of the rarer kind is "
+            f"{example}",
+            fix="choose 1 or 3 channels to convert all of them to",
+        )
+
+    def _mixed_sizes(self, sizes: dict[tuple[int, int, int], int]) -> DataError:
+        ranked = sorted(sizes.items(), key=lambda item: -item[1])
+        (common, count), (rare, rare_count) = ranked[0], ranked[-1]
+        places = zip(self.first_places, self.sizes, strict=True)
+        example = next(place for place, size in places if size[:2] == rare[:2])
+        return DataError(
+            expected="images of one size",
+            got=f"{len(ranked)} sizes, {count} images of {common[0]}x{common[1]} pixels and "
+            f"{rare_count} of {rare[0]}x{rare[1]}, the first of these is {example}",
+            fix="choose a resolution to resize all of them to",
+        )
+
+
+class Surveyor:
+    """Looks at the images of a listing, one after the other, and keeps no pixels.
+
+    Args:
+        listing: the set.
+    """
+
+    def __init__(self, listing: Listing) -> None:
+        self._listing = listing
+        self._sizes: Counter[tuple[int, int, int]] = Counter()
+        self._first_of: dict[tuple[int, int, int], int] = {}
+        self._rows_of: dict[bytes, list[int]] = {}
+        self._unreadable: dict[int, str] = {}
+        self._brightest = 0
+
+    @property
+    def unreadable(self) -> int:
+        """Images so far that cannot be read."""
+        return len(self._unreadable)
+
+    def see(self, row: int, image: np.ndarray) -> None:
+        """Count an image, uint8 [H, W, C]."""
+        height, width, channels = image.shape
+        size = (width, height, channels)
+        self._sizes[size] += 1
+        self._first_of.setdefault(size, row)
+        digest = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16)
+        digest.update(repr(size).encode())
+        self._rows_of.setdefault(digest.digest(), []).append(row)
+        self._brightest = max(self._brightest, int(image.max()))
+
+    def fail(self, row: int, why: str) -> None:
+        """Count an image that cannot be read."""
+        self._unreadable[row] = why
+
+    def good_rows(self) -> np.ndarray:
+        """Return the rows that can be read, ascending."""
+        rows = np.arange(len(self._listing.files))
+        return rows[~np.isin(rows, list(self._unreadable))]
+
+    def report(self) -> Survey:
+        """Return what was found."""
+        listing, good = self._listing, self.good_rows()
+        labels, people = listing.labels[good], listing.identities[good]
+        per_person = np.unique(people, return_counts=True)[1]
+        copies = [rows for rows in self._rows_of.values() if len(rows) > 1]
+        ranked = self._sizes.most_common()
+        return Survey(
+            format=listing.format,
+            listed=len(listing.files),
+            classes=tuple(
+                (name, int((labels == c).sum()), len(np.unique(people[labels == c])))
+                for c, name in enumerate(listing.class_names)
+            ),
+            people=len(per_person),
+            images_per_person=(
+                (int(per_person.min()), float(np.median(per_person)), int(per_person.max()))
+                if len(per_person)
+                else (0, 0.0, 0)
+            ),
+            sizes=tuple((*size, count) for size, count in ranked),
+            copies=sum(map(len, copies)),
+            copies_across_people=_across(copies, listing.identities),
+            copies_across_classes=_across(copies, listing.labels),
+            brightest=self._brightest,
+            unreadable=tuple(
+                (listing.place(row), why) for row, why in sorted(self._unreadable.items())
+            ),
+            first_places=tuple(listing.place(self._first_of[size]) for size, _ in ranked),
+            notes=listing.notes,
+            ours=listing.ours,
+        )
+
+
+def _across(groups: list[list[int]], values: np.ndarray) -> int:
+    """Count the rows of groups that have several values, one for each value and group."""
+    different = [len(set(values[rows].tolist())) for rows in groups]
+    return sum(count for count in different if count > 1)
