@@ -67,6 +67,13 @@ class OutputExistsError(InputError, FileExistsError):
     """An output folder already holds something that would be overwritten."""
 
 
+class RunError(LatentpathError):
+    """A run could not go on; what is finished is kept, and the run can be resumed."""
+
+    exit_code: int = 3
+    """What the command line ends with."""
+
+
 class UnsupportedError(LatentpathError, NotImplementedError):
     """Sensible, but not supported by this version."""
 

@@ -90,11 +90,11 @@ class TestProduce:
             "produce", "--data", images, "--weights", weights, "--out", out, *QUICK, "--count", 9
         )
         assert (code, err) == (0, [])
-        assert shown.startswith(f"set: {out}, 9 images from ")
-        made = read_image_set(out)
+        assert shown.startswith(f"set: {out / 'set'}, 9 images from ")
+        made = read_image_set(out / "set")
         assert made.class_counts() == {"left": 5, "middle": 4}
-        assert read_manifest(out)["config"]["count"] == 9
-        with np.load(out / "medmnist.npz") as file:
+        assert read_manifest(out / "set")["config"]["count"] == 9
+        with np.load(out / "set" / "medmnist.npz") as file:
             assert len(file["train_images"]) == 9
 
     def test_names_of_files_and_places_are_not_written(self, command, images, weights, tmp_path):
@@ -112,10 +112,10 @@ class TestProduce:
         out = tmp_path / "set"
         argv = ["produce", "--data", images, "--weights", weights, "--out", out, *QUICK]
         assert command(*argv, "--count", 6)[0] == 0
-        assert "holds a set" in refused(*argv, "--count", 9)
-        assert len(read_image_set(out)) == 6
+        assert "holds a run" in refused(*argv, "--count", 9)
+        assert len(read_image_set(out / "set")) == 6
         assert command(*argv, "--count", 9, "--overwrite")[0] == 0
-        assert len(read_image_set(out)) == 9
+        assert len(read_image_set(out / "set")) == 9
 
     def test_dropped_classes(self, command, weights, tmp_path):
         small = tiny_models.private_set((23, 3))
@@ -124,7 +124,7 @@ class TestProduce:
         options = [*QUICK, "--k", "5", "--small-classes", "drop", "--count", "7"]
         code, _, err = command(*argv, *options)
         assert (code, err) == (0, [])
-        assert read_manifest(tmp_path / "set")["certificate"]["dropped_classes"] == ["middle"]
+        assert read_manifest(tmp_path / "set/set")["certificate"]["dropped_classes"] == ["middle"]
 
     def test_shortage_is_a_warning(self, command, images, weights, tmp_path, private):
         bundle = tiny_models.bundle_for(private)
@@ -438,10 +438,10 @@ def test_from_an_image_folder_to_a_set_and_its_report(command, tmp_path, monkeyp
     assert (code, err) == (0, [])
     assert f"report: {tmp_path / 'report.html'}" in shown
 
-    made = read_image_set(out)
+    made = read_image_set(out / "set")
     assert made.images.shape == (12, 16, 16, 1)
     assert list(made.class_counts().values()) == [7, 5]
-    certificate = read_manifest(out)["certificate"]
+    certificate = read_manifest(out / "set")["certificate"]
     assert certificate["k"] == 3
     assert certificate["identities_used"] == 21
     page = (tmp_path / "report.html").read_text()

@@ -52,7 +52,7 @@ def produce(capsys, images, weights, tmp_path):
 
 
 def test_a_report_inside_the_set_is_refused(produce, tmp_path):
-    code, lines = produce("--report", tmp_path / "set" / "report.html")
+    code, lines = produce("--report", tmp_path / "set" / "set" / "report.html")
     assert code == 2
     assert "real images" in lines[-1]
     assert not (tmp_path / "set").exists()
@@ -81,7 +81,6 @@ def test_nothing_is_written_into_the_data(produce, images, tmp_path):
     for options, out in [
         ([], images / "set"),
         (["--report", images / "report.html"], tmp_path / "set"),
-        (["--private-file", images / "left" / "p.npz"], tmp_path / "set"),
     ]:
         code, lines = produce(*options, out=out)
         assert code == 2, options

@@ -1,8 +1,9 @@
 """The `latentpath` command.
 
 Exit codes: 0 done; 1 an error that is not the user's; 2 bad input, with one line that says what
-was expected, what came and what to do, or a set that is not as it should be (`verify`);
-130 interrupted.
+was expected, what came and what to do, or a set that is not as it should be (`verify`); 3 a run
+that could not go on (the disk is full, a shard failed too often, another run is at work in the
+folder) and can be resumed; 130 and 143 interrupted by Ctrl-C and SIGTERM, which can be resumed too.
 
 Each command is a module with a function `add(commands)`; to add one, write the module and name it
 in `COMMANDS`. `latentpath.cli.command` says how, `latentpath.cli.common_options` holds the options
@@ -20,19 +21,19 @@ from typing import TextIO
 
 from latentpath._version import __version__
 from latentpath.bars import Bars
-from latentpath.cli import convert, demo, info, produce, train, verify
+from latentpath.cli import convert, demo, info, produce, status, train, verify
 from latentpath.cli.command import Command, LateParser
-from latentpath.errors import InputError, LatentpathError
+from latentpath.errors import InputError, LatentpathError, RunError
 
 # In the order in which the help lists them.
-COMMANDS = (demo, produce, verify, train, convert, info)
+COMMANDS = (demo, produce, status, verify, train, convert, info)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    arguments = make_parser().parse_args(argv)
-    command: Command = arguments.command
     try:
+        arguments = make_parser().parse_args(argv)
+        command: Command = arguments.command
         most = os.cpu_count() or 1
         if not 0 <= arguments.threads <= most:
             raise InputError(
@@ -47,6 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings(), Bars(arguments.quiet) as bars:
             warnings.showwarning = _show_warning
             return command(arguments, bars) or 0
+    except RunError as error:
+        print(f"latentpath: error: {error}", file=sys.stderr)
+        return error.exit_code
     except LatentpathError as error:
         print(f"latentpath: error: {error}", file=sys.stderr)
         return 2

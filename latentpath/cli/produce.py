@@ -1,8 +1,9 @@
-"""`latentpath produce`: a synthetic set from a private one."""
+"""`latentpath produce`: a synthetic set from a private one, in the folder of a run."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,38 +17,57 @@ from latentpath.cli.common_options import (
     check_apart,
     device_of,
     read_data,
-    say_set,
     today,
+)
+from latentpath.cli.config_file import (
+    add_config_options,
+    kept_options,
+    resolved,
+    use_config_file,
 )
 from latentpath.errors import InputError
 from latentpath.options import add_options, read_options
 
 if TYPE_CHECKING:
+    from latentpath.audit import AuditConfig
     from latentpath.data import ImageSet
+    from latentpath.production import Bundle
+    from latentpath.production.run import RunResult
 
 
 def add(commands: Any) -> None:
     """Declare the command."""
     summary = "make a synthetic set from your own images"
-    add_command(commands, "produce", _run, summary, _add_options)
+    add_command(commands, "produce", _run, summary, _add_options, use_config_file)
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     from latentpath.audit import AuditConfig
     from latentpath.production import ProduceConfig
+    from latentpath.production.run import OutputConfig, RunConfig
 
+    add_config_options(parser)
     add_data_options(parser)
     parser.add_argument(
         "--weights", required=True, metavar="DIR", help="folder written by `latentpath train`"
     )
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the set")
     parser.add_argument(
-        "--private-file",
-        metavar="FILE",
-        help="who is behind which endpoint, for your eyes only; `latentpath verify` reads it "
-        "[<out>.private.npz, beside the set]",
+        "--out",
+        required=True,
+        metavar="DIR",
+        help="folder of the run: the set will be in DIR/set, and in DIR/private all that is for "
+        "your eyes only",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace an earlier set")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out, if any")
+    parser.add_argument("--overwrite", action="store_true", help="replace the run in --out")
+    parser.add_argument(
+        "--rebuild-ledger",
+        action="store_true",
+        help="with --resume: make a damaged ledger anew from the finished shards",
+    )
+    parser.add_argument(
+        "--verbose", action="store_true", help="show where in the code a shard failed, with paths"
+    )
     parser.add_argument(
         "--report",
         metavar="FILE",
@@ -62,60 +82,97 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add_device_option(parser)
     add_audit_options(parser, AuditConfig())
     add_options(parser.add_argument_group("pipeline"), ProduceConfig)
+    add_options(parser.add_argument_group("run"), RunConfig)
+    add_options(parser.add_argument_group("set"), OutputConfig)
+    parser.set_defaults(
+        resolve=lambda values: resolved(kept_options(parser), values),
+    )
 
 
 def _run(arguments: argparse.Namespace, bars: Bars) -> None:
-    from latentpath.audit import AuditConfig, write_report
-    from latentpath.production import (
-        ProduceConfig,
-        check_comparison,
-        check_output,
-        compare,
-        load_bundle,
-        produce_set,
-        write_set,
+    from latentpath.audit import AuditConfig
+    from latentpath.production import ProduceConfig, check_comparison, load_bundle
+    from latentpath.production.run import (
+        Options,
+        OutputConfig,
+        RunConfig,
+        RunFolder,
+        perform_run,
     )
-    from latentpath.production.demo import at_resolution
-    from latentpath.production.private_file import default_private_file
+    from latentpath.production.run.summary import shortage_lines, summary_lines
 
-    if arguments.test and not arguments.report:
-        raise InputError(
-            expected="--report with --test", got="--test alone", fix="add --report FILE"
-        )
-    check_output(arguments.out, arguments.private_file, arguments.overwrite)
-    check_apart(arguments, "out", "report", "private_file")
+    _check_options(arguments)
     config = read_options(arguments, ProduceConfig)
     audit = audit_config(arguments, AuditConfig())
+    options = Options(
+        run=read_options(arguments, RunConfig),
+        output=read_options(arguments, OutputConfig),
+        threads=arguments.threads,
+        resume=arguments.resume,
+        overwrite=arguments.overwrite,
+        rebuild_ledger=arguments.rebuild_ledger,
+        verbose=arguments.verbose,
+        text=arguments.resolve(vars(arguments)),
+    )
+    folder = RunFolder.at(arguments.out)
+    folder.check(resume=options.resume, overwrite=options.overwrite)
+    check_apart(arguments, "out", "report")
     bundle = load_bundle(arguments.weights, device_of(arguments))
     data = read_data(arguments, bars)
     test = read_test(arguments, bars) if arguments.test else None
     if arguments.report:
-        check_comparison(arguments.report, data, test, arguments.out, arguments.overwrite)
-    result = produce_set(data, bundle, config, bars)
-    manifest = write_set(
-        arguments.out,
-        result,
-        private=arguments.private_file,
-        overwrite=arguments.overwrite,
+        replace = options.overwrite or options.resume
+        check_comparison(arguments.report, data, test, folder.set, replace)
+    result = perform_run(data, bundle, arguments.out, config, options, progress=bars)
+    print("\n".join(summary_lines(result)))
+    for line in shortage_lines(result):
+        print(f"latentpath: warning: {line}", file=sys.stderr)
+    if arguments.report:
+        _report(arguments.report, result, data, bundle, test, audit, bars)
+
+
+def _check_options(arguments: argparse.Namespace) -> None:
+    if arguments.test and not arguments.report:
+        raise InputError(
+            expected="--report with --test", got="--test alone", fix="add --report FILE"
+        )
+    if arguments.resume and arguments.overwrite:
+        raise InputError(
+            expected="one of --resume and --overwrite", got="both", fix="leave one of them out"
+        )
+    if arguments.rebuild_ledger and not arguments.resume:
+        raise InputError(
+            expected="--resume with --rebuild-ledger", got="no --resume", fix="add --resume"
+        )
+
+
+def _report(
+    place: str,
+    result: RunResult,
+    data: ImageSet,
+    bundle: Bundle,
+    test: ImageSet | None,
+    audit: AuditConfig,
+    bars: Bars,
+) -> None:
+    """Audit the set beside its baselines."""
+    from latentpath.audit import write_report
+    from latentpath.production import compare
+    from latentpath.production.demo import at_resolution
+    from latentpath.production.run.result import synthetic_set
+
+    made = synthetic_set(result, data, bundle, bars)
+    report = compare(
+        made,
+        bundle,
+        test=None if test is None else at_resolution(test, bundle.generator.img_resolution),
+        title=f"latentpath: a synthetic set of {len(made.samples):,} images",
+        created=today(),
+        config=audit,
         progress=bars,
     )
-    say_set(Path(arguments.out), result)
-    private = arguments.private_file or default_private_file(arguments.out)
-    print(f"private file: {private} (who is behind which endpoint: never hand it on)")
-    print(f"seal: {manifest['seal']} (note it down for `latentpath verify --seal`)")
-    if arguments.report:
-        resolution = bundle.generator.img_resolution
-        report = compare(
-            result,
-            bundle,
-            test=None if test is None else at_resolution(test, resolution),
-            title=f"latentpath: a synthetic set of {len(result.samples):,} images",
-            created=today(),
-            config=audit,
-            progress=bars,
-        )
-        written = write_report(arguments.report, report)
-        print(f"report: {written} (shows real images), numbers: {written.with_name('audit.json')}")
+    written = write_report(place, report)
+    print(f"report: {written} (shows real images), numbers: {written.with_name('audit.json')}")
 
 
 def read_test(arguments: argparse.Namespace, bars: Bars) -> ImageSet:

@@ -12,15 +12,21 @@ from latentpath.cli.command import add_command
 
 def add(commands: Any) -> None:
     """Declare the command."""
-    add_command(commands, "verify", _run, "check that a set is as it was written", _add_options)
+    summary = "check that a set, or a run and its set, is as it was written"
+    add_command(commands, "verify", _run, summary, _add_options)
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("set", metavar="SET", help="folder that `produce` or `demo` wrote")
+    parser.add_argument(
+        "set",
+        metavar="SET",
+        help="folder of a set, or of a run: then its plan, ledger and shards are checked, too",
+    )
     parser.add_argument(
         "--private",
         metavar="FILE",
-        help="the set's private file: also recompute that every endpoint has k people",
+        help="the set's private file: also recompute that every endpoint has k people; of a run "
+        "it is found without",
     )
     parser.add_argument(
         "--seal", metavar="HEX", help="the seal that `produce` printed, noted down elsewhere"
@@ -29,9 +35,12 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace, bars: Bars) -> int:
+    from latentpath.production.run import RunFolder
+    from latentpath.production.run.verify import verify_run
     from latentpath.production.verify import verify_set
 
-    found = verify_set(arguments.set, arguments.private, seal=arguments.seal, progress=bars)
+    check = verify_run if RunFolder.at(arguments.set).has_plan() else verify_set
+    found = check(arguments.set, arguments.private, seal=arguments.seal, progress=bars)
     if arguments.json:
         print(json.dumps(found.to_dict(), indent=1))
     else:

@@ -22,6 +22,7 @@ _OF_A_SET = _OF_ANY_SET | {
     "config",
     "endpoints",
     "private_file",
+    "run",
     "seeds",
     "shortage",
     "walks",
@@ -47,6 +48,7 @@ def unknown_entries(content: Mapping[str, Any]) -> list[str]:
         ("shortage.", content.get("shortage"), names),
         ("endpoints.", content.get("endpoints"), ("class", "people")),
         ("walks.", content.get("walks"), ("points", "pairs")),
+        ("run.", content.get("run"), ("shard_walks", "threads")),
         ("private_file.", content.get("private_file"), ("sha256",)),
     ]
     known += [("classes.", entry, ("name", "folder", "images")) for entry in content["classes"]]
@@ -80,6 +82,7 @@ def odd_values(content: Mapping[str, Any]) -> list[str]:
             "software_version": _is_text(content.get("software_version"), _VERSION),
             "config": _is_config(content.get("config")),
             "seeds": _are_numbers(content.get("seeds")),
+            "run": _are_numbers(content.get("run", {})),
             "shortage": _are_numbers(content.get("shortage")),
             "private_file": isinstance(hashed, dict)
             and _is_text(hashed.get("sha256"), re.compile("[0-9a-f]{64}")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from latentpath.models import Encoder
 from latentpath.production import ProduceConfig, compare, produce_set, write_set
 from latentpath.production.private_endpoints import public_prior
 from latentpath.production.private_file import default_private_file, read_record
+from latentpath.production.run import Options, perform_run
 from latentpath.production.verify import verify_set
 
 pytest.importorskip("dp_accounting")
@@ -167,3 +169,14 @@ def test_the_report_names_the_promise(result, networks):
     report = compare(result, networks, test=None, title="private")
     assert report.certificate["kind"] == "differential privacy"
     assert np.isfinite(report.sets[-1].audit.nearest.distance).all()
+
+
+def test_a_run_draws_the_noise_once(people, networks, tmp_path):
+    config = quick_config(count=9, **LOOSE)
+    made = perform_run(people, networks, tmp_path / "run", config)
+    assert made.manifest["gate"] is None
+    assert "people" not in made.manifest["endpoints"]
+    assert verify_set(made.folder.set, made.folder.private_file).ok
+    shutil.rmtree(made.folder.set)
+    again = perform_run(people, networks, tmp_path / "run", config, Options(resume=True))
+    assert again.manifest["seal"] == made.manifest["seal"]

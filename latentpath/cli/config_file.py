@@ -1,0 +1,227 @@
+"""Configuration files: every option of a command as a line of TOML, and the schema of such files.
+
+All of it is read off the command's parser, so that options and file never differ. What stands on
+the command line counts more than the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from latentpath.errors import InputError, OutputExistsError, require_extra
+
+EXAMPLE = "run.toml"
+# Options that say what to do now; they make no sense in a file.
+_NOT_KEPT = {"help", "config", "init", "schema", "quiet", "resume", "rebuild_ledger", "overwrite"}
+# Values that are places on this machine.
+_PLACES = {"PATH", "FILE", "DIR"}
+_ADDRESSES = {"ray_address"}
+_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
+
+
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """Add --config, --init and --schema."""
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="TOML file with options of this command, named as here with _ for -; the command "
+        "line counts more",
+    )
+    parser.add_argument(
+        "--init",
+        action=_print_and_leave(write_example),
+        nargs="?",
+        const=EXAMPLE,
+        metavar="FILE",
+        help=f"write an example of such a file, with comments, and leave [{EXAMPLE}]",
+    )
+    parser.add_argument(
+        "--schema",
+        action=_print_and_leave(lambda parser, _: json.dumps(schema(parser), indent=1)),
+        nargs=0,
+        help="print the JSON schema of such a file, and leave",
+    )
+
+
+def _print_and_leave(
+    answer: Callable[[argparse.ArgumentParser, Any], str],
+) -> type[argparse.Action]:
+    class Leave(argparse.Action):
+        def __call__(
+            self,
+            parser: argparse.ArgumentParser,
+            namespace: argparse.Namespace,
+            values: str | Sequence[Any] | None,
+            option_string: str | None = None,
+        ) -> None:
+            print(answer(parser, values))
+            parser.exit()
+
+    return Leave
+
+
+def use_config_file(parser: argparse.ArgumentParser, words: Sequence[str] | None) -> None:
+    """Make the values of the file that --config names the parser's defaults.
+
+    Raises:
+        InputError: no such file, no TOML, unknown options or values of other types.
+    """
+    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    finder.add_argument("--config")
+    found, _ = finder.parse_known_args(sys.argv[1:] if words is None else list(words))
+    if found.config is None:
+        return
+    options = {action.dest: action for action in kept_options(parser)}
+    for name, value in read_toml(Path(found.config)).items():
+        if name not in options:
+            near = difflib.get_close_matches(name, options, 1)
+            raise InputError(
+                expected=f"options of this command in {Path(found.config).name}",
+                got=repr(name),
+                fix=f"did you mean {near[0]}?" if near else "see --schema",
+            )
+        action = options[name]
+        action.default = _checked(action, value)
+        action.required = False
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file.
+
+    Raises:
+        InputError: it cannot be read; the message says where.
+    """
+    module = "tomllib" if sys.version_info >= (3, 11) else "tomli"
+    tomllib = require_extra(module, "pipeline")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        reason = str(error.strerror)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        reason = str(error)
+    raise InputError(
+        expected="a configuration file in TOML",
+        got=f"{path.name} ({reason})",
+        fix="correct it, or write an example with --init",
+    )
+
+
+def kept_options(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """Options that a file may hold, in the order of the help."""
+    for action in parser._actions:
+        if action.dest not in _NOT_KEPT and action.option_strings:
+            yield action
+
+
+def schema(parser: argparse.ArgumentParser) -> dict[str, Any]:
+    """JSON schema of the command's configuration files."""
+    return {
+        "$schema": _SCHEMA,
+        "title": f"Options of `{parser.prog}`",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {action.dest: _property(action) for action in kept_options(parser)},
+    }
+
+
+def _property(action: argparse.Action) -> dict[str, Any]:
+    found: dict[str, Any] = {"type": _type_of(action), "description": _description(action)}
+    if action.choices is not None:
+        found["enum"] = list(action.choices)
+    if action.default is not None:
+        found["default"] = action.default
+    return found
+
+
+def _type_of(action: argparse.Action) -> str:
+    if action.nargs == 0:  # store_true and its like
+        return "boolean"
+    names: dict[Any, str] = {int: "integer", float: "number", bool: "boolean"}
+    return names.get(action.type, "string")
+
+
+def _description(action: argparse.Action) -> str:
+    text = (action.help or "").replace("[%(default)s]", "").replace("%%", "%")
+    return " ".join(text.split())
+
+
+def _checked(action: argparse.Action, value: Any) -> Any:
+    kinds: dict[str, tuple[type, ...]] = {
+        "boolean": (bool,),
+        "integer": (int,),
+        "number": (int, float),
+        "string": (str,),
+    }
+    wanted = _type_of(action)
+    good = isinstance(value, kinds[wanted]) and (wanted == "boolean" or not isinstance(value, bool))
+    if good and action.choices is not None:
+        good = value in action.choices
+    if not good:
+        choices = "" if action.choices is None else f" out of {list(action.choices)}"
+        raise InputError(
+            expected=f"a {wanted}{choices} as {action.dest} in the configuration file",
+            got=ascii(value)[:80],
+            fix="correct the file; --schema says what it may hold",
+        )
+    return float(value) if wanted == "number" else value
+
+
+def write_example(parser: argparse.ArgumentParser, path: str) -> str:
+    """Write a commented example; returns what to tell the user."""
+    lines = [f"# Options of `{parser.prog} --config {Path(path).name}`.", ""]
+    for group, actions in _groups(parser):
+        lines += [f"# ---- {group} ----", ""]
+        for action in actions:
+            lines += [f"# {line}" for line in _wrapped(_description(action))]
+            mark = "" if action.required else "# "
+            value = action.default
+            if value is None:
+                value = {"integer": 0, "number": 0.0}.get(_type_of(action), action.metavar or "")
+            lines += [f"{mark}{action.dest} = {toml_value(value)}", ""]
+    target = Path(path)
+    if target.exists():
+        raise OutputExistsError(
+            expected="a new file for the example", got=f"{path}, which exists", fix="name another"
+        )
+    target.write_text("\n".join(lines), encoding="utf-8")
+    return f"example: {path}; set what is not commented out, then `{parser.prog} --config {path}`"
+
+
+def _groups(parser: argparse.ArgumentParser) -> Iterator[tuple[str, list[argparse.Action]]]:
+    kept = set(map(id, kept_options(parser)))
+    for group in parser._action_groups:
+        actions = [action for action in group._group_actions if id(action) in kept]
+        if actions:
+            yield group.title or "options", actions
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, 94)
+
+
+def toml_value(value: Any) -> str:
+    """A text, number or truth value in TOML."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    text = json.dumps(str(value), ensure_ascii=False)
+    return text.replace("\x7f", "\\u007f")
+
+
+def resolved(parser_options: Iterable[argparse.Action], values: Mapping[str, Any]) -> str:
+    """The options of a run in TOML, without places: those are of the machine, not of the run."""
+    lines = ["# The options of this run. Places of data, weights and outputs are not kept."]
+    for action in parser_options:
+        value = values.get(action.dest)
+        if value is None or action.metavar in _PLACES or action.dest in _ADDRESSES:
+            continue
+        lines.append(f"{action.dest} = {toml_value(value)}")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,48 @@
+"""Engines: who does a plan's shards. An engine only computes; the driver alone keeps the books."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from latentpath.production.run.config import RunConfig
+from latentpath.production.run.plan import Task
+from latentpath.production.run.work import Job, Outcome
+
+
+class Engine(Protocol):
+    """Takes shards and gives back outcomes, in any order."""
+
+    name: str
+    """As `RunConfig.engine`."""
+
+    @property
+    def workers(self) -> int:
+        """Workers that compute now."""
+
+    def room(self) -> int:
+        """How many more shards it takes now."""
+
+    def submit(self, task: Task) -> None:
+        """Take a shard; one that is in hand already goes to another worker as well."""
+
+    def poll(self, timeout: float) -> list[Outcome]:
+        """Outcomes that came in, after waiting for the first of them for `timeout` seconds."""
+
+    def close(self) -> None:
+        """Give up what is in hand and free the workers."""
+
+
+def make_engine(job: Job, config: RunConfig) -> Engine:
+    """The engine that the configuration names.
+
+    Raises:
+        MissingExtraError: it needs a package that is not installed.
+        InputError: the machines do not have what it needs.
+    """
+    if config.engine == "ray":
+        from latentpath.production.run.engines.ray import RayEngine
+
+        return RayEngine(job, config)
+    from latentpath.production.run.engines.local import LocalEngine
+
+    return LocalEngine(job)

@@ -1,0 +1,44 @@
+"""What a run's set looks like on the disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from latentpath.data.png import PngOptions
+from latentpath.data.writers import WRITERS
+from latentpath.errors import InputError, check_at_least
+
+
+@dataclass(frozen=True)
+class OutputConfig:
+    """Layouts of the set, and how its images are packed."""
+
+    layouts: str = "folder,npz"
+    """Layouts of the set, separated by commas: "folder" (class folders with labels.csv), "npz"
+    (MedMNIST), "webdataset", "stylegan" and "parquet" (Hugging Face)."""
+    images_per_file: int = 10_000
+    """Images in each file of the layouts "webdataset" and "parquet"."""
+    png_level: int = 6
+    """Effort of PNG packing, 0 to 9. 1 is several times faster than 6 and makes files of scans and
+    photographs a few per cent larger. Part of the plan."""
+    title: str = "A synthetic image set"
+    """Heading of the set's card, README.md."""
+    license: str = "unknown"
+    """Licence of the set as the Hugging Face hub names it, such as cc-by-4.0."""
+
+    def __post_init__(self) -> None:
+        check_at_least(1, images_per_file=self.images_per_file)
+        PngOptions(self.png_level)
+        unknown = [name for name in self.chosen if name not in WRITERS]
+        if unknown or not self.chosen:
+            raise InputError(
+                expected=f"layouts among {', '.join(WRITERS)}, separated by commas",
+                got=repr(self.layouts),
+                fix="choose at least one of them",
+            )
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The layouts' names, each once."""
+        names = (name.strip() for name in self.layouts.split(","))
+        return tuple(dict.fromkeys(name for name in names if name))

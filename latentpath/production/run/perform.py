@@ -1,0 +1,311 @@
+"""A run from beginning to end, or from where it stopped: plan, work, set."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from latentpath.data import ImageSet, resize_images
+from latentpath.data.manifest import is_written_set, read_manifest
+from latentpath.errors import RunError
+from latentpath.production.bundle import Bundle
+from latentpath.production.config import ProduceConfig
+from latentpath.production.prepare import plain_config
+from latentpath.production.private_file import (
+    committed_hash,
+    file_hash,
+    read_record,
+    settle,
+)
+from latentpath.production.run.assemble import LostShardError, Selection, select, write_run_set
+from latentpath.production.run.config import RunConfig
+from latentpath.production.run.drive import Driver
+from latentpath.production.run.engines import make_engine
+from latentpath.production.run.fingerprints import (
+    arithmetic,
+    check_same,
+    data_fingerprint,
+    models_fingerprint,
+)
+from latentpath.production.run.layout import RunFolder, named_disk_errors, write_durably
+from latentpath.production.run.ledger import Ledger
+from latentpath.production.run.log import RunLog
+from latentpath.production.run.output import OutputConfig
+from latentpath.production.run.plan import Plan, make_plan, read_plan
+from latentpath.production.run.recover import opened_ledger, recover
+from latentpath.production.run.schedule import schedule_of
+from latentpath.production.run.stopping import StoppedError, stoppable
+from latentpath.production.run.work import Job
+from latentpath.progress import Progress, silent
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """A finished run."""
+
+    folder: RunFolder
+    """Where its parts lie."""
+    plan: Plan
+    """What was planned."""
+    chosen: Selection
+    """What the set is made of."""
+    manifest: dict[str, Any]
+    """The set's manifest."""
+    seconds: float
+    """Time of this session."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How `perform_run` is to go about it."""
+
+    run: RunConfig = field(default_factory=RunConfig)
+    """Who does the work."""
+    output: OutputConfig = field(default_factory=OutputConfig)
+    """What the set looks like on the disk."""
+    threads: int = 0
+    """CPU threads that work on a shard. Part of the plan. 0 takes PyTorch's number, and one with
+    the engine "ray" on processors."""
+    resume: bool = False
+    """Go on with the run that is in the folder, if there is one."""
+    overwrite: bool = False
+    """Replace it."""
+    rebuild_ledger: bool = False
+    """Make its ledger anew from the finished shards."""
+    verbose: bool = False
+    """Show the traces of failed shards."""
+    text: str = ""
+    """The options as they were given, to be stored: without places."""
+
+
+def perform_run(
+    data: ImageSet,
+    bundle: Bundle,
+    out: str | Path,
+    config: ProduceConfig | None = None,
+    options: Options | None = None,
+    *,
+    progress: Progress = silent,
+) -> RunResult:
+    """Make a synthetic set in a run's folder, or go on with making it.
+
+    Args:
+        data: the private set.
+        bundle: networks trained on it, on the device to plan on and, with the engine "local", to
+            work on.
+        out: the run's folder; see `RunFolder` for what lies in it.
+        config: what to make.
+        options: how.
+        progress: told about every stage.
+
+    Raises:
+        OutputExistsError: the folder holds something else.
+        InputError: the run was planned with other networks, images or options.
+        IntegrityError: plan or ledger are damaged; the message names the way out.
+        RunError: the run stopped before its end, and can go on: `StoppedError` if it was asked to,
+            a shard that failed too often, a disk that is full, another run at work in the folder.
+        WeightsError, PrivacyError: as `produce_set`.
+    """
+    config, options, started = config or ProduceConfig(), options or Options(), time.monotonic()
+    folder = RunFolder.at(out)
+    folder.check(resume=options.resume, overwrite=options.overwrite)
+    bundle.check(data)
+    with folder.held():
+        folder.check(resume=options.resume, overwrite=options.overwrite)
+        if folder.has_plan() and not options.overwrite:
+            plan = read_plan(folder)
+            _check_unchanged(plan, data, bundle, config, options)
+        else:
+            plan = _new_plan(folder, data, bundle, config, options, progress)
+        settle(folder.private_file, folder.set)
+        real = replace(data, images=resize_images(data.images, bundle.generator.img_resolution))
+        job = Job(plan, bundle, real, str(bundle.encoder.centre.device))
+        with named_disk_errors():
+            log = RunLog(folder.log)
+        with opened_ledger(plan, folder, rebuild=options.rebuild_ledger) as ledger:
+            session = _Session(job, folder, ledger, log, options, progress)
+            chosen, manifest = session.run()
+    return RunResult(folder, plan, chosen, manifest, time.monotonic() - started)
+
+
+def _new_plan(
+    folder: RunFolder,
+    data: ImageSet,
+    bundle: Bundle,
+    config: ProduceConfig,
+    options: Options,
+    progress: Progress,
+) -> Plan:
+    threads = options.threads or torch.get_num_threads()
+    if options.run.engine == "ray" and not options.threads:
+        threads = 1
+    plan, _ = make_plan(
+        data,
+        bundle,
+        config,
+        shard_walks=options.run.shard_walks,
+        threads=threads,
+        png_level=options.output.png_level,
+        progress=progress,
+    )
+    folder.forget()
+    write_durably(folder.options, options.text.encode())
+    plan.store(folder)
+    return plan
+
+
+def _check_unchanged(
+    plan: Plan, data: ImageSet, bundle: Bundle, config: ProduceConfig, options: Options
+) -> None:
+    """Refuse to go on with anything but what was planned."""
+    settings = plan.settings
+    anew = "or start anew in another folder"
+    made = {
+        **plain_config(config),
+        "shard_walks": options.run.shard_walks,
+        "png_level": options.output.png_level,
+        "threads": options.threads or settings["threads"],
+    }
+    planned = {**settings["config"]} | {
+        name: settings[name] for name in ("shard_walks", "png_level", "threads")
+    }
+    check_same("options", planned, made, f"give the same options, {anew}")
+    check_same(
+        "networks",
+        settings["models"],
+        models_fingerprint(bundle),
+        f"give the weights that the run was planned with, {anew}",
+    )
+    check_same(
+        "private set",
+        {"images, labels or people": settings["data"]},
+        {"images, labels or people": data_fingerprint(data)},
+        f"give the data that the run was planned with, {anew}",
+    )
+
+
+class _Session:
+    """One process's work on a run whose lock it holds."""
+
+    def __init__(
+        self,
+        job: Job,
+        folder: RunFolder,
+        ledger: Ledger,
+        log: RunLog,
+        options: Options,
+        progress: Progress,
+    ) -> None:
+        self.job, self.plan, self.folder, self.ledger = job, job.plan, folder, ledger
+        self.log, self.options, self.progress = log, options, progress
+
+    def run(self) -> tuple[Selection, dict[str, Any]]:
+        """Make what is missing, and the set of it."""
+        engine = self.options.run.engine
+        self.log(f"session begins, engine {engine}, plan {self.plan.hash[:16]}")
+        try:
+            recover(self.plan, self.folder, self.ledger, self.log)
+            self.ledger.begin_session(engine, 0)
+            found = self._make_set()
+        except BaseException as error:
+            self._end("stopped" if isinstance(error, StoppedError) else "failed", error)
+            raise
+        self._end("finished", None)
+        return found
+
+    def _end(self, how: str, error: BaseException | None) -> None:
+        reason = f" ({type(error).__name__})" if error else ""
+        self.log(f"session {how}{reason}")
+        self.log.close()
+        try:
+            self.ledger.end_session(how)
+        except RunError:
+            if error is None:
+                raise  # else that one is the cause
+
+    def _make_set(self) -> tuple[Selection, dict[str, Any]]:
+        lost: LostShardError | None = None
+        for _ in range(self.options.run.attempts):
+            self._work()
+            chosen = self._selection()
+            if (manifest := self._finished(chosen)) is not None:
+                return chosen, manifest
+            try:
+                manifest = write_run_set(
+                    self.plan, self.folder, chosen, self.options.output, progress=self.progress
+                )
+            except LostShardError as error:
+                lost = error
+                self.log(f"shard {error.number} is damaged: it is made anew")
+                self.folder.shard(error.number).unlink(missing_ok=True)
+                self.ledger.forget(error.number)
+                continue
+            self.log(f"set written, {chosen.count} images, seal {manifest['seal']}")
+            return chosen, manifest
+        assert lost is not None  # there is at least one attempt
+        raise RunError(
+            expected="finished shards that stay as they are stored",
+            got=f"shard {lost.number} damaged again and again",
+            fix="check the disk and go on with --resume",
+        ) from lost.reason
+
+    def _work(self) -> None:
+        """Make the shards that are missing."""
+        if schedule_of(self.plan, self.ledger).complete:
+            return
+        self._check_machine()
+        with stoppable() as stop:
+            engine = make_engine(self.job, self.options.run)
+            try:
+                driver = Driver(
+                    self.plan,
+                    self.folder,
+                    self.ledger,
+                    engine,
+                    self.options.run,
+                    log=self.log,
+                    stop=stop,
+                    verbose=self.options.verbose,
+                    progress=self.progress,
+                )
+                driver.run()
+            finally:
+                engine.close()
+
+    def _check_machine(self) -> None:
+        known, run = self.ledger.arithmetic, self.options.run
+        if known is not None and run.engine == "local" and not run.any_machine:
+            check_same(
+                "kind of machine and versions",
+                known,
+                arithmetic(self.job.device),
+                "go on where they are the same, or accept other last bits with --any-machine",
+            )
+
+    def _selection(self) -> Selection:
+        counted = set(schedule_of(self.plan, self.ledger).counted())
+        rows = tuple(row for row in self.ledger.shards() if row.number in counted)
+        return select(self.plan, rows)
+
+    def _finished(self, chosen: Selection) -> dict[str, Any] | None:
+        """The manifest, if the set of these very shards is there already."""
+        place, private = self.folder.set, self.folder.private_file
+        if not is_written_set(place) or not private.is_file():
+            return None
+        manifest = read_manifest(place)
+        record, arrays = read_record(private), self.plan.arrays
+        pairs = np.concatenate([self.plan.task(row.number).pairs for row in chosen.shards])
+        same = (
+            committed_hash(place) == file_hash(private)
+            and record.salt == arrays["salt"].tobytes()
+            and np.array_equal(record.centroids, arrays["centroids"])
+            and np.array_equal(record.pairs, pairs)
+            and manifest["images"]["count"] == chosen.count
+            and set(manifest["layouts"]) == set(self.options.output.chosen)
+        )
+        return manifest if same else None

@@ -1,0 +1,277 @@
+"""The plan of a run: endpoints, pairs, seeds and shards, fixed before any work.
+
+A shard is a fixed list of walks of one class. The set is made of the first shards of each class,
+in the order of the plan, whose samples reach the number wanted: whoever works on them, in whatever
+order and however often interrupted, the set is the same. An endpoint that several walks share is a
+sample of the first of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+
+from latentpath._version import __version__
+from latentpath.audit.nearest import prepare_real
+from latentpath.data import ImageSet
+from latentpath.errors import IntegrityError, UnsupportedError
+from latentpath.ksame import Pairing
+from latentpath.production.bundle import Bundle
+from latentpath.production.config import ProduceConfig
+from latentpath.production.gate import smallest_distance
+from latentpath.production.packed import pack, unpack
+from latentpath.production.prepare import Endpoints, plain_config, prepare_endpoints
+from latentpath.production.private_file import data_salt, number_people
+from latentpath.production.run.fingerprints import (
+    data_fingerprint,
+    hash_of,
+    models_fingerprint,
+)
+from latentpath.production.run.layout import RunFolder, write_durably
+from latentpath.production.selection import choose_pairs, least_walks, wanted_per_class
+from latentpath.production.walking import first_visits, walk_pairs
+from latentpath.progress import Progress, silent
+
+FORMAT = "latentpath-run/1"
+_FIX = "restore the run's folder 'private' from a copy, or start anew with --overwrite"
+# A class needs several shards, lest the last one makes many more samples than are missing.
+_SHARDS_PER_CLASS = 4
+
+
+@dataclass(frozen=True)
+class Task:
+    """One shard's work, with all of the plan that it needs."""
+
+    number: int
+    """Place of the shard in the plan."""
+    label: int
+    """Class of its walks."""
+    pairs: np.ndarray
+    """[P, 2] endpoints of its walks."""
+    first: np.ndarray
+    """bool [P, 2], which ends are samples of this shard."""
+    seed: int
+    """Of the random state while it is computed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What a run will make, from what."""
+
+    settings: dict[str, Any]
+    """Plain JSON values, see `make_plan`."""
+    arrays: dict[str, np.ndarray]
+    """Endpoints, pairs, shards, and the groups behind the endpoints."""
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 that stands for the whole plan."""
+        return hash_of(self.settings)
+
+    @cached_property
+    def config(self) -> ProduceConfig:
+        """What is made."""
+        return ProduceConfig(**self.settings["config"])
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names by label."""
+        return tuple(self.settings["class_names"])
+
+    @cached_property
+    def wanted(self) -> dict[int, int]:
+        """Images wanted by label."""
+        return {int(label): count for label, count in self.settings["wanted"].items()}
+
+    @property
+    def num_shards(self) -> int:
+        """Shards in the plan, those included that are there in case the gate lets little pass."""
+        return len(self.arrays["shard_label"])
+
+    def task(self, number: int) -> Task:
+        """One shard's work."""
+        rows = slice(*self.arrays["shard_rows"][number].tolist())
+        return Task(
+            number,
+            int(self.arrays["shard_label"][number]),
+            self.arrays["pairs"][rows],
+            self.arrays["first"][rows],
+            int(self.arrays["shard_seed"][number]),
+        )
+
+    def shards_of(self, label: int) -> list[int]:
+        """Numbers of a class's shards, in the order of the plan."""
+        return np.flatnonzero(self.arrays["shard_label"] == label).tolist()
+
+    def samples_of(self, number: int) -> int:
+        """Samples that a shard brings to the gate."""
+        task = self.task(number)
+        return len(task.pairs) * (self.config.steps - 2) + int(task.first.sum())
+
+    def store(self, folder: RunFolder) -> None:
+        """Write the plan; it counts from the moment its second file is there."""
+        write_durably(folder.plan_arrays, self._packed())
+        text = json.dumps({**self.settings, "hash": self.hash}, sort_keys=True, indent=1)
+        write_durably(folder.plan, (text + "\n").encode())
+
+    def _packed(self) -> bytes:
+        return pack({"format": FORMAT}, self.arrays)
+
+
+def make_plan(
+    data: ImageSet,
+    bundle: Bundle,
+    config: ProduceConfig,
+    *,
+    shard_walks: int,
+    threads: int,
+    png_level: int,
+    progress: Progress = silent,
+) -> tuple[Plan, Endpoints]:
+    """Group, pair and cut into shards.
+
+    Args:
+        data: the private set.
+        bundle: networks trained on it, on the device to work on.
+        config: what to make.
+        shard_walks: walks in a shard, at most.
+        threads: CPU threads that work on a shard. Sums that are shared out over other numbers of
+            threads may differ in their last bits.
+        png_level: effort of PNG packing.
+        progress: told about every stage.
+
+    Raises:
+        WeightsError, PrivacyError, InputError: as `produce_set`.
+    """
+    endpoints = prepare_endpoints(data, bundle, config, progress)
+    wanted = wanted_per_class(endpoints, config)
+    pairing = choose_pairs(endpoints, wanted, config)
+    _try_a_walk(endpoints, pairing, bundle, config)
+    threshold = 0.0
+    if config.gate_quantile > 0:
+        reference = prepare_real(endpoints.real, bundle.lpips, progress=progress)
+        threshold = smallest_distance(reference, config.gate_quantile)
+    arrays = {
+        "centroids": endpoints.centroids.cpu().numpy(),
+        "labels": endpoints.labels.astype(np.int64),
+        "pairs": pairing.pairs.astype(np.int64),
+        "first": first_visits(pairing.pairs),
+        **_cut(pairing, wanted, config, shard_walks),
+        **_groups(endpoints),
+        "salt": _salt(endpoints, config),
+    }
+    settings = {
+        "format": FORMAT,
+        "software_version": __version__,
+        "config": plain_config(config),
+        "shard_walks": shard_walks,
+        "threads": threads,
+        "png_level": png_level,
+        "class_names": list(data.class_names),
+        "wanted": {str(label): count for label, count in wanted.items()},
+        "certificate": endpoints.certificate.to_dict(),
+        "gate_threshold": threshold,
+        "models": models_fingerprint(bundle),
+        "data": data_fingerprint(data),
+        "arrays": hashlib.sha256(pack({"format": FORMAT}, arrays)).hexdigest(),
+    }
+    return Plan(settings, arrays), endpoints
+
+
+def _try_a_walk(
+    endpoints: Endpoints, pairing: Pairing, bundle: Bundle, config: ProduceConfig
+) -> None:
+    """Find out before anything is stored whether the solver takes these options and networks."""
+    cheap = replace(config, steps=3, optim_steps=0)
+    walk_pairs(endpoints.centroids, endpoints.labels, pairing.pairs[:1], bundle, cheap)
+
+
+def read_plan(folder: RunFolder) -> Plan:
+    """Read a stored plan.
+
+    Raises:
+        IntegrityError: damaged, or not as it was written.
+        UnsupportedError: of a later version.
+    """
+    what = "a run's plan as it was written"
+    try:
+        settings = json.loads(folder.plan.read_bytes())
+        stored = settings.pop("hash")
+        if settings["format"] != FORMAT:
+            raise UnsupportedError(
+                expected=f"a run in the format {FORMAT}",
+                got=repr(settings["format"]),
+                fix="use the version of latentpath that planned it",
+            )
+        if stored != hash_of(settings):
+            raise ValueError("another hash than its content has")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise IntegrityError(expected=what, got=f"plan.json ({reason})", fix=_FIX) from error
+    _, arrays = unpack(folder.plan_arrays, what, _FIX)
+    if hashlib.sha256(folder.plan_arrays.read_bytes()).hexdigest() != settings["arrays"]:
+        raise IntegrityError(expected=what, got="plan.npz with other content", fix=_FIX)
+    return Plan(settings, arrays)
+
+
+def _cut(
+    pairing: Pairing, wanted: dict[int, int], config: ProduceConfig, shard_walks: int
+) -> dict[str, np.ndarray]:
+    """Shards of consecutive pairs of one class, the classes' shards taking turns."""
+    shards: list[tuple[float, int, int, int]] = []
+    for label, count in wanted.items():
+        rows = np.flatnonzero(pairing.labels == label)
+        if not count or not len(rows):
+            continue
+        least = least_walks(count, config.steps)
+        size = max(1, min(shard_walks, -(-least // _SHARDS_PER_CLASS)))
+        start, stop = int(rows[0]), int(rows[-1]) + 1  # a class's pairs are consecutive
+        for first in range(start, stop, size):
+            # Share of its class that is made when this shard is: classes advance together.
+            turn = (first - start + size / 2) / least
+            shards.append((turn, label, first, min(first + size, stop)))
+    shards.sort()
+    numbers = np.random.SeedSequence(config.seed).generate_state(len(shards), np.uint32)
+    return {
+        "shard_label": np.array([label for _, label, _, _ in shards], np.int64),
+        "shard_rows": np.array([rows for _, _, *rows in shards], np.int64).reshape(-1, 2),
+        "shard_seed": numbers.astype(np.int64),
+    }
+
+
+def _groups(endpoints: Endpoints) -> dict[str, np.ndarray]:
+    """What the private file and the report need of the groups."""
+    found: dict[str, np.ndarray] = {}
+    if endpoints.grouping is not None:
+        found |= {
+            "latents": endpoints.latents.cpu().numpy(),
+            "identities": number_people(endpoints.real.identities),
+            "classes": endpoints.real.labels,
+            "assignment": endpoints.grouping.assignment,
+            "identity_counts": endpoints.grouping.identity_counts,
+            "dropped_classes": np.array(endpoints.grouping.dropped_classes, np.int64),
+        }
+    if endpoints.averages is not None:
+        found["averages"] = endpoints.averages.cpu().numpy()
+    return found
+
+
+def _salt(endpoints: Endpoints, config: ProduceConfig) -> np.ndarray:  # uint8 [32]
+    """The private file's salt, see there: random under differential privacy alone."""
+    salt = secrets.token_bytes(32)
+    if endpoints.grouping is not None:
+        real = endpoints.real
+        salt = data_salt(config.seed, real.images, real.labels, number_people(real.identities))
+    return np.frombuffer(salt, np.uint8)
+
+
+def centroids_of(plan: Plan, device: torch.device | str) -> torch.Tensor:  # [G, D]
+    """The endpoints on a device."""
+    return torch.from_numpy(plan.arrays["centroids"]).to(device)

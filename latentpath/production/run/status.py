@@ -1,0 +1,215 @@
+"""How far a run is, from its plan and ledger alone: nothing is written, a run may be at work."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from latentpath.data.manifest import is_written_set
+from latentpath.errors import DataError
+from latentpath.production.run.layout import RunFolder
+from latentpath.production.run.ledger import DONE, FAILED, RUNNING, Ledger, SessionRow, ShardRow
+from latentpath.production.run.plan import Plan, read_plan
+from latentpath.production.run.schedule import Schedule, schedule_of
+from latentpath.production.run.work import ON_DEVICE, STAGES
+
+# A process that holds the lock but has not written for so long, in seconds, may hang.
+_SILENT = 60.0
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """How far a run is."""
+
+    state: str
+    """"planned", "at work", "stopped", "failed", "killed" or "finished"."""
+    engine: str
+    """The last session's engine."""
+    workers: int
+    """Its workers."""
+    process: int | None
+    """The process at work, if there is one."""
+    silent_seconds: float
+    """Since the ledger was last written."""
+    images: int
+    """Images of the set that are there, at most those wanted."""
+    wanted: int
+    """Images of the whole set."""
+    tested: int
+    """Samples that went to the gate, in all finished shards."""
+    rejected: dict[str, int]
+    """Samples that the gate turned away, by reason."""
+    shards: dict[str, int]
+    """Shards by state: "done", "running", "failed"."""
+    images_per_second: float
+    """Of this or the last session."""
+    remaining_seconds: float | None
+    """Until the images are there, at this rate; None where it is not known."""
+    busy: float
+    """Share of the session's time in which its devices were at work."""
+    stages: dict[str, float]
+    """Samples per second of each stage, for one worker."""
+    error: str
+    """What went wrong last with a shard that is not done, if anything did."""
+
+    @property
+    def rejected_share(self) -> float:
+        """Share of samples that the gate turned away."""
+        return sum(self.rejected.values()) / self.tested if self.tested else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {**asdict(self), "rejected_share": self.rejected_share}
+
+    def lines(self) -> list[str]:
+        """The status as text."""
+        share = 100 * self.images / self.wanted if self.wanted else 100.0
+        lines = [f"state: {self.state}" + (f", process {self.process}" if self.process else "")]
+        if self.engine:
+            lines.append(f"engine: {self.engine}, {self.workers} worker(s)")
+        if self.state == "at work" and self.silent_seconds > _SILENT:
+            lines.append(f"nothing was written for {_duration(self.silent_seconds)}")
+        lines.append(f"images: {self.images} of {self.wanted} ({share:.1f}%)")
+        counts = ", ".join(f"{count} {state}" for state, count in self.shards.items())
+        lines.append(f"shards: {counts or 'none begun'}")
+        reasons = "".join(f"; {count} {reason}" for reason, count in self.rejected.items() if count)
+        lines.append(
+            f"gate: {100 * self.rejected_share:.1f}% of {self.tested} samples rejected{reasons}"
+        )
+        if self.images_per_second:
+            left = self.remaining_seconds
+            rest = "" if left is None else f", {_duration(left)} left"
+            lines.append(f"rate: {self.images_per_second:.2f} images/s{rest}")
+            lines.append(f"device busy: {100 * self.busy:.0f}% of the time")
+        if self.stages:
+            rates = ", ".join(f"{name} {rate:.4g}" for name, rate in self.stages.items())
+            lines.append(f"samples/s of each stage on one worker: {rates}")
+        if self.error:
+            lines.append(f"last error: {self.error}")
+        return lines
+
+
+def read_status(root: str | Path) -> RunStatus:
+    """Look at a run.
+
+    Raises:
+        DataError: no run in that folder.
+        IntegrityError: its plan or ledger is damaged.
+    """
+    folder = RunFolder.at(root)
+    if not folder.has_plan():
+        planning = folder.at_work()
+        raise DataError(
+            expected="the folder of a run",
+            got=f"{root}, where the process {planning} is still planning"
+            if planning
+            else f"{root}, which holds none",
+            fix="ask again when the plan is ready"
+            if planning
+            else "give the folder that `latentpath produce --out` named",
+        )
+    plan = read_plan(folder)
+    if not folder.ledger.is_file() and not folder.shard_numbers():
+        return _status(folder, plan, [], [], Schedule(plan, {}))
+    ledger = Ledger.read(folder.ledger, plan.hash)
+    try:
+        rows, sessions = list(ledger.shards()), ledger.sessions()
+        return _status(folder, plan, rows, sessions, schedule_of(plan, ledger))
+    finally:
+        ledger.close()
+
+
+def _status(
+    folder: RunFolder,
+    plan: Plan,
+    rows: list[ShardRow],
+    sessions: list[SessionRow],
+    schedule: Schedule,
+) -> RunStatus:
+    last = sessions[-1] if sessions else None
+    process = folder.at_work()
+    done = [row for row in rows if row.state == DONE]
+    rejected: Counter[str] = Counter()
+    for row in done:
+        rejected.update(row.rejections)
+    recent = [row for row in done if last and row.finished >= last.started and row.times]
+    images_per_second, busy = _rates(recent, last)
+    complete = schedule.complete and is_written_set(folder.set)
+    left = schedule.wanted - schedule.accepted
+    errors = [row for row in rows if row.error and row.state != DONE]
+    return RunStatus(
+        state=_state(process, last, complete),
+        engine=last.engine if last else "",
+        workers=last.workers if last else 0,
+        process=process,
+        silent_seconds=max(0.0, time.time() - last.seen) if last else 0.0,
+        images=schedule.accepted,
+        wanted=schedule.wanted,
+        tested=sum(row.tested for row in done),
+        rejected=dict(sorted(rejected.items())),
+        shards={
+            state: count
+            for state in (DONE, RUNNING, FAILED)
+            if (count := sum(row.state == state for row in rows))
+        },
+        images_per_second=images_per_second,
+        remaining_seconds=left / images_per_second if images_per_second else None,
+        busy=busy,
+        stages=stage_rates(done),
+        error=max(errors, key=lambda row: row.started).error if errors else "",
+    )
+
+
+def _state(process: int | None, last: SessionRow | None, complete: bool) -> str:
+    if process is not None:
+        return "at work"
+    if complete:
+        return "finished"
+    if last is None:
+        return "planned"
+    return last.ended if last.ended in ("stopped", "failed") else "killed"
+
+
+def _rates(recent: list[ShardRow], last: SessionRow | None) -> tuple[float, float]:
+    """Images per second and share of busy devices, from the session's start to its last shard."""
+    if not recent or last is None:
+        return 0.0, 0.0
+    seconds = max(row.finished for row in recent) - last.started
+    busy = sum(row.times.get(stage, 0.0) for row in recent for stage in ON_DEVICE)
+    images = sum(row.accepted for row in recent)
+    if seconds <= 0:
+        return 0.0, 0.0
+    return images / seconds, min(1.0, busy / (seconds * max(last.workers, 1)))
+
+
+def stage_rates(done: list[ShardRow]) -> dict[str, float]:
+    """Samples per second of each stage, from the shards whose times are known."""
+    known = [row for row in done if row.times]
+    found = {}
+    for stage in STAGES:
+        seconds = sum(row.times.get(stage, 0.0) for row in known)
+        # PNG files are made of the samples that passed alone.
+        samples = sum(row.accepted if stage == "encode" else row.tested for row in known)
+        if seconds > 0:
+            found[stage] = samples / seconds
+    return found
+
+
+def status_json(status: RunStatus) -> str:
+    """The status as a JSON text."""
+    return json.dumps(status.to_dict(), indent=1)
+
+
+def _duration(seconds: float) -> str:
+    """For example "2 d 3 h", "4 min 5 s"."""
+    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+    rest, parts = round(seconds), list[str]()
+    for name, size in units:
+        if rest >= size or (name == "s" and not parts):
+            parts.append(f"{rest // size} {name}")
+            rest %= size
+    return " ".join(parts[:2])

@@ -1,0 +1,229 @@
+"""What a worker does: the networks loaded once, then shard after shard.
+
+A shard takes two steps: one on the device (walk, generate, gate), and one that only needs
+processors (PNG encoding), which overlaps with the next shard's first.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import time
+import traceback
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, fields, replace
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from latentpath.audit.nearest import prepare_real
+from latentpath.data import ImageSet
+from latentpath.data.png import PngOptions, encode_pngs
+from latentpath.energy import EnergyTerms
+from latentpath.errors import InputError, LatentpathError
+from latentpath.production.bundle import Bundle
+from latentpath.production.gate import Gate
+from latentpath.production.run.fingerprints import arithmetic
+from latentpath.production.run.plan import Plan, Task, centroids_of
+from latentpath.production.run.shard import ENERGIES, Shard
+from latentpath.production.walking import render, sample_places, walk_pairs
+from latentpath.training.checkpoint import seeded
+
+# Stages of a shard that a worker times, in their order; those before "encode" keep the device.
+STAGES = ("walk", "generate", "gate", "encode")
+ON_DEVICE = STAGES[:3]
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """All that workers need to know; it can be pickled."""
+
+    plan: Plan
+    """The plan."""
+    bundle: Bundle
+    """Networks."""
+    real: ImageSet
+    """The private images at the generator's resolution, which the gate compares with."""
+    device: str
+    """Where to compute."""
+
+    def on(self, device: str) -> Job:
+        """The same with a copy of the networks on another device."""
+        if device == self.device:
+            return self
+        parts = {field.name: getattr(self.bundle, field.name) for field in fields(self.bundle)}
+        moved: dict[str, Any] = {
+            name: copy.deepcopy(part).to(device) if isinstance(part, nn.Module) else part
+            for name, part in parts.items()
+        }
+        return replace(self, bundle=replace(self.bundle, **moved), device=device)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an attempt at a shard."""
+
+    number: int
+    """The shard."""
+    worker: str
+    """Who tried, a name that says nothing about the machine."""
+    content: bytes = b""
+    """The shard's file; empty after an error."""
+    sha256: str = ""
+    """Of the content."""
+    tested: int = 0
+    accepted: int = 0
+    rejected: dict[str, int] | None = None
+    seconds: dict[str, float] | None = None
+    """Time of each stage."""
+    arithmetic: dict[str, str] | None = None
+    """What decided its last bits."""
+    error: str = ""
+    """What went wrong, without names of files or machines."""
+    trace: str = ""
+    """The same for whoever asks for more."""
+    impossible: InputError | None = None
+    """The error, if what was asked cannot be done by anyone."""
+
+
+@dataclass(frozen=True, eq=False)
+class Computed:
+    """A shard whose samples are still pixels."""
+
+    shard: Shard
+    images: np.ndarray
+    """uint8 [accepted, H, W, C]."""
+    seconds: dict[str, float]
+
+
+class Worker:
+    """Holds the networks and the embedded real images on one device."""
+
+    def __init__(self, job: Job) -> None:
+        self._use_threads(job.plan)
+        if job.device.startswith("cuda"):
+            # The fastest algorithm of the moment would differ from one run to the next.
+            torch.backends.cudnn.benchmark = False
+            torch.backends.cudnn.deterministic = True
+        self.job, config = job, job.plan.config
+        self._centroids = centroids_of(job.plan, job.device)
+        self._labels = job.plan.arrays["labels"]
+        self.arithmetic = arithmetic(job.device)
+        self._gate = Gate(
+            prepare_real(job.real, job.bundle.lpips),
+            job.bundle.identity,
+            job.bundle.classifier,
+            max_probability=config.gate_identity,
+            in_class=config.gate_class,
+            threshold=job.plan.settings["gate_threshold"],
+        )
+
+    @staticmethod
+    def _use_threads(plan: Plan) -> None:
+        # Holds for the calling thread alone.
+        torch.set_num_threads(plan.settings["threads"])
+
+    def compute(self, task: Task) -> Computed:
+        """The device's part of a shard."""
+        plan, bundle = self.job.plan, self.job.bundle
+        self._use_threads(plan)
+        clock = _Clock(self.job.device)
+        with seeded(task.seed, torch.device(self.job.device)):
+            result = walk_pairs(self._centroids, self._labels, task.pairs, bundle, plan.config)
+            clock.lap("walk")
+            places = sample_places(task.first, plan.config.steps)
+            images = render(bundle, result.latents[places[:, 0], places[:, 1]])
+            clock.lap("generate")
+            verdict = self._gate.test(images, np.full(len(images), task.label))
+            clock.lap("gate")
+        height, width, channels = images.shape[1:]
+        shard = Shard(
+            task.number,
+            plan.hash,
+            self.arithmetic,
+            (height, width, channels),
+            verdict.rejected,
+            latents=result.latents.cpu().numpy(),
+            before=_stacked(result.before),
+            after=_stacked(result.after),
+            places=places.astype(np.int32),
+            passed=verdict.accepted,
+            pictures=(),
+        )
+        return Computed(shard, images[verdict.accepted], clock.seconds)
+
+    def encode(self, computed: Computed, pool: Executor, worker: str) -> Outcome:
+        """The processors' part: PNG files, and the shard's file of them."""
+        clock = _Clock("cpu")
+        options = PngOptions(self.job.plan.settings["png_level"])
+        pictures = tuple(encode_pngs(computed.images, options, pool))
+        shard = replace(computed.shard, pictures=pictures)
+        content = shard.encode()
+        sha256 = hashlib.sha256(content).hexdigest()
+        clock.lap("encode")
+        return Outcome(
+            shard.number,
+            worker,
+            content,
+            sha256,
+            shard.tested,
+            shard.accepted,
+            shard.rejected,
+            {**computed.seconds, **clock.seconds},
+            self.arithmetic,
+        )
+
+
+def attempt(work: Callable[[], Any], number: int, worker: str) -> Any:
+    """Result of `work`, or the Outcome that says what went wrong."""
+    try:
+        return work()
+    except Exception as error:  # whatever it is, the shard is tried again
+        return Outcome(
+            number,
+            worker,
+            error=describe(error),
+            trace="".join(traceback.format_exception(error)),
+            impossible=error if isinstance(error, InputError) else None,
+        )
+
+
+def describe(error: BaseException) -> str:
+    """An error in words that name no file, path or machine.
+
+    Our own errors' sentences speak of numbers and options; those of others may quote anything.
+    """
+    if isinstance(error, LatentpathError):
+        return f"{type(error).__name__}: {error}"
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "latentpath" in PurePath(frame.filename).parts]
+    place = ""
+    if ours:
+        parts = PurePath(ours[-1].filename).parts
+        inside = "/".join(parts[len(parts) - parts[::-1].index("latentpath") - 1 :])
+        place = f" in {inside}:{ours[-1].lineno}"
+    return f"{type(error).__name__}{place}"
+
+
+class _Clock:
+    """Seconds of one stage after another."""
+
+    def __init__(self, device: str) -> None:
+        self.seconds: dict[str, float] = {}
+        self._gpu = device if device.startswith("cuda") else None
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        if self._gpu is not None:
+            torch.cuda.synchronize(self._gpu)
+        now = time.perf_counter()
+        self.seconds[stage] = now - self._last
+        self._last = now
+
+
+def _stacked(terms: EnergyTerms) -> np.ndarray:  # [4, P]
+    return torch.stack([getattr(terms, name) for name in ENERGIES]).cpu().numpy()

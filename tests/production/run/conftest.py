@@ -1,0 +1,39 @@
+"""Runs on the made-up private set."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from tiny_runs import config, options
+
+from latentpath.production.run import RunFolder, perform_run
+
+
+@pytest.fixture
+def perform(data, bundle, tmp_path):
+    """Run in a folder of this test, `name` below it."""
+
+    def run(name="run", *, config=None, progress=None, **given):
+        private, networks = given.pop("data", data), given.pop("bundle", bundle)
+        shown = {} if progress is None else {"progress": progress}
+        made = config or tiny_config()
+        return perform_run(private, networks, tmp_path / name, made, options(**given), **shown)
+
+    return run
+
+
+tiny_config = config
+
+
+@pytest.fixture(scope="module")
+def finished(data, bundle, tmp_path_factory):
+    """An undisturbed run; tests leave it as it is."""
+    return perform_run(data, bundle, tmp_path_factory.mktemp("done") / "run", config(), options())
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A copy of the undisturbed run, to be spoilt."""
+    shutil.copytree(finished.folder.root, tmp_path / "run")
+    return RunFolder(tmp_path / "run")
