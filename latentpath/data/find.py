@@ -105,7 +105,7 @@ def is_dicom(root: Path, name: str) -> bool:
     suffix = PurePosixPath(name).suffix.lower()
     if suffix in DICOM_EXTENSIONS:
         return True
-    if suffix in EXTENSIONS | COMPANIONS or PurePosixPath(name).name.upper() == "DICOMDIR":
+    if suffix in EXTENSIONS or _is_companion(PurePosixPath(name)):
         return False
     try:
         with open(root / name, "rb", opener=_open_without_waiting) as stream:
@@ -126,9 +126,14 @@ def kinds_text(files: list[str]) -> str:
     return ", ".join([*sorted(suffixes & _KNOWN), *(["others"] if suffixes - _KNOWN else [])])
 
 
+def _is_companion(path: PurePosixPath) -> bool:
+    # The list of a DICOM medium's content has a name without an ending.
+    return path.suffix.lower() in COMPANIONS or path.name.upper() == "DICOMDIR"
+
+
 def left_out_note(others: list[str], kinds: str) -> tuple[str, ...]:
     """Return a sentence on files that are left out though they are no usual companions."""
-    odd = [name for name in others if PurePosixPath(name).suffix.lower() not in COMPANIONS]
+    odd = [name for name in others if not _is_companion(PurePosixPath(name))]
     if not odd:
         return ()
     return (f"{len(odd)} files that are not {kinds} are left out{and_first(odd[0])}",)

@@ -97,6 +97,57 @@ def test_sixteen_bit_colour_is_at_most_one_level_off(tmp_path):
     assert abs(decode_image(path) - deep / 257).max() <= 1
 
 
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_tiffs_of_another_writer(tmp_path, compression, order):
+    """Written by tifffile, as microscopes and radiology tools do."""
+    tifffile = pytest.importorskip("tifffile")
+    rng = np.random.default_rng(3)
+    kinds = [((9, 7), "minisblack"), ((9, 7, 3), "rgb")]
+    if order == "<":  # Pillow knows no big-endian 16-bit negatives
+        kinds.append(((9, 7), "miniswhite"))
+    for shape, kind in kinds:
+        deep = rng.integers(0, 65536, shape, dtype=np.uint16)
+        path = tmp_path / "x.tif"
+        tifffile.imwrite(path, deep, photometric=kind, compression=compression, byteorder=order)
+        expected = (65535 - deep if kind == "miniswhite" else deep) / 257
+        found = decode_image(path).reshape(shape)
+        # Of 16-bit colour Pillow keeps the high byte.
+        assert abs(found - expected).max() <= (1 if kind == "rgb" else 0.5)
+
+
+def test_palette_tiff(tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    colours = np.random.default_rng(4).integers(0, 256, (3, 256)).astype(np.uint16)
+    indices = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, indices, photometric="palette", colormap=colours * 257)
+    assert np.array_equal(decode_image(path), colours.T[indices])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_of_jpegs(tmp_path, orientation):
+    """The eight ways to hold a camera, each undone: the bright corner is at the top left."""
+    upright = np.full((16, 32), 20, np.uint8)
+    upright[:8, :8] = 230
+    undo = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.T,
+        6: np.rot90(upright, 1),
+        7: np.rot90(upright, 2).T,
+        8: np.rot90(upright, -1),
+    }
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(np.ascontiguousarray(undo[orientation]))
+    found = decode_image(saved(tmp_path, stored, "x.jpg", exif=exif, quality=95))[:, :, 0]
+    assert found.shape == upright.shape
+    assert abs(found.astype(int) - upright).mean() < 3
+
+
 def sixteen_bit_png(pixels):
     def chunk(kind, data):
         return (
