@@ -221,6 +221,12 @@ def _bombs():
     yield "deep tuples", whole(b")" + b"\x85" * 400_000), ForeignFileError, "a tuple"
     yield "a list without a mark", whole(b"Nl"), DamagedPickleError, "group"
     yield "doubled tuples", whole(b")" + b"2\x86" * 200_000), ForeignFileError, "a tuple"
+    link = name("torch_utils.persistence._reconstruct_persistent_obj") + value(
+        ({"type": "class", "version": 6, "module_src": "", "class_name": "Link",
+          "state": {"next": get(0)}},)
+    ) + b"R" + put(0) + b"0"  # fmt: skip
+    chain = whole(b"N" + put(0) + b"0" + link * 10_000 + get(0))
+    yield "a long chain of networks", chain, ForeignFileError, "'Link'"
     doubled = b")" + b"2\x86" * 100
     yield "doubled tuples as a key", whole(b"}" + doubled + b"Ns"), DamagedPickleError, "a tuple"
     yield "doubled tuples as a size", within(tensor(doubled, (1,))), DamagedPickleError, "a tuple"

@@ -75,6 +75,13 @@ def test_nothing_of_the_file_but_numbers_is_written(command, pickled, tmp_path):
         assert words not in content
 
 
+def test_help(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["convert", "--help"])
+    assert stop.value.code == 0
+    assert "--overwrite" in capsys.readouterr().out
+
+
 def test_half(command, pickled, tmp_path):
     whole, half = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"
     assert command(pickled, whole)[0] == 0

@@ -54,8 +54,8 @@ class Reading:
 
     Args:
         path: the file, for messages.
-        file_bytes: its size. What is copied out of it may be four times that, plus 64 MiB: bytes
-            that old pickle protocols spell as text must be copied, the others never are.
+        file_bytes: its size. What is copied out of it may be four times that, plus 64 MiB: the
+            generator's tensors, and bytes that old pickle protocols spell as text.
         limits: bounds on everything else.
     """
 

@@ -69,18 +69,18 @@ class TensorRecord:
     stride: tuple[int, ...]
     title = "a tensor"
 
-    @property
-    def elements(self) -> int:
-        """Number of elements."""
-        return math.prod(self.size)
+    def cost(self) -> int:
+        """Bytes that `build` copies and makes."""
+        span = last_element(0, self.size, self.stride) + 1
+        return (math.prod(self.size) + span) * self.storage.dtype.itemsize
 
     def build(self) -> torch.Tensor:
         """A contiguous CPU tensor with memory of its own."""
-        if self.elements == 0:
+        if math.prod(self.size) == 0:
             return torch.empty(self.size, dtype=self.storage.dtype)
-        last = self.offset + sum((n - 1) * s for n, s in zip(self.size, self.stride, strict=True))
         width = self.storage.dtype.itemsize
-        window = self.storage.blob.view()[self.offset * width : (last + 1) * width]
+        end = last_element(self.offset, self.size, self.stride) + 1
+        window = self.storage.blob.view()[self.offset * width : end * width]
         # A copy, because the file's bytes are read-only and may not be aligned.
         flat = torch.frombuffer(bytearray(window), dtype=self.storage.dtype)
         return flat.as_strided(self.size, self.stride).clone(memory_format=torch.contiguous_format)
@@ -137,6 +137,11 @@ class NetworkRecord:
         return {**self.part("_parameters", TensorRecord), **kept}
 
 
+def last_element(offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> int:
+    """Where in its storage the last element of a tensor lies that has elements."""
+    return offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
+
+
 def check_window(storage: Storage, offset: Any, size: Any, stride: Any, reading: Reading) -> None:
     """Raise unless (offset, size, stride) are whole numbers whose window lies in the storage."""
     for name, axes in (("size", size), ("stride", stride)):
@@ -151,8 +156,7 @@ def check_window(storage: Storage, offset: Any, size: Any, stride: Any, reading:
         raise reading.damaged(f"a tensor of {len(size)} sizes and {len(stride)} strides")
     if math.prod(size) > reading.limits.elements:
         raise reading.oversized(f"a tensor of size {list(size)}")
-    last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
-    if math.prod(size) > 0 and last >= storage.elements:
+    if math.prod(size) > 0 and last_element(offset, size, stride) >= storage.elements:
         raise reading.damaged(
             f"a tensor of size {list(size)}, stride {list(stride)} and offset {offset}, outside "
             f"its storage of {storage.elements:,} elements"

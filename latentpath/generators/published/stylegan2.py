@@ -36,7 +36,7 @@ def weights_of(value: Any, reading: Reading) -> Weights:
     config = configuration(network)
     records = dict(_tensors(network, "", 0, reading))
     for record in records.values():
-        reading.count_copied(record.elements * record.storage.dtype.itemsize)
+        reading.count_copied(record.cost())
     state = {key: _build(key, record, reading) for key, record in records.items()}
     notes = {"source": "published StyleGAN2-ADA pickle", "network": name}
     return Weights("stylegan2", config, notes, state)
