@@ -3,8 +3,8 @@
 //   out[y, x] = sum over i, j of taps[i] taps[j] in[y + i - pad, x + j - pad]
 //
 // One task filters one image and one block of channels: each row is filtered along x once and
-// stays in a ring of four rows, from which the filter along y takes its rows. Rows outside the
-// image count as zero.
+// stays in a ring of four rows, from which the filter along y takes its rows. What lies outside the
+// image counts as zero.
 
 #include <cstdlib>
 
@@ -18,18 +18,54 @@ namespace {
 
 constexpr int kTaps = 4;
 
+// One pixel of a row of the input, filtered along x; taps that fall outside are left out.
+template <class Element>
+LATENTPATH_INLINE vfloat filter_pixel(const Fir2dArgs& args, const Element* row, int64_t left,
+                                      int64_t x) {
+  vfloat total = vfloat{};
+  for (int64_t j = 0; j < kTaps; ++j) {
+    const int64_t from = x + j - args.pad;
+    if (from < 0 || from >= args.width) continue;
+    total += args.taps[j] * load_up_to(row + from * args.channels, left);
+  }
+  return total;
+}
+
 // One row of the input, filtered along x: [out_width] vectors.
 template <class Element>
 LATENTPATH_INLINE void filter_row(const Fir2dArgs& args, const Element* row, int64_t left,
                                   vfloat* to) {
-  for (int64_t x = 0; x < args.out_width; ++x) {
-    vfloat total = vfloat{};
-    for (int j = 0; j < kTaps; ++j) {
-      const int64_t from = x + j - args.pad;
-      if (from < 0 || from >= args.width) continue;
-      total += args.taps[j] * load_up_to(row + from * args.channels, left);
+  const int64_t channels = args.channels;
+  const int64_t inside = args.width - kTaps + args.pad;  // the last x whose taps are all inside
+  int64_t x = 0;
+  for (; x < args.out_width && x < args.pad; ++x) to[x] = filter_pixel(args, row, left, x);
+  if (left >= kLanes && x <= inside) {
+    const Element* from = row + (x - args.pad) * channels;
+    vfloat a = load_as_float(from), b = load_as_float(from + channels),
+           c = load_as_float(from + 2 * channels);
+    from += 3 * channels;
+    for (; x <= inside; ++x, from += channels) {
+      const vfloat d = load_as_float(from);
+      to[x] = args.taps[0] * a + args.taps[1] * b + args.taps[2] * c + args.taps[3] * d;
+      a = b, b = c, c = d;
     }
-    to[x] = total;
+  }
+  for (; x < args.out_width; ++x) to[x] = filter_pixel(args, row, left, x);
+}
+
+// One row of the output, filtered along y from the ring of rows; `first` is its first input row.
+template <class Element>
+LATENTPATH_INLINE void filter_column(const Fir2dArgs& args, const vfloat* ring, int64_t first,
+                                     int64_t left, Element* to) {
+  const vfloat* rows[kTaps];
+  for (int64_t i = 0; i < kTaps; ++i) {
+    const bool inside = first + i >= 0 && first + i < args.height;
+    rows[i] = ring + (inside ? (first + i) % kTaps : kTaps) * args.out_width;
+  }
+  for (int64_t x = 0; x < args.out_width; ++x) {
+    vfloat total = args.taps[0] * rows[0][x];
+    for (int64_t i = 1; i < kTaps; ++i) total += args.taps[i] * rows[i][x];
+    store_up_to(to + x * args.channels, total, left);
   }
 }
 
@@ -47,15 +83,7 @@ void filter_block(const Fir2dArgs& args, int64_t m, int64_t c, vfloat* ring) {
       filter_row(args, in + done * args.width * channels, left,
                  ring + done % kTaps * args.out_width);
     }
-    for (int64_t x = 0; x < args.out_width; ++x) {
-      vfloat total = vfloat{};
-      for (int i = 0; i < kTaps; ++i) {
-        const int64_t row = first + i;
-        if (row < 0 || row >= args.height) continue;
-        total += args.taps[i] * ring[row % kTaps * args.out_width + x];
-      }
-      store_up_to(out + (y * args.out_width + x) * channels, total, left);
-    }
+    filter_column(args, ring, first, left, out + y * args.out_width * channels);
   }
 }
 
@@ -66,8 +94,10 @@ void fir2d_typed(const Fir2dArgs& args) {
                                    int64_t(sizeof(Element)));
 #pragma omp parallel num_threads(args.threads)
   {
-    const size_t bytes = size_t(kTaps * args.out_width) * sizeof(vfloat);
+    const size_t bytes = size_t((kTaps + 1) * args.out_width) * sizeof(vfloat);
     vfloat* ring = static_cast<vfloat*>(aligned_alloc(sizeof(vfloat), bytes));
+    // After the ring, the row of zeros that lies above and below the image.
+    for (int64_t x = 0; x < args.out_width; ++x) ring[kTaps * args.out_width + x] = vfloat{};
 #pragma omp for schedule(static)
     for (int64_t task = 0; task < args.images * blocks; ++task) {
       filter_block<Element>(args, task / blocks, task % blocks * kLanes, ring);

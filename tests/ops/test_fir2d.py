@@ -111,3 +111,14 @@ class TestBadInput:
     def test_gradients(self):
         with pytest.raises(UnsupportedError, match="requires no gradient"):
             fir2d(images(1, 1, 5, 5).requires_grad_(), TAPS, 1)
+
+
+@backends("fir2d")
+def test_nan_stays_in_its_image(backend):
+    """Also with rows outside the image above and below, which count as zero."""
+    x = images(3, 20, 6, 6)
+    clean = fir2d(x, TAPS, 2, impl=backend)
+    x[1] = float("nan")
+    result = fir2d(x, TAPS, 2, impl=backend)
+    assert result[1].isnan().any()
+    assert torch.equal(result[[0, 2]], clean[[0, 2]])
