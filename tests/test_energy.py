@@ -389,7 +389,7 @@ class TestChannels:
         model.img_channels = channels
         assert self.seen(model) == channels
 
-    def test_the_trial_is_made_once_on_one_image(self):
+    def test_trials_are_made_once_on_one_image(self):
         setting, shapes = Setting(), []
 
         def model(images):
@@ -402,7 +402,9 @@ class TestChannels:
         energy = PathEnergy(setting.generator, model, plain)
         for _ in range(2):
             energy.guide_gradient(torch.randn(4, D), torch.zeros(4).long(), torch.ones(4))
-        assert shapes == [(1, 3, False), (4, 3, True), (4, 3, True)]
+        trials = [shape for shape in shapes if shape[0] == 1]
+        assert trials == [(1, 3, False)] * len(trials)  # of channels, of memory layout
+        assert shapes == [*trials, (4, 3, True), (4, 3, True)]
 
     @pytest.mark.parametrize(
         "model",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 
 import torch
@@ -10,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latentpath import ops
-from latentpath.energy.images import REFUSALS, ImageModel, logits_of
+from latentpath.energy.images import REFUSALS, ImageModel, logits_of, random_images
+from latentpath.energy.inputs import replaced
 from latentpath.errors import InputError
 
 
@@ -80,40 +80,58 @@ class ClassGuide:
 
     Args:
         model: images to class logits [M, K].
+        num_classes: K, where it is known before the first image. Then labels are checked by
+            `check_labels` alone, once for many images, rather than by every call of `energy`,
+            which on a GPU would wait for them each time.
     """
 
-    def __init__(self, model: ImageModel) -> None:
-        self.model = model
+    def __init__(self, model: ImageModel, *, num_classes: int | None = None) -> None:
+        self.model, self.num_classes = model, num_classes
 
     def energy(self, images: Tensor, labels: Tensor) -> Tensor:  # [M, C, H, W], [M] -> [M]
         """The cross-entropy of each image, in nats."""
         logits = logits_of(self.model, images)
-        if int(labels.max()) >= logits.shape[1] or int(labels.min()) < 0:
-            raise InputError(
-                expected=f"labels from 0 to {logits.shape[1] - 1}, as the classifier knows them",
-                got=f"{int(labels.min())} to {int(labels.max())}",
-                fix="use the classifier that was trained on these classes",
-            )
+        if self.num_classes is None:
+            _check_labels(labels, logits.shape[1])
         return F.cross_entropy(logits, labels, reduction="none")
+
+    def check_labels(self, labels: Tensor) -> None:
+        """Raise InputError unless the classifier knows all of the labels."""
+        if self.num_classes is not None:
+            _check_labels(labels, self.num_classes)
+
+
+def _check_labels(labels: Tensor, classes: int) -> None:
+    if not labels.numel():
+        return
+    least, most = (int(label) for label in labels.aminmax())
+    if most >= classes or least < 0:
+        raise InputError(
+            expected=f"labels from 0 to {classes - 1}, as the classifier knows them",
+            got=f"{least} to {most}",
+            fix="use the classifier that was trained on these classes",
+        )
 
 
 def find_linear_head(model: ImageModel, image: Tensor) -> tuple[nn.Module, nn.Linear] | None:
     """Split a model that ends in a linear layer into (trunk, head), sharing its weights.
 
-    The last `nn.Linear` is the head if `image` [1, C, H, W] gives the same logits with it cut off
-    and applied afterwards; None otherwise.
+    The last `nn.Linear` is the head if `image` [1, C, H, W] and random ones like it give the same
+    logits with it cut off and applied afterwards; None otherwise.
     """
     if not isinstance(model, nn.Module):
         return None
     names = [name for name, module in model.named_modules() if type(module) is nn.Linear]
     if not names or isinstance(model, nn.Linear):
         return None
-    trunk, head = _without(model, names[-1].split(".")), model.get_submodule(names[-1])
+    trunk = replaced(model, names[-1].split("."), nn.Identity())
+    head = model.get_submodule(names[-1])
     assert isinstance(head, nn.Linear)
-    with torch.no_grad():
-        whole = logits_of(model, image)
+    with torch.no_grad(), torch.autocast(image.device.type, enabled=False):
+        images = torch.cat([image, random_images(image, 2)])
+        whole = logits_of(model, images)
         try:
-            features = trunk(image)
+            features = trunk(images)
         except REFUSALS:  # the layer is somewhere in the middle, and the next wants its width
             return None
         if not isinstance(features, Tensor) or features.shape[1:] != (head.in_features,):
@@ -121,15 +139,3 @@ def find_linear_head(model: ImageModel, image: Tensor) -> tuple[nn.Module, nn.Li
         split = head(features)
     same = whole.shape == split.shape and torch.allclose(whole, split, rtol=1e-4, atol=1e-5)
     return (trunk, head) if same else None
-
-
-def _without(model: nn.Module, path: list[str]) -> nn.Module:
-    """A shallow copy of `model` with the submodule at `path` replaced by an identity."""
-    if not path:
-        return nn.Identity()
-    clone = copy.copy(model)
-    clone._modules = dict(model._modules)
-    child = model._modules[path[0]]
-    assert child is not None
-    clone._modules[path[0]] = _without(child, path[1:])
-    return clone

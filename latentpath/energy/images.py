@@ -55,58 +55,10 @@ def logits_of(model: ImageModel, images: Tensor) -> Tensor:  # [M, C, H, W] -> [
     return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
-class ChannelMatch:
-    """Images as a classifier takes them: grey ones are repeated to three channels, as published.
-
-    A model's `img_channels` is its word. Without it, grey images are tried on the model when
-    they first come, one image, without gradients: three channels, and if it refuses those, one.
-
-    Args:
-        model: images [M, C, H, W] to logits.
-    """
-
-    def __init__(self, model: ImageModel) -> None:
-        self.model = model
-        channels = getattr(model, "img_channels", None)
-        self.channels = channels if isinstance(channels, int) else None
-
-    def __call__(self, images: Tensor) -> Tensor:  # [M, C, H, W] -> [M, C', H, W]
-        """The images with as many channels as the classifier takes."""
-        if self.channels is None:
-            self.channels = self._tried(images[:1].detach())
-        if images.shape[1] == self.channels:
-            return images
-        if images.shape[1] == 1:
-            return images.expand(-1, self.channels, -1, -1)
-        raise ShapeError(
-            expected=f"images with {self.channels} channel(s), as the classifier was trained on",
-            got=f"{images.shape[1]} channels from the generator",
-            fix="use a classifier for images of these channels",
-        )
-
-    @torch.no_grad()
-    def _tried(self, image: Tensor) -> int:  # [1, C, H, W]
-        grey = image.shape[1] == 1
-        said = []
-        for channels in (3, 1) if grey else (image.shape[1],):
-            try:
-                logits_of(self.model, image.expand(-1, channels, -1, -1) if grey else image)
-            except torch.OutOfMemoryError:
-                raise  # says nothing about the channels
-            except REFUSALS as error:
-                said.append(error)
-            else:
-                return channels
-        if isinstance(said[0], ShapeError):  # it ran, or it is ours: that message is the better one
-            raise said[0]
-        first_line = (str(said[0]).strip() or type(said[0]).__name__).splitlines()[0]
-        raise ShapeError(
-            expected="a classifier that takes the generator's images, "
-            + ("repeated to three channels or as they are" if grey else "as they are"),
-            got=f"images {list(image.shape)} and a refusal ({first_line})",
-            fix="use a classifier for images of these channels and this size, "
-            "and give it img_channels",
-        ) from said[0]
+def random_images(like: Tensor, count: int) -> Tensor:  # [1, C, H, W] -> [count, C, H, W]
+    """Noise in [-1, 1], the same every time, to compare two forms of a network on."""
+    source = torch.Generator().manual_seed(0)
+    return 2 * torch.rand((count, *like.shape[1:]), generator=source).to(like) - 1
 
 
 def check_gradients(**gradients: Tensor | None) -> None:
@@ -118,6 +70,15 @@ def check_gradients(**gradients: Tensor | None) -> None:
                 got="a result that does not depend on its input",
                 fix="leave out detach(), no_grad() and conversions to integers or NumPy inside it",
             )
+
+
+def gradient(result: Tensor, source: Tensor, *, keep: bool = True) -> Tensor | None:
+    """Gradient of the sum of `result`, None where it does not depend; `keep` keeps the graph."""
+    if not result.requires_grad or not source.requires_grad:
+        return None
+    with torch.enable_grad():
+        total = result.sum()
+    return torch.autograd.grad(total, source, retain_graph=keep, allow_unused=True)[0]
 
 
 def _described(result: Any) -> str:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from latentpath.energy.batches import MicroBatch, first_guess, fitting_size, saved_bytes
+from latentpath.energy.graphs import CudaGraphed
 from latentpath.energy.guides import ClassGuide, IdentityGuide
-from latentpath.energy.images import ChannelMatch, ImageModel, check_gradients, images_of
+from latentpath.energy.images import ImageModel, check_gradients, gradient, images_of, logits_of
+from latentpath.energy.inputs import ChannelMatch
+from latentpath.energy.programs import as_image_model
 from latentpath.errors import InputError
 from latentpath.generators import Generator
 from latentpath.generators.checks import check_finite, check_whole
@@ -58,46 +62,29 @@ class EnergyTerms:
         return {name: getattr(self, name).tolist() for name in self.names()}
 
 
-@dataclass(frozen=True)
-class _MicroBatch:
-    """Points that go through the networks together."""
-
-    rows: slice
-    """Where they come from."""
-    points: Tensor
-    """[size, D]; the first `count` are the points of `rows`, the others copies."""
-    labels: Tensor
-    """[size]"""
-
-    @property
-    def count(self) -> int:
-        """How many points of their own these are."""
-        return self.rows.stop - self.rows.start
-
-    def filled(self, size: int) -> _MicroBatch:
-        """As many points as `size`."""
-        if self.count == size:
-            return self
-        index = torch.arange(size, device=self.points.device) % self.count
-        return _MicroBatch(self.rows, self.points[index], self.labels[index])
-
-
 class PathEnergy:
     """The energy of batches of paths under one generator and two classifiers.
 
     Args:
         generator: latents to images.
-        identity: images to identity logits [M, N].
-        classifier: images to class logits [M, K].
+        identity: images to identity logits [M, N]: a module, a TorchScript or `torch.export`
+            program, or a function.
+        classifier: images to class logits [M, K], likewise.
         weights: weights of the terms.
-        micro_batch: points that go through the networks together; bounds the memory. 0 chooses:
-            64 on a CPU, whose caches hold no more of a small generator's layers, else 512.
+        micro_batch: points that go through the networks together; bounds the memory. 0 measures
+            what a point takes and chooses by device: see `batches.fitting_size`.
         split_head: see `IdentityGuide`.
         precision: what the networks compute in for `guide_gradient`: a `Precision` or its name.
             `terms` computes in float32 unless asked otherwise.
         fixed_batches: give the networks `micro_batch` points every time, the last ones filled up
             with copies. Then a point's gradient is the same, bit for bit, whatever points go with
-            it (on a CPU: for a `micro_batch` that is a multiple of 8, or one thread).
+            it, as far as the matrix products keep that: on CPUs with a `micro_batch` that is a
+            multiple of 8 and layers of more than 10 features.
+        memory_budget: bytes that a micro-batch may take where `micro_batch` is 0; 0 takes half of
+            what is free.
+        compile: name of a `torch.compile` backend for the networks, such as "inductor".
+        cuda_graphs: record the gradient of a micro-batch once and replay it, on CUDA devices;
+            makes `fixed_batches`. The networks must not change afterwards.
 
     One-channel images are repeated to three for a classifier that takes three, as the published
     code does; see `ChannelMatch`.
@@ -114,24 +101,92 @@ class PathEnergy:
         split_head: bool | None = None,
         precision: Precision | PrecisionName = "float32",
         fixed_batches: bool = False,
+        memory_budget: int = 0,
+        compile: str | None = None,
+        cuda_graphs: bool = False,
     ) -> None:
-        check_whole(0, micro_batch=micro_batch)
-        self.precision, self.fixed_batches = Precision.of(precision), fixed_batches
+        check_whole(0, micro_batch=micro_batch, memory_budget=memory_budget)
+        self.precision, self.fixed_batches = Precision.of(precision), fixed_batches or cuda_graphs
         self.generator, self.weights = generator, weights or EnergyWeights()
-        self.micro_batch = micro_batch
+        self.micro_batch, self.memory_budget = micro_batch, memory_budget
         self._models = [identity, classifier, getattr(generator, "network", generator)]
-        self._identity = IdentityGuide(identity, split_head=split_head)
-        self._class = ClassGuide(classifier)
-        self._for_identity, self._for_class = ChannelMatch(identity), ChannelMatch(classifier)
+        self._inputs = [ChannelMatch(as_image_model(model)) for model in (identity, classifier)]
+        self._split_head = split_head
+        self._guides: tuple[IdentityGuide, ClassGuide] | None = None
+        self._sizes: dict[torch.device, int] = {}
         self._gradients_flow = False
+        self._energies = torch.compile(self._energy, backend=compile) if compile else self._energy
+        self._slopes = CudaGraphed(self._slope) if cuda_graphs else self._slope
 
     def images(self, points: Tensor) -> Tensor:  # [M, D] -> [M, C, H, H]
         """The generator's images, clamped to [-1, 1]."""
         return images_of(self.generator, points)
 
-    def _guides(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        identity = self._identity.energy(self._for_identity(images))
-        return identity, self._class.energy(self._for_class(images), labels)
+    def _find_guides(self, image: Tensor, labels: Tensor) -> None:
+        """What the classifiers take shows with a first image [1, C, H, W]."""
+        image = image.detach()
+        with torch.no_grad(), torch.autocast(image.device.type, enabled=False):
+            for match in self._inputs:
+                match.look(image)
+            identity, classifier = (match.model for match in self._inputs)
+            logits = logits_of(classifier, self._inputs[1](image))
+        self._guides = (
+            IdentityGuide(identity, split_head=self._split_head),
+            ClassGuide(classifier, num_classes=logits.shape[1]),
+        )
+        self._check_labels(labels)
+
+    def _check_labels(self, labels: Tensor) -> None:
+        if self._guides is not None:
+            self._guides[1].check_labels(labels)
+
+    def _per_image(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Identity and class energies, [M] each, for labels that were checked."""
+        assert self._guides is not None
+        identity, classifier = self._guides
+        for_identity, for_class = self._inputs
+        return (
+            identity.energy(for_identity(images)),
+            classifier.energy(for_class(images), labels),
+        )
+
+    def _energy(self, points: Tensor, labels: Tensor) -> Tensor:  # [M, D], [M] -> [M]
+        identity, classification = self._per_image(self.images(points), labels)
+        return self.weights.identity * identity + self.weights.classification * classification
+
+    def _slope(self, points: Tensor, labels: Tensor, point_weights: Tensor) -> Tensor:
+        """The gradient of one micro-batch, [size, D]."""
+        w = points.detach().requires_grad_()
+        with self.precision.on(w.device):
+            energy = self._energies(w, labels)
+        return self._scaled_gradient(point_weights * energy, w)
+
+    def _scaled_gradient(self, energy: Tensor, w: Tensor) -> Tensor:
+        # Float16 holds no small gradients; they are scaled up on their way back.
+        scale = 1024.0 if self.precision.dtype(w.device) == torch.float16 else 1.0
+        slope = gradient(scale * energy, w, keep=False)
+        return torch.zeros_like(w) if slope is None else slope / scale
+
+    def _first_slope(self, batch: MicroBatch, labels: Tensor) -> Tensor:
+        """The same once, with a look at everything: `labels` are those of all points.
+
+        An energy that stands still would leave a path as private as it was, silently.
+        """
+        w, weights = batch.points.detach().requires_grad_(), self.weights
+        with self.precision.on(w.device):
+            images = self.images(w)
+            if self._guides is None:
+                self._find_guides(images[:1], labels)
+            identity, classification = self._per_image(images, batch.labels)
+        if weights.identity != 0 or weights.classification != 0:
+            check_gradients(generator=gradient(images, w))
+        if weights.identity != 0:
+            check_gradients(identity_classifier=gradient(identity, images))
+        if weights.classification != 0:
+            check_gradients(class_classifier=gradient(classification, images))
+        self._gradients_flow = True
+        energy = weights.identity * identity + weights.classification * classification
+        return self._scaled_gradient(batch.weights * energy, w)
 
     def guide_gradient(
         self,
@@ -143,7 +198,9 @@ class PathEnergy:
 
         Raises:
             InputError: no gradient flows through the generator or through a classifier that
-                counts, or inference mode is on, which records none.
+                counts, labels that the classifier does not know, or inference mode is on, which
+                records no gradient.
+            UnsupportedError: `cuda_graphs` elsewhere than on a CUDA device.
         """
         if torch.is_inference_mode_enabled():
             raise InputError(
@@ -151,36 +208,19 @@ class PathEnergy:
                 got="inference mode",
                 fix="leave it for this call; torch.no_grad() does no harm",
             )
-        gradient = torch.empty_like(points)
-        with self._evaluating():
-            for batch in self._micro_batches(points, labels):
-                w = batch.points.detach().requires_grad_()
-                with torch.enable_grad(), self.precision.on(points.device):
-                    images = self.images(w)
-                    identity, classification = self._guides(images, batch.labels)
-                if not self._gradients_flow:
-                    self._check_gradients(w, images, identity, classification)
-                with torch.enable_grad():
-                    energy = (
-                        self.weights.identity * identity
-                        + self.weights.classification * classification
-                    )[: batch.count]
-                    energy = energy * point_weights[batch.rows]
-                slope = _gradient(energy, w, keep=False)
-                gradient[batch.rows] = 0 if slope is None else slope[: batch.count]
-        return gradient
+        result = torch.empty_like(points)
 
-    def _check_gradients(
-        self, points: Tensor, images: Tensor, identity: Tensor, classification: Tensor
-    ) -> None:
-        """Once: an energy that stands still would leave a path as private as it was, silently."""
-        if self.weights.identity != 0 or self.weights.classification != 0:
-            check_gradients(generator=_gradient(images, points))
-        if self.weights.identity != 0:
-            check_gradients(identity_classifier=_gradient(identity, images))
-        if self.weights.classification != 0:
-            check_gradients(class_classifier=_gradient(classification, images))
-        self._gradients_flow = True
+        def work(batch: MicroBatch) -> None:
+            if self._gradients_flow:
+                slope = self._slopes(batch.points, batch.labels, batch.weights)
+            else:
+                slope = self._first_slope(batch, labels)
+            result[batch.rows] = slope[: batch.count]
+
+        with self._evaluating(), torch.enable_grad():
+            self._check_labels(labels)
+            self._over(points, labels, point_weights, work, measure=True)
+        return result
 
     @torch.no_grad()
     def terms(
@@ -204,12 +244,19 @@ class PathEnergy:
         per_point = labels.repeat_interleave(int(counted.sum()))
         identity = torch.empty(len(points), device=path.device)
         classification = torch.empty_like(identity)
+
+        def work(batch: MicroBatch) -> None:
+            images = self.images(batch.points)
+            if self._guides is None:
+                self._find_guides(images[:1], labels)
+            energies = self._per_image(images, batch.labels)
+            identity[batch.rows], classification[batch.rows] = (
+                energy[: batch.count] for energy in energies
+            )
+
         with self._evaluating(), Precision.of(precision).on(points.device):
-            for batch in self._micro_batches(points, per_point):
-                guides = self._guides(self.images(batch.points), batch.labels)
-                identity[batch.rows], classification[batch.rows] = (
-                    energy[: batch.count] for energy in guides
-                )
+            self._check_labels(labels)
+            self._over(points, per_point, torch.ones_like(identity), work)
         smoothness = (path[:, :-1] - path[:, 1:] + eps_distance).square().sum(dim=[1, 2])
         identity = (identity.view(b, -1) * a[counted]).sum(dim=1)
         classification = (classification.view(b, -1) * a[counted]).sum(dim=1)
@@ -221,34 +268,58 @@ class PathEnergy:
         )
         return EnergyTerms(smoothness, identity, classification, total)
 
-    def _micro_batches(self, points: Tensor, labels: Tensor) -> Iterator[_MicroBatch]:
-        size = self.micro_batch or (64 if points.device.type == "cpu" else 512)
-        for first in range(0, len(points), size):
-            rows = slice(first, min(first + size, len(points)))
-            batch = _MicroBatch(rows, points[rows], labels[rows])
-            yield batch.filled(size) if self.fixed_batches else batch
+    def _over(
+        self,
+        points: Tensor,
+        labels: Tensor,
+        point_weights: Tensor,
+        work: Callable[[MicroBatch], None],
+        *,
+        measure: bool = False,
+    ) -> None:
+        """`work` on all points, batch by batch.
+
+        Where no size was given, the first gradient's batch has a guessed one and shows what a
+        point takes. A size that was not given is halved where the memory turns out too small.
+        """
+        device, first = points.device, 0
+        while first < len(points):
+            found = self.micro_batch or self._sizes.get(device)
+            size = found or first_guess(self.generator.img_resolution, device)
+            batch = MicroBatch.of(points, labels, point_weights, first, size)
+            batch = batch.filled(size) if self.fixed_batches else batch
+            try:
+                if found or not measure:
+                    work(batch)
+                else:
+                    saved = saved_bytes(lambda: work(batch))  # noqa: B023 (called at once)
+            except torch.OutOfMemoryError:
+                if self.micro_batch or size == 1:
+                    raise
+                self._sizes[device] = size // 2
+                continue
+            if measure and not found:
+                per_point = max(1, saved // len(batch.points))
+                self._sizes[device] = fitting_size(per_point, device, self.memory_budget)
+                if self.fixed_batches:  # this batch, too, has the size of all others
+                    continue
+            first = batch.rows.stop
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
         """All networks in eval mode, and every layer back to what it was afterwards."""
         networks = [m for m in self._models if isinstance(m, nn.Module)]
         was_training = {layer: layer.training for m in networks for layer in m.modules()}
+        evaluated = []
         try:
             for network in networks:
-                network.eval()
+                # The module of an exported program knows the mode of its export alone.
+                with suppress(NotImplementedError):
+                    evaluated.append(network.eval())
             yield
         finally:
-            for network in networks:
+            for network in evaluated:
                 network.train(was_training[network])
             # Layer by layer too: a network in training may hold layers frozen in eval mode.
             for layer, training in was_training.items():
                 layer.training = training
-
-
-def _gradient(result: Tensor, source: Tensor, *, keep: bool = True) -> Tensor | None:
-    """Gradient of the sum of `result`, None where it does not depend; `keep` keeps the graph."""
-    if not result.requires_grad or not source.requires_grad:
-        return None
-    with torch.enable_grad():
-        total = result.sum()
-    return torch.autograd.grad(total, source, retain_graph=keep, allow_unused=True)[0]

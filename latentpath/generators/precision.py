@@ -59,8 +59,9 @@ class Precision:
         device, dtype = torch.device(device), self.dtype(device)
         token = _float32_asked.set(dtype == torch.float32)
         try:
-            # PyTorch keeps its casts of weights only where those require gradients.
-            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            half = dtype != torch.float32
+            # Casts that PyTorch keeps for later may not outlive a recording of CUDA graphs.
+            with torch.autocast(device.type, dtype if half else None, half, cache_enabled=False):
                 yield
         finally:
             _float32_asked.reset(token)

@@ -1,0 +1,154 @@
+"""How a classifier takes the generator's images: channels, memory layout, first layer."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from latentpath.energy.images import REFUSALS, ImageModel, logits_of, random_images
+from latentpath.errors import ShapeError
+from latentpath.generators.precision import autocast_dtype
+
+
+class ChannelMatch:
+    """Images as a classifier takes them: grey ones are repeated to three channels, as published.
+
+    A model's `img_channels` is its word. Without it, grey images are tried on the model when
+    they first come, one image, without gradients: three channels, and if it refuses those, one.
+    Where the model is a module whose first convolution alone sees the three channels, `model` is
+    a shallow copy of it whose first convolution takes the one, with its weights summed: the same
+    logits for a third of that layer's work, and no image is repeated.
+
+    The images come channels last where the model takes them so (one that calls `view` may
+    refuse), on CPUs and in half precision, whose convolutions run up to twice as fast then.
+
+    Args:
+        model: images [M, C, H, W] to logits.
+    """
+
+    def __init__(self, model: ImageModel) -> None:
+        self.model = model
+        channels = getattr(model, "img_channels", None)
+        self.channels = channels if isinstance(channels, int) else None
+        self._looked = self._channels_last = False
+
+    def __call__(self, images: Tensor) -> Tensor:  # [M, C, H, W] -> [M, C', H, W]
+        """The images with as many channels as the classifier takes."""
+        if not self._looked:
+            self.look(images[:1].detach())
+        if images.shape[1] == 1:
+            images = images.expand(-1, self.channels or 1, -1, -1)
+        device = images.device.type
+        pays = device == "cpu" or autocast_dtype(device) is not None
+        return channels_last(images) if self._channels_last and pays else images
+
+    @torch.no_grad()
+    def look(self, image: Tensor) -> None:  # [1, C, H, W]
+        """Find out how the model takes images like this one."""
+        if self.channels is None:
+            self.channels = self._tried(image)
+        elif image.shape[1] not in (1, self.channels):
+            raise ShapeError(
+                expected=f"images with {self.channels} channel(s), as the classifier knows them",
+                got=f"{image.shape[1]} channels from the generator",
+                fix="use a classifier for images of these channels",
+            )
+        if image.shape[1] == 1 and self.channels == 3:
+            folded = grey_copy(self.model, image)
+            if folded is not None:
+                self.model, self.channels = folded, 1
+        self._channels_last = self._runs(channels_last(image.expand(-1, self.channels, -1, -1)))
+        self._looked = True
+
+    def _runs(self, image: Tensor) -> bool:
+        try:
+            logits_of(self.model, image)
+        except torch.OutOfMemoryError:
+            raise
+        except REFUSALS:
+            return False
+        return True
+
+    def _tried(self, image: Tensor) -> int:  # [1, C, H, W] -> channels
+        grey = image.shape[1] == 1
+        said = []
+        for channels in (3, 1) if grey else (image.shape[1],):
+            try:
+                logits_of(self.model, image.expand(-1, channels, -1, -1) if grey else image)
+            except torch.OutOfMemoryError:
+                raise  # says nothing about the channels
+            except REFUSALS as error:
+                said.append(error)
+            else:
+                return channels
+        if isinstance(said[0], ShapeError):  # it ran, or it is ours: that message is the better one
+            raise said[0]
+        first_line = (str(said[0]).strip() or type(said[0]).__name__).splitlines()[0]
+        raise ShapeError(
+            expected="a classifier that takes the generator's images, "
+            + ("repeated to three channels or as they are" if grey else "as they are"),
+            got=f"images {list(image.shape)} and a refusal ({first_line})",
+            fix="use a classifier for images of these channels and this size, "
+            "and give it img_channels",
+        ) from said[0]
+
+
+def channels_last(images: Tensor) -> Tensor:  # [M, C, H, W]
+    """The images with their channels innermost; grey ones keep their memory.
+
+    The strides of a single channel say nothing by themselves, and convolutions choose their
+    layout by strides: they are set to what they are for more channels.
+    """
+    m, c, h, w = images.shape
+    if c == 1 and images.is_contiguous():
+        return images.view(m, h, w, 1).permute(0, 3, 1, 2)
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def grey_copy(model: ImageModel, image: Tensor) -> nn.Module | None:  # image [1, 1, H, W]
+    """A shallow copy that takes grey images for a model that takes them repeated to three channels.
+
+    The first convolution's weights are summed over the channels, which is the same by linearity.
+    None where the model has no such convolution, or the copy's logits are others.
+    """
+    if not isinstance(model, nn.Module):
+        return None
+    found = [
+        (name, layer)
+        for name, layer in model.named_modules()
+        if name and type(layer) is nn.Conv2d and layer.in_channels == 3 and layer.groups == 1
+    ]
+    if not found:
+        return None
+    name, layer = found[0]
+    grey = copy.copy(layer)
+    summed = layer.weight.detach().sum(dim=1, keepdim=True)
+    grey._parameters = {**layer._parameters, "weight": nn.Parameter(summed, requires_grad=False)}
+    grey.in_channels = 1
+    clone = replaced(model, name.split("."), grey)
+    if isinstance(getattr(clone, "img_channels", None), int):
+        clone.img_channels = 1  # type: ignore[assignment]
+    images = torch.cat([image, random_images(image, 2)])  # one of one shade could hide a difference
+    whole = logits_of(model, images.expand(-1, 3, -1, -1))
+    try:
+        folded = logits_of(clone, images)
+    except torch.OutOfMemoryError:
+        raise
+    except REFUSALS:
+        return None
+    same = folded.shape == whole.shape and torch.allclose(whole, folded, rtol=1e-3, atol=1e-4)
+    return clone if same else None
+
+
+def replaced(model: nn.Module, path: list[str], layer: nn.Module) -> nn.Module:
+    """A shallow copy of `model` with the submodule at `path` replaced by `layer`."""
+    if not path:
+        return layer
+    clone = copy.copy(model)
+    clone._modules = dict(model._modules)
+    child = model._modules[path[0]]
+    assert child is not None
+    clone._modules[path[0]] = replaced(child, path[1:], layer)
+    return clone
