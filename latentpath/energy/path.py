@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from latentpath.energy.batches import MicroBatch, first_guess, fitting_size, saved_bytes
 from latentpath.energy.graphs import CudaGraphed
@@ -18,6 +17,7 @@ from latentpath.energy.programs import as_image_model
 from latentpath.errors import InputError
 from latentpath.generators import Generator
 from latentpath.generators.checks import check_finite, check_whole
+from latentpath.generators.modes import evaluating
 from latentpath.generators.precision import Precision, PrecisionName
 
 
@@ -56,6 +56,11 @@ class EnergyTerms:
     def names() -> tuple[str, ...]:
         """The terms in their order."""
         return ("smoothness", "identity", "classification", "total")
+
+    @classmethod
+    def stack(cls, paths: Sequence[EnergyTerms]) -> EnergyTerms:
+        """The terms of single paths, [] each, as those of a batch, [B]."""
+        return cls(*(torch.stack([getattr(p, name) for p in paths]) for name in cls.names()))
 
     def as_dict(self) -> dict[str, list[float]]:
         """Plain numbers, one list per term."""
@@ -155,11 +160,15 @@ class PathEnergy:
         return self.weights.identity * identity + self.weights.classification * classification
 
     def _slope(self, points: Tensor, labels: Tensor, point_weights: Tensor) -> Tensor:
-        """The gradient of one micro-batch, [size, D]."""
+        """The gradient of one micro-batch, with the energies as a last column: [size, D + 1]."""
         w = points.detach().requires_grad_()
         with self.precision.on(w.device):
             energy = self._energies(w, labels)
-        return self._scaled_gradient(point_weights * energy, w)
+        return self._with_energy(energy, point_weights, w)
+
+    def _with_energy(self, energy: Tensor, point_weights: Tensor, w: Tensor) -> Tensor:
+        slope = self._scaled_gradient(point_weights * energy, w)
+        return torch.cat([slope, energy.detach().to(slope.dtype)[:, None]], dim=1)
 
     def _scaled_gradient(self, energy: Tensor, w: Tensor) -> Tensor:
         # Float16 holds no small gradients; they are scaled up on their way back.
@@ -186,15 +195,19 @@ class PathEnergy:
             check_gradients(class_classifier=gradient(classification, images))
         self._gradients_flow = True
         energy = weights.identity * identity + weights.classification * classification
-        return self._scaled_gradient(batch.weights * energy, w)
+        return self._with_energy(energy, batch.weights, w)
 
     def guide_gradient(
         self,
         points: Tensor,  # [M, D]
         labels: Tensor,  # [M]
         point_weights: Tensor,  # [M]
+        energies: Tensor | None = None,  # [M]
     ) -> Tensor:  # [M, D]
         """Gradient of the weighted identity and class terms with respect to the points.
+
+        `energies`, where given, is filled with the sum of the two terms of each point, before
+        `point_weights`, as the gradient's precision has it.
 
         Raises:
             InputError: no gradient flows through the generator or through a classifier that
@@ -215,9 +228,11 @@ class PathEnergy:
                 slope = self._slopes(batch.points, batch.labels, batch.weights)
             else:
                 slope = self._first_slope(batch, labels)
-            result[batch.rows] = slope[: batch.count]
+            result[batch.rows] = slope[: batch.count, :-1]
+            if energies is not None:
+                energies[batch.rows] = slope[: batch.count, -1]
 
-        with self._evaluating(), torch.enable_grad():
+        with evaluating(self._models), torch.enable_grad():
             self._check_labels(labels)
             self._over(points, labels, point_weights, work, measure=True)
         return result
@@ -254,7 +269,7 @@ class PathEnergy:
                 energy[: batch.count] for energy in energies
             )
 
-        with self._evaluating(), Precision.of(precision).on(points.device):
+        with evaluating(self._models), Precision.of(precision).on(points.device):
             self._check_labels(labels)
             self._over(points, per_point, torch.ones_like(identity), work)
         smoothness = (path[:, :-1] - path[:, 1:] + eps_distance).square().sum(dim=[1, 2])
@@ -304,22 +319,3 @@ class PathEnergy:
                 if self.fixed_batches:  # this batch, too, has the size of all others
                     continue
             first = batch.rows.stop
-
-    @contextmanager
-    def _evaluating(self) -> Iterator[None]:
-        """All networks in eval mode, and every layer back to what it was afterwards."""
-        networks = [m for m in self._models if isinstance(m, nn.Module)]
-        was_training = {layer: layer.training for m in networks for layer in m.modules()}
-        evaluated = []
-        try:
-            for network in networks:
-                # The module of an exported program knows the mode of its export alone.
-                with suppress(NotImplementedError):
-                    evaluated.append(network.eval())
-            yield
-        finally:
-            for network in evaluated:
-                network.train(was_training[network])
-            # Layer by layer too: a network in training may hold layers frozen in eval mode.
-            for layer, training in was_training.items():
-                layer.training = training

@@ -117,7 +117,8 @@ def as_generator(generator: Any, latent_dim: int) -> Generator:
         raise InputError(
             expected="a generator with synthesize(w), or a published one with synthesis(ws)",
             got=f"a {type(generator).__name__}",
-            fix="wrap it: latentpath.generators.FunctionGenerator(synthesize, sample, latent_dim)",
+            fix="wrap it: latentpath.generators.FunctionGenerator(synthesize, sample, latent_dim), "
+            "or DecoderGenerator(decoder, latent_shape)",
         )
     if generator.latent_dim != latent_dim:
         raise ShapeError(
