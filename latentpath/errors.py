@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import importlib
 import math
+import traceback
+from pathlib import PurePath
 from types import ModuleType
 
 
@@ -80,6 +82,24 @@ class UnsupportedError(LatentpathError, NotImplementedError):
 
 class MissingExtraError(LatentpathError, ImportError):
     """An optional dependency is not installed; the message names the extra to install."""
+
+
+def describe_error(error: BaseException) -> str:
+    """Return an error in words that name no file, path or machine.
+
+    Our own errors' sentences speak of numbers and options; those of others may quote anything, so
+    of them only the kind is told, and the place in our code.
+    """
+    if isinstance(error, LatentpathError):
+        return f"{type(error).__name__}: {error}"
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "latentpath" in PurePath(frame.filename).parts]
+    place = ""
+    if ours:
+        parts = PurePath(ours[-1].filename).parts
+        inside = "/".join(parts[len(parts) - parts[::-1].index("latentpath") - 1 :])
+        place = f" in {inside}:{ours[-1].lineno}"
+    return f"{type(error).__name__}{place}"
 
 
 def check_at_least(least: float, **values: float) -> None:

@@ -135,14 +135,14 @@ class Driver:
 
     def _straggler(self) -> int | None:
         """A shard that one worker has had for long, where another one has nothing to do."""
-        if self.engine.workers < 2 or not self.tally.durations:
+        if not self.tally.durations:
             return None
         limit = _STRAGGLES * statistics.median(self.tally.durations)
         now = time.monotonic()
         slow = [
             (held.since, number)
             for number, held in self._in_hand.items()
-            if held.copies == 1 and now - held.since > limit
+            if held.copies == 1 and now - held.since > limit and self.engine.spare(number)
         ]
         return min(slow)[1] if slow else None
 

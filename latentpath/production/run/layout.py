@@ -235,10 +235,12 @@ def named_disk_errors() -> Iterator[None]:
     """Turn a full, read-only or closed disk into RunError, which names no path."""
     try:
         yield
-    except OSError as error:
-        if error.errno not in _WAYS_OUT:
+    except (OSError, InputError) as error:
+        # `new_folder` has its own words for it.
+        cause = error.__cause__ if isinstance(error, InputError) else error
+        if not isinstance(cause, OSError) or cause.errno not in _WAYS_OUT:
             raise
-        raise disk_error(str(error.strerror).lower(), _WAYS_OUT[error.errno]) from error
+        raise disk_error(str(cause.strerror).lower(), _WAYS_OUT[cause.errno]) from error
 
 
 def disk_error(got: str, way_out: str) -> RunError:

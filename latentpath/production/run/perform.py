@@ -71,6 +71,8 @@ class Options:
     threads: int = 0
     """CPU threads that work on a shard. Part of the plan. 0 takes PyTorch's number, and one with
     the engine "ray" on processors."""
+    device: str = "auto"
+    """Where the engine "ray" works: "cpu", or "auto" for the cluster's GPUs if it has any."""
     resume: bool = False
     """Go on with the run that is in the folder, if there is one."""
     overwrite: bool = False
@@ -260,7 +262,12 @@ class _Session:
             return
         self._check_machine()
         with stoppable() as stop:
-            engine = make_engine(self.job, self.options.run)
+            engine = make_engine(
+                self.job,
+                self.options.run,
+                device=self.options.device,
+                arithmetic=self.ledger.arithmetic,
+            )
             try:
                 driver = Driver(
                     self.plan,

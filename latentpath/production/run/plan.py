@@ -274,4 +274,4 @@ def _salt(endpoints: Endpoints, config: ProduceConfig) -> np.ndarray:  # uint8 [
 
 def centroids_of(plan: Plan, device: torch.device | str) -> torch.Tensor:  # [G, D]
     """The endpoints on a device."""
-    return torch.from_numpy(plan.arrays["centroids"]).to(device)
+    return torch.tensor(plan.arrays["centroids"], device=device)

@@ -13,7 +13,6 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, fields, replace
-from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,8 @@ from latentpath.audit.nearest import prepare_real
 from latentpath.data import ImageSet
 from latentpath.data.png import PngOptions, encode_pngs
 from latentpath.energy import EnergyTerms
-from latentpath.errors import InputError, LatentpathError
+from latentpath.errors import InputError
+from latentpath.errors import describe_error as describe
 from latentpath.production.bundle import Bundle
 from latentpath.production.gate import Gate
 from latentpath.production.run.fingerprints import arithmetic
@@ -190,23 +190,6 @@ def attempt(work: Callable[[], Any], number: int, worker: str) -> Any:
             trace="".join(traceback.format_exception(error)),
             impossible=error if isinstance(error, InputError) else None,
         )
-
-
-def describe(error: BaseException) -> str:
-    """An error in words that name no file, path or machine.
-
-    Our own errors' sentences speak of numbers and options; those of others may quote anything.
-    """
-    if isinstance(error, LatentpathError):
-        return f"{type(error).__name__}: {error}"
-    frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if "latentpath" in PurePath(frame.filename).parts]
-    place = ""
-    if ours:
-        parts = PurePath(ours[-1].filename).parts
-        inside = "/".join(parts[len(parts) - parts[::-1].index("latentpath") - 1 :])
-        place = f" in {inside}:{ours[-1].lineno}"
-    return f"{type(error).__name__}{place}"
 
 
 class _Clock:

@@ -22,6 +22,9 @@ class Engine(Protocol):
     def room(self) -> int:
         """How many more shards it takes now."""
 
+    def spare(self, number: int) -> bool:
+        """Whether a worker has nothing to do but a second attempt at this shard."""
+
     def submit(self, task: Task) -> None:
         """Take a shard; one that is in hand already goes to another worker as well."""
 
@@ -32,8 +35,16 @@ class Engine(Protocol):
         """Give up what is in hand and free the workers."""
 
 
-def make_engine(job: Job, config: RunConfig) -> Engine:
+def make_engine(
+    job: Job, config: RunConfig, *, device: str = "auto", arithmetic: dict[str, str] | None = None
+) -> Engine:
     """The engine that the configuration names.
+
+    Args:
+        job: what to do.
+        config: who does it.
+        device: as the user named it; "local" works where the job's networks are.
+        arithmetic: what decided the last bits of the shards so far.
 
     Raises:
         MissingExtraError: it needs a package that is not installed.
@@ -42,7 +53,7 @@ def make_engine(job: Job, config: RunConfig) -> Engine:
     if config.engine == "ray":
         from latentpath.production.run.engines.ray import RayEngine
 
-        return RayEngine(job, config)
+        return RayEngine(job, config, device=device, arithmetic=arithmetic)
     from latentpath.production.run.engines.local import LocalEngine
 
     return LocalEngine(job)

@@ -38,6 +38,10 @@ class LocalEngine:
         """How many more shards it takes now."""
         return _IN_HAND - self._in_hand
 
+    def spare(self, number: int) -> bool:
+        """There is one worker."""
+        return False
+
     def submit(self, task: Task) -> None:
         """Take a shard."""
         self._in_hand += 1

@@ -1,0 +1,153 @@
+"""Whoever works on a plan, in whatever order, with whatever failures: the set is the same."""
+
+from __future__ import annotations
+
+import random
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+from tiny_runs import same_set
+
+from latentpath.errors import InputError, RunError
+from latentpath.production.run import perform
+from latentpath.production.run.work import Outcome, Worker, attempt
+
+
+class Unruly:
+    """An engine that answers in any order, fails as `fails` says and repeats itself."""
+
+    name = "local"
+
+    def __init__(self, job, *, workers=3, seed=0, fails=lambda number, time: None, repeats=False):
+        self.worker, self.workers = Worker(job), workers
+        self.random, self.fails, self.repeats = random.Random(seed), fails, repeats
+        self.tasks, self.times = [], {}
+        self.pool = ThreadPoolExecutor(1)
+
+    def room(self):
+        return 2 * self.workers - len(self.tasks)
+
+    def spare(self, number):
+        return self.repeats
+
+    def submit(self, task):
+        self.tasks.append(task)
+
+    def poll(self, timeout):
+        if not self.tasks:
+            return []
+        task = self.tasks.pop(self.random.randrange(len(self.tasks)))
+        time = self.times[task.number] = self.times.get(task.number, 0) + 1
+        name = f"unruly-{self.random.randrange(self.workers)}"
+
+        def work():
+            if (error := self.fails(task.number, time)) is not None:
+                raise error
+            return self.worker.encode(self.worker.compute(task), self.pool, name)
+
+        return [attempt(work, task.number, name)]
+
+    def close(self):
+        self.pool.shutdown()
+
+
+@pytest.fixture
+def unruly(monkeypatch):
+    def use(**how):
+        monkeypatch.setattr(perform, "make_engine", lambda job, run, **_: Unruly(job, **how))
+
+    return use
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_any_order(perform, finished, unruly, seed):
+    unruly(seed=seed, workers=seed + 1)
+    made = perform()
+    assert same_set(made.folder, finished.folder)
+
+
+def test_every_shard_fails_once(perform, finished, unruly):
+    unruly(fails=lambda number, time: MemoryError() if time == 1 else None)
+    assert same_set(perform().folder, finished.folder)
+
+
+def test_stragglers_are_given_to_a_second_worker_and_count_once(
+    perform, finished, unruly, monkeypatch
+):
+    monkeypatch.setattr("latentpath.production.run.drive._STRAGGLES", 0.0)
+    unruly(repeats=True, workers=6)
+    made = perform()
+    assert "a second worker" in made.folder.log.read_text()
+    assert same_set(made.folder, finished.folder)
+
+
+def test_a_shard_that_fails_too_often_stops_the_run_and_it_goes_on(
+    perform, finished, unruly, tmp_path
+):
+    unruly(fails=lambda number, time: ValueError("a secret") if number == 2 else None)
+    with pytest.raises(RunError, match=r"shard 2.* 3 failed attempts.*ValueError") as error:
+        perform()
+    assert error.value.exit_code == 3
+    assert "secret" not in str(error.value)
+    kept = sorted((tmp_path / "run" / "private" / "shards").rglob("*.npz"))
+    assert kept
+    times = [path.stat().st_mtime_ns for path in kept]
+    unruly()
+    assert same_set(perform(resume=True).folder, finished.folder)
+    assert [path.stat().st_mtime_ns for path in kept] == times
+
+
+def test_what_nobody_can_do_is_said_at_once(perform, unruly):
+    wrong = InputError(expected="this", got="that", fix="try it")
+    unruly(fails=lambda number, time: wrong)
+    with pytest.raises(InputError, match="expected this, got that"):
+        perform()
+
+
+def test_shards_of_another_kind_of_machine_are_not_taken(
+    perform, finished, unruly, monkeypatch, tmp_path
+):
+    real = Worker.encode
+
+    def elsewhere(self, computed, pool, worker):
+        outcome = real(self, computed, pool, worker)
+        if worker == "unruly-1":
+            outcome = replace(outcome, arithmetic={**outcome.arithmetic, "device": "other"})
+        return outcome
+
+    monkeypatch.setattr(Worker, "encode", elsewhere)
+    unruly(workers=2, seed=3)
+    made = perform(run={"attempts": 40})
+    log = made.folder.log.read_text()
+    assert "another kind of machine than before (device)" in log
+    # Whichever kind came first made them all.
+    assert len(set(re.findall("done by (unruly-[0-9])", log))) == 1
+    assert same_set(made.folder, finished.folder)
+
+
+def test_an_outcome_says_nothing_of_where_it_failed():
+    def fail():
+        raise OSError(2, "No such file", "/home/anna/patient-17.png")
+
+    outcome = attempt(fail, 3, "local")
+    assert isinstance(outcome, Outcome)
+    assert outcome.error.startswith("FileNotFoundError in latentpath/production/run/work.py:")
+    assert "patient-17" in outcome.trace
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"engine": "slurm"},
+        {"workers": -1},
+        {"workers": 3},
+        {"attempts": 0},
+        {"shard_walks": 0},
+        {"ray_address": "auto"},
+    ],
+)
+def test_impossible_options(perform, wrong):
+    with pytest.raises(InputError):
+        perform(run=wrong)

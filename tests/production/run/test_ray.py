@@ -1,0 +1,109 @@
+"""The engine of a Ray cluster: the same set, with workers and drivers that die."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import tiny_models
+import tiny_runs
+from tiny_runs import config, files_of, options, same_set
+
+import latentpath
+from latentpath.errors import InputError
+from latentpath.production.run import RunFolder, perform_run
+from latentpath.production.run.engines.ray import RayWorker
+
+ray = pytest.importorskip("ray")
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
+
+
+def test_no_such_cluster(perform, tmp_path):
+    with pytest.raises(InputError, match="--ray-address"):
+        perform(run={"engine": "ray", "ray_address": "auto"})
+    # The plan is kept; nothing was made.
+    assert files_of(tmp_path / "run" / "private" / "shards") == {}
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A cluster of two processors on this machine."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # Workers unpickle the tests' networks.
+    tests = str(Path(tiny_models.__file__).parent)
+    paths = [str(Path(latentpath.__file__).parents[1]), tests, os.environ.get("PYTHONPATH", "")]
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
+    if before is None:
+        del os.environ["PYTHONPATH"]
+    else:
+        os.environ["PYTHONPATH"] = before
+
+
+def processes_of(name: str) -> list[int]:
+    """Numbers of the processes whose title holds `name`."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if name.encode() in path.read_bytes():
+                found.append(int(path.parent.name))
+        except OSError:
+            continue  # it ended meanwhile
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc")
+def test_a_worker_is_killed_and_the_set_is_the_same(cluster, perform, tmp_path):
+    """Two workers, one of which is killed as soon as the first shard is done."""
+    log, killed = tmp_path / "run/private/run.log", []
+
+    def kill():
+        while not (log.exists() and " done by " in log.read_text()):
+            time.sleep(0.01)
+        mine = processes_of(f"ray::{RayWorker.__name__}")
+        os.kill(mine[0], signal.SIGKILL)
+        killed.append(mine[0])
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    slow = config(optim_steps=20)
+    made = perform(config=slow, run={"engine": "ray", "workers": 2, "attempts": 5})
+    killer.join(timeout=5)
+    assert killed
+    assert "the worker was lost" in log.read_text()
+    assert same_set(made.folder, perform("local", config=slow).folder)
+
+
+def test_the_driver_is_killed_and_the_run_goes_on(data, bundle, finished, tmp_path):
+    """Killed with workers of its own; what it finished is kept, on another engine too."""
+    script = f"""
+import sys
+sys.path.insert(0, {str(Path(tiny_runs.__file__).parent)!r})
+import tiny_models, tiny_runs
+from latentpath.production.run import perform_run
+data = tiny_models.private_set()
+perform_run(data, tiny_models.bundle_for(data), {str(tmp_path / "run")!r}, tiny_runs.config(),
+            tiny_runs.options(run={{"engine": "ray", "workers": 1}}))
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(latentpath.__file__).parents[1])}
+    driver = subprocess.Popen([sys.executable, "-c", script], env=environment)
+    folder = RunFolder(tmp_path / "run")
+    while not folder.shard_numbers() and driver.poll() is None:
+        time.sleep(0.005)
+    driver.kill()
+    driver.wait()
+    kept = {number: folder.shard(number).stat().st_ino for number in folder.shard_numbers()}
+    assert kept
+    made = perform_run(data, bundle, folder.root, config(), options(resume=True))
+    assert same_set(made.folder, finished.folder)
+    assert kept == {number: folder.shard(number).stat().st_ino for number in kept}
