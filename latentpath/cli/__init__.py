@@ -15,24 +15,28 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TextIO
 
 from latentpath._version import __version__
 from latentpath.bars import Bars
-from latentpath.cli import convert, demo, info, produce, status, train, verify
+from latentpath.cli import convert, demo, info, produce, scan, status, train, verify
 from latentpath.cli.command import Command, LateParser
-from latentpath.errors import InputError, LatentpathError, RunError
+from latentpath.errors import InputError, LatentpathError, RunError, describe_error
 
 # In the order in which the help lists them.
-COMMANDS = (demo, produce, status, verify, train, convert, info)
+COMMANDS = (demo, scan, produce, status, verify, train, convert, info)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
+    verbose = False
     try:
         arguments = make_parser().parse_args(argv)
+        verbose = arguments.verbose
         command: Command = arguments.command
         most = os.cpu_count() or 1
         if not 0 <= arguments.threads <= most:
@@ -45,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             import torch
 
             torch.set_num_threads(arguments.threads)
-        with warnings.catch_warnings(), Bars(arguments.quiet) as bars:
+        with warnings.catch_warnings(), Bars(arguments.quiet) as bars, _names(verbose):
             warnings.showwarning = _show_warning
             return command(arguments, bars) or 0
     except RunError as error:
@@ -55,12 +59,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"latentpath: error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        place = f" ({error.filename})" if error.filename else ""
-        print(f"latentpath: error: {error.strerror or error}{place}", file=sys.stderr)
+        if verbose:
+            traceback.print_exc()
+        reason = error.strerror or type(error).__name__
+        print(f"latentpath: error: {reason} (--verbose shows where)", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("latentpath: interrupted; nothing half-written is left", file=sys.stderr)
         return 130
+    except Exception as error:
+        if verbose:
+            traceback.print_exc()
+        # A traceback quotes paths, and the error's own words may quote anything.
+        print(
+            f"latentpath: unexpected error: {describe_error(error)} (--verbose shows all of it)",
+            file=sys.stderr,
+        )
+        return 1
+
+
+def _names(verbose: bool) -> AbstractContextManager[None]:
+    """Let messages quote names of files."""
+    if not verbose:
+        return nullcontext()
+    from latentpath.data import names_shown
+
+    return names_shown()
 
 
 def make_parser() -> argparse.ArgumentParser:

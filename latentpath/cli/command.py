@@ -59,5 +59,11 @@ def add_command(
     parser = commands.add_parser(name, help=summary, description=summary)
     parser.add_argument("--quiet", action="store_true", help="show no progress")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 takes all [0]")
+    parser.add_argument(
+        "--verbose",
+        action="store_true",
+        help="let messages quote names of files, cells of tables and places in the code, which "
+        "may tell who the data is about",
+    )
     parser.set_defaults(command=run)
     parser.add_options, parser.before_parsing = add_options, before_parsing

@@ -66,9 +66,6 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="with --resume: make a damaged ledger anew from the finished shards",
     )
     parser.add_argument(
-        "--verbose", action="store_true", help="show where in the code a shard failed, with paths"
-    )
-    parser.add_argument(
         "--report",
         metavar="FILE",
         help="also audit the set beside its baselines into this HTML file (for the data holder)",
@@ -108,6 +105,7 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> None:
         run=read_options(arguments, RunConfig),
         output=read_options(arguments, OutputConfig),
         threads=arguments.threads,
+        device=arguments.device,
         resume=arguments.resume,
         overwrite=arguments.overwrite,
         rebuild_ledger=arguments.rebuild_ledger,

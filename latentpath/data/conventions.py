@@ -16,6 +16,7 @@ from latentpath.errors import DataError
 
 APTOS_TABLE = "train.csv"
 APTOS_COLUMNS = ("id_code", "diagnosis")
+APTOS_CLASSES = frozenset("01234")
 
 # Jaeger et al., "Two public chest X-ray datasets for computer-aided screening of pulmonary
 # diseases", Quantitative Imaging in Medicine and Surgery 4 (2014): CHNCXR_0001_0.png, the last

@@ -10,6 +10,7 @@ import numpy as np
 
 from latentpath.data.class_folders import ClassFolders, list_class_folders
 from latentpath.data.conventions import (
+    APTOS_CLASSES,
     APTOS_COLUMNS,
     APTOS_TABLE,
     is_aptos,
@@ -197,7 +198,14 @@ def _list_aptos(source: DataSource, progress: Progress) -> Listing:
     table = source.path / APTOS_TABLE
     image, label = APTOS_COLUMNS
     tabled = replace(source, csv=table, image_column=image, label_column=label, format="csv")
-    return replace(_list_csv(tabled, progress), format="aptos")
+    listing = _list_csv(tabled, progress)
+    if not set(listing.class_names) <= APTOS_CLASSES:
+        raise DataError(
+            expected=f"stages from 0 to 4 in the column {label!r} of {APTOS_TABLE}",
+            got=f"{len(set(listing.class_names) - APTOS_CLASSES)} other values",
+            fix="correct them, or name the table with --csv to take them as classes",
+        )
+    return replace(listing, format="aptos")
 
 
 def _list_csv(source: DataSource, progress: Progress) -> Listing:

@@ -225,6 +225,16 @@ class TestAptos:
         (root / "train.csv").write_text("".join(rows))
         assert read_image_set(root, identity_column="person").identities.tolist() == [0, 1, 0, 2]
 
+    def test_other_labels(self, root):
+        (root / "train.csv").write_text("id_code,diagnosis\n000c1434d8d7,7\n001639a390f0,1\n")
+        with pytest.raises(DataError, match="1 other values"):
+            read_image_set(root)
+        with pytest.warns(LatentpathWarning, match="2 images"):
+            found = read_image_set(
+                root, csv="train.csv", image_column="id_code", label_column="diagnosis"
+            )
+        assert found.class_names == ("1", "7")
+
     def test_a_missing_image(self, root):
         next((root / "train_images").iterdir()).unlink()
         with pytest.raises(DataError, match="1 of 4 absent, the first is in line"):

@@ -1,0 +1,34 @@
+"""`latentpath scan`: what a private set holds, before anything is made of it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from latentpath.bars import Bars
+from latentpath.cli.command import add_command
+from latentpath.cli.common_options import add_data_options, data_source
+
+
+def add(commands: Any) -> None:
+    """Declare the command."""
+    summary = "look at your own images: classes, people, sizes, copies, unreadable files"
+    add_command(commands, "scan", _run, summary, _add_options)
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    add_data_options(parser)
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def _run(arguments: argparse.Namespace, bars: Bars) -> None:
+    from latentpath.data import scan
+
+    survey = scan(data_source(arguments), progress=bars)
+    if arguments.json:
+        print(json.dumps(survey.to_dict(), indent=1))
+    else:
+        print("\n".join(survey.lines()))
+    # The report first; then the error, if the other commands would refuse the set.
+    survey.check(arguments.channels, arguments.resolution or None, arguments.max_unreadable)
