@@ -12,6 +12,7 @@ Latent Space of Generative Models for Medical Applications", MICCAI 2023, equati
 from latentpath.energy.guides import ClassGuide, IdentityGuide, find_linear_head
 from latentpath.energy.images import ImageModel
 from latentpath.energy.path import EnergyTerms, EnergyWeights, PathEnergy
+from latentpath.energy.surrogate import SurrogateGuide
 
 __all__ = [
     "ClassGuide",
@@ -20,5 +21,6 @@ __all__ = [
     "IdentityGuide",
     "ImageModel",
     "PathEnergy",
+    "SurrogateGuide",
     "find_linear_head",
 ]

@@ -92,16 +92,17 @@ class ClassGuide:
         """The cross-entropy of each image, in nats."""
         logits = logits_of(self.model, images)
         if self.num_classes is None:
-            _check_labels(labels, logits.shape[1])
+            check_labels(labels, logits.shape[1])
         return F.cross_entropy(logits, labels, reduction="none")
 
     def check_labels(self, labels: Tensor) -> None:
         """Raise InputError unless the classifier knows all of the labels."""
         if self.num_classes is not None:
-            _check_labels(labels, self.num_classes)
+            check_labels(labels, self.num_classes)
 
 
-def _check_labels(labels: Tensor, classes: int) -> None:
+def check_labels(labels: Tensor, classes: int) -> None:
+    """Raise InputError unless all labels are from 0 to `classes` - 1."""
     if not labels.numel():
         return
     least, most = (int(label) for label in labels.aminmax())

@@ -1,0 +1,239 @@
+"""The energy that a latent surrogate predicts, and its gradient, without making an image.
+
+Features go through the identity classifier's own linear head, so that the surrogate has to know
+what an image looks like and not who the people are. With phi(w) the predicted features, h_n and
+b_n the head's rows and biases, and z(w) the predicted class logits:
+
+    KL(uniform || softmax) = lse_n(h_n phi + b_n) - mean_n(h_n phi + b_n) - log N
+    d KL / d phi           = sum_n p_n h_n - mean_n h_n
+
+The first term and its gradient are `ops.bank_lse`. The network's own derivative is written out
+here: hundreds of calls per walk pay neither for a graph nor for normalising latents and outputs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from latentpath import ops
+from latentpath.energy.guides import check_labels, find_linear_head
+from latentpath.energy.images import ImageModel
+from latentpath.energy.inputs import ChannelMatch
+from latentpath.energy.path import EnergyWeights
+from latentpath.energy.programs import as_image_model
+from latentpath.errors import InputError, ShapeError, WeightsError
+from latentpath.models.surrogate import Surrogate
+
+# Points that go through the surrogate together, always as many: see `SurrogateGuide`.
+_BLOCKS = {"cpu": 96, "cuda": 8192}
+# Matrix products of narrow matrices take other routines, whose sums depend on the row.
+_LEAST_WIDTH = 16
+
+
+class FeatureEnergy:
+    """The identity energy of last features [M, F] through a classifier's linear head.
+
+    Args:
+        head: features to identity logits [M, N]; its weights are read.
+        like: a tensor whose device and dtype to compute on; the head's own if left out.
+    """
+
+    def __init__(self, head: nn.Linear, like: Tensor | None = None) -> None:
+        like = head.weight if like is None else like
+        self.bank = head.weight.detach().to(like)  # [N, F]
+        self.bias = None if head.bias is None else head.bias.detach().to(like)  # [N]
+        self.mean_row = self.bank.mean(dim=0)  # [F]
+        self.offset = math.log(len(self.bank))
+        if self.bias is not None:
+            self.offset += float(self.bias.mean())
+
+    def __call__(self, features: Tensor) -> Tensor:  # [M, F] -> [M]
+        """The divergence from uniform, in nats; differentiable once."""
+        return self.with_slope(features)[0]
+
+    def with_slope(self, features: Tensor) -> tuple[Tensor, Tensor]:  # [M, F] -> [M], [M, F]
+        """The divergence and its gradient in the features."""
+        lse, mean = ops.bank_lse(features, self.bank, self.bias)
+        return lse - features @ self.mean_row - self.offset, mean - self.mean_row
+
+
+def find_identity_head(model: ImageModel, image: Tensor) -> tuple[nn.Module, nn.Linear]:
+    """Split an identity classifier into trunk and head as `find_linear_head` does.
+
+    Args:
+        model: images to identity logits; it may want grey images repeated to three channels.
+        image: one image [1, C, H, W] as the generator makes it.
+
+    Returns:
+        `(trunk, head)`; the trunk takes images as `ChannelMatch` gives them to the model.
+
+    Raises:
+        InputError: the model does not end in a linear layer.
+    """
+    modules = list(model.modules()) if isinstance(model, nn.Module) else []
+    was_training = {module: module.training for module in modules}
+    match = ChannelMatch(as_image_model(model))
+    try:
+        for module in modules:
+            module.training = False
+        match.look(image.detach())
+        found = find_linear_head(match.model, match(image.detach()))
+    finally:
+        for module, training in was_training.items():
+            module.training = training
+    if found is None:
+        raise InputError(
+            expected="an identity classifier that ends in a linear layer, for a surrogate",
+            got=f"a {type(model).__name__} without one",
+            fix="walk without a surrogate, or put its last layer into a torch.nn.Linear",
+        )
+    return found
+
+
+class SurrogateGuide:
+    """Identity and class energies at latents, predicted, and their gradient.
+
+    Args:
+        surrogate: the trained network.
+        identity: the identity classifier that it was trained for; its head is used.
+        image: one image [1, C, H, W] of the generator, to find that head with; or the
+            `(trunk, head)` that `find_linear_head` or `find_identity_head` found.
+        weights: weights of the terms in `gradient`.
+
+    Points go through in blocks of one size, the last one filled up. So a point's gradient and
+    energies are the same, bit for bit, whatever points go with it. Everything is computed in the
+    surrogate's own precision.
+
+    Raises:
+        InputError: no head was found.
+        WeightsError: the head takes other features than the surrogate predicts.
+    """
+
+    def __init__(
+        self,
+        surrogate: Surrogate,
+        identity: ImageModel,
+        image: Tensor | tuple[nn.Module, nn.Linear],
+        weights: EnergyWeights | None = None,
+    ) -> None:
+        _, head = find_identity_head(identity, image) if isinstance(image, Tensor) else image
+        if head.in_features != surrogate.num_features:
+            raise WeightsError(
+                expected=f"a surrogate of {head.in_features} features, as the identity classifier",
+                got=f"one of {surrogate.num_features}",
+                fix="run `latentpath train surrogate` again",
+            )
+        self.surrogate, self.weights = surrogate, weights or EnergyWeights()
+        like = surrogate.centre
+        self.dtype, self.block = like.dtype, _BLOCKS.get(like.device.type, _BLOCKS["cuda"])
+        self.feature_energy = FeatureEnergy(head, like)
+        self._layers = _folded_layers(surrogate)
+
+    @torch.no_grad()
+    def energies(self, points: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Identity and class energy of each point [M, D] with its label [M]: [M] each, in nats."""
+        found = torch.empty(2, len(points), dtype=self.dtype, device=points.device)
+        for at, block, block_labels in self._blocks(points, labels):
+            features, logits = self._split(self._forward(block)[0])
+            identity = self.feature_energy(features)
+            classification = F.cross_entropy(logits, block_labels, reduction="none")
+            count = at.stop - at.start
+            found[0, at], found[1, at] = identity[:count], classification[:count]
+        return found[0], found[1]
+
+    @torch.no_grad()
+    def gradient(
+        self,
+        points: Tensor,  # [M, D]
+        labels: Tensor,  # [M]
+        point_weights: Tensor,  # [M]
+    ) -> Tensor:  # [M, D]
+        """Gradient of the weighted identity and class energies with respect to the points."""
+        found = torch.empty(points.shape, dtype=self.dtype, device=points.device)
+        for at, block, block_labels in self._blocks(points, labels):
+            outputs, inner = self._forward(block)
+            slope = self._slope(outputs, block_labels)
+            count = at.stop - at.start
+            found[at] = self._backward(slope, inner)[:count, : points.shape[1]]
+        return found.mul_(point_weights.to(self.dtype)[:, None])
+
+    def _blocks(
+        self, points: Tensor, labels: Tensor
+    ) -> Iterator[tuple[slice, Tensor, Tensor]]:  # rows, [block, width], [block]
+        """The points, block by block; short ones are filled up with zeros."""
+        if points.ndim != 2 or points.shape[1] != self.surrogate.latent_dim:
+            raise ShapeError(
+                expected=f"points [M, {self.surrogate.latent_dim}]",
+                got=str(list(points.shape)),
+                fix="use a surrogate that was trained for this generator",
+            )
+        if labels.device.type == "cpu":  # a GPU would have to be waited for
+            check_labels(labels, self.surrogate.num_classes)
+        width = self._layers[0][0].shape[0]
+        for first in range(0, len(points), self.block):
+            at = slice(first, min(first + self.block, len(points)))
+            missing = self.block - (at.stop - at.start)
+            block = points[at].to(self.dtype)
+            block = F.pad(block, (0, width - block.shape[1], 0, missing)).contiguous()
+            yield at, block, F.pad(labels[at], (0, missing))
+
+    def _split(self, outputs: Tensor) -> tuple[Tensor, Tensor]:  # -> [M, F], [M, K]
+        features, classes = self.surrogate.num_features, self.surrogate.num_classes
+        return outputs[:, :features].contiguous(), outputs[:, features : features + classes]
+
+    def _forward(self, block: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Outputs [block, width], and what every hidden layer had before its activation."""
+        (first, first_bias), *hidden, (last, last_bias) = self._layers
+        inner = [torch.addmm(first_bias, block, first)]
+        x = F.silu(inner[0])
+        for weight, bias in hidden:
+            inner.append(torch.addmm(bias, x, weight))
+            x = x.add_(F.silu(inner[-1]))
+        return torch.addmm(last_bias, x, last), inner
+
+    def _slope(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Derivative of the weighted energies of each point in its outputs, [block, width]."""
+        features, logits = self._split(outputs)
+        f, k = features.shape[1], logits.shape[1]
+        slope = torch.zeros_like(outputs)
+        if self.weights.identity != 0:
+            slope[:, :f] = self.feature_energy.with_slope(features)[1]
+            slope[:, :f] *= self.weights.identity
+        if self.weights.classification != 0:
+            towards = logits.softmax(dim=1)
+            towards.scatter_add_(1, labels[:, None], towards.new_full((len(towards), 1), -1.0))
+            slope[:, f : f + k] = towards.mul_(self.weights.classification)
+        return slope
+
+    def _backward(self, slope: Tensor, inner: list[Tensor]) -> Tensor:
+        """From the outputs' derivative to that of the points, [block, width]."""
+        silu_backward = torch.ops.aten.silu_backward
+        (first, _), *hidden, (last, _) = self._layers
+        back = slope @ last.T
+        for (weight, _), before in zip(reversed(hidden), reversed(inner[1:]), strict=True):
+            back.addmm_(silu_backward(back, before), weight.T)
+        return silu_backward(back, inner[0]) @ first.T
+
+
+def _folded_layers(surrogate: Surrogate) -> list[tuple[Tensor, Tensor]]:
+    """(weight [in, out], bias [out]) of each layer, the normalisations folded into the outer two.
+
+    All widths are filled up with zeros to multiples of `_LEAST_WIDTH`, so that none is narrow.
+    """
+    like, scale = surrogate.centre, surrogate.output_scale.double()
+    first, last = surrogate.first, surrogate.last
+    first_weight = first.weight.double() / surrogate.spread.double()  # [width, D]
+    pairs = [(first_weight, first.bias - first_weight @ surrogate.centre.double())]
+    pairs += [(layer.weight, layer.bias) for layer in surrogate.hidden]  # type: ignore[misc]
+    pairs.append((last.weight * scale[:, None], last.bias * scale + surrogate.output_mean))
+    layers = []
+    for weight, bias in pairs:
+        more_out, more_in = (-size % _LEAST_WIDTH for size in weight.shape)
+        filled = F.pad(weight.detach().T, (0, more_out, 0, more_in))
+        layers.append((filled.to(like).contiguous(), F.pad(bias.detach(), (0, more_out)).to(like)))
+    return layers
