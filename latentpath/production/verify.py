@@ -18,7 +18,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from latentpath.data import manifest as manifest_file
-from latentpath.data.write import NPZ_NAME, TABLE_NAME
 from latentpath.errors import DataError, IntegrityError, LatentpathError, PrivacyError
 from latentpath.production.private_file import file_hash
 from latentpath.production.verify_entries import odd_values, unknown_entries
@@ -179,8 +178,8 @@ def _check_content(
         )
         return
     samples: Samples | None = run.stage(
-        f"The images, {NPZ_NAME} and {TABLE_NAME} agree, and hold pixels and labels only.",
-        lambda found: check_samples(folder, manifest, found, progress),
+        "The files of all layouts agree, and hold the samples and nothing else.",
+        lambda found: check_samples(folder, manifest, found, run.open, progress),
     )
     if samples is not None:
         run.stage(

@@ -15,6 +15,13 @@ from latentpath.data.medmnist import SPLITS
 from latentpath.data.plain import NotPlainError, read_plain_npz, read_plain_png
 from latentpath.data.write import NPZ_NAME, TABLE_NAME
 from latentpath.errors import IntegrityError, LatentpathError, PrivacyError
+from latentpath.production.verify_layouts import (
+    Packed,
+    check_card,
+    check_claims,
+    check_layouts,
+    read_packed,
+)
 from latentpath.progress import Progress, silent
 
 _COLUMNS = ["file", "label", "class_name", "path", "step"]
@@ -38,23 +45,53 @@ def check_samples(
     folder: Path,
     manifest: Mapping[str, Any],
     found: list[LatentpathError],
+    not_verified: list[str],
     progress: Progress = silent,
 ) -> Samples | None:
-    """Read labels, PNG files and the npz with suspicion; None where they cannot be read."""
-    columns = _read_table(folder, manifest)
+    """Read the files of all layouts with suspicion, and compare them; None if that fails.
+
+    What cannot be checked, and why, is added to `not_verified`.
+    """
+    check_claims(manifest, found)
+    if "folder" in manifest["layouts"]:
+        packed = _read_folder(folder, manifest)
+    else:
+        packed = read_packed(folder, manifest)
+    if packed is None:
+        not_verified.append(
+            "That the samples lie on the walks, and that the files agree: needs the layout folder, "
+            "webdataset or parquet."
+        )
+        return None
     size = manifest["images"]
     shape = (size["height"], size["width"], size["channels"])
     images = np.zeros((size["count"], *shape), np.uint8)
-    for row, name in enumerate(columns["file"]):
+    for row in range(size["count"]):
         try:
-            images[row] = read_plain_png((folder / name).read_bytes(), *shape)
+            images[row] = read_plain_png(packed.png(row), *shape)
         except (NotPlainError, OSError) as error:
-            found.append(_not_plain(name, error))
+            found.append(_not_plain(packed.name(row), error))
         progress("verify", row + 1, size["count"], {})
-    labels, path, step = (np.array(columns[name], np.int64) for name in ("label", "path", "step"))
+    labels, path, step = (
+        np.array(getattr(packed, name), np.int64) for name in ("labels", "path", "step")
+    )
     if not found:
-        _check_npz(folder, images, labels, found)
+        check_card(folder, manifest, found)
+        check_layouts(folder, manifest, packed, found, not_verified)
+        if "npz" in manifest["layouts"]:
+            _check_npz(folder, images, labels, found)
     return Samples(images, labels, path, step)
+
+
+def _read_folder(folder: Path, manifest: Mapping[str, Any]) -> Packed | None:
+    columns = _read_table(folder, manifest)
+
+    def png(row: int) -> bytes:
+        return (folder / columns["file"][row]).read_bytes()
+
+    return Packed(
+        columns["label"], columns["path"], columns["step"], png, columns["file"].__getitem__
+    )
 
 
 def _not_plain(name: str, error: Exception) -> PrivacyError:
@@ -67,8 +104,6 @@ def _not_plain(name: str, error: Exception) -> PrivacyError:
 
 def _read_table(folder: Path, manifest: Mapping[str, Any]) -> dict[str, list]:
     """Columns of labels.csv, in the one form that the writer gives it."""
-    if TABLE_NAME not in manifest["files"] or NPZ_NAME not in manifest["files"]:
-        raise _table_changed(f"a manifest without {TABLE_NAME} or {NPZ_NAME}")
     try:
         raw = (folder / TABLE_NAME).read_bytes()
         rows = list(csv.reader(io.StringIO(raw.decode("utf-8"), newline=""), strict=True))

@@ -1,0 +1,287 @@
+"""The layouts of a written set that are archives and tables: WebDataset, StyleGAN, Parquet, card.
+
+Their writers give equal bytes for equal samples. So a file is checked by writing it again from the
+samples and comparing: whatever lies between, behind or beside the samples, in a comment or as the
+owner of a member, makes a difference. Parquet files say which version of pyarrow wrote them; with
+another one at hand they cannot be written again, and are compared row by row.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tarfile
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from latentpath.data.card import CARD_NAME, DatasetCard
+from latentpath.data.writers import WRITERS, Batch, SetForm
+from latentpath.data.writers.folder import IMAGES_NAME, TABLE_NAME
+from latentpath.errors import (
+    InputError,
+    IntegrityError,
+    LatentpathError,
+    PrivacyError,
+    require_extra,
+)
+
+COLUMNS: dict[str, type] = {"path": int, "step": int}
+REBUILT = ("webdataset", "stylegan", "parquet")
+
+_BATCH = 256
+_MOST_BYTES = 1 << 28
+# Figures at the end of a card: short words and a number in each row.
+_AUDIT = re.compile(
+    r"\n\n## Audit\n\n\| measure \| value \|\n\| --- \| --- \|"
+    r"(\n\| [^|\n]{1,80} \| [-+.0-9a-z]{1,12} \|)+\n\Z"
+)
+_UNREADABLE = (tarfile.TarError, EOFError, OSError, ValueError, KeyError, TypeError, IndexError)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """The samples of a set as PNG files, and what its tables say of them."""
+
+    labels: Sequence[int]
+    path: Sequence[int]
+    step: Sequence[int]
+    png: Callable[[int], bytes]
+    """Gives the file of a sample."""
+    name: Callable[[int], str]
+    """Says where that file is."""
+
+
+def form_of(manifest: Mapping[str, Any]) -> SetForm:
+    """Return the form of a set whose samples lie on walks."""
+    size = manifest["images"]
+    names = tuple(entry["name"] for entry in manifest["classes"])
+    return SetForm(size["height"], size["width"], size["channels"], names, size["count"], COLUMNS)
+
+
+def read_packed(folder: Path, manifest: Mapping[str, Any]) -> Packed | None:
+    """Return the samples of a set's WebDataset or Parquet files; None where it has neither.
+
+    Raises:
+        IntegrityError: a file cannot be read, or there are more or fewer samples than listed.
+    """
+    readers = {"webdataset": _read_shards, "parquet": _read_tables}
+    layout = next((name for name in readers if name in manifest["layouts"]), None)
+    if layout is None:
+        return None
+    try:
+        packed = readers[layout](folder, _files_of(layout, manifest))
+    except _UNREADABLE as error:
+        raise _differs(f"{layout} files that cannot be read ({type(error).__name__})") from error
+    if len(packed.labels) != manifest["images"]["count"]:
+        raise _differs(f"{len(packed.labels)} samples in the {layout} files")
+    return packed
+
+
+def check_layouts(
+    folder: Path,
+    manifest: Mapping[str, Any],
+    packed: Packed,
+    found: list[LatentpathError],
+    not_verified: list[str],
+) -> None:
+    """Write the files of all `REBUILT` layouts again and compare; see above for Parquet."""
+    form = form_of(manifest)
+    for layout in REBUILT:
+        if layout not in manifest["layouts"]:
+            continue
+        names = _files_of(layout, manifest)
+        try:
+            if layout == "parquet" and not _same_pyarrow(folder, names):
+                found += _other_rows(folder, names, packed)
+                not_verified.append(
+                    "That the Parquet files hold nothing beside the samples: another version of "
+                    "pyarrow wrote them."
+                )
+            else:
+                found += _other_bytes(layout, folder, names, form, packed)
+        except _UNREADABLE as error:
+            if isinstance(error, LatentpathError) and not isinstance(error, InputError):
+                raise
+            found.append(_differs(f"{layout} files that cannot be read ({type(error).__name__})"))
+
+
+def check_claims(manifest: Mapping[str, Any], found: list[LatentpathError]) -> None:
+    """Find files that belong to none of the set's layouts, and layouts without a file."""
+    claimed = {CARD_NAME}
+    for layout in manifest["layouts"]:
+        if layout == "folder":
+            pictures = {
+                name
+                for name in manifest["files"]
+                if name.startswith(f"{IMAGES_NAME}/") and name.endswith(".png")
+            }
+            claimed |= {TABLE_NAME, *pictures}
+        else:
+            claimed |= set(_files_of(layout, manifest))
+    for name in sorted(set(manifest["files"]) - claimed):
+        found.append(
+            PrivacyError(
+                expected="files of the set's layouts and its card alone",
+                got=ascii(name),
+                fix="do not share the set: write it again",
+            )
+        )
+    absent = sorted(claimed - set(manifest["files"]) - {CARD_NAME})
+    if absent:
+        raise _differs(f"a set without {', '.join(absent)}")
+
+
+def check_card(folder: Path, manifest: Mapping[str, Any], found: list[LatentpathError]) -> None:
+    """Write the card again, with the title, licence and audit that it has, and compare."""
+    if CARD_NAME not in manifest["files"]:
+        return
+    whole = (folder / CARD_NAME).read_text(encoding="utf-8")
+    text = _AUDIT.sub("\n", whole)
+    title = re.search(r"^pretty_name: (.*)$", text, re.MULTILINE)
+    licence = re.search(r"^license: (.*)$", text, re.MULTILINE)
+    try:
+        card = DatasetCard(json.loads(title[1]) if title else "", licence[1] if licence else "")
+        same = card.text(form_of(manifest), manifest) == text
+    except (InputError, ValueError, TypeError, AttributeError):
+        same = False
+    if not same:
+        found.append(_more_than_samples(CARD_NAME))
+
+
+def _other_bytes(
+    layout: str, folder: Path, names: list[str], form: SetForm, packed: Packed
+) -> list[LatentpathError]:
+    found: list[LatentpathError] = []
+    first = 0
+    for name in names:
+        end = min(first + _count(layout, folder / name, form), form.count)
+        with tempfile.TemporaryDirectory() as place:
+            with WRITERS[layout](place, form, file=name, first=first) as writer:
+                for start in range(first, end, _BATCH):
+                    writer.add(_batch(form, packed, range(start, min(start + _BATCH, end))))
+            if not _equal(Path(place, name), folder / name):
+                found.append(_more_than_samples(name))
+        first = end
+    if first != form.count:
+        found.append(_differs(f"{first} samples in the {layout} files"))
+    return found
+
+
+def _batch(form: SetForm, packed: Packed, rows: range) -> Batch:
+    return Batch.packed(
+        [packed.png(row) for row in rows],
+        (form.height, form.width, form.channels),
+        [packed.labels[row] for row in rows],
+        {name: [getattr(packed, name)[row] for row in rows] for name in form.columns},
+    )
+
+
+def _equal(first: Path, second: Path) -> bool:
+    with first.open("rb") as one, second.open("rb") as other:
+        while block := one.read(1 << 20):
+            if other.read(1 << 20) != block:
+                return False
+        return not other.read(1)
+
+
+def _files_of(layout: str, manifest: Mapping[str, Any]) -> list[str]:
+    """Return the layout's files in their order."""
+    kind = WRITERS[layout]
+    if not kind.sharded:
+        return [kind.default_file]
+    top = kind.default_file.split("/")[0]
+    names = sorted(name for name in manifest["files"] if name.startswith(f"{top}/"))
+    if names != [kind.file_of(number, len(names)) for number in range(len(names))] or not names:
+        raise _differs(f"{layout} files of other names")
+    return names
+
+
+def _count(layout: str, path: Path, form: SetForm) -> int:
+    """Return how many samples a file has, as far as its own lists say."""
+    if layout == "webdataset":
+        with tarfile.open(path, "r:") as archive:
+            return sum(member.name.endswith(".png") for member in archive)
+    if layout == "parquet":
+        return require_extra("pyarrow.parquet", "parquet").ParquetFile(path).metadata.num_rows
+    return form.count
+
+
+def _read_shards(folder: Path, names: list[str]) -> Packed:
+    places: list[tuple[str, int, int]] = []  # file, offset and size of each PNG file
+    rows: list[dict[str, Any]] = []
+    for name in names:
+        with tarfile.open(folder / name, "r:") as archive:
+            for member in archive:
+                if member.size > _MOST_BYTES or not member.isreg():
+                    raise ValueError("a member that is no sample")
+                if member.name.endswith(".png"):
+                    places.append((name, member.offset_data, member.size))
+                elif member.name.endswith(".json"):
+                    content = archive.extractfile(member)
+                    rows.append(json.loads(content.read() if content else b""))
+    if len(rows) != len(places):
+        raise ValueError("samples without a table")
+
+    def png(row: int) -> bytes:
+        name, offset, size = places[row]
+        with (folder / name).open("rb") as stream:
+            stream.seek(offset)
+            return stream.read(size)
+
+    return _packed(rows, png, lambda row: f"image {row} in {places[row][0]}")
+
+
+def _read_tables(folder: Path, names: list[str]) -> Packed:
+    parquet = require_extra("pyarrow.parquet", "parquet")
+    rows: list[dict[str, Any]] = []
+    for name in names:
+        rows += parquet.read_table(folder / name).to_pylist()
+    return _packed(rows, lambda row: rows[row]["image"]["bytes"], lambda row: f"image {row}")
+
+
+def _packed(
+    rows: list[dict[str, Any]], png: Callable[[int], bytes], name: Callable[[int], str]
+) -> Packed:
+    labels, path, step = (_whole_numbers(rows, key) for key in ("label", "path", "step"))
+    return Packed(labels, path, step, png, name)
+
+
+def _whole_numbers(rows: list[dict[str, Any]], key: str) -> list[int]:
+    values = [row[key] for row in rows]
+    if not all(type(value) is int and abs(value) < 2**62 for value in values):
+        raise ValueError("a table with other entries than numbers")
+    return values
+
+
+def _same_pyarrow(folder: Path, names: list[str]) -> bool:
+    """Say whether the pyarrow at hand is the one that wrote the files."""
+    parquet, arrow = (require_extra(f"pyarrow{part}", "parquet") for part in (".parquet", ""))
+    wanted = f"parquet-cpp-arrow version {arrow.cpp_version}"
+    return all(parquet.ParquetFile(folder / name).metadata.created_by == wanted for name in names)
+
+
+def _other_rows(folder: Path, names: list[str], packed: Packed) -> list[LatentpathError]:
+    tables = _read_tables(folder, names)
+    same = (tables.labels, tables.path, tables.step) == (
+        list(packed.labels),
+        list(packed.path),
+        list(packed.step),
+    ) and all(tables.png(row) == packed.png(row) for row in range(len(packed.labels)))
+    return [] if same else [_differs("other samples in the Parquet files")]
+
+
+def _differs(got: str) -> IntegrityError:
+    return IntegrityError(
+        expected="the same samples in all layouts of the set", got=got, fix="write the set again"
+    )
+
+
+def _more_than_samples(name: str) -> PrivacyError:
+    return PrivacyError(
+        expected="files that hold the samples and nothing else",
+        got=f"{name!r}, which differs from what latentpath writes for them",
+        fix="do not share the set: write it again",
+    )
