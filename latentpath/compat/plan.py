@@ -11,6 +11,7 @@ from torch import Tensor
 
 from latentpath.energy import ImageModel
 from latentpath.errors import ShapeError
+from latentpath.models.surrogate import Surrogate
 from latentpath.progress import silent
 from latentpath.walks import PlanConfig, walk
 
@@ -26,6 +27,9 @@ def get_privacy_path(
     lr: float = 0.1,
     optim_steps: int = 500,
     verbose: bool = False,
+    *,
+    solver: str = "plan",
+    surrogate: Surrogate | None = None,
 ) -> Tensor:  # [n_steps, D]
     """Optimise one path from `w_a` to `w_b`, with the published signature and results.
 
@@ -38,9 +42,12 @@ def get_privacy_path(
             `G.mapping.num_ws`), or any `latentpath.generators.Generator`.
         n_steps: points on the path, both ends counted.
         label: class of the path, an integer or a tensor of one.
-        lr: Adam's learning rate.
-        optim_steps: Adam steps.
+        lr: Adam's learning rate ("plan" alone).
+        optim_steps: Adam steps ("plan" alone).
         verbose: print the loss terms before and after.
+        solver: "plan" for the published results, "fast" for a lower energy much sooner. Not part
+            of the published signature.
+        surrogate: for solver "fast", a `latentpath.models.Surrogate` of these networks.
 
     Returns:
         The path [n_steps, D], detached, on the device of `w_a`.
@@ -59,7 +66,9 @@ def get_privacy_path(
         identity=id_net,
         classifier=label_classifier,
         steps=n_steps,
-        config=PlanConfig(optim_steps=optim_steps, lr=lr),
+        solver=solver,
+        config=PlanConfig(optim_steps=optim_steps, lr=lr) if solver == "plan" else None,
+        surrogate=surrogate,
         progress=silent,
     )
     if verbose:

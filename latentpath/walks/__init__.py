@@ -1,7 +1,18 @@
 """Walks: solvers that bend paths away from real people."""
 
+from latentpath.walks.fast import FastConfig
 from latentpath.walks.plan import PlanConfig, straight_line
-from latentpath.walks.result import WalkResult
-from latentpath.walks.solve import walk
+from latentpath.walks.pool import Request
+from latentpath.walks.result import PathResult, WalkResult
+from latentpath.walks.solve import walk, walk_stream
 
-__all__ = ["PlanConfig", "WalkResult", "straight_line", "walk"]
+__all__ = [
+    "FastConfig",
+    "PathResult",
+    "PlanConfig",
+    "Request",
+    "WalkResult",
+    "straight_line",
+    "walk",
+    "walk_stream",
+]

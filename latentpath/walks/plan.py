@@ -83,7 +83,7 @@ def plan_walk(
     path = path.clone(memory_format=torch.contiguous_format)
     weights = chunk_weights(t, config.chunk).to(path)
     before = energy.terms(path, labels, weights, EPS_DISTANCE)
-    _check_finite_walk(path, before, "on the straight line", "a generator and classifiers")
+    check_finite_walk(path, before, "on the straight line")
     exp_avg = torch.zeros_like(path[:, 1:-1]).contiguous()
     exp_avg_sq = torch.zeros_like(exp_avg)
     step = torch.zeros(b, dtype=torch.int64, device=path.device)
@@ -107,11 +107,15 @@ def plan_walk(
         progress("walk", done + 1, config.optim_steps, figures)
     after = energy.terms(path, labels, weights, EPS_DISTANCE)
     remedy = "a smaller lr, or a generator and classifiers"
-    _check_finite_walk(path, after, f"after {config.optim_steps} steps", remedy)
-    return WalkResult(path, before, after, "plan", config.optim_steps + 2.0)
+    check_finite_walk(path, after, f"after {config.optim_steps} steps", remedy)
+    passes = torch.full((b,), config.optim_steps + 2.0)
+    stopped = ("schedule",) * b
+    return WalkResult(path, before, after, "plan", float(passes[0]), passes, stopped)
 
 
-def _check_finite_walk(path: Tensor, terms: EnergyTerms, when: str, remedy: str) -> None:
+def check_finite_walk(
+    path: Tensor, terms: EnergyTerms, when: str, remedy: str = "a generator and classifiers"
+) -> None:
     """Raise InputError that counts the paths [B, T, D] with NaN or infinity in them or in terms."""
     kinds = {"latents": path.flatten(1)}
     kinds |= {f"{name} energy": getattr(terms, name)[:, None] for name in terms.names()}

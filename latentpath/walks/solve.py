@@ -1,20 +1,39 @@
-"""`latentpath.walk`: paths between pairs of latents, bent away from real people."""
+"""`latentpath.walk` and `walk_stream`: paths between latents, bent away from real people."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from latentpath.energy import ImageModel, PathEnergy
+from latentpath.energy.surrogate import SurrogateGuide
 from latentpath.errors import InputError, ShapeError
 from latentpath.generators import as_generator
 from latentpath.generators.checks import check_whole
+from latentpath.generators.precision import Precision, PrecisionName
+from latentpath.models.surrogate import Surrogate
 from latentpath.progress import Progress, silent
+from latentpath.walks.arguments import (
+    CheckedRequests,
+    as_labels,
+    as_rows,
+    check_finite_ends,
+    check_steps,
+)
+from latentpath.walks.fast import FastConfig, FastSolver
 from latentpath.walks.plan import PlanConfig, plan_walk, straight_line
-from latentpath.walks.result import WalkResult
+from latentpath.walks.pool import Pool, Request
+from latentpath.walks.result import PathResult, WalkResult
+
+SOLVERS: dict[str, type[FastConfig] | type[PlanConfig]] = {"fast": FastConfig, "plan": PlanConfig}
+
+# Points per micro-batch of the fast solver. One number for all machines of a kind, never measured:
+# a point's gradient must not depend on how much memory was free.
+_MICRO_BATCH = {"cpu": 64}
+_MICRO_BATCH_ELSEWHERE = 256
 
 
 def walk(
@@ -26,10 +45,16 @@ def walk(
     identity: ImageModel,
     classifier: ImageModel,
     steps: int = 50,
-    solver: str = "plan",
-    config: PlanConfig | None = None,
+    solver: str | None = None,
+    config: FastConfig | PlanConfig | None = None,
+    surrogate: Surrogate | None = None,
+    precision: Precision | PrecisionName = "auto",
     micro_batch: int = 0,
+    in_flight: int = 0,
     split_head: bool | None = None,
+    cuda_graphs: bool = False,
+    nearest: Callable[[Tensor], Tensor] | None = None,
+    visited: Callable[[Tensor], None] | None = None,
     progress: Progress = silent,
 ) -> WalkResult:
     """Walk from `start` to `end` along paths of low energy: smooth, unlike real people, in class.
@@ -42,95 +67,177 @@ def walk(
         identity: images [M, C, H, W] to identity logits [M, N].
         classifier: images [M, C, H, W] to class logits [M, K].
         steps: points T on a path, both ends counted, at least 3.
-        solver: "plan", the published optimisation.
-        config: the solver's options; the published ones if left out.
+        solver: "fast", or "plan", the published optimisation. None takes the one that `config`
+            belongs to, and "fast" without a config.
+        config: the solver's options, `FastConfig` or `PlanConfig`; its defaults if left out.
+        surrogate: a `Surrogate` trained for these very networks; fast only, which without it
+            needs more generator passes for the same energy.
+        precision: of the fast solver's gradients; "plan" computes in float32, and the energies in
+            the result are always float32.
         micro_batch: points that go through the networks together; bounds the memory. 0 chooses
             by device.
+        in_flight: most paths that the fast solver works on at a time; 0 chooses. It changes the
+            speed and the memory and not the paths.
         split_head: run the identity classifier's trunk and let `ops.bank_lse` do its linear head;
             None does so for very many identities.
-        progress: told after every optimisation step.
+        cuda_graphs: record the generator's and the classifiers' work once and replay it (CUDA
+            devices, fast solver).
+        nearest: images [M, C, H, W] to distances [M] from the nearest real image; the fast solver
+            then returns them for every point of the finished paths.
+        visited: called with the points [m, D] of every true evaluation of the fast solver.
+        progress: told after every optimisation step (plan) or finished path (fast).
 
     Returns:
         `WalkResult`: latents [B, T, D] (B is kept when it is 1) and the energy terms per path
-        before (straight line) and after.
+        before (straight line) and after. With "fast" no path has a higher total energy than its
+        straight line.
 
     Raises:
         ShapeError: start, end or label do not fit each other or the generator.
         InputError: an impossible option, latents that are not finite, networks through which no
             gradient flows, or an energy or a path that becomes NaN or infinite.
+        WeightsError: `surrogate` was trained for other weights.
 
-    Source: Pennisi et al., MICCAI 2023; see `latentpath.walks.plan`.
+    Source: Pennisi et al., MICCAI 2023; see `latentpath.walks.plan` and `latentpath.walks.fast`.
     """
-    if solver != "plan":
-        raise InputError(expected="solver 'plan'", got=repr(solver), fix="use solver='plan'")
-    start, end = _as_rows(start, "start"), _as_rows(end, "end")
+    start, end = as_rows(start, "start"), as_rows(end, "end")
     if start.shape != end.shape or start.device != end.device:
         raise ShapeError(
             expected="start and end of the same shape [B, D] on the same device",
             got=f"{list(start.shape)} on {start.device} and {list(end.shape)} on {end.device}",
             fix="pass one end for every start",
         )
-    if not (torch.isfinite(start).all() and torch.isfinite(end).all()):
-        raise InputError(
-            expected="finite endpoints", got="NaN or infinity", fix="drop those latents first"
+    check_finite_ends(start, end)
+    labels = as_labels(label, start)
+    check_steps(steps)
+    config = _config_of(solver, config)
+    if isinstance(config, FastConfig):
+        requests = map(Request, start, end, labels.tolist())
+        stream = walk_stream(
+            list(requests),
+            generator=generator,
+            identity=identity,
+            classifier=classifier,
+            steps=steps,
+            config=config,
+            surrogate=surrogate,
+            precision=precision,
+            micro_batch=micro_batch,
+            in_flight=in_flight,
+            split_head=split_head,
+            cuda_graphs=cuda_graphs,
+            nearest=nearest,
+            visited=visited,
+            progress=progress,
         )
-    check_whole(0, steps=steps)
-    if steps < 3:
+        return WalkResult.of(list(stream), "fast")
+    fast_only = {
+        "surrogate": surrogate,
+        "in_flight": in_flight,
+        "cuda_graphs": cuda_graphs,
+        "nearest": nearest,
+        "visited": visited,
+    }
+    if given := [name for name, value in fast_only.items() if value]:
         raise InputError(
-            expected="steps of at least 3 points, both ends counted",
-            got=str(steps),
-            fix="use 50, the published value",
+            expected="options of solver 'plan'",
+            got=f"{', '.join(given)}, which it does not have",
+            fix="leave them out, or use solver='fast'",
         )
-    labels = _as_labels(label, start)
-    plan = config or PlanConfig()
     energy = PathEnergy(
         as_generator(generator, start.shape[1]),
         identity,
         classifier,
-        weights=plan.weights,
+        weights=config.weights,
         micro_batch=micro_batch,
         split_head=split_head,
     )
-    return plan_walk(straight_line(start, end, int(steps)), labels, energy, plan, progress)
+    return plan_walk(straight_line(start, end, int(steps)), labels, energy, config, progress)
 
 
-def _as_rows(latents: Tensor, name: str) -> Tensor:  # -> [B, D]
-    latents = _as_tensor(latents, name, f"{name} to be floating-point [B, D] or [D]")
-    if latents.ndim == 1:
-        latents = latents[None]
-    if latents.ndim != 2 or 0 in latents.shape or not latents.is_floating_point():
-        raise ShapeError(
-            expected=f"{name} to be floating-point [B, D] or [D]",
-            got=f"{str(latents.dtype).removeprefix('torch.')} {list(latents.shape)}",
-            fix="pass one latent per path",
+def walk_stream(
+    requests: Iterable[Request],
+    *,
+    generator: Any,
+    identity: ImageModel,
+    classifier: ImageModel,
+    steps: int = 50,
+    config: FastConfig | None = None,
+    surrogate: Surrogate | None = None,
+    precision: Precision | PrecisionName = "auto",
+    micro_batch: int = 0,
+    in_flight: int = 0,
+    split_head: bool | None = None,
+    cuda_graphs: bool = False,
+    nearest: Callable[[Tensor], Tensor] | None = None,
+    visited: Callable[[Tensor], None] | None = None,
+    progress: Progress = silent,
+) -> Iterator[PathResult]:
+    """Walk any number of paths with the fast solver; results come in the order of the requests.
+
+    Paths that end make room for new ones, so that the generator's batches stay full; requests are
+    taken from the iterable as they are needed, and memory does not grow with their number. A path
+    comes out the same, bit for bit, whatever paths fly beside it, on one machine with one number
+    of threads (see `PathEnergy`, `fixed_batches`).
+
+    Args:
+        requests: `Request(start [D], end [D], label)`, all of one width and device.
+
+    The other arguments, and the errors, are those of `walk`.
+    """
+    check_steps(steps)
+    check_whole(0, in_flight=in_flight, micro_batch=micro_batch)
+    config = config or FastConfig()
+    count = len(requests) if isinstance(requests, Sized) else 0
+    checked = CheckedRequests(iter(requests))
+    if (first := checked.peek()) is None:
+        return iter(())
+    device, width = first.start.device, first.start.shape[0]
+    energy = PathEnergy(
+        as_generator(generator, width),
+        identity,
+        classifier,
+        weights=config.weights,
+        micro_batch=micro_batch or _MICRO_BATCH.get(device.type, _MICRO_BATCH_ELSEWHERE),
+        split_head=split_head,
+        precision=precision,
+        fixed_batches=True,
+        cuda_graphs=cuda_graphs,
+    )
+    guide = None
+    if surrogate is not None:
+        surrogate.check(generator, identity, classifier)
+        with torch.no_grad():
+            image = energy.images(first.start[None])
+        guide = SurrogateGuide(surrogate, identity, image, config.weights)
+    solver = FastSolver(energy, config, int(steps), guide, visited)
+    pool = Pool(
+        solver,
+        energy,
+        int(steps),
+        in_flight=in_flight,
+        nearest=nearest,
+        progress=progress,
+        count=count,
+    )
+    return pool.run(checked)
+
+
+def _config_of(
+    solver: str | None, config: FastConfig | PlanConfig | None
+) -> FastConfig | PlanConfig:
+    """The options of the solver that was asked for."""
+    if solver is None:
+        return config or FastConfig()
+    if solver not in SOLVERS:
+        raise InputError(
+            expected="solver 'fast' or 'plan'", got=repr(solver), fix="use solver='fast'"
         )
-    return latents.detach().float()
-
-
-def _as_labels(label: int | Sequence[int] | Tensor, start: Tensor) -> Tensor:  # -> [B]
-    wanted = f"label to be an integer or integers [{len(start)}], one per path"
-    labels = _as_tensor(label, "label", wanted).to(start.device)
-    if labels.ndim == 0:
-        labels = labels.expand(len(start))
-    if labels.shape != start.shape[:1] or not _holds_integers(labels):
-        raise ShapeError(
-            expected=wanted,
-            got=f"{str(labels.dtype).removeprefix('torch.')} {list(labels.shape)}",
-            fix="pass the class number of each path",
+    kind = SOLVERS[solver]
+    if config is not None and not isinstance(config, kind):
+        raise InputError(
+            expected=f"a {kind.__name__} for solver {solver!r}",
+            got=f"a {type(config).__name__}",
+            fix=f"pass config={kind.__name__}(...)",
         )
-    return labels.long()
-
-
-def _as_tensor(values: Any, name: str, wanted: str) -> Tensor:
-    try:
-        return torch.as_tensor(values)
-    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise ShapeError(
-            expected=wanted,
-            got=f"a {type(values).__name__} ({str(error).splitlines()[0]})",
-            fix=f"pass {name} as a tensor",
-        ) from error
-
-
-def _holds_integers(x: Tensor) -> bool:
-    return not (x.is_floating_point() or x.is_complex() or x.dtype == torch.bool)
+    return config or kind()
