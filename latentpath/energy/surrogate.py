@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -62,37 +63,46 @@ class FeatureEnergy:
         return lse - features @ self.mean_row - self.offset, mean - self.mean_row
 
 
-def find_identity_head(model: ImageModel, image: Tensor) -> tuple[nn.Module, nn.Linear]:
-    """Split an identity classifier into trunk and head as `find_linear_head` does.
+@contextmanager
+def evaluating(*networks: object) -> Iterator[None]:
+    """The modules among the networks in eval mode, and every layer back to what it was."""
+    modules = [network for network in networks if isinstance(network, nn.Module)]
+    was_training = {layer: layer.training for module in modules for layer in module.modules()}
+    try:
+        for layer in was_training:
+            layer.training = False
+        yield
+    finally:
+        for layer, training in was_training.items():
+            layer.training = training
+
+
+def find_identity_head(model: ImageModel, image: Tensor) -> tuple[ImageModel, nn.Linear]:
+    """Split an identity classifier as `find_linear_head` does, grey images repeated if it wants.
 
     Args:
-        model: images to identity logits; it may want grey images repeated to three channels.
+        model: images to identity logits.
         image: one image [1, C, H, W] as the generator makes it.
 
     Returns:
-        `(trunk, head)`; the trunk takes images as `ChannelMatch` gives them to the model.
+        `(features, head)`: a function from the generator's images to last features [M, F], and
+        the linear layer from them to logits.
 
     Raises:
         InputError: the model does not end in a linear layer.
     """
-    modules = list(model.modules()) if isinstance(model, nn.Module) else []
-    was_training = {module: module.training for module in modules}
-    match = ChannelMatch(as_image_model(model))
-    try:
-        for module in modules:
-            module.training = False
-        match.look(image.detach())
-        found = find_linear_head(match.model, match(image.detach()))
-    finally:
-        for module, training in was_training.items():
-            module.training = training
+    image, match = image.detach(), ChannelMatch(as_image_model(model))
+    with evaluating(model), torch.autocast(image.device.type, enabled=False):
+        match.look(image)
+        found = find_linear_head(match.model, match(image))
     if found is None:
         raise InputError(
             expected="an identity classifier that ends in a linear layer, for a surrogate",
             got=f"a {type(model).__name__} without one",
-            fix="walk without a surrogate, or put its last layer into a torch.nn.Linear",
+            fix="walk without a surrogate, or make its last layer a torch.nn.Linear",
         )
-    return found
+    trunk, head = found
+    return lambda images: trunk(match(images)), head
 
 
 class SurrogateGuide:
@@ -102,7 +112,7 @@ class SurrogateGuide:
         surrogate: the trained network.
         identity: the identity classifier that it was trained for; its head is used.
         image: one image [1, C, H, W] of the generator, to find that head with; or the
-            `(trunk, head)` that `find_linear_head` or `find_identity_head` found.
+            pair with that head last which `find_linear_head` or `find_identity_head` found.
         weights: weights of the terms in `gradient`.
 
     Points go through in blocks of one size, the last one filled up. So a point's gradient and
@@ -118,7 +128,7 @@ class SurrogateGuide:
         self,
         surrogate: Surrogate,
         identity: ImageModel,
-        image: Tensor | tuple[nn.Module, nn.Linear],
+        image: Tensor | tuple[ImageModel, nn.Linear],
         weights: EnergyWeights | None = None,
     ) -> None:
         _, head = find_identity_head(identity, image) if isinstance(image, Tensor) else image

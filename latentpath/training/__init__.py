@@ -9,6 +9,7 @@ from latentpath.training.classify import (
 )
 from latentpath.training.encoder import EncoderConfig, encode, train_encoder
 from latentpath.training.gan import GeneratorConfig, train_generator
+from latentpath.training.surrogate import SurrogateConfig, evaluate_surrogate, train_surrogate
 
 __all__ = [
     "AugmentConfig",
@@ -16,10 +17,13 @@ __all__ = [
     "EncoderConfig",
     "GeneratorConfig",
     "IdentityConfig",
+    "SurrogateConfig",
     "augment",
     "encode",
+    "evaluate_surrogate",
     "predict",
     "train_classifier",
     "train_encoder",
     "train_generator",
+    "train_surrogate",
 ]
