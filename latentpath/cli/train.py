@@ -23,6 +23,7 @@ NETWORKS = (
     ("encoder", "EncoderConfig", "images to latents of the generator in --out"),
     ("identity", "IdentityConfig", "which real person an image looks like"),
     ("classifier", "ClassifierConfig", "which class an image belongs to"),
+    ("surrogate", "SurrogateConfig", "what the classifiers see at a latent, for faster walks"),
 )
 
 

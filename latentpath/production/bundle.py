@@ -11,7 +11,7 @@ from latentpath.data import ImageSet
 from latentpath.errors import WeightsError
 from latentpath.generators import StyleGAN2
 from latentpath.generators.weights import build, read_weights
-from latentpath.models import LPIPS, Classifier, Encoder
+from latentpath.models import LPIPS, Classifier, Encoder, Surrogate, load_surrogate
 from latentpath.training.checkpoint import fingerprint
 
 # The weights that `latentpath demo` runs on ship here.
@@ -23,6 +23,7 @@ FILES = {
     "encoder": "encoder.safetensors",
     "identity": "identity.safetensors",
     "classifier": "classifier.safetensors",
+    "surrogate": "surrogate.safetensors",
 }
 
 
@@ -39,6 +40,8 @@ class Bundle:
     """Names of the classes that the class classifier was trained on, in their order."""
     people: str | None = None
     """`people_fingerprint` of the images that the identity classifier was trained on."""
+    surrogate: Surrogate | None = None
+    """Saves walks most of their generator passes; without one they take more."""
 
     def check(self, data: ImageSet) -> None:
         """Raise WeightsError unless these networks were made for a set like `data`."""
@@ -80,12 +83,20 @@ def people_fingerprint(real: ImageSet) -> str:
     return fingerprint(torch.from_numpy(real.images), torch.from_numpy(real.identities))
 
 
-def load_bundle(folder: str | Path, device: torch.device | str = "cpu") -> Bundle:
-    """Open the four networks of a weights folder, and the LPIPS that ships.
+def load_bundle(
+    folder: str | Path, device: torch.device | str = "cpu", *, with_surrogate: bool = True
+) -> Bundle:
+    """Open the networks of a weights folder, and the LPIPS that ships; a surrogate may be absent.
+
+    Args:
+        folder: the weights folder.
+        device: where the networks go.
+        with_surrogate: False leaves a surrogate out, such as one that is to be trained again.
 
     Raises:
         WeightsError: a file is missing, damaged, of another kind, or the networks do not fit
-            each other (for example an encoder of another generator's latent width).
+            each other (for example an encoder of another generator's latent width, or a surrogate
+            that was trained for other weights than those beside it).
     """
     folder = Path(folder)
     factories = {
@@ -115,6 +126,10 @@ def load_bundle(folder: str | Path, device: torch.device | str = "cpu") -> Bundl
                 got=f"{got}",
                 fix="put weights that were trained together into one folder",
             )
+    surrogate = None
+    if with_surrogate and (path := folder / FILES["surrogate"]).exists():
+        surrogate = load_surrogate(path, device)
+        surrogate.check(generator, parts["identity"], parts["classifier"])
     return Bundle(
         generator,
         parts["encoder"],
@@ -123,4 +138,5 @@ def load_bundle(folder: str | Path, device: torch.device | str = "cpu") -> Bundl
         LPIPS.load(device),
         class_names=tuple(names) if (names := notes["classifier"].get("class_names")) else None,
         people=notes["identity"].get("people"),
+        surrogate=surrogate,
     )

@@ -15,15 +15,18 @@ from latentpath.data import ImageSet, to_tensor, to_uint8
 from latentpath.errors import InputError, WeightsError, require_extra
 from latentpath.generators import StyleGAN2, load_generator, save_generator
 from latentpath.generators.weights import save_weights
-from latentpath.production.bundle import FILES, people_fingerprint
+from latentpath.models import Surrogate, save_surrogate
+from latentpath.production.bundle import FILES, load_bundle, people_fingerprint
 from latentpath.production.demo import at_resolution
 from latentpath.progress import Progress, silent
 from latentpath.training import (
     encode,
+    evaluate_surrogate,
     predict,
     train_classifier,
     train_encoder,
     train_generator,
+    train_surrogate,
 )
 
 _SHEET_ROWS = 10
@@ -46,10 +49,12 @@ def train_network(
     it after an interruption, and lengthens a finished generator with a larger `total_images`.
 
     Args:
-        network: "generator", "encoder" (needs the generator in `out`), "identity", "classifier".
+        network: "generator", "encoder" (needs the generator in `out`), "identity", "classifier" or
+            "surrogate" (needs all of these in `out`).
         data: the private set.
         out: the weights folder.
-        config: `GeneratorConfig`, `EncoderConfig`, `IdentityConfig` or `ClassifierConfig`.
+        config: `GeneratorConfig`, `EncoderConfig`, `IdentityConfig`, `ClassifierConfig` or
+            `SurrogateConfig`.
         resolution: side of the images, pixels, a power of two; 0 takes that of the generator in
             `out`, or else the next power of two from the data's size.
         half: store weights as float16.
@@ -57,13 +62,15 @@ def train_network(
         progress: told after every step.
 
     Returns:
-        A line that says what was written and how well it does on its training images.
+        A line that says what was written and how well it does: on its training images, and the
+        surrogate on walks between new pairs of points.
     """
     trainers = {
         "generator": _generator,
         "encoder": _encoder,
         "identity": _identity,
         "classifier": _classifier,
+        "surrogate": _surrogate,
     }
     if network not in trainers:
         raise InputError(
@@ -91,6 +98,8 @@ def train_network(
     path = out / FILES[kind]
     if network == "generator":
         save_generator(path, module, notes=notes, half=half)
+    elif isinstance(module, Surrogate):
+        save_surrogate(path, module, notes=notes, half=half)
     else:
         save_weights(path, module, kind=kind, config=module.config, notes=notes, half=half)  # type: ignore[arg-type]
     figures = ", ".join(f"{name} {value:.4g}" for name, value in result.items())
@@ -142,6 +151,20 @@ def _classifier(
 ) -> Trained:
     labels = torch.as_tensor(data.labels, device=images.device)
     return _trained_classifier(images, labels, data.num_classes, config, checkpoint, progress)
+
+
+def _surrogate(
+    data: ImageSet, images: Tensor, out: Path, config: Any, checkpoint: Path, progress: Progress
+) -> Trained:
+    bundle = load_bundle(out, images.device, with_surrogate=False)
+    bundle.check(data)
+    networks = (bundle.generator, bundle.identity, bundle.classifier)
+    latents = encode(bundle.encoder, images)
+    labels = torch.as_tensor(data.labels, device=images.device)
+    surrogate = train_surrogate(
+        *networks, latents, labels, config=config, checkpoint=checkpoint, progress=progress
+    )
+    return surrogate, evaluate_surrogate(surrogate, *networks, latents, labels, config=config)
 
 
 def _trained_classifier(
