@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +23,10 @@ import tiny_models
 from PIL import Image
 
 import latentpath
-from latentpath.audit import AuditConfig
 from latentpath.cli import main
 from latentpath.data import read_image_set, read_manifest
 from latentpath.generators.weights import save_weights
 from latentpath.models import Classifier
-from latentpath.training import ClassifierConfig
 
 OPEN = ["--gate-quantile", "0", "--gate-identity", "1", "--no-gate-class"]
 QUICK = ["--quiet", "--k", "3", "--steps", "5", "--optim-steps", "1", *OPEN]
@@ -407,7 +404,7 @@ def test_as_a_module_and_without_a_terminal():
     assert (code, out, len(err)) == (2, "", 1)
 
 
-def test_from_an_image_folder_to_a_set_and_its_report(command, tmp_path, monkeypatch):
+def test_from_an_image_folder_to_a_set_and_its_report(command, tmp_path):
     """All commands in their order, with very few steps."""
     data = tiny_models.private_set((12, 9), seed=4)
     images = tiny_models.write_folder(tmp_path / "images", data)
@@ -429,11 +426,10 @@ def test_from_an_image_folder_to_a_set_and_its_report(command, tmp_path, monkeyp
         assert shown.startswith(f"weights: {weights / network}")
     assert Image.open(weights / "generator.png").size[0] > 0
 
-    quick = replace(AuditConfig(), seeds=(0,), classifier=ClassifierConfig(steps=2, width=2))
-    monkeypatch.setattr("latentpath.audit.audit.AuditConfig", lambda: quick)
     code, shown, err = command(
         "produce", "--data", images, "--weights", weights, "--out", out, *QUICK, "--count", "12",
         "--report", tmp_path / "report.html", "--test", test, "--channels", "1",
+        "--audit-steps", "2", "--audit-seeds", "1",
     )  # fmt: skip
     assert (code, err) == (0, [])
     assert f"report: {tmp_path / 'report.html'}" in shown

@@ -25,6 +25,8 @@ EXTRAS = (
     "sklearn",
     "pandas",
     "triton",
+    "pydicom",
+    "pyarrow",
 )
 
 
