@@ -29,8 +29,8 @@ BEST: dict[str, dict[str, str]] = {
     "path_step": {"cpu": "native", "cuda": "native"},
     "path_smooth": {"cpu": "native", "cuda": "native"},
     "row_distances": {"cpu": "native"},
-    "modulated_act": {"cpu": "native"},
-    "fir2d": {"cpu": "native"},
+    "modulated_act": {"cpu": "native", "cuda": "triton"},
+    "fir2d": {"cpu": "native", "cuda": "triton"},
 }
 
 

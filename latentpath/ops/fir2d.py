@@ -83,8 +83,15 @@ def _fir2d_reference(x: Tensor, taps: Sequence[float], pad: int) -> Tensor:
 
 
 def _kernel(x: Tensor, taps: list[float], pad: int, impl: str | None) -> Tensor:
-    if dispatch.choose("fir2d", impl, x) == "native":
+    chosen = dispatch.choose("fir2d", impl, x)
+    if chosen == "native":
         return _native(x, taps, pad)
+    if chosen == "triton":
+        from latentpath.ops.triton.fir2d import fir2d as run_triton
+
+        out = _fake(x, taps, pad, None)
+        run_triton(x, taps, pad, out)
+        return out
     return _fir2d_reference(x, taps, pad)
 
 

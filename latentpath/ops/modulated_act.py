@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,9 @@ from latentpath.ops.registration import mark_written, register
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 MOST_RGB = 4
+
+# scale, noise, bias, style, rgb_weight, as `modulated_act_` takes them.
+Numbers = Sequence[Tensor | None]
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,10 @@ class Activation:
                 got=f"slope={self.slope}, gain={self.gain}, clamp={self.clamp}",
                 fix="correct that number",
             )
+
+    def as_list(self) -> list[float]:
+        """Slope, gain and clamp."""
+        return [self.slope, self.gain, self.clamp]
 
 
 def modulated_act_(
@@ -88,9 +96,7 @@ def modulated_act_(
     """
     numbers = [scale, noise, bias, style, rgb_weight]
     _check("modulated_act_", "x", x, numbers)
-    out, rgb = _forward(
-        x, *numbers[:3], activation.slope, activation.gain, activation.clamp, *numbers[3:], impl
-    )
+    out, rgb = _forward(x, numbers, activation.as_list(), impl)
     return out, rgb
 
 
@@ -131,10 +137,8 @@ def modulated_act_backward_(
             expected="grad_rgb exactly where there is rgb_weight, and grad or grad_rgb",
             got=", ".join(
                 f"{name} {'left out' if value is None else 'given'}"
-                for name, value in (
-                    ("grad", grad),
-                    ("rgb_weight", rgb_weight),
-                    ("grad_rgb", grad_rgb),
+                for name, value in zip(
+                    ("grad", "rgb_weight", "grad_rgb"), (grad, rgb_weight, grad_rgb), strict=True
                 )
             ),
             fix="pass zeros for a gradient that is zero",
@@ -152,14 +156,11 @@ def modulated_act_backward_(
     if grad_rgb is not None and rgb_weight is not None:
         shape = (*rgb_weight.shape[:2], *y.shape[2:])
         dispatch.check_shape("grad_rgb", grad_rgb, shape, "[M, R, H, W]")
-    results = _backward(
-        grad, has_grad, y, *numbers[:3], activation.slope, activation.gain, activation.clamp,
-        *numbers[3:], grad_rgb, impl,
-    )  # fmt: skip
+    results = _backward(grad, has_grad, y, numbers, grad_rgb, activation.as_list(), impl)
     return grad, *results
 
 
-def _check(op: str, name: str, x: Tensor, numbers: list[Tensor | None]) -> None:
+def _check(op: str, name: str, x: Tensor, numbers: Numbers) -> None:
     dispatch.check_dtype(name, x, _DTYPES)
     if x.ndim != 4 or not x.is_contiguous(memory_format=torch.channels_last):
         raise ShapeError(
@@ -206,15 +207,11 @@ def _per_pixel(noise: Tensor) -> Tensor:  # [H, W] or [M, H, W] -> [1 or M, 1, H
 
 
 def _modulated_act_reference(
-    x: Tensor,
-    scale: Tensor | None,
-    noise: Tensor | None,
-    bias: Tensor,
-    activation: Activation,
-    style: Tensor | None,
-    rgb_weight: Tensor | None,
+    x: Tensor, numbers: Numbers, activation: Activation
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Plain PyTorch in float32 at least: y, out and rgb; differentiable."""
+    scale, noise, bias, style, rgb_weight = numbers
+    assert bias is not None
     z = x.to(bias.dtype)
     z = z if scale is None else z * _per_channel(scale)
     z = z + _per_channel(bias)
@@ -229,22 +226,18 @@ def _modulated_act_reference(
 def _backward_reference(
     grad: Tensor | None,
     y: Tensor,
-    scale: Tensor | None,
-    noise: Tensor | None,
-    bias: Tensor,
-    activation: Activation,
-    style: Tensor | None,
-    rgb_weight: Tensor | None,
+    numbers: Numbers,
     grad_rgb: Tensor | None,
+    activation: Activation,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Plain PyTorch: gradients in x, style, log(scale) and rgb_weight."""
-    clamp = float(torch.tensor(activation.clamp, dtype=y.dtype))  # as y holds it
+    scale, noise, bias, style, rgb_weight = numbers
+    assert bias is not None
+    limit = _as_held(activation.clamp, y)
     y = y.to(bias.dtype)
     grad_y = torch.zeros_like(y)
-    grad_style, grad_rgb_weight = (
-        bias.new_zeros(y.shape[:2]),
-        bias.new_zeros(len(y), 0, len(bias)),
-    )
+    grad_style = bias.new_zeros(y.shape[:2])
+    grad_rgb_weight = bias.new_zeros(len(y), 0, len(bias))
     if grad is not None:
         grad = grad.to(bias.dtype)
         grad_style = (grad * y).sum(dim=[2, 3])
@@ -252,10 +245,8 @@ def _backward_reference(
     if grad_rgb is not None and rgb_weight is not None:
         grad_rgb_weight = torch.einsum("mchw,mrhw->mrc", y, grad_rgb)
         grad_y = grad_y + torch.einsum("mrc,mrhw->mchw", rgb_weight, grad_rgb)
-    above = y > 0
-    slope, gain = activation.slope, activation.gain
-    derivative = torch.where(above, gain, gain * slope).to(y) * (y.abs() < clamp)
-    grad_z = grad_y * derivative
+    above, slope, gain = y > 0, activation.slope, activation.gain
+    grad_z = grad_y * torch.where(above, gain, gain * slope).to(y) * (y.abs() < limit)
     # z, inverted from y; with slope 0 it is lost where the gradient is 0.
     scaled = torch.where(above, y / gain, y / (gain * slope) if slope > 0 else 0 * y)
     scaled = scaled - _per_channel(bias)
@@ -265,150 +256,144 @@ def _backward_reference(
     return grad_x, grad_style, grad_log_scale, grad_rgb_weight
 
 
+def _as_held(clamp: float, y: Tensor) -> float:
+    """The clamp as it is in the dtype of y."""
+    return float(torch.tensor(clamp, dtype=y.dtype))
+
+
 # ---- the ops -----------------------------------------------------------------------------------
 
 
 def _forward_kernel(
-    x: Tensor, scale: Tensor | None, noise: Tensor | None, bias: Tensor,
-    slope: float, gain: float, clamp: float,
-    style: Tensor | None, rgb_weight: Tensor | None, impl: str | None,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    activation = Activation(slope, gain, clamp)
+    x: Tensor, numbers: Numbers, activation: list[float], impl: str | None
+) -> tuple[Tensor, Tensor]:
     chosen = dispatch.choose("modulated_act", impl, x)
+    if chosen == "reference":
+        y, some_out, some_rgb = _modulated_act_reference(x, numbers, Activation(*activation))
+        x.copy_(y)
+        out, rgb = _forward_fake(x, [*numbers[:3], None, None], activation, impl)
+        out = out if some_out is None else some_out.to(x.dtype)
+        return out, rgb if some_rgb is None else some_rgb
+    numbers = _dense(numbers)
+    out, rgb = _forward_fake(x, numbers, activation, impl)
     if chosen == "native":
-        return _native_forward(x, scale, noise, bias, activation, style, rgb_weight)
-    y, out, rgb = _modulated_act_reference(x, scale, noise, bias, activation, style, rgb_weight)
-    x.copy_(y)
-    out = _no_out(x) if out is None else out.to(x.dtype)
-    return out, x.new_empty(_rgb_shape(x, None), dtype=bias.dtype) if rgb is None else rgb
+        _native_forward(x, numbers, activation, out, rgb)
+    else:
+        from latentpath.ops.triton.modulated_act import modulated_act as run_triton
+
+        run_triton(x, numbers, activation, out, rgb)
+    return out, rgb
 
 
 def _forward_fake(
-    x: Tensor, scale: Tensor | None, noise: Tensor | None, bias: Tensor,
-    slope: float, gain: float, clamp: float,
-    style: Tensor | None, rgb_weight: Tensor | None, impl: str | None,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    out = _no_out(x) if style is None else torch.empty_like(x)
-    return out, x.new_empty(_rgb_shape(x, rgb_weight), dtype=bias.dtype)
+    x: Tensor, numbers: Numbers, activation: list[float], impl: str | None
+) -> tuple[Tensor, Tensor]:
+    _, _, bias, style, rgb_weight = numbers
+    assert bias is not None
+    out = x.new_empty(0, *x.shape[1:]) if style is None else torch.empty_like(x)
+    return out, bias.new_empty(x.shape[0], _colours(rgb_weight), *x.shape[2:])
 
 
 def _backward_kernel(
-    grad: Tensor, has_grad: bool, y: Tensor,
-    scale: Tensor | None, noise: Tensor | None, bias: Tensor,
-    slope: float, gain: float, clamp: float,
-    style: Tensor | None, rgb_weight: Tensor | None, grad_rgb: Tensor | None, impl: str | None,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    activation = Activation(slope, gain, clamp)
+    grad: Tensor,
+    has_grad: bool,
+    y: Tensor,
+    numbers: Numbers,
+    grad_rgb: Tensor | None,
+    activation: list[float],
+    impl: str | None,
+) -> tuple[Tensor, Tensor, Tensor]:
     chosen = dispatch.choose("modulated_act", impl, y)
-    arguments = (y, scale, noise, bias, activation, style, rgb_weight, grad_rgb)
+    if chosen == "reference":
+        given = grad if has_grad else None
+        grad_x, *rest = _backward_reference(given, y, numbers, grad_rgb, Activation(*activation))
+        grad.copy_(grad_x)
+        return rest[0], rest[1], rest[2]
+    numbers, (grad_rgb,) = _dense(numbers), _dense([grad_rgb])
     if chosen == "native":
-        return _native_backward(grad, has_grad, *arguments)
-    grad_x, *rest = _backward_reference(grad if has_grad else None, *arguments)
-    grad.copy_(grad_x)
-    return rest[0], rest[1], rest[2]
+        return _native_backward(grad, has_grad, y, numbers, grad_rgb, activation)
+    from latentpath.ops.triton.modulated_act import modulated_act_backward as run_triton
+
+    held = [*activation[:2], _as_held(activation[2], y)]
+    return run_triton(grad, has_grad, y, numbers, grad_rgb, held)
 
 
 def _backward_fake(
-    grad: Tensor, has_grad: bool, y: Tensor,
-    scale: Tensor | None, noise: Tensor | None, bias: Tensor,
-    slope: float, gain: float, clamp: float,
-    style: Tensor | None, rgb_weight: Tensor | None, grad_rgb: Tensor | None, impl: str | None,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    m, c = y.shape[:2]
-    rgb = 0 if rgb_weight is None else rgb_weight.shape[1]
-    return bias.new_empty(m, c), bias.new_empty(m, c), bias.new_empty(m, rgb, c)
+    grad: Tensor,
+    has_grad: bool,
+    y: Tensor,
+    numbers: Numbers,
+    grad_rgb: Tensor | None,
+    activation: list[float],
+    impl: str | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    (m, c), bias = y.shape[:2], numbers[2]
+    assert bias is not None
+    colours = _colours(numbers[4])
+    return bias.new_empty(m, c), bias.new_empty(m, c), bias.new_empty(m, colours, c)
 
 
-def _no_out(x: Tensor) -> Tensor:
-    return x.new_empty(0, *x.shape[1:])
+def _colours(rgb_weight: Tensor | None) -> int:
+    return 0 if rgb_weight is None else rgb_weight.shape[1]
 
 
-def _rgb_shape(x: Tensor, rgb_weight: Tensor | None) -> tuple[int, ...]:
-    return (x.shape[0], 0 if rgb_weight is None else rgb_weight.shape[1], *x.shape[2:])
-
-
-def _address(tensor: Tensor | None) -> int:
-    return 0 if tensor is None else tensor.data_ptr()
+def _dense(tensors: Numbers) -> Numbers:
+    return [None if tensor is None else tensor.contiguous() for tensor in tensors]
 
 
 def _native_forward(
-    x: Tensor,
-    scale: Tensor | None,
-    noise: Tensor | None,
-    bias: Tensor,
-    activation: Activation,
-    style: Tensor | None,
-    rgb_weight: Tensor | None,
-) -> tuple[Tensor, Tensor]:
+    x: Tensor, numbers: Numbers, activation: list[float], out: Tensor, rgb: Tensor
+) -> None:
     module = dispatch.extension()
     assert module is not None
-    scale, noise, style, rgb_weight = _dense(scale, noise, style, rgb_weight)
-    bias = bias.contiguous()
-    out = _no_out(x) if style is None else torch.empty_like(x)
-    rgb = bias.new_empty(_rgb_shape(x, rgb_weight))
-    tensors = (x, scale, noise, bias, style, None if style is None else out, rgb_weight, rgb)
-    module.modulated_act(
-        [_address(t) for t in tensors],
-        dispatch.dtype_code(x),
-        _shape(x, noise, rgb.shape[1]),
-        [activation.slope, activation.gain, activation.clamp],
-        torch.get_num_threads(),
-    )
+    *first, style, rgb_weight = numbers
+    tensors = (x, *first, style, None if style is None else out, rgb_weight, rgb)
+    code, threads = dispatch.dtype_code(x), torch.get_num_threads()
+    module.modulated_act(_addresses(tensors), code, _shape(x, numbers), activation, threads)
     mark_written(x)
-    return out, rgb
 
 
 def _native_backward(
     grad: Tensor,
     has_grad: bool,
     y: Tensor,
-    scale: Tensor | None,
-    noise: Tensor | None,
-    bias: Tensor,
-    activation: Activation,
-    style: Tensor | None,
-    rgb_weight: Tensor | None,
+    numbers: Numbers,
     grad_rgb: Tensor | None,
+    activation: list[float],
 ) -> tuple[Tensor, Tensor, Tensor]:
     module = dispatch.extension()
     assert module is not None
-    numbers = _dense(scale, noise, bias, style, rgb_weight, grad_rgb)
-    m, c = y.shape[:2]
-    colours = 0 if rgb_weight is None else rgb_weight.shape[1]
-    results = [bias.new_empty(m, c), bias.new_empty(m, c), bias.new_empty(m, colours, c)]
+    results = _backward_fake(grad, has_grad, y, numbers, grad_rgb, activation, None)
+    addresses = _addresses((grad, y, *numbers, grad_rgb, *results))
+    code, threads = dispatch.dtype_code(y), torch.get_num_threads()
     module.modulated_act_backward(
-        [_address(t) for t in (grad, y, *numbers, *results)],
-        has_grad,
-        dispatch.dtype_code(y),
-        _shape(y, noise, colours),
-        [activation.slope, activation.gain, activation.clamp],
-        torch.get_num_threads(),
+        addresses, has_grad, code, _shape(y, numbers), activation, threads
     )
     mark_written(grad)
-    return results[0], results[1], results[2]
+    return results
 
 
-def _dense(*tensors: Tensor | None) -> list[Tensor | None]:
-    return [None if tensor is None else tensor.contiguous() for tensor in tensors]
+def _addresses(tensors: Sequence[Tensor | None]) -> list[int]:
+    return [0 if tensor is None else tensor.data_ptr() for tensor in tensors]
 
 
-def _shape(x: Tensor, noise: Tensor | None, colours: int) -> list[int]:
+def _shape(x: Tensor, numbers: Numbers) -> list[int]:
     """Images, pixels, channels, image channels, and how far apart the images' noises are."""
     m, c, h, w = x.shape
-    return [m, h * w, c, colours, h * w if noise is not None and noise.ndim == 3 else 0]
+    noise = numbers[1]
+    per_image = noise is not None and noise.ndim == 3
+    return [m, h * w, c, _colours(numbers[4]), h * w if per_image else 0]
 
 
-_NUMBERS = "float slope, float gain, float clamp"
 _forward = register(
-    "modulated_act_(Tensor(a!) x, Tensor? scale, Tensor? noise, Tensor bias, "
-    f"{_NUMBERS}, Tensor? style, Tensor? rgb_weight, str? impl) -> (Tensor, Tensor)",
+    "modulated_act_(Tensor(a!) x, Tensor?[] numbers, float[] activation, str? impl) "
+    "-> (Tensor, Tensor)",
     _forward_kernel,
     _forward_fake,
 )
 _backward = register(
-    "modulated_act_backward_(Tensor(a!) grad, bool has_grad, Tensor y, Tensor? scale, "
-    f"Tensor? noise, Tensor bias, {_NUMBERS}, Tensor? style, Tensor? rgb_weight, "
-    "Tensor? grad_rgb, str? impl) -> (Tensor, Tensor, Tensor)",
+    "modulated_act_backward_(Tensor(a!) grad, bool has_grad, Tensor y, Tensor?[] numbers, "
+    "Tensor? grad_rgb, float[] activation, str? impl) -> (Tensor, Tensor, Tensor)",
     _backward_kernel,
     _backward_fake,
 )

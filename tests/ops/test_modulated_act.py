@@ -12,18 +12,12 @@ from hypothesis import strategies as st
 
 from latentpath import ops
 from latentpath.errors import InputError, ShapeError, UnsupportedError
-from latentpath.ops import Activation, modulated_act_, modulated_act_backward_
+from latentpath.ops import Activation, dispatch, modulated_act_, modulated_act_backward_
 from latentpath.ops.modulated_act import _backward, _forward
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 # images, channels, height, width, image channels
-SHAPES = [
-    (1, 1, 1, 1, 1),
-    (3, 5, 2, 3, 3),
-    (2, 37, 7, 9, 1),
-    (3, 64, 16, 17, 4),
-    (1, 123, 20, 33, 3),
-]
+SHAPES = [(1, 1, 1, 1, 1), (2, 37, 3, 5, 3), (3, 70, 5, 7, 4)]
 ACTIVATIONS = [
     Activation(),
     Activation(0.2, 1.0, 0.9),
@@ -122,6 +116,21 @@ def test_float32_is_the_formula(backend, shape, activation):
     assert_all_within_budget(Case(shape), activation, backend)
 
 
+def test_large_images_are_summed_by_parts():
+    """More pixels than one task of the native kernel sums over."""
+    for backend in ("native", "reference"):
+        if dispatch.why_not("modulated_act", backend, "cpu") is None:
+            assert_all_within_budget(Case((1, 37, 50, 33, 3)), Activation(), backend)
+
+
+def test_large_images_are_summed_by_parts_on_a_gpu(monkeypatch):
+    pytest.importorskip("triton")
+    from latentpath.ops.triton import modulated_act
+
+    monkeypatch.setattr(modulated_act, "PART", 32)
+    assert_all_within_budget(Case((2, 5, 7, 11, 3)), Activation(), "triton")
+
+
 @backends("modulated_act")
 @pytest.mark.parametrize(
     "without",
@@ -149,6 +158,8 @@ def test_half_precision_rounds_once(backend, dtype, shape):
     got = case.run(Activation(), backend)
     y, out, rgb = case.exact(Activation())[:3]
     unit = torch.finfo(dtype).eps / 2
+    if backend == "triton" and dtype == torch.bfloat16:
+        unit *= 2  # Triton's interpreter cuts off where hardware rounds
     assert ((got[0].double() - y).abs() <= 1.01 * unit * y.abs() + 1e-6).all()
     assert ((got[1].double() - out).abs() <= 1.01 * unit * out.abs() + 1e-6).all()
     assert float((got[2].double() - rgb).abs().max()) < 1e-5 * float(rgb.abs().max())
@@ -201,7 +212,7 @@ def test_nan_stays_in_its_image(backend):
 @backends("modulated_act")
 @pytest.mark.parametrize("dtype", DTYPES[:2], ids=str)
 def test_an_image_does_not_depend_on_its_batch(backend, dtype):
-    case = Case((4, 40, 9, 30, 3), dtype)
+    case = Case((4, 20, 3, 7, 3), dtype)
     whole = case.run(Activation(), backend)
     order = torch.tensor([2, 0, 3, 1])
     case.x, case.grad_out = (channels_last(t[order]) for t in (case.x, case.grad_out))
@@ -318,12 +329,12 @@ class TestBadInput:
 def test_opcheck(backend):
     case = Case((2, 5, 3, 4, 3))
     (scale, noise, bias, act), others = case.arguments(Activation())
-    numbers = (act.slope, act.gain, act.clamp)
-    arguments = (scale, noise, bias, *numbers, *others.values())
+    numbers = [scale, noise, bias, *others.values()]
     tests = ("test_schema", "test_faketensor")
-    torch.library.opcheck(_forward, (case.x, *arguments, backend), test_utils=tests)
+    forward = (case.x, numbers, act.as_list(), backend)
+    torch.library.opcheck(_forward, forward, test_utils=tests)
     y = case.run(Activation())[0]
-    backward = (case.grad_out, True, y, *arguments, case.grad_rgb, backend)
+    backward = (case.grad_out, True, y, numbers, case.grad_rgb, act.as_list(), backend)
     torch.library.opcheck(_backward, backward, test_utils=tests)
 
 

@@ -20,7 +20,7 @@ import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from latentpath.ops.triton import bank_lse, kl_uniform
+from latentpath.ops.triton import bank_lse, fir2d, kl_uniform, modulated_act
 
 TARGETS = {
     "cuda:80": GPUTarget("cuda", 80, 32),
@@ -82,6 +82,38 @@ def kl_uniform_report(columns, element, target):
     return report(kl_uniform.kl_uniform_kernel, arguments, constants, warps, target)
 
 
+def modulated_act_report(channels, colours, element, target, backward=False):
+    """One image of 64 x 64 pixels."""
+    block_p, block_c = modulated_act.blocks(64 * 64, channels)
+    inputs = ("scale", "noise", "bias", "style", "rgb_weight")
+    if backward:
+        kernel = modulated_act.modulated_act_backward_kernel
+        arguments = {"grad": f"*{element}", "y_at": f"*{element}"}
+        arguments |= dict.fromkeys((*inputs, "grad_rgb", "sums"), "*fp32")
+    else:
+        kernel = modulated_act.modulated_act_kernel
+        arguments = {"x": f"*{element}"} | dict.fromkeys(inputs, "*fp32")
+        arguments |= {"out": f"*{element}", "rgb": "*fp32"}
+    arguments |= dict.fromkeys(("pixels", "channels", "noise_stride"), "i32")
+    arguments |= dict.fromkeys(("slope", "gain", "limit" if backward else "clamp"), "fp32")
+    constants = dict.fromkeys(("HAS_SCALE", "HAS_NOISE", "HAS_STYLE"), True)
+    if backward:
+        constants |= {"HAS_GRAD": True, "HAS_SLOPE": True, "PART": modulated_act.PART}
+    constants |= {"R": colours, "BLOCK_P": block_p, "BLOCK_C": block_c}
+    return report(kernel, arguments, constants, modulated_act.WARPS, target)
+
+
+def fir2d_report(channels, element, target):
+    block_p, block_c = modulated_act.blocks(64 * 64, channels)
+    arguments = {"x": f"*{element}", "out": f"*{element}"}
+    arguments |= dict.fromkeys(
+        ("height", "width", "channels", "out_height", "out_width", "pad"), "i32"
+    )
+    arguments |= dict.fromkeys((f"tap{i}" for i in range(4)), "fp32")
+    constants = {"BLOCK_P": block_p, "BLOCK_C": block_c}
+    return report(fir2d.fir2d_kernel, arguments, constants, modulated_act.WARPS, target)
+
+
 def main():
     """Print {kernel: {shape and element: figures}} for the target named on the command line."""
     target = sys.argv[1]
@@ -100,6 +132,18 @@ def main():
             f"N={columns} {element}": kl_uniform_report(columns, element, target)
             for columns, element in [(10_000, "fp32"), (10_000, "bf16"), (100_000, "fp32")]
         },
+    }
+    cases = [(64, 3, "fp32"), (64, 3, "bf16")]
+    for name, backward in (("modulated_act", False), ("modulated_act_backward", True)):
+        reports[name] = {
+            f"C={channels} R={colours} {element}": modulated_act_report(
+                channels, colours, element, target, backward
+            )
+            for channels, colours, element in cases
+        }
+    reports["fir2d"] = {
+        f"C={channels} {element}": fir2d_report(channels, element, target)
+        for channels, _, element in cases
     }
     print(json.dumps(reports))
 
