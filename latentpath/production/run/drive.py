@@ -8,6 +8,7 @@ import sys
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from latentpath.errors import RunError
 from latentpath.production.run.config import RunConfig
@@ -87,7 +88,7 @@ class Driver:
         self.progress, self.tally = progress, Tally()
         self.schedule = schedule_of(plan, ledger)
         self._in_hand: dict[int, _InHand] = {}
-        self._writing: dict[Future[None], Outcome] = {}
+        self._writing: dict[Future[float], Outcome] = {}
         self._stuck: RunError | None = None
         self._heard = 0.0
 
@@ -158,7 +159,7 @@ class Driver:
         else:
             held.arrived = True
             path = self.folder.shard(outcome.number)
-            self._writing[writers.submit(write_durably, path, outcome.content)] = outcome
+            self._writing[writers.submit(_write, path, outcome.content)] = outcome
 
     def _same_machine(self, outcome: Outcome) -> Outcome:
         """The outcome, or a failure if it comes from another kind of machine than the others."""
@@ -214,10 +215,10 @@ class Driver:
                 self.log(f"shard {outcome.number} could not be written: {error.got}")
                 self._stuck = self._stuck or error
                 continue
-            self._note(outcome, held)
+            self._note(outcome, held, future.result())
 
-    def _note(self, outcome: Outcome, held: _InHand | None) -> None:
-        seconds = outcome.seconds or {}
+    def _note(self, outcome: Outcome, held: _InHand | None, write_seconds: float) -> None:
+        seconds = {**(outcome.seconds or {}), "write": write_seconds}
         row = self.ledger.shard(outcome.number) or ShardRow(outcome.number, DONE, 1)
         self.ledger.put(
             replace(
@@ -260,6 +261,13 @@ class Driver:
         if now - self._heard >= _HEARTBEAT:
             self._heard = now
             self.ledger.seen(self.engine.workers)
+
+
+def _write(path: Path, content: bytes) -> float:
+    """Store a shard; returns the seconds that it took."""
+    began = time.perf_counter()
+    write_durably(path, content)
+    return time.perf_counter() - began
 
 
 @dataclass

@@ -192,8 +192,8 @@ def stage_rates(done: list[ShardRow]) -> dict[str, float]:
     found = {}
     for stage in STAGES:
         seconds = sum(row.times.get(stage, 0.0) for row in known)
-        # PNG files are made of the samples that passed alone.
-        samples = sum(row.accepted if stage == "encode" else row.tested for row in known)
+        # PNG files are made of the samples that passed alone, and written.
+        samples = sum(row.tested if stage in ON_DEVICE else row.accepted for row in known)
         if seconds > 0:
             found[stage] = samples / seconds
     return found

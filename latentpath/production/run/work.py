@@ -33,8 +33,9 @@ from latentpath.production.run.shard import ENERGIES, Shard
 from latentpath.production.walking import render, sample_places, walk_pairs
 from latentpath.training.checkpoint import seeded
 
-# Stages of a shard that a worker times, in their order; those before "encode" keep the device.
-STAGES = ("walk", "generate", "gate", "encode")
+# Stages of a shard that are timed, in their order: the first three keep the device, and the last
+# is the driver's.
+STAGES = ("walk", "generate", "gate", "encode", "write")
 ON_DEVICE = STAGES[:3]
 
 

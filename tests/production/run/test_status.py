@@ -1,0 +1,145 @@
+"""What a run tells of itself: status, log, summary, and what it never tells."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import platform
+import socket
+import time
+
+import pytest
+from tiny_runs import config, files_of
+
+from latentpath.cli import main
+from latentpath.errors import DataError, RunError
+from latentpath.production.run import work
+from latentpath.production.run.layout import RunFolder
+from latentpath.production.run.status import _duration, read_status, status_json
+from latentpath.production.run.summary import shortage_lines, summary_lines
+
+
+class TestStatus:
+    def test_of_a_finished_run(self, finished):
+        status = read_status(finished.folder.root)
+        assert (status.state, status.engine, status.workers) == ("finished", "local", 1)
+        assert (status.images, status.wanted) == (45, 45)
+        assert status.shards == {"done": len(finished.folder.shard_numbers())}
+        assert status.process is None
+        assert status.remaining_seconds == 0
+        assert 0 < status.busy <= 1
+        assert set(status.stages) == {"walk", "generate", "gate", "encode", "write"}
+        assert all(rate > 0 for rate in status.stages.values())
+
+    def test_the_share_of_rejected_samples(self, perform):
+        made = perform(config=config(count=9, gate_quantile=0.3))
+        status = read_status(made.folder.root)
+        assert status.tested == made.manifest["gate"]["tested"]
+        assert status.rejected == made.manifest["gate"]["rejected"]
+        assert status.rejected_share == sum(status.rejected.values()) / status.tested
+
+    def test_as_json_and_text(self, finished, capsys):
+        status = read_status(finished.folder.root)
+        assert json.loads(status_json(status))["images"] == 45
+        assert main(["status", str(finished.folder.root), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["state"] == "finished"
+        assert main(["status", str(finished.folder.root)]) == 0
+        shown = capsys.readouterr().out
+        for word in ("state: finished", "images: 45 of 45", "rate:", "device busy:", "gate:"):
+            assert word in shown
+
+    def test_it_writes_nothing(self, finished):
+        before = files_of(finished.folder.root)
+        read_status(finished.folder.root)
+        assert files_of(finished.folder.root) == before
+
+    def test_where_no_run_is(self, tmp_path):
+        with pytest.raises(DataError, match="holds none"):
+            read_status(tmp_path)
+        assert main(["status", str(tmp_path / "absent")]) == 2
+
+    def test_of_a_plan_alone(self, copied):
+        copied.ledger.unlink()
+        for path in copied.shards.rglob("*.npz"):
+            path.unlink()
+        status = read_status(copied.root)
+        assert (status.state, status.images, status.shards) == ("planned", 0, {})
+        assert status.lines()
+
+    @pytest.mark.parametrize(
+        ("seconds", "text"),
+        [(0, "0 s"), (59.6, "1 min"), (3700, "1 h 1 min"), (200_000, "2 d 7 h"), (60.4, "1 min")],
+    )
+    def test_durations(self, seconds, text):
+        assert _duration(seconds) == text
+
+
+def test_progress_tells_rate_rejected_share_and_busy_share(perform):
+    seen = []
+    perform(progress=lambda *told: seen.append(told))
+    produced = [
+        (done, total, figures) for stage, done, total, figures in seen if stage == "produce"
+    ]
+    assert produced[0][:2] == (0, 45)
+    assert produced[-1][:2] == (45, 45)
+    assert [done for done, *_ in produced] == sorted(done for done, *_ in produced)
+    assert set(produced[-1][2]) == {"img/s", "rejected %", "busy %"}
+    assert any(stage == "write set" for stage, *_ in seen)
+
+
+def test_the_summary(finished):
+    lines = summary_lines(finished)
+    assert lines[0].startswith(f"set: {finished.folder.set}, 45 images from ")
+    assert lines[-1].startswith(f"seal: {finished.manifest['seal']}")
+    assert shortage_lines(finished) == []
+
+
+def test_the_log_tells_what_happened_when(finished):
+    lines = finished.folder.log.read_text().splitlines()
+    times = [time.strptime(line.split()[0], "%Y-%m-%dT%H:%M:%SZ") for line in lines]
+    assert times == sorted(times)
+    text = "\n".join(lines)
+    for words in ("session begins", "begun, attempt 1", "samples passed", "session finished"):
+        assert words in text
+
+
+def test_nothing_tells_of_machines_places_and_people(perform, monkeypatch, capfd, tmp_path):
+    """A run that fails with secrets in its errors, and is looked at and gone on with."""
+    secret = "patient-Zweikorn"
+    broken, host = [True], "machine-Zweikorn"
+    monkeypatch.setattr(socket, "gethostname", lambda: host)
+    monkeypatch.setattr(platform, "node", lambda: host)
+    compute = work.Worker.compute
+
+    def failing(self, task):
+        if broken:
+            raise OSError(2, f"no {secret}", f"/data/{secret}.png")
+        return compute(self, task)
+
+    monkeypatch.setattr(work.Worker, "compute", failing)
+    with pytest.raises(RunError) as error:
+        perform()
+    status = "\n".join(read_status(tmp_path / "run").lines())
+    assert "last error: FileNotFoundError in latentpath/" in status
+    broken.clear()
+    made = perform(resume=True)
+    told = [str(error.value), status, status_json(read_status(made.folder.root))]
+    told += ["\n".join(summary_lines(made)).replace(str(made.folder.root), ""), *capfd.readouterr()]
+    content = files_of(made.folder.root)
+    words = {secret, host, socket.gethostname(), platform.node(), getpass.getuser()}
+    # Shorter ones occur in any bytes by chance.
+    for word in {word for word in words if len(word) > 5} | {str(tmp_path)}:
+        for text in told:
+            assert word not in text
+        for name, stored in content.items():
+            assert word.encode() not in stored, name
+            assert word not in name
+
+
+def test_a_run_says_who_is_at_work_without_naming_the_machine(copied):
+    folder = RunFolder(copied.root)
+    assert folder.at_work() is None
+    with folder.held():
+        assert folder.at_work() == os.getpid()
+        assert read_status(folder.root).state == "at work"
