@@ -209,6 +209,92 @@ void test_row_distances(int64_t rows, int64_t targets, int64_t width, int64_t ro
   }
 }
 
+// One image's noise for all, a leaky ReLU that clamps, and as many image channels as asked for.
+void test_modulated_act(int64_t images, int64_t pixels, int64_t channels, int64_t colours) {
+  const int64_t size = images * pixels * channels;
+  const float slope = 0.2f, gain = 1.4f, clamp = 2.5f;
+  const Block<float> x = normal(size), y(size), out(size), grad = normal(size);
+  const Block<float> scale = normal(images * channels), style = normal(images * channels);
+  const Block<float> noise = normal(pixels), bias = normal(channels);
+  const Block<float> weight = normal(images * colours * channels);
+  const Block<float> rgb(images * colours * pixels), grad_rgb = normal(rgb.size);
+  const Block<float> grad_style(scale.size), grad_scale(scale.size), grad_weight(weight.size);
+  for (int64_t i = 0; i < scale.size; ++i) scale[i] = 0.5f + std::fabs(scale[i]);
+  for (int64_t i = 0; i < size; ++i) y[i] = x[i];
+  kernels().modulated_act({y.get(), DType::kFloat32, images, pixels, channels, scale.get(),
+                           noise.get(), 0, bias.get(), slope, gain, clamp, style.get(), out.get(),
+                           weight.get(), rgb.get(), colours, 2});
+  const Block<float> grad_out(size);
+  for (int64_t i = 0; i < size; ++i) grad_out[i] = grad[i];
+  kernels().modulated_act_backward({grad.get(), true, y.get(), DType::kFloat32, images, pixels,
+                                    channels, scale.get(), noise.get(), 0, bias.get(), slope,
+                                    gain, clamp, style.get(), weight.get(), grad_rgb.get(),
+                                    colours, grad_style.get(), grad_scale.get(),
+                                    grad_weight.get(), 2});
+  for (int64_t m = 0; m < images; ++m) {
+    for (int64_t c = 0; c < channels; ++c) {
+      double style_sum = 0.0, scale_sum = 0.0;
+      for (int64_t p = 0; p < pixels; ++p) {
+        const int64_t at = (m * pixels + p) * channels + c;
+        const double s = scale[m * channels + c], scaled = double(x[at]) * s;
+        const double z = scaled + noise[p] + bias[c];
+        const double free = gain * (z > 0 ? z : slope * z);
+        const double want = std::fmin(std::fmax(free, -clamp), clamp);
+        double slope_y = double(grad_out[at]) * style[m * channels + c];
+        for (int64_t r = 0; r < colours; ++r) {
+          slope_y += double(grad_rgb[(m * colours + r) * pixels + p]) *
+                     weight[(m * colours + r) * channels + c];
+        }
+        const double inside = std::fabs(free) < clamp ? gain * (z > 0 ? 1.0 : slope) : 0.0;
+        expect_close("modulated_act y", y[at], want, 1e-6);
+        expect_close("modulated_act out", out[at], want * style[m * channels + c], 1e-6);
+        expect_close("modulated_act gradient", grad[at], slope_y * inside * s, 1e-5);
+        style_sum += grad_out[at] * want;
+        scale_sum += slope_y * inside * scaled;
+      }
+      expect_close("modulated_act style", grad_style[m * channels + c], style_sum, 1e-4);
+      expect_close("modulated_act scale", grad_scale[m * channels + c], scale_sum, 1e-4);
+    }
+  }
+  // Half precision, nothing but what is needed: the same accesses in other types.
+  for (DType dtype : {DType::kBFloat16, DType::kFloat16}) {
+    const Block<uint16_t> half(size), half_grad(size);
+    kernels().modulated_act({half.get(), dtype, images, pixels, channels, nullptr, nullptr, 0,
+                             bias.get(), slope, gain, clamp, nullptr, nullptr, nullptr, nullptr,
+                             0, 2});
+    kernels().modulated_act_backward({half_grad.get(), false, half.get(), dtype, images, pixels,
+                                      channels, nullptr, nullptr, 0, bias.get(), slope, gain,
+                                      clamp, nullptr, weight.get(), grad_rgb.get(), colours,
+                                      nullptr, nullptr, grad_weight.get(), 2});
+  }
+}
+
+void test_fir2d(int64_t height, int64_t width, int64_t channels, int64_t pad) {
+  const float taps[4] = {0.5f, 1.0f, 2.0f, -1.5f};
+  const int64_t rows = height + 2 * pad - 3, columns = width + 2 * pad - 3;
+  const Block<float> in = normal(2 * height * width * channels);
+  const Block<float> out(2 * rows * columns * channels);
+  const Block<uint16_t> half(in.size), half_out(out.size);
+  for (DType dtype : {DType::kFloat32, DType::kBFloat16}) {
+    const bool whole = dtype == DType::kFloat32;
+    kernels().fir2d({whole ? static_cast<const void*>(in.get()) : half.get(),
+                     whole ? static_cast<void*>(out.get()) : half_out.get(), dtype, 2, height,
+                     width, channels, rows, columns, pad, {taps[0], taps[1], taps[2], taps[3]}, 2});
+  }
+  for (int64_t i = 0; i < out.size; ++i) {
+    const int64_t c = i % channels, x = i / channels % columns;
+    const int64_t y = i / channels / columns % rows, m = i / channels / columns / rows;
+    double want = 0.0;
+    for (int64_t j = 0; j < 16; ++j) {
+      const int64_t row = y + j / 4 - pad, column = x + j % 4 - pad;
+      if (row < 0 || row >= height || column < 0 || column >= width) continue;
+      want += double(taps[j / 4]) * taps[j % 4] *
+              in[((m * height + row) * width + column) * channels + c];
+    }
+    expect_close("fir2d", out[i], want, 1e-5);
+  }
+}
+
 void test_all() {
   for (int64_t columns : {1, 3, 16, 123, 2048, 5003}) test_kl_uniform(5, columns);
   test_kl_uniform(1100, 2050);  // large enough for stores past the caches, rows misaligned
@@ -230,6 +316,15 @@ void test_all() {
   test_row_distances(1, 1, 1, 1);
   test_row_distances(7, 5, 33, 33);
   test_row_distances(5, 9, 64, 70);
+  test_modulated_act(1, 1, 1, 1);
+  test_modulated_act(2, 7, 37, 3);
+  test_modulated_act(3, 300, 20, 4);
+  test_modulated_act(2, 9, 64, 0);
+  for (int64_t pad : {0, 1, 2, 3}) {
+    test_fir2d(4, 4, 1, pad);
+    test_fir2d(6, 9, 37, pad);
+    test_fir2d(17, 5, 64, pad);
+  }
   const Block<float> x = normal(37, 20.0f), y(37);
   kernels().exponential(x.get(), y.get(), 37);
   for (int64_t i = 0; i < 37; ++i) expect_close("exp", y[i] / std::exp(double(x[i])), 1.0, 2e-7);
