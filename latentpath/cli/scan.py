@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 from latentpath.bars import Bars
 from latentpath.cli.command import add_command
 from latentpath.cli.common_options import add_data_options, data_source
+from latentpath.errors import InputError
 
 
 def add(commands: Any) -> None:
@@ -25,6 +27,12 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: argparse.Namespace, bars: Bars) -> None:
     from latentpath.data import scan
 
+    if arguments.data == "digits" and not Path("digits").exists():
+        raise InputError(
+            expected="images of your own to look at",
+            got="the demo's digits",
+            fix="give the folder, .npz or .zip that holds your images",
+        )
     survey = scan(data_source(arguments), progress=bars)
     if arguments.json:
         print(json.dumps(survey.to_dict(), indent=1))

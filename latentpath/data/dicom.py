@@ -23,8 +23,8 @@ from latentpath.data.decode import (
 )
 from latentpath.data.dicom_grey import grey_levels
 from latentpath.data.listing import number_people
-from latentpath.data.naming import and_first, detail, libraries_quiet
-from latentpath.errors import DataError, MissingExtraError, require_extra
+from latentpath.data.naming import detail, libraries_quiet
+from latentpath.errors import MissingExtraError, require_extra
 from latentpath.progress import Progress, silent
 
 STAGE = "read patients"
@@ -51,6 +51,7 @@ _PIXELS = (
       for part in ("Descriptor", "Data")),
     *(f"Segmented{c}PaletteColorLookupTableData" for c in ("Red", "Green", "Blue")),
 )  # fmt: skip
+_MORE_DECODERS = "pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg adds most of them"
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 
 
@@ -92,39 +93,37 @@ def decode_dicom(path: Path, channels: int | None = None, window: int = 1) -> np
 
 def number_patients(
     root: Path, files: Sequence[str], progress: Progress = silent
-) -> np.ndarray:  # int64 [n]
+) -> tuple[np.ndarray, frozenset[int]]:
     """Number the patients of DICOM files in the order in which they first occur.
 
-    Two files show one patient if patient number and issuer agree. A file that cannot be read counts
-    as a patient of its own; to decode it will say why it cannot be.
+    Two files show one patient if patient number and issuer agree. A file without a number counts as
+    a patient of its own, and so does one that cannot be read; to decode it will say why.
+
+    Returns:
+        int64 [n], and the rows without a patient number.
 
     Raises:
-        DataError: files without a patient number.
         MissingExtraError: pydicom is not installed.
     """
     pydicom = require_extra("pydicom", "dicom")
     patients: list[Any] = []
-    without: list[str] = []
+    nameless: set[int] = set()
     for row, file in enumerate(files):
+        patient = ""
         try:
             check_is_file(root / file)
             with libraries_quiet():
                 header = _read(pydicom, root / file, _PATIENT)
                 patient, issuer = (str(header.get(name) or "").strip() for name in _PATIENT)
         except Exception:  # whatever is wrong with it, `decode_dicom` meets it again and tells
-            patients.append(row)
-        else:
+            nameless.add(row)
+        if patient:
             patients.append((patient, issuer))
-            if not patient:
-                without.append(file)
+        else:
+            nameless.add(row)
+            patients.append(row)
         progress(STAGE, row + 1, len(files), {})
-    if without:
-        raise DataError(
-            expected="a patient number in every DICOM file",
-            got=f"{len(without)} of {len(files)} without{and_first(without[0])}",
-            fix="name a table with a column of people",
-        )
-    return number_people(patients)
+    return number_people(patients), frozenset(nameless)
 
 
 def _read(pydicom: ModuleType, path: Path, names: tuple[str, ...] = _PIXELS) -> Any:
@@ -167,15 +166,21 @@ def _check_decoder(syntax: Any) -> None:
         available = False
     if not available:
         raise UndecodableError(
-            f"compressed as {syntax.name}, for which no decoder is installed (pip install "
-            "pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg adds most of them)"
+            f"compressed as {syntax.name}, for which no decoder is installed ({_MORE_DECODERS})"
         )
 
 
 def _eight_bits(dataset: Any, window: int) -> np.ndarray:
     """Return uint8 [H, W] or [H, W, 3]."""
     pixels = require_extra("pydicom.pixels", "dicom")
-    stored = pixels.pixel_array(dataset)
+    try:
+        stored = pixels.pixel_array(dataset)
+    except RuntimeError as error:
+        name = getattr(dataset.file_meta.get("TransferSyntaxUID"), "name", "unknown")
+        raise UndecodableError(
+            f"compressed as {name}, which no installed decoder can unpack: damaged, or "
+            f"{detail(error, _MORE_DECODERS)}"
+        ) from error
     kind = dataset.PhotometricInterpretation
     if kind in ("MONOCHROME1", "MONOCHROME2"):
         levels = grey_levels(stored, dataset, window)

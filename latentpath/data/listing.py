@@ -33,6 +33,7 @@ class Listing:
         read: reads one of them.
         notes: what a user should know about files that were left out, one sentence each.
         pixels: uint8 [n, H, W, C], where they are in memory anyway.
+        nameless: rows that should name a person and do not; each counts as one.
         ours: whether we wrote it: then it shows no people, and may repeat itself.
     """
 
@@ -44,6 +45,7 @@ class Listing:
     read: ReadImage
     notes: tuple[str, ...] = ()
     pixels: np.ndarray | None = None
+    nameless: frozenset[int] = frozenset()
     ours: bool = False
 
     def place(self, row: int) -> str:

@@ -116,7 +116,8 @@ class DataSource:
         _check_form(self, name)
         listing = _FORMS[name](self, progress)
         if self.identities is not None:
-            listing = replace(listing, identities=_people_of(self, listing))
+            people = _people_of(self, listing)
+            listing = replace(listing, identities=people, nameless=frozenset())
         listing.check_classes()
         return listing
 
@@ -182,11 +183,8 @@ def _list_class_folders(source: DataSource, progress: Progress) -> Listing:
 
 def _list_dicom(source: DataSource, progress: Progress) -> Listing:
     found = list_class_folders(source.path, find_files(source.path), dicom=True)
-    if source.identities is None:
-        people = number_patients(source.path, found.files, progress)
-    else:
-        people = np.arange(len(found.files))
-    return _from_files("dicom", source, found, people)
+    people, nameless = number_patients(source.path, found.files, progress)
+    return replace(_from_files("dicom", source, found, people), nameless=nameless)
 
 
 def _list_shenzhen(source: DataSource, progress: Progress) -> Listing:
@@ -221,19 +219,19 @@ def _list_csv(source: DataSource, progress: Progress) -> Listing:
     order = sorted(range(len(files)), key=files.__getitem__)
     names, labels = number_names([table.column(1)[row] for row in order])
     sorted_files = tuple(files[row] for row in order)
+    people, nameless = np.arange(len(files)), frozenset[int]()
     if own_people:
         people = number_people([table.column(2)[row] for row in order])
     elif source.identities is None and all(is_dicom(root, file) for file in sorted_files):
-        people = number_patients(root, sorted_files, progress)
-    else:
-        people = np.arange(len(files))
+        people, nameless = number_patients(root, sorted_files, progress)
     # A folder of test images beside that of the table is none of its business.
     folders = {file.split("/")[0] for file in files if "/" in file}
     beside = {name for name in candidates if "/" not in name or name.split("/")[0] in folders}
     unlisted = len(beside - set(files))
     note = f"{unlisted} images of the data folder are not in the table and are left out"
     notes = (note,) if unlisted else ()
-    return _from_files("csv", source, ClassFolders(sorted_files, labels, names, notes), people)
+    listed = ClassFolders(sorted_files, labels, names, notes)
+    return replace(_from_files("csv", source, listed, people), nameless=nameless)
 
 
 def _from_files(name: str, source: DataSource, found: ClassFolders, people: np.ndarray) -> Listing:

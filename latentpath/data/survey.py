@@ -14,7 +14,6 @@ from latentpath.errors import DataError
 
 # A set whose brightest pixel is below this is nearly black: 14 bits or fewer stored in 16.
 _DARK = 70
-_SHOWN_FILES = 20
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,8 @@ class Survey:
     """Place and reason of each image that cannot be read."""
     first_places: tuple[str, ...]
     """For each entry of `sizes`, the place of its first image."""
+    nameless: tuple[str, ...]
+    """Places of readable images that should name a person and do not (DICOM files)."""
     notes: tuple[str, ...]
     """Files that were left out, one sentence each."""
     ours: bool = False
@@ -64,7 +65,8 @@ class Survey:
         """Raise what reading the set with these options would raise.
 
         Raises:
-            DataError: too many unreadable images, or a mixture of sizes or of grey and colour.
+            DataError: too many unreadable images, DICOM files without a patient, or a mixture of
+                sizes or of grey and colour.
         """
         if not self.readable or len(self.unreadable) > max_unreadable * self.listed:
             place, why = self.unreadable[0]
@@ -75,6 +77,13 @@ class Survey:
                 f"{why}",
                 fix="replace or remove them (`latentpath scan` lists all), or raise "
                 "--max-unreadable",
+            )
+        if self.nameless:
+            raise DataError(
+                expected="a patient number in every DICOM file",
+                got=f"{len(self.nameless)} of {self.readable} images without, the first is "
+                f"{self.nameless[0]}",
+                fix="name a table with a column of people",
             )
         sizes = self._sizes_as_read(channels)
         if len({c for _, _, c in sizes}) > 1:
@@ -133,6 +142,7 @@ class Survey:
             f"{self.copies_across_classes:,} across classes"
         )
         lines += [f"unreadable: {place}: {why}" for place, why in self.unreadable]
+        lines += [f"without a patient number: {place}" for place in self.nameless]
         lines += [f"note: {sentence}" for sentence in (*self.notes, *self.suspicions())]
         return lines
 
@@ -158,6 +168,7 @@ class Survey:
                 "across_people": self.copies_across_people,
                 "across_classes": self.copies_across_classes,
             },
+            "nameless": list(self.nameless),
             "unreadable": [{"file": place, "why": why} for place, why in self.unreadable],
             "notes": [*self.notes, *self.suspicions()],
         }
@@ -263,6 +274,7 @@ class Surveyor:
                 (listing.place(row), why) for row, why in sorted(self._unreadable.items())
             ),
             first_places=tuple(listing.place(self._first_of[size]) for size, _ in ranked),
+            nameless=tuple(listing.place(row) for row in good.tolist() if row in listing.nameless),
             notes=listing.notes,
             ours=listing.ours,
         )

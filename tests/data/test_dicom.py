@@ -321,6 +321,7 @@ class TestRefused:
             ("SC_rgb_rle_32bit.dcm", "32 bits stored in 32"),
             ("no_meta.dcm", "damaged|not a DICOM file"),
             ("JPEGLSNearLossless_16.dcm", "JPEG-LS.*pip install pylibjpeg"),
+            ("JPGExtended.dcm", "no installed decoder can unpack: damaged, or pip install"),
             ("README.txt", "not a DICOM file"),
         ],
     )
@@ -329,7 +330,10 @@ class TestRefused:
 
         from pydicom.data import get_testdata_file
 
-        if "JPEG" in name and pydicom.pixels.get_decoder("1.2.840.10008.1.2.4.81").is_available:
+        if (
+            name.startswith("JP")
+            and pydicom.pixels.get_decoder("1.2.840.10008.1.2.4.81").is_available
+        ):
             pytest.skip("a decoder is installed")
         found = get_testdata_file("CT_small.dcm", download=False)
         with pytest.raises(UndecodableError, match=words):
@@ -409,8 +413,17 @@ class TestFolders:
         data = pydicom.dcmread(hospital / "a" / "2")
         data.PatientID = " "
         save(hospital / "a" / "2", data)
-        with pytest.raises(DataError, match="1 of 5 without: name a table"):
+        with pytest.raises(DataError, match="1 of 5 images without, the first is file 2 of 5"):
             read_image_set(hospital)
+        report = scan(hospital)
+        assert report.nameless == ("file 2 of 5",)
+        assert report.people == 4
+        (hospital / "a" / "2").write_bytes(b"then it is no image either" + bytes(128) + b"DICM")
+        (hospital / "a" / "2").rename(hospital / "a" / "2.dcm")
+        with pytest.warns(UserWarning, match="1 of 5 images cannot be read"):
+            assert len(read_image_set(hospital, max_unreadable=0.2)) == 4
+        (hospital / "a" / "2.dcm").rename(hospital / "a" / "2")
+        save(hospital / "a" / "2", data)
         (hospital / "people.csv").write_text(
             "image,who\na/1.dcm,1\na/2,2\na/3.IMA,1\nb/4.dcm,2\nb/5,2\n"
         )
