@@ -318,6 +318,8 @@ class TestTrain:
     def test_networks_in_the_wrong_order(self, refused, images, tmp_path):
         line = refused("train", "encoder", "--quiet", "--data", images, "--out", tmp_path / "w")
         assert "generator.safetensors" in line
+        line = refused("train", "surrogate", "--quiet", "--data", images, "--out", tmp_path / "w")
+        assert "generator.safetensors" in line
 
     def test_resolution(self, refused, images, weights, tmp_path):
         argv = ["--quiet", "--data", images]
@@ -390,6 +392,7 @@ def test_version(command):
         ["train", "encoder"],
         ["train", "identity"],
         ["train", "classifier"],
+        ["train", "surrogate"],
     ],
 )
 def test_help(command, words):
@@ -420,6 +423,11 @@ def test_from_an_image_folder_to_a_set_and_its_report(command, tmp_path):
         ("encoder", ["--steps", "2", *small]),
         ("identity", ["--steps", "3", *small]),
         ("classifier", ["--steps", "3", *small, "--augment-flip"]),
+        ("surrogate", ["--points", "40", "--rounds", "1", "--walk-points", "30", "--walk-steps",
+                       "5", "--walk-passes", "1", "--steps", "3", *small, "--half"]),
+        # Over its checkpoint and weights: nothing is left to do.
+        ("surrogate", ["--points", "40", "--rounds", "1", "--walk-points", "30", "--walk-steps",
+                       "5", "--walk-passes", "1", "--steps", "3", *small, "--half"]),
     ]:  # fmt: skip
         code, shown, err = command("train", network, *common, *options)
         assert (code, err) == (0, [])

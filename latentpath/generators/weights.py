@@ -27,7 +27,7 @@ class Weights:
     """What a weights file holds."""
 
     kind: str
-    """Which network: "stylegan2", "classifier", "identity", "encoder", "lpips"."""
+    """Which network: "stylegan2", "classifier", "identity", "encoder", "lpips", "surrogate"."""
     config: dict[str, Any]
     """Keyword arguments that build the network."""
     notes: dict[str, Any]

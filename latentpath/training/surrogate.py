@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from latentpath.energy import ImageModel
+from latentpath.energy.guides import check_labels
 from latentpath.errors import check_above_zero, check_at_least
 from latentpath.generators import as_generator
 from latentpath.generators.checks import check_whole
@@ -114,7 +115,7 @@ def train_surrogate(
     Raises:
         DataError: latents or labels of the wrong shape, or not finite.
         InputError: a network without a state, such as a function, or an identity classifier that
-            does not end in a linear layer.
+            does not end in a linear layer, or labels that the class classifier does not know.
         WeightsError: `checkpoint` belongs to another run.
     """
     config = config or SurrogateConfig()
@@ -189,6 +190,7 @@ class _Run:
         self.config, self.progress = config, progress
         wrapped = as_generator(generator, latents.shape[1])
         self.networks = Networks(wrapped, identity, classifier, latents[:1])
+        check_labels(labels, self.networks.num_classes)
         self.surrogate = Surrogate(
             latents.shape[1],
             self.networks.head.in_features,

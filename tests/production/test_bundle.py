@@ -10,7 +10,8 @@ import torch
 
 from latentpath.errors import WeightsError
 from latentpath.generators.weights import save_weights
-from latentpath.models import Classifier, Encoder
+from latentpath.models import Classifier, Encoder, Surrogate, save_surrogate
+from latentpath.models.surrogate import networks_fingerprint
 from latentpath.production import Bundle, load_bundle, produce_set
 
 
@@ -97,3 +98,36 @@ def test_a_set_that_the_networks_were_not_made_for(bundle, other, text):
         produce_set(other, bundle, tiny_models.quick_config())
     assert text in str(error.value)
     assert isinstance(bundle, Bundle)
+
+
+class TestSurrogate:
+    def test_absent(self, folder):
+        assert load_bundle(folder).surrogate is None
+
+    @pytest.fixture
+    def with_one(self, copy, bundle):
+        surrogate = Surrogate(8, 16, 3, 5, 2)
+        surrogate.trained_for = networks_fingerprint(
+            generator=bundle.generator, identity=bundle.identity, classifier=bundle.classifier
+        )
+        save_surrogate(copy / "surrogate.safetensors", surrogate, half=True)
+        return copy
+
+    def test_opened_with_its_networks(self, with_one, bundle):
+        surrogate = load_bundle(with_one).surrogate
+        surrogate.check(bundle.generator, bundle.identity, bundle.classifier)
+        assert surrogate.config["width"] == 5
+        assert load_bundle(with_one, with_surrogate=False).surrogate is None
+
+    @pytest.mark.parametrize("kind", ["generator", "identity", "classifier"])
+    def test_stale(self, with_one, data, kind):
+        other = tiny_models.bundle_for(data, seed=1)
+        tiny_models.save_bundle(with_one / "others", other)
+        shutil.copy(with_one / "others" / f"{kind}.safetensors", with_one)
+        assert "run `latentpath train surrogate` again" in refused(with_one)
+        assert load_bundle(with_one, with_surrogate=False).surrogate is None
+
+    def test_another_encoder_does_not_matter(self, with_one):
+        made = Encoder(8, 1, 16, 2)
+        save_weights(with_one / "encoder.safetensors", made, kind="encoder", config=made.config)
+        assert load_bundle(with_one).surrogate is not None

@@ -1,0 +1,174 @@
+"""The surrogate network, its file, and whose it is."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from latentpath.errors import InputError, LatentpathError, ShapeError, WeightsError
+from latentpath.generators import FunctionGenerator
+from latentpath.models import Surrogate, load_surrogate, save_surrogate
+from latentpath.models.surrogate import networks_fingerprint
+
+
+def small(**options):
+    torch.manual_seed(0)
+    surrogate = Surrogate(**{"latent_dim": 5, "num_features": 7, "num_classes": 3, **options})
+    surrogate.centre.normal_()
+    surrogate.spread.fill_(2.0)
+    surrogate.output_mean.normal_()
+    surrogate.output_scale.uniform_(0.5, 2.0)
+    surrogate.trained_for = "0123"
+    return surrogate.eval().requires_grad_(False)
+
+
+def three():
+    torch.manual_seed(1)
+    return {
+        "generator": nn.Linear(5, 4),
+        "identity": nn.Sequential(nn.Flatten(), nn.BatchNorm1d(4), nn.Linear(4, 9)),
+        "classifier": nn.Linear(4, 3),
+    }
+
+
+class TestNetwork:
+    def test_against_its_formula(self):
+        s = small(width=6, depth=3).double()
+        w = torch.randn(11, 5, dtype=torch.float64)
+        x = F.silu(F.linear((w - s.centre) / s.spread, s.first.weight, s.first.bias))
+        for layer in s.hidden:
+            x = x + F.silu(F.linear(x, layer.weight, layer.bias))
+        y = F.linear(x, s.last.weight, s.last.bias) * s.output_scale + s.output_mean
+        features, logits = s(w)
+        assert len(s.hidden) == 2
+        assert torch.allclose(features, y[:, :7], rtol=1e-12)
+        assert torch.allclose(logits, y[:, 7:], rtol=1e-12)
+        assert (features.shape, logits.shape) == ((11, 7), (11, 3))
+
+    @pytest.mark.parametrize("shape", [(5,), (2, 4), (2, 3, 5)])
+    def test_other_latents(self, shape):
+        with pytest.raises(ShapeError, match=r"latents \[M, 5\]"):
+            small()(torch.zeros(shape))
+
+    @pytest.mark.parametrize("name", ["latent_dim", "num_features", "num_classes", "width"])
+    @pytest.mark.parametrize("value", [0, -1, 2.5, True])
+    def test_impossible_sizes(self, name, value):
+        with pytest.raises(InputError, match=name):
+            small(**{name: value})
+
+    def test_one_layer(self):
+        assert small(depth=1)(torch.zeros(0, 5))[0].shape == (0, 7)
+
+
+class TestFile:
+    def test_round_trip(self, tmp_path):
+        pytest.importorskip("safetensors")
+        path, made = tmp_path / "surrogate.safetensors", small(width=9, depth=2)
+        save_surrogate(path, made, notes={"seed": 3})
+        again = load_surrogate(path)
+        assert (again.trained_for, again.config) == ("0123", made.config)
+        w = torch.randn(4, 5)
+        assert all(torch.equal(a, b) for a, b in zip(again(w), made(w), strict=True))
+        assert not again.training
+        assert not any(p.requires_grad for p in again.parameters())
+
+    def test_half(self, tmp_path):
+        pytest.importorskip("safetensors")
+        path, made = tmp_path / "surrogate.safetensors", small()
+        save_surrogate(path, made, half=True)
+        again = load_surrogate(path)
+        w = torch.randn(4, 5)
+        assert again.first.weight.dtype == torch.float32
+        assert torch.allclose(again(w)[0], made(w)[0], atol=1e-2)
+        assert again.trained_for == "0123"
+
+    def test_another_kind_or_none(self, tmp_path):
+        pytest.importorskip("safetensors")
+        from latentpath.generators.weights import save_weights
+
+        path = tmp_path / "surrogate.safetensors"
+        with pytest.raises(WeightsError, match="no such file"):
+            load_surrogate(path)
+        save_weights(path, small(), kind="encoder", config=small().config)
+        with pytest.raises(WeightsError, match="'encoder'"):
+            load_surrogate(path)
+
+
+class TestWhoseItIs:
+    def test_the_same_networks(self):
+        networks = three()
+        s = small()
+        s.trained_for = networks_fingerprint(**networks)
+        s.check(**networks)
+        s.check(**networks)
+        s.check(**copy.deepcopy(networks))
+
+    @pytest.mark.parametrize("role", ["generator", "identity", "classifier"])
+    def test_other_weights(self, role):
+        s, networks = small(), three()
+        s.trained_for = networks_fingerprint(**networks)
+        s.check(**networks)
+        with torch.no_grad():
+            next(networks[role].parameters()).add_(1e-3)
+        with pytest.raises(WeightsError, match="latentpath train surrogate") as error:
+            s.check(**networks)
+        assert "\n" not in str(error.value)
+
+    def test_loaded_and_replaced_weights_are_seen(self):
+        s, networks = small(), three()
+        s.trained_for = networks_fingerprint(**networks)
+        other = three()["classifier"]
+        nn.init.zeros_(other.weight)
+        networks["classifier"].load_state_dict(other.state_dict())
+        with pytest.raises(WeightsError):
+            s.check(**networks)
+        networks = three()
+        s.check(**networks)
+        networks["identity"][1].running_mean = torch.ones(4)
+        with pytest.raises(WeightsError):
+            s.check(**networks)
+
+    def test_exchanged_networks(self):
+        networks = three()
+        networks["generator"] = copy.deepcopy(networks["classifier"])
+        networks["generator"].weight.data.mul_(2)
+        s = small()
+        s.trained_for = networks_fingerprint(**networks)
+        a, b = networks["generator"], networks["classifier"]
+        with pytest.raises(WeightsError):
+            s.check(b, networks["identity"], a)
+
+    def test_no_networks_named(self):
+        s = small()
+        s.trained_for = ""
+        with pytest.raises(WeightsError, match="names no networks"):
+            s.check(**three())
+
+    def test_adapters_and_compiled_modules_are_what_they_wrap(self):
+        networks = three()
+        adapter = FunctionGenerator(lambda w: w.reshape(-1, 1, 2, 2), latent_dim=4)
+        adapter.network = networks["generator"]
+        s = small()
+        s.trained_for = networks_fingerprint(**networks)
+        compiled = torch.compile(networks["identity"], backend="eager")
+        s.check(adapter, compiled, networks["classifier"])
+
+    def test_layout_and_inference_mode_change_nothing(self):
+        made = nn.Conv2d(3, 4, 3)
+        last = copy.deepcopy(made).to(memory_format=torch.channels_last)
+        assert networks_fingerprint(a=made) == networks_fingerprint(a=last)
+        half = copy.deepcopy(made).bfloat16()
+        assert networks_fingerprint(a=made) != networks_fingerprint(a=half)
+        with torch.inference_mode():
+            inside = copy.deepcopy(made)
+        assert networks_fingerprint(a=made) == networks_fingerprint(a=inside)
+
+    @pytest.mark.parametrize("role", ["generator", "identity", "classifier"])
+    def test_functions_have_no_weights_to_belong_to(self, role):
+        networks = {**three(), role: lambda x: x}
+        with pytest.raises(LatentpathError, match=f"a {role} with a state_dict"):
+            small().check(**networks)
