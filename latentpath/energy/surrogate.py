@@ -116,7 +116,8 @@ class SurrogateGuide:
         weights: weights of the terms in `gradient`.
 
     Points go through in blocks of one size, the last one filled up. So a point's gradient and
-    energies are the same, bit for bit, whatever points go with it. Everything is computed in the
+    energies are the same, bit for bit, whatever points go with it (without the compiled extension
+    for more than 10 features and people only, see `PathEnergy`). Everything is computed in the
     surrogate's own precision.
 
     Raises:
