@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latentpath.errors import InputError, ShapeError
-from latentpath.generators import fused
+from latentpath.generators import fused, fused_plan
 from latentpath.generators.checks import check_whole
 from latentpath.generators.layers import (
     Conv2dLayer,
@@ -318,9 +318,10 @@ class SynthesisNetwork(nn.Module):
                 fix="use 'const' for a deterministic generator",
             )
         ws = ws.to(self.b4.conv1.weight.dtype)
-        dtypes = self._dtypes(ws.device.type, force_fp32)
-        if self._runs_fused(ws):
-            return fused.synthesize(fused.plan_of(self, dtypes), ws, noise_mode, generator)
+        dtypes = self.dtypes(ws.device.type, force_fp32)
+        plan = fused_plan.plan_of(self, dtypes) if self._may_run_fused(ws) else None
+        if plan is not None:
+            return fused.synthesize(plan, ws, noise_mode, generator)
         with torch.autocast(ws.device.type, enabled=False):
             return self._plain(ws, dtypes, noise_mode, generator)
 
@@ -328,8 +329,8 @@ class SynthesisNetwork(nn.Module):
         """The blocks, from the smallest resolution to the largest."""
         return [getattr(self, f"b{resolution}") for resolution in self.block_resolutions]
 
-    def _dtypes(self, device_type: str, force_fp32: bool) -> tuple[torch.dtype, ...]:
-        """What every block computes in."""
+    def dtypes(self, device_type: str, force_fp32: bool = False) -> tuple[torch.dtype, ...]:
+        """What every block computes in on a type of device, as things stand."""
         own = self.b4.conv1.weight.dtype
         force_fp32 = force_fp32 or float32_asked()
         asked = None if force_fp32 else autocast_dtype(device_type)
@@ -340,9 +341,10 @@ class SynthesisNetwork(nn.Module):
             torch.float16 if block.use_fp16 and half_on_gpu else own for block in self.blocks()
         )
 
-    def _runs_fused(self, ws: Tensor) -> bool:
-        plain_tensor = not is_transformed(ws) and not torch.compiler.is_compiling()
-        return self.fused and plain_tensor and fused.fits(self) and fused.is_frozen(self)
+    def _may_run_fused(self, ws: Tensor) -> bool:
+        if not self.fused or torch.compiler.is_compiling() or is_transformed(ws):
+            return False
+        return fused_plan.fits(self) and fused_plan.is_frozen(self)
 
     def _plain(
         self,
@@ -366,5 +368,5 @@ class SynthesisNetwork(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SynthesisNetwork:
         # A weight that moves there and back may lie where it lay, with other values.
-        fused.forget_plans(self)
+        fused_plan.forget_plans(self)
         return super()._apply(fn, recurse)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from latentpath.errors import InputError, ShapeError
-from latentpath.generators import Generator, StyleGAN2
+from latentpath.generators import Generator, Precision, StyleGAN2
 
 NAMES = ("gray32", "cond_rgb64", "resnet_rgb16")
 
@@ -60,11 +60,46 @@ def test_images(published, mode):
     assert_close(ours, published.figures[f"img_{mode}"])
 
 
-def test_gradient_in_ws(published):
+@pytest.mark.parametrize("frozen", [True, False])
+def test_gradient_in_ws(published, frozen):
+    """Frozen weights take the fast form, others the plain one."""
+    published.generator.requires_grad_(not frozen)
     ws = published.ws.clone().requires_grad_()
     image = published.generator.synthesis(ws, noise_mode="const")
+    assert_close(image.detach(), published.img_const)
     (gradient,) = torch.autograd.grad((image * published.cotangent).sum(), ws)
     assert_close(gradient, published.grad_ws)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize(("precision", "tolerance"), [("bfloat16", 1e-2), ("float16", 2e-3)])
+def test_images_in_half_precision(published, precision, tolerance, fused):
+    """At most 1% away from the published images, by the norm; the plain form rounds more often."""
+    tolerance *= 1 if fused else 2
+    published.generator.synthesis.fused = fused
+    with Precision(precision).on("cpu"):
+        ours = published.generator.synthesis(published.ws, noise_mode="const")
+    theirs = published.img_const
+    assert not torch.equal(ours, theirs)
+    assert float((ours - theirs).norm()) <= tolerance * float(theirs.norm())
+
+
+def test_which_blocks_run_in_float16():
+    """The last `num_fp16_res` resolutions, on GPUs alone, never the first, and not if forced."""
+    options = {"channel_base": 64, "channel_max": 8}
+    for number, resolutions in ((0, []), (1, [16]), (2, [8, 16]), (9, [8, 16])):
+        g = small(synthesis_kwargs={**options, "num_fp16_res": number}).synthesis
+        found = [
+            block
+            for block, dtype in zip(g.block_resolutions, g.dtypes("cuda"), strict=True)
+            if dtype == torch.float16
+        ]
+        assert found == resolutions
+        with Precision("float32").on("cpu"):
+            forced = g.dtypes("cuda")
+        for dtypes in (g.dtypes("cpu"), g.dtypes("cuda", force_fp32=True), forced):
+            assert set(dtypes) == {torch.float32}
 
 
 def test_state_dict_has_the_published_names_and_no_others(published):

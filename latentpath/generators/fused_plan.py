@@ -1,0 +1,205 @@
+"""What synthesis with frozen weights prepares once: see `latentpath.generators.fused`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from latentpath import ops
+from latentpath.ops.modulated_act import MOST_RGB
+
+if TYPE_CHECKING:
+    from latentpath.generators.layers import FullyConnectedLayer
+    from latentpath.generators.synthesis import SynthesisLayer, SynthesisNetwork, ToRGBLayer
+
+_SLOPES = {"lrelu": (0.2, math.sqrt(2.0)), "relu": (0.0, math.sqrt(2.0)), "linear": (1.0, 1.0)}
+
+
+@dataclass(frozen=True)
+class FusedColour:
+    """toRGB of one block."""
+
+    styles: slice
+    """Its columns among the styles of all layers."""
+    weight: Tensor
+    """[R, C], float32."""
+    bias: Tensor
+    """[R, 1, 1]"""
+    clamp: float | None
+    """Largest size of its result."""
+
+
+@dataclass(frozen=True)
+class FusedLayer:
+    """One modulated 3x3 convolution and what follows it."""
+
+    styles: slice
+    """Its columns among the styles of all layers."""
+    weight: Tensor
+    """[O, I, 3, 3], or [I, O, 3, 3] where it upsamples; channels last, in the layer's dtype."""
+    squares: Tensor
+    """[O, I]: squared weights summed over the taps, float32."""
+    taps: tuple[float, ...] | None
+    """The upsampling filter along one axis, None where the layer does not upsample."""
+    noise: Tensor | None
+    """[H, W]: the constant noise times its strength."""
+    strength: Tensor | None
+    """[]: strength of the noise."""
+    resolution: int
+    """Height and width of the result."""
+    bias: Tensor
+    """[O]"""
+    activation: ops.Activation
+    """Slope, gain and clamp."""
+    colour: FusedColour | None
+    """toRGB, on the last layer of a block that has it."""
+
+
+@dataclass(frozen=True)
+class FusedPlan:
+    """Everything about a network that does not depend on the latents."""
+
+    const: Tensor
+    """[C, 4, 4]"""
+    layers: tuple[FusedLayer, ...]
+    """In their order."""
+    affine_weight: Tensor
+    """[columns, w_dim]: the styles of all layers from one latent, gains included."""
+    affine_bias: Tensor
+    """[columns]"""
+    columns: tuple[int, ...]
+    """How many of these columns each latent of `ws` makes, in order."""
+    upsampling: tuple[float, ...]
+    """The image's upsampling filter along one axis."""
+
+    def following(self) -> tuple[FusedLayer | None, ...]:
+        """For every layer the next one."""
+        return (*self.layers[1:], None)
+
+
+def fits(network: SynthesisNetwork) -> bool:
+    """Whether the network is of the kind that a plan describes: StyleGAN2 as published.
+
+    Its filters are looked at when the plan is made.
+    """
+    first = network.b4.conv1
+    return (
+        network.b4.architecture != "resnet"
+        and network.img_channels <= MOST_RGB
+        and first.weight.dtype == torch.float32
+        and first.weight.shape[-1] == 3
+        and first.activation in _SLOPES
+    )
+
+
+def is_frozen(network: SynthesisNetwork) -> bool:
+    """Whether no gradient of a weight can be wanted."""
+    return not torch.is_grad_enabled() or not any(p.requires_grad for p in network.parameters())
+
+
+_Plans = dict[Any, tuple[Any, "FusedPlan | None"]]
+_PLANS: WeakKeyDictionary[nn.Module, _Plans] = WeakKeyDictionary()
+
+
+def plan_of(network: SynthesisNetwork, dtypes: tuple[torch.dtype, ...]) -> FusedPlan | None:
+    """The plan of a network whose blocks run in `dtypes`, made anew after its weights changed.
+
+    None where the network upsamples with other filters than four taps along each axis.
+    """
+    tensors = [*network.parameters(), *network.buffers()]
+    if any(tensor.is_inference() for tensor in tensors):  # they do not count their changes
+        return _make_plan(network, dtypes)
+    state = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
+    plans = _PLANS.setdefault(network, {})
+    if dtypes not in plans or plans[dtypes][0] != state:
+        with torch.inference_mode(False):
+            plans[dtypes] = state, _make_plan(network, dtypes)
+    return plans[dtypes][1]
+
+
+def forget_plans(network: nn.Module) -> None:
+    """Drop what was prepared of a network."""
+    _PLANS.pop(network, None)
+
+
+@torch.no_grad()
+def _make_plan(network: SynthesisNetwork, dtypes: tuple[torch.dtype, ...]) -> FusedPlan | None:
+    upsampling = _taps(network.blocks()[-1].resample_filter)
+    if upsampling is None and len(dtypes) > 1:
+        return None
+    affine: list[tuple[Tensor, Tensor]] = []
+    columns = [0] * network.num_ws
+    layers: list[FusedLayer] = []
+
+    def take(latent: int, fc: FullyConnectedLayer, gain: float) -> slice:
+        affine.append((fc.weight * (fc.weight_gain * gain), fc.bias * (fc.bias_gain * gain)))
+        columns[latent] += len(fc.bias)
+        return slice(sum(columns) - len(fc.bias), sum(columns))
+
+    latent = 0
+    for block, dtype in zip(network.blocks(), dtypes, strict=True):
+        for convolution in block.convolutions():
+            styles = take(latent, convolution.affine, 1.0)
+            colour = None
+            if convolution is block.conv1 and block.num_torgb:
+                # toRGB shares its latent with the next block's first convolution.
+                of_colour = take(latent + 1, block.torgb.affine, block.torgb.weight_gain)
+                colour = _colour(block.torgb, of_colour)
+            layers.append(_layer(convolution, styles, dtype, colour))
+            latent += 1
+    return FusedPlan(
+        network.b4.const.clone(),
+        tuple(layers),
+        torch.cat([weight for weight, _ in affine]),
+        torch.cat([bias for _, bias in affine]),
+        tuple(columns),
+        upsampling or (),
+    )
+
+
+def _layer(
+    layer: SynthesisLayer, styles: slice, dtype: torch.dtype, colour: FusedColour | None
+) -> FusedLayer:
+    weight, up = layer.weight.detach(), layer.up == 2
+    if dtype == torch.float16:  # as in the plain form: sums stay inside float16's range
+        weight = weight / weight.abs().amax(dim=[1, 2, 3], keepdim=True)
+    squares = weight.square().sum(dim=[2, 3])
+    weight = weight.transpose(0, 1) if up else weight
+    slope, gain = _SLOPES[layer.activation]
+    clamp = math.inf if layer.conv_clamp is None else float(layer.conv_clamp)
+    strength = layer.noise_strength.detach().clone() if layer.use_noise else None
+    return FusedLayer(
+        styles,
+        weight.to(dtype, copy=True).contiguous(memory_format=torch.channels_last),
+        squares,
+        _taps(layer.resample_filter) if up else None,
+        None if strength is None else layer.noise_const * strength,
+        strength,
+        layer.resolution,
+        layer.bias.detach().clone(),
+        ops.Activation(slope, gain, clamp),
+        colour,
+    )
+
+
+def _colour(torgb: ToRGBLayer, styles: slice) -> FusedColour:
+    bias = torgb.bias.detach().clone()[:, None, None]
+    return FusedColour(styles, torgb.weight.detach()[:, :, 0, 0].clone(), bias, torgb.conv_clamp)
+
+
+def _taps(kernel: Tensor) -> tuple[float, ...] | None:
+    """One axis of a separable filter [4, 4] of unit sum, with the gain of upsampling by 2."""
+    if kernel.shape != (4, 4):
+        return None
+    kernel = kernel.detach().double().cpu()
+    rows, columns = kernel.sum(dim=1), kernel.sum(dim=0)
+    if not torch.allclose(rows, columns, rtol=0, atol=1e-7):
+        return None
+    if not torch.allclose(rows.outer(columns), kernel, rtol=0, atol=1e-7):
+        return None
+    return tuple((2.0 * rows).tolist())
