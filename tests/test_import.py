@@ -24,6 +24,7 @@ EXTRAS = (
     "scipy",
     "sklearn",
     "pandas",
+    "ray",
     "triton",
     "pydicom",
     "pyarrow",

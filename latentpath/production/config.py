@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from latentpath.energy import EnergyWeights
 from latentpath.errors import InputError, PrivacyError, check_above_zero, check_at_least
-from latentpath.walks import PlanConfig
+from latentpath.walks import FastConfig, PlanConfig
 
 # Points on a published walk, for which the published weights were chosen.
 PUBLISHED_STEPS = 50
+
+SOLVERS = ("fast", "plan")
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,14 @@ class ProduceConfig:
     steps: int = 50
     """Points on a walk, both ends counted."""
     solver: str = "plan"
-    """How walks are optimised."""
+    """How walks are optimised: "plan", as published, or "fast", which is best with a surrogate
+    among the weights (`latentpath train surrogate`)."""
     optim_steps: int = 500
-    """Optimisation steps of the solver; 0 keeps straight lines."""
+    """Optimisation steps of the solver "plan"; 0 keeps straight lines."""
     lr: float = 0.1
-    """Learning rate of the solver, latent units."""
+    """Learning rate of the solver "plan", latent units."""
+    passes: float = 36.0
+    """Generator passes per point, at most, that the solver "fast" spends."""
     smoothness: float = 1.0
     """Weight of the smoothness energy on a walk of 50 points. Other numbers of points T rescale
     it by ((T - 1) / 49)^2, so that the same curve has the same share of each energy."""
@@ -96,7 +101,13 @@ class ProduceConfig:
                 fix="use 0.05 and 0.5, or 0 and 1 to switch the tests off",
             )
 
-        check_above_zero(lr=self.lr)
+        if self.solver not in SOLVERS:
+            raise InputError(
+                expected=f"solver as one of {', '.join(SOLVERS)}",
+                got=repr(self.solver),
+                fix="choose one",
+            )
+        check_above_zero(lr=self.lr, passes=self.passes)
         check_at_least(
             0,
             optim_steps=self.optim_steps,
@@ -139,9 +150,11 @@ class ProduceConfig:
                 fix="use 32, and 0 for the generator's own scale",
             )
 
-    def plan(self) -> PlanConfig:
+    def walks(self) -> FastConfig | PlanConfig:
         """The solver's part of the configuration."""
         # Over T points of one curve, squared distances sum to ~1 / (T - 1), guides to ~(T - 1).
         smoothness = self.smoothness * ((self.steps - 1) / (PUBLISHED_STEPS - 1)) ** 2
         weights = EnergyWeights(smoothness, self.identity, self.classification)
+        if self.solver == "fast":
+            return FastConfig(passes=self.passes, weights=weights)
         return PlanConfig(optim_steps=self.optim_steps, lr=self.lr, weights=weights)

@@ -25,6 +25,7 @@ _PACKAGES = (
     "jinja2",
     "rich",
     "mlxtend",
+    "ray",
     "triton",
 )
 

@@ -32,7 +32,8 @@ def walk_pairs(
         classifier=bundle.classifier,
         steps=config.steps,
         solver=config.solver,
-        config=config.plan(),
+        config=config.walks(),
+        surrogate=bundle.surrogate if config.solver == "fast" else None,
         micro_batch=config.micro_batch,
         progress=progress,
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -189,7 +189,7 @@ def _try_a_walk(
     endpoints: Endpoints, pairing: Pairing, bundle: Bundle, config: ProduceConfig
 ) -> None:
     """Find out before anything is stored whether the solver takes these options and networks."""
-    cheap = replace(config, steps=3, optim_steps=0)
+    cheap = replace(config, steps=3, optim_steps=0, passes=1.0)
     walk_pairs(endpoints.centroids, endpoints.labels, pairing.pairs[:1], bundle, cheap)
 
 
@@ -212,6 +212,12 @@ def read_plan(folder: RunFolder) -> Plan:
             )
         if stored != hash_of(settings):
             raise ValueError("another hash than its content has")
+        if set(settings["config"]) != {field.name for field in fields(ProduceConfig)}:
+            raise UnsupportedError(
+                expected="a run with the options of this version",
+                got=f"one of latentpath {settings['software_version']}",
+                fix="use the version of latentpath that planned it",
+            )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise IntegrityError(expected=what, got=f"plan.json ({reason})", fix=_FIX) from error

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from tiny_runs import same_set
+from tiny_runs import config, same_set
 
 from latentpath.errors import InputError, RunError
 from latentpath.production.run import perform
@@ -66,6 +66,13 @@ def test_any_order(perform, finished, unruly, seed):
     unruly(seed=seed, workers=seed + 1)
     made = perform()
     assert same_set(made.folder, finished.folder)
+
+
+def test_the_fast_solver_in_any_order(perform, unruly):
+    fast = config(solver="fast", passes=4.0, count=20)
+    alone = perform("alone", config=fast)
+    unruly(seed=7)
+    assert same_set(perform(config=fast).folder, alone.folder)
 
 
 def test_every_shard_fails_once(perform, finished, unruly):

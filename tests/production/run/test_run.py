@@ -326,6 +326,20 @@ def test_what_is_stored_of_the_options(perform):
     assert os.path.basename(made.folder.log) == "run.log"
 
 
+def test_the_plan_of_another_version(perform, copied, monkeypatch):
+    import dataclasses
+
+    from latentpath.errors import UnsupportedError
+    from latentpath.production.run import plan as module
+
+    more = dataclasses.make_dataclass(
+        "More", [("option", int, 0)], bases=(module.ProduceConfig,), frozen=True
+    )
+    monkeypatch.setattr(module, "ProduceConfig", more)
+    with pytest.raises(UnsupportedError, match="the version of latentpath that planned it"):
+        read_plan(copied)
+
+
 def test_the_plan_reads_back(finished):
     again = read_plan(finished.folder)
     assert again.hash == finished.plan.hash
