@@ -37,6 +37,8 @@ class Tally:
     """What this session did so far."""
 
     started: float = field(default_factory=time.monotonic)
+    """When its first shard was begun."""
+    begun: bool = False
     shards: int = 0
     tested: int = 0
     accepted: int = 0
@@ -123,6 +125,8 @@ class Driver:
         while self.engine.room() > 0:
             number = self.schedule.next()
             if number is not None:
+                if not self.tally.begun:
+                    self.tally.begun, self.tally.started = True, time.monotonic()
                 attempt = self.ledger.begin(number)
                 self.schedule.begun(number)
                 self._in_hand[number] = _InHand(time.monotonic())

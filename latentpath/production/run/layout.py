@@ -140,7 +140,10 @@ class RunFolder:
                 got=f"{self.root}, which holds a set",
                 fix="choose another folder: the set will be in the folder 'set' inside it",
             )
-        if self.root.exists() and {path.name for path in self.root.iterdir()} - {"private"}:
+        ours = {"private"}
+        if (resume or overwrite) and self._lock.exists() and is_written_set(self.set):
+            ours.add("set")  # a run that was being replaced by another when it was killed
+        if self.root.exists() and {path.name for path in self.root.iterdir()} - ours:
             raise OutputExistsError(
                 expected="a new or empty folder for the run",
                 got=f"{self.root}, which holds other files",
@@ -189,12 +192,19 @@ class RunFolder:
             yield
         finally:
             if not self.has_plan():
-                shutil.rmtree(self.private, ignore_errors=True)
-                if not existed:
-                    with contextlib.suppress(OSError):  # others may have put something there
-                        self.root.rmdir()
+                self._leave_nothing(existed)
             if lock is not None:
                 os.close(lock)
+
+    def _leave_nothing(self, existed: bool) -> None:
+        """Remove what a run left that came to no plan; never the private file of a set."""
+        if self.private_file.exists():
+            self.forget()
+            return
+        shutil.rmtree(self.private, ignore_errors=True)
+        if not existed:
+            with contextlib.suppress(OSError):  # others may have put something there
+                self.root.rmdir()
 
     def _holder(self) -> str:
         try:

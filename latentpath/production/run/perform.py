@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -127,9 +128,11 @@ def perform_run(
         settle(folder.private_file, folder.set)
         real = replace(data, images=resize_images(data.images, bundle.generator.img_resolution))
         job = Job(plan, bundle, real, str(bundle.encoder.centre.device))
-        with named_disk_errors():
-            log = RunLog(folder.log)
-        with opened_ledger(plan, folder, rebuild=options.rebuild_ledger) as ledger:
+        with (
+            named_disk_errors(),
+            closing(RunLog(folder.log)) as log,
+            opened_ledger(plan, folder, rebuild=options.rebuild_ledger) as ledger,
+        ):
             session = _Session(job, folder, ledger, log, options, progress)
             chosen, manifest = session.run()
     return RunResult(folder, plan, chosen, manifest, time.monotonic() - started)
@@ -215,7 +218,8 @@ class _Session:
             self.ledger.begin_session(engine, 0)
             found = self._make_set()
         except BaseException as error:
-            self._end("stopped" if isinstance(error, StoppedError) else "failed", error)
+            asked = isinstance(error, StoppedError | KeyboardInterrupt)
+            self._end("stopped" if asked else "failed", error)
             raise
         self._end("finished", None)
         return found
@@ -223,7 +227,6 @@ class _Session:
     def _end(self, how: str, error: BaseException | None) -> None:
         reason = f" ({type(error).__name__})" if error else ""
         self.log(f"session {how}{reason}")
-        self.log.close()
         try:
             self.ledger.end_session(how)
         except RunError:

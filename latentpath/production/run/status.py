@@ -138,7 +138,7 @@ def _status(
         rejected.update(row.rejections)
     recent = [row for row in done if last and row.finished >= last.started and row.times]
     images_per_second, busy = _rates(recent, last)
-    complete = schedule.complete and is_written_set(folder.set)
+    complete = last is not None and last.ended == "finished" and is_written_set(folder.set)
     left = schedule.wanted - schedule.accepted
     errors = [row for row in rows if row.error and row.state != DONE]
     return RunStatus(
@@ -171,14 +171,16 @@ def _state(process: int | None, last: SessionRow | None, complete: bool) -> str:
         return "finished"
     if last is None:
         return "planned"
-    return last.ended if last.ended in ("stopped", "failed") else "killed"
+    if last.ended == "finished":  # and then the set was removed
+        return "stopped"
+    return last.ended or "killed"
 
 
 def _rates(recent: list[ShardRow], last: SessionRow | None) -> tuple[float, float]:
-    """Images per second and share of busy devices, from the session's start to its last shard."""
+    """Images per second and share of busy devices, from the session's first shard to its last."""
     if not recent or last is None:
         return 0.0, 0.0
-    seconds = max(row.finished for row in recent) - last.started
+    seconds = max(row.finished for row in recent) - min(row.started for row in recent)
     busy = sum(row.times.get(stage, 0.0) for row in recent for stage in ON_DEVICE)
     images = sum(row.accepted for row in recent)
     if seconds <= 0:

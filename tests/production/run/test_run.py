@@ -195,6 +195,18 @@ class TestPlaces:
         back = perform(overwrite=True)
         assert same_set(back.folder, finished.folder)
 
+    def test_killed_while_it_was_overwritten(self, perform, copied, finished):
+        """The old plan is gone, the new one is not there yet; the old set still is."""
+        copied.forget()
+        with pytest.raises(OutputExistsError):
+            perform()
+        with pytest.raises(InputError, match="at most"):
+            perform(overwrite=True, config=config(count=10**6))
+        assert verify_set(copied.set, copied.private_file).ok
+        made = perform(overwrite=True, config=config(seed=1))
+        assert verify_set(made.folder.set, made.folder.private_file).ok
+        assert not same_set(made.folder, finished.folder)
+
     def test_overwrite_with_other_networks_of_the_same_certificate(self, perform, copied, data):
         other = tiny_models.bundle_for(data, seed=5)
         made = perform(bundle=other, overwrite=True)
