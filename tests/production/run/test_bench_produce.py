@@ -1,0 +1,57 @@
+"""The benchmark of runs and the projection from it still run."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[3] / "benches"))
+
+import bench_produce
+import plan_produce
+
+
+def test_rates_of_files_alone():
+    row = bench_produce._files_row(32, 1, count=4)
+    assert set(bench_produce.COLUMNS) <= set(row)
+    assert all(row[name] > 0 for name in ("encode", "write", "set_written", "bytes_per_image"))
+
+
+@pytest.mark.parametrize("engine", ["local:1"])
+def test_rates_of_a_run(data, bundle, tmp_path, monkeypatch, engine):
+    tests = str(Path(__file__).parents[2])
+    monkeypatch.syspath_prepend(tests)
+    import tiny_models
+
+    options = bench_produce._parser().parse_args(
+        ["--engines", engine, "--images", "9", "--steps", "5", "--optim-steps", "1"]
+    )
+    quick = bench_produce.ProduceConfig
+    monkeypatch.setattr(
+        bench_produce, "ProduceConfig", lambda **given: quick(**{**given, "k": 3, **OPEN})
+    )
+    options.data = str(tiny_models.write_folder(tmp_path / "images", data))
+    options.weights = tiny_models.save_bundle(tmp_path / "weights", bundle)
+    (row,) = bench_produce._runs(options)
+    assert row["what"] == engine
+    assert row["images"] == 9
+    for name in ("walk", "generate", "gate", "encode", "write", "images_per_second"):
+        assert row[name] > 0, name
+
+
+OPEN = {"gate_quantile": 0.0, "gate_identity": 1.0, "gate_class": False}
+
+
+def test_the_projection_is_arithmetic_and_leaves_out_what_was_not_measured():
+    gpu = {"walk": "300", "generate": "600", "gate": "600", "images": "50", "tested": "100"}
+    files = {"encode": "80", "write": "1000", "set_written": "1000", "worker_threads": "2",
+             "bytes_per_image": "100000"}  # fmt: skip
+    # 1/300 + 2/600 seconds a sample, two samples an image: 75 images a second on one GPU.
+    one = plan_produce._row(1, gpu, files).split(" | ")
+    assert one == ["| 1", "3.7", "1.9", "0.6", "100 |"]
+    eight = plan_produce._row(8, gpu, files).split(" | ")
+    assert eight[1:3] == ["0.5", "15.0"]
+    assert plan_produce._row(64, None, None).count("not measured") == 4
+    assert "projection" in plan_produce.table(None, files)
