@@ -4,7 +4,8 @@
     python benches/run.py kl_uniform         # one of them
     python benches/run.py --turns 2          # shorter
 
-Further benchmarks (bench_ksame.py, ...) are scripts of their own; see their first lines.
+Further benchmarks (bench_ksame.py, bench_synthesis.py) are scripts of their own: see their first
+lines.
 """
 
 from __future__ import annotations
@@ -16,7 +17,15 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-KERNELS = ("kl_uniform", "bank_lse", "path_step", "path_smooth", "row_distances")
+KERNELS = (
+    "kl_uniform",
+    "bank_lse",
+    "path_step",
+    "path_smooth",
+    "row_distances",
+    "modulated_act",
+    "fir2d",
+)
 
 
 def main() -> int:
