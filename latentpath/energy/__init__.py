@@ -11,7 +11,7 @@ Latent Space of Generative Models for Medical Applications", MICCAI 2023, equati
 
 from latentpath.energy.guides import ClassGuide, IdentityGuide, find_linear_head
 from latentpath.energy.images import ImageModel
-from latentpath.energy.path import EnergyTerms, EnergyWeights, PathEnergy
+from latentpath.energy.path import EnergyTerms, EnergyWeights, PathEnergy, PointTerms
 from latentpath.energy.surrogate import SurrogateGuide
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "IdentityGuide",
     "ImageModel",
     "PathEnergy",
+    "PointTerms",
     "SurrogateGuide",
     "find_linear_head",
 ]

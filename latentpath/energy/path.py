@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from latentpath import ops
 from latentpath.energy.batches import MicroBatch, first_guess, fitting_size, saved_bytes
 from latentpath.energy.graphs import CudaGraphed
 from latentpath.energy.guides import ClassGuide, IdentityGuide
@@ -65,6 +67,20 @@ class EnergyTerms:
     def as_dict(self) -> dict[str, list[float]]:
         """Plain numbers, one list per term."""
         return {name: getattr(self, name).tolist() for name in self.names()}
+
+
+@dataclass(frozen=True)
+class PointTerms:
+    """What single points are to the classifiers, [M] each, in float32."""
+
+    identity: Tensor
+    """KL divergence from uniform, in nats."""
+    classification: Tensor
+    """Cross-entropy, in nats."""
+    largest: Tensor
+    """Largest probability that the identity classifier gives one person."""
+    predicted: Tensor
+    """Class that the class classifier takes it for."""
 
 
 class PathEnergy:
@@ -282,6 +298,34 @@ class PathEnergy:
             + weights.classification * classification
         )
         return EnergyTerms(smoothness, identity, classification, total)
+
+    @torch.no_grad()
+    def point_terms(self, points: Tensor, labels: Tensor) -> PointTerms:  # [M, D], [M]
+        """Each point by itself: its true energies, and what the classifiers take it for."""
+        rows: list[Tensor] = []
+
+        def work(batch: MicroBatch) -> None:
+            images = self.images(batch.points)
+            if self._guides is None:
+                self._find_guides(images[:1], labels)
+            assert self._guides is not None
+            models = (guide.model for guide in self._guides)
+            inputs = (match(images) for match in self._inputs)
+            people, classes = map(logits_of, models, inputs)
+            log_p = people.log_softmax(dim=1)
+            found = (
+                ops.kl_uniform(people),
+                F.cross_entropy(classes, batch.labels, reduction="none"),
+                log_p.amax(dim=1).exp(),
+                classes.argmax(dim=1).to(people.dtype),
+            )
+            rows.append(torch.stack(found, dim=1)[: batch.count])
+
+        with evaluating(self._models), Precision.of("float32").on(points.device):
+            self._check_labels(labels)
+            self._over(points, labels, torch.ones(len(points), device=points.device), work)
+        found = torch.cat(rows) if rows else points.new_empty(0, 4)
+        return PointTerms(*found[:, :3].unbind(dim=1), found[:, 3].long())
 
     def _over(
         self,

@@ -13,6 +13,17 @@ from latentpath.errors import InputError, ShapeError
 from latentpath.generators.checks import check_whole
 from latentpath.walks.pool import Request
 
+# Points per micro-batch where all have to be of one size. One number for all machines of a kind,
+# never measured: a point's gradient must not depend on how much memory was free.
+_MICRO_BATCH = {"cpu": 64}
+_MICRO_BATCH_ELSEWHERE = 256
+
+
+def fixed_micro_batch(micro_batch: int, device: torch.device) -> int:
+    """The micro-batch that was asked for, or the device's."""
+    check_whole(0, micro_batch=micro_batch)
+    return int(micro_batch) or _MICRO_BATCH.get(device.type, _MICRO_BATCH_ELSEWHERE)
+
 
 @dataclass
 class CheckedRequests:

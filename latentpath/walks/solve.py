@@ -22,6 +22,7 @@ from latentpath.walks.arguments import (
     as_rows,
     check_finite_ends,
     check_steps,
+    fixed_micro_batch,
 )
 from latentpath.walks.fast import FastConfig, FastSolver
 from latentpath.walks.plan import PlanConfig, plan_walk, straight_line
@@ -29,11 +30,6 @@ from latentpath.walks.pool import Pool, Request
 from latentpath.walks.result import PathResult, WalkResult
 
 SOLVERS: dict[str, type[FastConfig] | type[PlanConfig]] = {"fast": FastConfig, "plan": PlanConfig}
-
-# Points per micro-batch of the fast solver. One number for all machines of a kind, never measured:
-# a point's gradient must not depend on how much memory was free.
-_MICRO_BATCH = {"cpu": 64}
-_MICRO_BATCH_ELSEWHERE = 256
 
 
 def walk(
@@ -198,7 +194,7 @@ def walk_stream(
         identity,
         classifier,
         weights=config.weights,
-        micro_batch=micro_batch or _MICRO_BATCH.get(device.type, _MICRO_BATCH_ELSEWHERE),
+        micro_batch=fixed_micro_batch(micro_batch, device),
         split_head=split_head,
         precision=precision,
         fixed_batches=True,
