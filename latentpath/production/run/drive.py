@@ -107,8 +107,10 @@ class Driver:
             while not self.schedule.complete:
                 if not (self.stop or self._stuck):
                     self._hand_out()
-                elif not self._in_hand and not self._writing:
-                    break
+                else:
+                    self._withdraw()
+                    if not self._in_hand and not self._writing:
+                        break
                 for outcome in self.engine.poll(0.0 if self._writing_done() else _POLL):
                     self._receive(outcome, writers)
                 self._store()
@@ -137,6 +139,14 @@ class Driver:
             else:
                 return
             self.engine.submit(self.plan.task(number))
+
+    def _withdraw(self) -> None:
+        """Take back what nobody has begun."""
+        for number in self.engine.withdraw():
+            self._in_hand.pop(number, None)
+            self.schedule.given_up(number)
+            self.ledger.forget(number)
+            self.log(f"shard {number} was taken back")
 
     def _straggler(self) -> int | None:
         """A shard that one worker has had for long, where another one has nothing to do."""

@@ -49,6 +49,10 @@ class Unruly:
 
         return [attempt(work, task.number, name)]
 
+    def withdraw(self):
+        taken, self.tasks = [task.number for task in self.tasks[1:]], self.tasks[:1]
+        return taken
+
     def close(self):
         self.pool.shutdown()
 

@@ -31,6 +31,9 @@ class Engine(Protocol):
     def poll(self, timeout: float) -> list[Outcome]:
         """Outcomes that came in, after waiting for the first of them for `timeout` seconds."""
 
+    def withdraw(self) -> list[int]:
+        """Take back the shards that no worker has begun; returns their numbers."""
+
     def close(self) -> None:
         """Give up what is in hand and free the workers."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import threading
@@ -57,6 +58,15 @@ class LocalEngine:
         except queue.Empty:
             self._in_hand -= len(found)
             return found
+
+    def withdraw(self) -> list[int]:
+        """Take back the shards that wait for the device."""
+        found: list[int] = []
+        with contextlib.suppress(queue.Empty):
+            while (task := self._tasks.get_nowait()) is not None:
+                found.append(task.number)
+        self._in_hand -= len(found)
+        return found
 
     def close(self) -> None:
         """Give up what is in hand; the shard on the device is waited for."""
