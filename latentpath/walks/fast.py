@@ -14,6 +14,8 @@ Three ideas, each of which saves generator passes:
   astray. (This is first-order model management, as in Alexandrov et al., "Approximation and Model
   Management in Aerodynamic Optimization with Variable-Fidelity Models", Journal of Aircraft 2001.)
   Without a surrogate there is one step per evaluation.
+- On finer levels only some of the knots are evaluated at a time: those that moved farthest since
+  they were last evaluated. The others keep their correction; settled ones wait longest.
 - Paths stop one by one, when their true energy has stopped falling.
 
 Long, stiff paths take Sobolev steps: Adam's step is smoothed along the path (`ops.path_smooth_`),
@@ -36,6 +38,8 @@ from latentpath.errors import InputError, check_above_zero, check_at_least
 from latentpath.generators.checks import check_finite, check_whole
 from latentpath.walks.levels import Level, plan_levels, resample
 
+# Levels of at most so many knots are evaluated whole: their knots share little.
+_WHOLE = 16
 # A level's learning rate falls to this share of its first one.
 _LAST_RATE = 0.2
 # Evaluations in a row without progress after which a path has settled.
@@ -46,20 +50,22 @@ _PATIENCE = 2
 class FastConfig:
     """Options of the fast walk."""
 
-    passes: float = 36.0
+    passes: float = 37.0
     """Most true gradients per point of the path. Fewer are faster; long paths take fewer anyway."""
     inner_steps: int = 5
     """Steps on the surrogate's model for each true gradient; 1 does without the surrogate."""
-    lr: float = 0.08
+    lr: float = 0.12
     """First learning rate of the coarsest level, latent units per step; it falls with the
     distance of the knots."""
     betas: tuple[float, float] = (0.9, 0.99)
     """Decay of Adam's moments."""
     eps: float = 1e-8
     """Added to Adam's denominator."""
-    damping: float = 20.0
+    damping: float = 10.0
     """Curvature that keeps the path near the points last evaluated, nats per squared latent
     unit; larger trusts the surrogate less."""
+    active: float = 0.5
+    """Share of the knots that a true evaluation looks at, on levels of more than 16."""
     tolerance: float = 1e-3
     """A path stops on the finest level when its true energy falls by less than this share per
     evaluation; 0 always uses all passes."""
@@ -75,6 +81,10 @@ class FastConfig:
         check_finite(passes=self.passes, lr=self.lr, damping=self.damping, eps=self.eps)
         check_above_zero(passes=self.passes, lr=self.lr, eps=self.eps)
         check_at_least(0, damping=self.damping, tolerance=self.tolerance)
+        if not 0 < self.active <= 1:
+            raise InputError(
+                expected="active above 0, at most 1", got=str(self.active), fix="use 0.5"
+            )
         if not all(0 <= beta < 1 for beta in self.betas):
             raise InputError(
                 expected="betas from 0 to below 1", got=str(self.betas), fix="use (0.9, 0.99)"
@@ -83,7 +93,7 @@ class FastConfig:
 
 @dataclass
 class Flight:
-    """A path that is being walked."""
+    """A path that is being walked, with what is known about the n knots of its level."""
 
     number: int
     """Its place in the order of the inputs."""
@@ -91,24 +101,33 @@ class Flight:
     level: int
     """Index of its level."""
     path: Tensor
-    """[n + 2, D], the knots of its level."""
+    """[n + 2, D]"""
     exp_avg: Tensor
     """[n, D], Adam's first moment."""
     exp_avg_sq: Tensor
     """[n, D], Adam's second moment."""
+    anchor: Tensor
+    """[n, D], where each knot was last evaluated."""
+    correction: Tensor
+    """[n, D], true gradient there less the surrogate's (all of it without a surrogate)."""
+    energies: Tensor
+    """[n], weighted guide energy there; NaN before a knot's first evaluation."""
     adam_steps: int = 0
     """Steps that the moments hold."""
     evaluations: int = 0
-    """True gradients on this level."""
+    """True evaluations on this level, of all or of some knots."""
     evaluated_points: int = 0
     """Points that went through the generator, over all levels."""
     energy: float = math.inf
-    """True energy of the level's path when last evaluated, without the weight of smoothness's
-    offset for eps."""
+    """Energy of the level's path as last known."""
     idle: int = 0
     """Evaluations in a row that hardly lowered it."""
     stopped: str = ""
     """Why it ended; empty while it flies."""
+
+    def knots(self) -> Tensor:  # [n, D]
+        """The points that move."""
+        return self.path[1:-1]
 
 
 class FastSolver:
@@ -142,9 +161,10 @@ class FastSolver:
 
     def take_off(self, number: int, label: int, start: Tensor, end: Tensor) -> Flight:  # [D] x2
         """A path on the straight line, with the knots of the first level."""
-        ends = torch.stack([start, end])
-        path = resample(ends, self.levels[0].points)
-        return self._on_level(Flight(number, label, 0, path, path, path), 0, path)
+        path = resample(torch.stack([start, end]), self.levels[0].points)
+        none = torch.zeros_like(path[1:-1])
+        flight = Flight(number, label, 0, path, none, none, none, none, none[:, 0])
+        return self._enter(flight, 0, path, none)
 
     @torch.no_grad()
     def advance(self, flights: list[Flight]) -> None:
@@ -152,7 +172,8 @@ class FastSolver:
 
         What a path does depends on itself alone, not on the others.
         """
-        gradients, energies = self._evaluate(flights)
+        rows = [self._rows(flight) for flight in flights]
+        gradients = self._evaluate(flights, rows)
         groups: dict[int, list[int]] = {}
         for i, flight in enumerate(flights):
             groups.setdefault(flight.level, []).append(i)
@@ -160,28 +181,46 @@ class FastSolver:
             self._move(
                 [flights[i] for i in members],
                 self.levels[level],
+                torch.stack([rows[i] for i in members]),
                 torch.stack([gradients[i] for i in members]),
-                torch.stack([energies[i] for i in members]),
             )
 
-    def _evaluate(self, flights: list[Flight]) -> tuple[list[Tensor], list[Tensor]]:
-        """True gradients, [n, D] of each path, and weighted energies per knot, [n] of each."""
-        sizes = [len(flight.path) - 2 for flight in flights]
-        points = torch.cat([flight.path[1:-1] for flight in flights])
-        labels = torch.tensor([flight.label for flight in flights], device=points.device)
+    def _rows(self, flight: Flight) -> Tensor:  # [a]
+        """The knots to evaluate, ascending: new ones first, then those that moved farthest."""
+        n = len(flight.anchor)
+        count = self._active(self.levels[flight.level])
+        if count == n:
+            return torch.arange(n, device=flight.path.device)
+        moved = (flight.knots() - flight.anchor).square().sum(dim=1)
+        new = flight.energies.isnan()
+        # Every other knot first, so that each has a neighbour that is known.
+        moved = torch.where(new, 1e30 + 1e29 * (torch.arange(n, device=moved.device) % 2), moved)
+        return moved.topk(count).indices.sort().values
+
+    def _active(self, level: Level) -> int:
+        n = level.interior
+        return n if n <= _WHOLE else max(1, math.ceil(n * self.config.active))
+
+    def _evaluate(self, flights: list[Flight], rows: list[Tensor]) -> list[Tensor]:
+        """True gradients of the chosen knots, [a, D] of each path; their energies are noted."""
+        sizes = [len(chosen) for chosen in rows]
+        points = torch.cat([f.knots()[chosen] for f, chosen in zip(flights, rows, strict=True)])
         counts = torch.tensor(sizes, device=points.device)
-        per_level = [self._point_weight(self.levels[flight.level]) for flight in flights]
-        weights = torch.tensor(per_level, device=points.device)
+        labels = torch.tensor([flight.label for flight in flights], device=points.device)
+        weights = torch.tensor(
+            [self._point_weight(self.levels[flight.level]) for flight in flights],
+            device=points.device,
+        )
         energies = torch.empty(len(points), device=points.device)
         gradients = self.energy.guide_gradient(
-            points,
-            labels.repeat_interleave(counts),
-            weights.repeat_interleave(counts),
-            energies,
+            points, labels.repeat_interleave(counts), weights.repeat_interleave(counts), energies
         )
         if self.visited is not None:
             self.visited(points)
-        return list(gradients.split(sizes)), list(energies.split(sizes))
+        for flight, chosen, found in zip(flights, rows, energies.split(sizes), strict=True):
+            flight.energies[chosen] = found
+            flight.evaluated_points += len(chosen)
+        return list(gradients.split(sizes))
 
     def _point_weight(self, level: Level) -> float:
         return self.point_weight * level.guide_scale
@@ -190,83 +229,103 @@ class FastSolver:
         self,
         flights: list[Flight],
         level: Level,
-        gradient: Tensor,  # [B, n, D]
-        energies: Tensor,  # [B, n]
+        rows: Tensor,  # [B, a]
+        gradients: Tensor,  # [B, a, D]
     ) -> None:
         """Steps after one evaluation, for paths of one level."""
-        b, n, d = gradient.shape
-        path = torch.stack([flight.path for flight in flights])
-        exp_avg = torch.stack([flight.exp_avg for flight in flights])
-        exp_avg_sq = torch.stack([flight.exp_avg_sq for flight in flights])
-        taken = torch.tensor([flight.adam_steps for flight in flights], device=path.device)
-        rates = torch.tensor([self._rate(flight, level) for flight in flights], device=path.device)
+        b, _, d = gradients.shape
+        n, device = level.interior, gradients.device
+        path, exp_avg, exp_avg_sq, anchor, correction = (
+            torch.stack([getattr(flight, name) for flight in flights])
+            for name in ("path", "exp_avg", "exp_avg_sq", "anchor", "correction")
+        )
+        taken = torch.tensor([flight.adam_steps for flight in flights], device=device)
+        rates = torch.tensor([self._rate(flight, level) for flight in flights], device=device)
+        labels = torch.tensor([flight.label for flight in flights], device=device)
         weight = self._point_weight(level)
-        anchor = path[:, 1:-1].clone()
-        labels = torch.tensor([flight.label for flight in flights], device=path.device)
-        labels = labels.repeat_interleave(n)
-        weights = torch.full((b * n,), weight, device=path.device)
-        smoothness: Tensor | None = None
-        correction = gradient
+        stiffness = self.config.weights.smoothness * level.smoothness_scale
+        each = labels.repeat_interleave(n), torch.full((b * n,), weight, device=device)
+        chosen = rows[:, :, None].expand(-1, -1, d)
+        energy: Tensor | None = None
         for step in range(self.inner_steps):
-            slope = gradient
-            if self.guide is not None and self.inner_steps > 1:
-                predicted = self.guide.gradient(path[:, 1:-1].reshape(-1, d), labels, weights)
-                predicted = predicted.view(b, n, d)
-                if step == 0:
-                    correction = gradient - predicted
-                away = path[:, 1:-1] - anchor
-                slope = predicted + correction + (self.damping * weight) * away
+            slope = self._surrogate_slope(path, *each)
+            if step == 0:
+                anchor.scatter_(1, chosen, path[:, 1:-1].gather(1, chosen))
+                correction.scatter_(1, chosen, gradients - slope.gather(1, chosen))
+            slope = slope + correction + (self.damping * weight) * (path[:, 1:-1] - anchor)
             before = path.clone() if level.alpha else None
-            energy, _ = ops.path_step_(
+            smoothness, _ = ops.path_step_(
                 path,
                 slope,
                 exp_avg,
                 exp_avg_sq,
                 taken,
                 rates,
-                smooth_weight=self.config.weights.smoothness * level.smoothness_scale,
+                smooth_weight=stiffness,
                 betas=self.config.betas,
                 eps=self.config.eps,
             )
-            smoothness = energy if smoothness is None else smoothness
+            energy = smoothness if energy is None else energy
             if before is not None:
                 moved = ops.path_smooth_(path - before, level.alpha, ends="zero")
                 path[:, 1:-1] = before[:, 1:-1] + moved[:, 1:-1]
-        assert smoothness is not None
-        stiffness = self.config.weights.smoothness * level.smoothness_scale
-        totals = (stiffness * smoothness + weight * energies.sum(dim=1)).tolist()
+        assert energy is not None
+        guides = torch.stack([flight.energies.sum() for flight in flights])
+        totals = (stiffness * energy + weight * guides).tolist()
         for i, flight in enumerate(flights):
             flight.path, flight.exp_avg, flight.exp_avg_sq = path[i], exp_avg[i], exp_avg_sq[i]
+            flight.anchor, flight.correction = anchor[i], correction[i]
             flight.adam_steps += self.inner_steps
             flight.evaluations += 1
-            flight.evaluated_points += n
             self._judge(flight, totals[i])
+
+    def _surrogate_slope(self, path: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+        """The surrogate's gradient at the knots of paths [B, n + 2, D], zero without one."""
+        knots = path[:, 1:-1]
+        if self.guide is None:
+            return torch.zeros_like(knots)
+        slope = self.guide.gradient(knots.reshape(-1, path.shape[2]), labels, weights)
+        return slope.view(knots.shape)
 
     def _rate(self, flight: Flight, level: Level) -> float:
         """Cosine from the level's first learning rate to its last."""
-        done = flight.evaluations / level.evaluations
+        done = flight.evaluations / self._evaluations(level)
         first = self.config.lr * min(1.0, self.levels[0].interior / level.interior)
         share = _LAST_RATE + (1 - _LAST_RATE) * 0.5 * (1 + math.cos(math.pi * done))
         return first * share
+
+    def _evaluations(self, level: Level) -> int:
+        """Evaluations on a level, more where each looks at fewer knots."""
+        return max(1, level.evaluations * level.interior // self._active(level))
 
     def _judge(self, flight: Flight, energy: float) -> None:
         """Send a path to its next level, or end it."""
         level = self.levels[flight.level]
         last = flight.level == len(self.levels) - 1
         small = self.config.tolerance * abs(energy)
+        # While knots are unknown the energy is NaN, and no path is idle.
         flight.idle = flight.idle + 1 if flight.energy - energy < small else 0
-        flight.energy = energy
+        flight.energy = math.inf if math.isnan(energy) else energy
         if last and self.config.tolerance and flight.idle >= _PATIENCE:
             flight.stopped = "settled"
-        elif flight.evaluations >= level.evaluations:
+        elif flight.evaluations >= self._evaluations(level):
             if last:
                 flight.stopped = "schedule"
             else:
-                finer = self.levels[flight.level + 1]
-                self._on_level(flight, flight.level + 1, resample(flight.path, finer.points))
+                self._refine(flight)
 
-    def _on_level(self, flight: Flight, level: int, path: Tensor) -> Flight:
+    def _refine(self, flight: Flight) -> None:
+        """Go on with the knots of the next level, which begin with their neighbours' correction."""
+        level, finer = self.levels[flight.level], self.levels[flight.level + 1]
+        path = resample(flight.path, finer.points)
+        known = torch.cat([flight.correction[:1], flight.correction, flight.correction[-1:]])
+        correction = resample(known, finer.points)[1:-1] * (finer.guide_scale / level.guide_scale)
+        self._enter(flight, flight.level + 1, path, correction)
+
+    def _enter(self, flight: Flight, level: int, path: Tensor, correction: Tensor) -> Flight:
         flight.level, flight.path = level, path
+        flight.anchor, flight.correction = path[1:-1].clone(), correction
+        flight.energies = torch.full_like(path[1:-1, 0], math.nan)
         flight.exp_avg = torch.zeros_like(path[1:-1])
         flight.exp_avg_sq = torch.zeros_like(path[1:-1])
         flight.adam_steps = flight.evaluations = flight.idle = 0

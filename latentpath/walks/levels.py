@@ -15,7 +15,7 @@ from torch import Tensor
 
 # Evaluations that a level is worth, by its number of interior knots: the middle levels decide
 # which way round a path goes, the fine ones only follow. Found on the digits and kept elsewhere.
-_EVALUATIONS = ((8, 30), (16, 60), (32, 20), (64, 8))
+_EVALUATIONS = ((8, 40), (16, 80), (32, 12), (64, 6))
 _EVALUATIONS_BEYOND = 4
 
 # Levels of more knots than this move smoothly (a Sobolev step): plain Adam steps differ from
@@ -53,7 +53,7 @@ def plan_levels(steps: int, passes: float, coarsest: int) -> tuple[Level, ...]:
         coarsest: interior knots that the first level has at least (fewer on shorter paths).
 
     >>> [(level.interior, level.evaluations) for level in plan_levels(50, 40, 6)]
-    [(6, 30), (12, 60), (24, 20), (48, 8)]
+    [(6, 40), (12, 80), (24, 12), (48, 6)]
     """
     fine = steps - 2
     sizes = [fine]
