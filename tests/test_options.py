@@ -44,7 +44,9 @@ def parse(config, argv, **options):
 
 
 # Fields of one class that may not all be set together: each of these stays as it is once.
-APART = {ProduceConfig: [("dp_epsilon",), ("aggregation", "small_classes")]}
+APART = {ProduceConfig: [("dp_epsilon",), ("aggregation", "small_classes", "endpoints")]}
+# Other values of fields that take a few words alone.
+WORDS = {"solver": "fast", "endpoints": "safe"}
 
 
 def changed(config, keep=()):
@@ -63,7 +65,7 @@ def changed(config, keep=()):
         elif isinstance(value, float):
             values[item.name] = value * 0.75 + 0.01
         else:
-            values[item.name] = value + "x"
+            values[item.name] = WORDS.get(item.name, value + "x")
     return type(config)(**values)
 
 

@@ -325,7 +325,8 @@ class PathEnergy:
             self._check_labels(labels)
             self._over(points, labels, torch.ones(len(points), device=points.device), work)
         found = torch.cat(rows) if rows else points.new_empty(0, 4)
-        return PointTerms(*found[:, :3].unbind(dim=1), found[:, 3].long())
+        identity, classification, largest, predicted = found.unbind(dim=1)
+        return PointTerms(identity, classification, largest, predicted.long())
 
     def _over(
         self,

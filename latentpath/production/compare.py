@@ -47,7 +47,7 @@ class Baselines:
     ungated: ImageSet
     """Points on the walks, likewise, before the gate."""
     averages: ImageSet | None = None
-    """One image per centroid before style alignment, where there was one."""
+    """One image per centroid before it was moved, where that was asked for."""
 
 
 def make_baselines(result: SyntheticSet, bundle: Bundle) -> Baselines:
@@ -122,7 +122,7 @@ def compare(
     if others is not None:
         rows.append(ReportSet("others", "Real images of other people", audit(others, None)))
     for key, name, samples in [
-        ("averages", "Centroids before style alignment", baselines.averages),
+        ("averages", "Centroids before they were moved", baselines.averages),
         ("centroids", "Centroids alone (k-same)", baselines.centroids),
         ("line", "Straight lines", baselines.line),
         ("ungated", "Walks, before the gate", baselines.ungated),

@@ -12,6 +12,7 @@ from latentpath.walks import FastConfig, PlanConfig
 PUBLISHED_STEPS = 50
 
 SOLVERS = ("fast", "plan")
+ENDPOINTS = ("centroids", "safe")
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,16 @@ class ProduceConfig:
     """Noisy k-means steps; the noise of each grows with the root of their number."""
     dp_smallest_count: float = 10.0
     """Cells with a smaller noisy number of people give no endpoint."""
+    endpoints: str = "centroids"
+    """Where walks start and end: "centroids", or "safe", which moves those centroids that name one
+    person with more than gate_identity to the nearest safe latent of their class, no nearer to
+    anybody behind them."""
+    endpoint_energy: float = 0.0
+    """Largest identity energy of a safe endpoint, nats; 0 leaves the judgement to gate_identity.
+    Endpoints "safe" alone."""
+    endpoint_radius: float = 1.0
+    """Furthest that a centroid may move, as a share of its group's mean distance to it.
+    Endpoints "safe" alone."""
     small_classes: str = "error"
     """Classes with fewer than k people: "error" refuses the set, "drop" leaves them out."""
     pairing: str = "random"
@@ -52,14 +63,14 @@ class ProduceConfig:
     """Make equally many images of each class instead of keeping the private set's shares."""
     steps: int = 50
     """Points on a walk, both ends counted."""
-    solver: str = "plan"
+    solver: str = "fast"
     """How walks are optimised: "plan", as published, or "fast", which is best with a surrogate
     among the weights (`latentpath train surrogate`)."""
     optim_steps: int = 500
     """Optimisation steps of the solver "plan"; 0 keeps straight lines."""
     lr: float = 0.1
     """Learning rate of the solver "plan", latent units."""
-    passes: float = 36.0
+    passes: float = 37.0
     """Generator passes per point, at most, that the solver "fast" spends."""
     smoothness: float = 1.0
     """Weight of the smoothness energy on a walk of 50 points. Other numbers of points T rescale
@@ -107,6 +118,7 @@ class ProduceConfig:
                 got=repr(self.solver),
                 fix="choose one",
             )
+        self._check_endpoints()
         check_above_zero(lr=self.lr, passes=self.passes)
         check_at_least(
             0,
@@ -123,6 +135,23 @@ class ProduceConfig:
         if self.dp_epsilon:
             self._check_private()
 
+    def _check_endpoints(self) -> None:
+        check_at_least(
+            0, endpoint_energy=self.endpoint_energy, endpoint_radius=self.endpoint_radius
+        )
+        if self.endpoints not in ENDPOINTS:
+            raise InputError(
+                expected=f"endpoints as one of {', '.join(ENDPOINTS)}",
+                got=repr(self.endpoints),
+                fix="choose one",
+            )
+        if self.endpoints == "safe" and self.gate_identity == 1 and not self.endpoint_energy:
+            raise InputError(
+                expected="gate_identity below 1, or endpoint_energy, with endpoints 'safe'",
+                got="neither, which calls every endpoint safe",
+                fix="use gate_identity 0.5",
+            )
+
     @property
     def private(self) -> bool:
         """Whether endpoints are differentially private instead of groups of k people."""
@@ -136,6 +165,12 @@ class ProduceConfig:
                 got=f"count={self.count}, balanced={self.balanced}",
                 fix="say how many images you want (--count N --balanced): sizes taken from the "
                 "private set would not be private",
+            )
+        if self.endpoints != "centroids":
+            raise PrivacyError(
+                expected="endpoints 'centroids' with dp_epsilon",
+                got=repr(self.endpoints),
+                fix="leave it out: what moves them was trained on the people without noise",
             )
         if self.aggregation != "mean" or self.small_classes != "error":
             raise PrivacyError(

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from latentpath.data import ImageSet, resize_images, to_tensor
@@ -25,6 +26,7 @@ from latentpath.production.private_endpoints import private_endpoints
 from latentpath.production.style import StyleConfig, align_style
 from latentpath.progress import Progress, silent
 from latentpath.training import encode
+from latentpath.walks import RelaxConfig, RelaxedEndpoints, relax_endpoints
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class Endpoints:
     real: ImageSet
     """The private set at the generator's resolution."""
     centroids: Tensor
-    """[G, D], each an average over at least k people, or a differentially private one."""
+    """[G, D], each an average over at least k people (moved, where the configuration says so), or
+    a differentially private one."""
     labels: np.ndarray
     """[G] class of each centroid."""
     certificate: Certificate | PrivateCertificate
@@ -45,7 +48,9 @@ class Endpoints:
     """Who is behind which centroid; None if they are differentially private. Never part of a
     set."""
     averages: Tensor | None = None
-    """[G, D] what style alignment started from, where it was asked for."""
+    """[G, D] what style alignment or the way to safe latents started from, where asked for."""
+    relaxed: dict[str, Any] | None = None
+    """Counts and means of the way to safe latents, see `RelaxedEndpoints.summary`."""
 
 
 def prepare_endpoints(
@@ -87,6 +92,10 @@ def prepare_endpoints(
         centroids = align_style(
             averages, real, grouping, bundle.generator, bundle.lpips, style, progress
         ).latents
+    relaxed = None
+    if config.endpoints == "safe":
+        found_safe = safe_endpoints(centroids, latents, grouping, bundle, config, progress)
+        centroids, relaxed = found_safe.latents, found_safe.summary()
     certificate = certify(
         grouping,
         real.identities,
@@ -103,7 +112,37 @@ def prepare_endpoints(
         certificate,
         latents,
         grouping,
-        averages if styled else None,
+        averages if styled or relaxed is not None else None,
+        relaxed,
+    )
+
+
+def safe_endpoints(
+    centroids: Tensor,  # [G, D]
+    latents: Tensor,  # [n, D]
+    grouping: Grouping,
+    bundle: Bundle,
+    config: ProduceConfig,
+    progress: Progress = silent,
+) -> RelaxedEndpoints:
+    """Move the centroids that the gate would call a person, within their groups' neighbourhoods.
+
+    Each is still computed from its group and from networks that everybody is behind, so the
+    certificate of the averages holds, as for style alignment.
+    """
+    assignment = torch.as_tensor(grouping.assignment, device=latents.device)
+    return relax_endpoints(
+        centroids,
+        torch.as_tensor(grouping.group_labels),
+        [latents[assignment == group] for group in range(len(centroids))],
+        generator=bundle.generator,
+        identity=bundle.identity,
+        classifier=bundle.classifier,
+        threshold=config.endpoint_energy or None,
+        config=RelaxConfig(max_probability=config.gate_identity, radius=config.endpoint_radius),
+        micro_batch=config.micro_batch,
+        precision="float32",
+        progress=progress,
     )
 
 
@@ -125,6 +164,11 @@ def encode_images(
             progress=progress,
         )
     return latents
+
+
+def relaxed_entry(relaxed: dict[str, Any] | None) -> dict[str, Any]:
+    """The manifest's entry about endpoints that were moved, where they were."""
+    return {} if relaxed is None else {"relaxed_endpoints": relaxed}
 
 
 def plain_config(config: ProduceConfig) -> dict[str, Any]:

@@ -18,7 +18,12 @@ from latentpath.errors import PrivacyError
 from latentpath.production.bundle import Bundle
 from latentpath.production.config import ProduceConfig
 from latentpath.production.gate import Gate
-from latentpath.production.prepare import Endpoints, plain_config, prepare_endpoints
+from latentpath.production.prepare import (
+    Endpoints,
+    plain_config,
+    prepare_endpoints,
+    relaxed_entry,
+)
 from latentpath.production.selection import choose_pairs, thin, wanted_per_class
 from latentpath.production.walking import render, sample_places, walk_pairs
 from latentpath.progress import Progress, silent
@@ -80,6 +85,7 @@ class SyntheticSet:
             "config": dict(plain_config(self.config)),
             "seeds": {"seed": self.config.seed},
             "certificate": self.endpoints.certificate.to_dict(),
+            **relaxed_entry(self.endpoints.relaxed),
             "gate": {
                 "tested": self.tested,
                 "rejected": self.rejected,

@@ -22,12 +22,23 @@ _OF_A_SET = _OF_ANY_SET | {
     "config",
     "endpoints",
     "private_file",
+    "relaxed_endpoints",
     "run",
     "seeds",
     "shortage",
     "walks",
 }
 _OF_A_BASELINE = _OF_ANY_SET | {"baseline"}
+# What RelaxedEndpoints.summary tells.
+_RELAXED = (
+    "endpoints",
+    "unsafe_before",
+    "unsafe_after",
+    "moved",
+    "mean_distance",
+    "mean_energy_before",
+    "mean_energy_after",
+)
 _REASONS = {TOO_CLOSE, NAMES_A_PERSON, OUT_OF_CLASS}
 
 _WORD = re.compile(r"[a-z][a-z0-9_]{0,30}")
@@ -47,6 +58,7 @@ def unknown_entries(content: Mapping[str, Any]) -> list[str]:
         ("gate.rejected.", (content.get("gate") or {}).get("rejected"), _REASONS),
         ("shortage.", content.get("shortage"), names),
         ("endpoints.", content.get("endpoints"), ("class", "people")),
+        ("relaxed_endpoints.", content.get("relaxed_endpoints"), _RELAXED),
         ("walks.", content.get("walks"), ("points", "pairs")),
         ("run.", content.get("run"), ("shard_walks", "threads")),
         ("private_file.", content.get("private_file"), ("sha256",)),
@@ -84,6 +96,8 @@ def odd_values(content: Mapping[str, Any]) -> list[str]:
             "seeds": _are_numbers(content.get("seeds")),
             "run": _are_numbers(content.get("run", {})),
             "shortage": _are_numbers(content.get("shortage")),
+            "relaxed_endpoints": _are_numbers(content.get("relaxed_endpoints", {}))
+            and ("relaxed_endpoints" in content) == _has_moved_endpoints(content),
             "private_file": isinstance(hashed, dict)
             and _is_text(hashed.get("sha256"), re.compile("[0-9a-f]{64}")),
         }
@@ -95,6 +109,11 @@ def _has_no_gate(content: Mapping[str, Any]) -> bool:
     config = content.get("config")
     private = isinstance(config, dict) and bool(config.get("dp_epsilon"))
     return "baseline" in content or private
+
+
+def _has_moved_endpoints(content: Mapping[str, Any]) -> bool:
+    config = content.get("config")
+    return isinstance(config, dict) and config.get("endpoints") == "safe"
 
 
 def _is_text(value: Any, form: re.Pattern[str]) -> bool:

@@ -28,6 +28,7 @@ from latentpath.production.private_file import (
     samples_hash,
 )
 from latentpath.production.verify_samples import Samples
+from latentpath.walks.hull import Neighbourhood
 
 _KINDS: dict[str, type[Statement]] = {
     Certificate.kind: Certificate,
@@ -123,6 +124,14 @@ def check_private(
     )
     if certificate.aggregation == "style":
         not_verified.append("The alignment of centroid styles: needs the networks.")
+        return
+    if certificate.configuration.get("endpoints") == "safe":
+        not_verified.append("That moved endpoints look like nobody: needs the networks.")
+        yield (
+            f"Every endpoint is the {certificate.aggregation.replace('_', ' ')} of its people, or "
+            "was moved from it within its group's neighbourhood, no nearer to any of them.",
+            lambda found: _check_moved(people, record, certificate, found),
+        )
         return
     yield (
         f"Every endpoint is the {certificate.aggregation.replace('_', ' ')} of its people.",
@@ -247,12 +256,7 @@ def _check_centroids(
     certificate: Certificate,
     found: list[LatentpathError],
 ) -> None:
-    grouping = Grouping(people.assignment, record.labels, record.labels, certificate.k, "")
-    again = aggregate(
-        torch.from_numpy(people.latents), grouping, people.identities, certificate.aggregation
-    ).numpy()
-    if again.shape != record.centroids.shape:
-        raise _another_set("centroids")
+    again = _aggregates(people, record, certificate)
     apart = np.abs(again - record.centroids).max(axis=1)
     for group in np.flatnonzero(~(apart <= _TOLERANCE * (1 + np.abs(again).max(axis=1)))):
         found.append(
@@ -261,3 +265,37 @@ def _check_centroids(
                 f"a centroid that is {apart[group]:.3g} away from it",
             )
         )
+
+
+def _aggregates(
+    people: People, record: PrivateRecord, certificate: Certificate
+) -> np.ndarray:  # [G, D]
+    """What the people's latents say that the centroids are."""
+    grouping = Grouping(people.assignment, record.labels, record.labels, certificate.k, "")
+    again = aggregate(
+        torch.from_numpy(people.latents), grouping, people.identities, certificate.aggregation
+    ).numpy()
+    if again.shape != record.centroids.shape:
+        raise _another_set("centroids")
+    return again
+
+
+def _check_moved(
+    people: People,
+    record: PrivateRecord,
+    certificate: Certificate,
+    found: list[LatentpathError],
+) -> None:
+    """Endpoints that were made safe: within reach of their groups' aggregates."""
+    again = _aggregates(people, record, certificate).astype(np.float64)
+    radius = float(certificate.configuration["endpoint_radius"])
+    for group, centre in enumerate(again):
+        near = Neighbourhood(centre, people.latents[people.assignment == group], radius)
+        if not near.allows(record.centroids[group] - centre, slack=_TOLERANCE):
+            found.append(
+                _contradiction(
+                    f"endpoint {group} in the neighbourhood of the {certificate.aggregation} of "
+                    "its people",
+                    "one that is further away, or nearer to one of them",
+                )
+            )

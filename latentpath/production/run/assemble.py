@@ -24,6 +24,7 @@ from latentpath.data.card import CARD_NAME, DatasetCard
 from latentpath.data.writers import WRITERS, Batch, SetForm, Writer, safe_folder_names
 from latentpath.data.writers.writer import describe_file
 from latentpath.errors import IntegrityError, PrivacyError
+from latentpath.production.prepare import relaxed_entry
 from latentpath.production.private_file import People, PrivateRecord, private_file
 from latentpath.production.run.layout import RunFolder, named_disk_errors
 from latentpath.production.run.ledger import ShardRow
@@ -268,6 +269,7 @@ def _manifest(plan: Plan, chosen: Selection, pairs: np.ndarray, private: bytes) 
         "seeds": {"seed": plan.config.seed},
         "run": {name: plan.settings[name] for name in ("shard_walks", "threads")},
         "certificate": plan.settings["certificate"],
+        **relaxed_entry(plan.settings["relaxed_endpoints"]),
         "gate": gate,
         "shortage": chosen.shortage,
         "endpoints": endpoints,

@@ -177,6 +177,7 @@ def make_plan(
         "class_names": list(data.class_names),
         "wanted": {str(label): count for label, count in wanted.items()},
         "certificate": endpoints.certificate.to_dict(),
+        "relaxed_endpoints": endpoints.relaxed,
         "gate_threshold": threshold,
         "models": models_fingerprint(bundle),
         "data": data_fingerprint(data),

@@ -105,4 +105,5 @@ def stored_endpoints(plan: Plan, data: ImageSet, bundle: Bundle) -> Endpoints:
         latents=torch.empty(0) if latents is None else latents,
         grouping=grouping,
         averages=stored("averages"),
+        relaxed=plan.settings["relaxed_endpoints"],
     )

@@ -1,0 +1,182 @@
+"""Endpoints "safe" in the pipeline: what moves, what is told of it, and what is verified."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+
+import numpy as np
+import pytest
+import tiny_models
+import tiny_runs
+import torch
+from tiny_models import quick_config
+from torch import nn
+
+from latentpath.data import write_image_set
+from latentpath.errors import InputError, PrivacyError
+from latentpath.production import make_baselines, produce_set, write_set
+from latentpath.production.private_file import default_private_file, private_file, read_record
+from latentpath.production.run import perform_run
+from latentpath.production.run.result import synthetic_set
+from latentpath.production.verify import verify_set
+from latentpath.production.write import listing
+
+
+@pytest.fixture(scope="module")
+def data():
+    return tiny_models.private_set()
+
+
+@pytest.fixture(scope="module")
+def bundle(data, tiny_lpips):
+    made = tiny_models.bundle_for(data, lpips=tiny_lpips)
+    with torch.no_grad():
+        for network, times in ((made.identity, 8), (made.encoder, 20)):
+            # Sure of itself; and latents that lie apart.
+            last = [layer for layer in network.modules() if isinstance(layer, nn.Linear)][-1]
+            last.weight.mul_(times)
+        # The class of each group is whatever its image looks like: all in one.
+        last = [layer for layer in made.classifier.modules() if isinstance(layer, nn.Linear)][-1]
+        last.weight.zero_()
+        last.bias.zero_()
+    return made
+
+
+def safe_config(energy=0.0, **options):
+    return quick_config(count=9, endpoints="safe", endpoint_energy=energy, **options)
+
+
+@pytest.fixture(scope="module")
+def sets(data, bundle):
+    plain = produce_set(data, bundle, quick_config(count=9, gate_identity=0.5))
+    safe = produce_set(data, bundle, safe_config(1e-3, gate_identity=0.99))
+    return safe, plain
+
+
+def test_unsafe_centroids_of_the_right_class_move(sets):
+    safe, plain = (made.endpoints for made in sets)
+    told = safe.relaxed
+    assert plain.relaxed is None
+    assert torch.equal(safe.averages, plain.centroids)
+    moved = (safe.centroids != plain.centroids).any(dim=1)
+    assert told["endpoints"] == len(moved)
+    assert told["moved"] == int(moved.sum()) > 0
+    assert told["mean_energy_after"] < told["mean_energy_before"]
+    # A classifier of zeros takes everything for class 0: nobody else may move.
+    assert not moved[torch.as_tensor(safe.labels) != 0].any()
+
+
+def test_no_endpoint_comes_nearer_to_anybody_behind_it(sets):
+    safe = sets[0].endpoints
+    for group, (before, after) in enumerate(zip(safe.averages, safe.centroids, strict=True)):
+        members = safe.latents[torch.as_tensor(safe.grouping.assignment == group)].double()
+        was = (members - before.double()).norm(dim=1)
+        now = (members - after.double()).norm(dim=1)
+        assert (now >= was).all()
+        assert (after - before).norm() <= was.mean() * (1 + 1e-6)
+
+
+def test_the_promise_is_that_of_the_averages(sets, bundle):
+    safe, plain = (made.endpoints.certificate for made in sets)
+    assert safe.promise == plain.promise
+    assert safe.configuration["endpoints"] == "safe"
+    assert make_baselines(sets[1], bundle).averages is None
+    assert make_baselines(sets[0], bundle).averages is not None
+
+
+class TestWritten:
+    @pytest.fixture
+    def folder(self, sets, tmp_path):
+        write_set(tmp_path / "set", sets[0])
+        return tmp_path / "set"
+
+    def test_the_manifest_tells_counts_and_means(self, folder, sets, tmp_path):
+        told = json.loads((folder / "manifest.json").read_text())["relaxed_endpoints"]
+        assert told == sets[0].endpoints.relaxed
+        assert all(isinstance(value, int | float) for value in told.values())
+        write_set(tmp_path / "plain", sets[1])
+        plain = json.loads((tmp_path / "plain" / "manifest.json").read_text())
+        assert "relaxed_endpoints" not in plain
+
+    def test_it_is_verified_without_networks(self, folder):
+        found = verify_set(folder, default_private_file(folder))
+        assert found.ok, found.lines()
+        assert any("was moved from it" in line for line in found.verified)
+        assert any("needs the networks" in line for line in found.not_verified)
+
+    @pytest.mark.parametrize("where", ["away", "towards a person"])
+    def test_endpoints_elsewhere_are_found(self, folder, sets, where):
+        place = default_private_file(folder)
+        record = read_record(place)
+        people, centroids = record.people, record.centroids.copy()
+        if where == "away":
+            centroids[1] += 1.0 + np.abs(people.latents).max()
+        else:
+            first = np.flatnonzero(people.assignment == 1)[0]
+            centroids[1] += 0.2 * (people.latents[first] - centroids[1])
+        content = dataclasses.replace(record, centroids=centroids).encode()
+        # As if the forger had sealed the set anew.
+        write_forged(folder, sets[0], content, place)
+        found = verify_set(folder, place)
+        assert any("endpoint 1" in str(finding) for finding in found.findings)
+
+
+def write_forged(folder, made, content, place):
+    """The set again with another private file, every hash in its place."""
+    shutil.rmtree(folder)
+    manifest = {**made.manifest(), **listing(made)}
+    manifest["private_file"] = {"sha256": hashlib.sha256(content).hexdigest()}
+    with private_file(place, folder, content):
+        write_image_set(
+            folder,
+            made.samples.images,
+            made.samples.labels,
+            made.samples.class_names,
+            manifest=manifest,
+            extra_columns={"path": made.path, "step": made.step},
+        )
+
+
+def test_a_run_moves_the_same_endpoints(data, bundle, tmp_path, sets):
+    config = safe_config(1e-3, gate_identity=0.99)
+    result = perform_run(data, bundle, tmp_path / "run", config, tiny_runs.options())
+    again = synthetic_set(result, data, bundle)
+    assert torch.equal(again.endpoints.centroids, sets[0].endpoints.centroids)
+    assert torch.equal(again.endpoints.averages, sets[0].endpoints.averages)
+    assert again.endpoints.relaxed == sets[0].endpoints.relaxed
+    assert result.manifest["relaxed_endpoints"] == sets[0].endpoints.relaxed
+    found = verify_set(result.folder.set, result.folder.private_file)
+    assert found.ok, found.lines()
+
+
+def test_after_style_alignment_the_networks_are_needed(data, bundle, tmp_path):
+    config = safe_config(1e-3, gate_identity=0.99, aggregation="style", style_steps=1)
+    made = produce_set(data, bundle, config)
+    write_set(tmp_path / "set", made)
+    found = verify_set(tmp_path / "set", default_private_file(tmp_path / "set"))
+    assert found.ok, found.lines()
+    assert any("needs the networks" in line for line in found.not_verified)
+
+
+class TestOptions:
+    def test_not_with_noise(self):
+        with pytest.raises(PrivacyError, match="endpoints 'centroids' with dp_epsilon"):
+            quick_config(
+                count=9, balanced=True, dp_epsilon=1.0, endpoints="safe", gate_identity=0.5
+            )
+
+    @pytest.mark.parametrize(
+        ("options", "text"),
+        [
+            ({"endpoints": "safer"}, "endpoints as one of"),
+            ({"endpoints": "safe"}, "calls every endpoint safe"),
+            ({"endpoint_energy": -1.0}, "endpoint_energy of at least 0"),
+            ({"endpoint_radius": float("nan")}, "endpoint_radius of at least 0"),
+        ],
+    )
+    def test_impossible_ones(self, options, text):
+        with pytest.raises(InputError, match=text):
+            quick_config(**options)
