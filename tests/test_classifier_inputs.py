@@ -273,7 +273,7 @@ class TestBatchSize:
     def test_sizes(self):
         cpu, mib = torch.device("cpu"), 1 << 20
         assert fitting_size(1, cpu) == 64
-        assert fitting_size(3 * mib, cpu, budget=1 << 40) == 16
+        assert fitting_size(7 * mib, cpu, budget=1 << 40) == 16
         assert fitting_size(100 * mib, cpu, budget=1 << 40) == 8
         assert fitting_size(100 * mib, cpu, budget=601 * mib) == 4
         assert fitting_size(100 * mib, cpu, budget=1) == 1

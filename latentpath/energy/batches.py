@@ -11,9 +11,9 @@ from torch import Tensor
 
 # What backward holds at its peak, over what forward saved for it.
 _PEAK = 1.5
-# Saved activations of one micro-batch that processors work through fastest, bytes: more of them
-# leave the caches between two layers, fewer keep convolutions from their full speed.
-_IN_CACHES = 48 << 20
+# Saved activations of one micro-batch that processors work through fastest, bytes: with more, what
+# one layer hands to the next leaves the caches; with fewer, convolutions miss their full speed.
+_CPU_BEST = 128 << 20
 _CPU_SIZES = (8, 64)
 _GPU_MOST = 1024
 
@@ -98,7 +98,7 @@ def fitting_size(per_point: int, device: torch.device, budget: int = 0) -> int:
     fits = max(1, int((budget or _free_bytes(device) // 2) / (_PEAK * per_point)))
     if device.type == "cpu":
         least, most = _CPU_SIZES
-        wanted = min(max(_IN_CACHES // per_point, least), most)
+        wanted = min(max(_CPU_BEST // per_point, least), most)
     else:
         wanted = _GPU_MOST
     size = min(wanted, fits)
