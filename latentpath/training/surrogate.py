@@ -49,11 +49,11 @@ class SurrogateConfig:
     """Random points on and around straight lines, of the first round."""
     rounds: int = 2
     """Further rounds, each at points that walks with the surrogate so far visit."""
-    walk_points: int = 20_000
+    walk_points: int = 40_000
     """Points that each of them adds."""
     walk_steps: int = 50
     """Points on such a walk's path, as many as paths shall have later."""
-    walk_passes: float = 6.0
+    walk_passes: float = 10.0
     """True gradients per point of such a walk; fewer visit more different paths."""
     people: int = 5
     """Most latents that an endpoint of a line or a walk averages."""

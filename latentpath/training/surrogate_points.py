@@ -105,16 +105,25 @@ def endpoints(
     classes: Tensor,  # [m]
     people: int,
 ) -> Tensor:  # [m, D]
-    """Averages of 1 to `people` random latents of each class asked for, drawn with replacement."""
+    """Averages of 1 to `people` latents of each class asked for, as far as it has so many.
+
+    Each is that of a random latent and others: its nearest ones, as in the centroids of k-same,
+    or, for every second one on average, random ones, which lie nearer to the middle.
+    """
     averages = latents.new_empty(len(classes), latents.shape[1])
     for label in classes.unique():
         wanted = classes == label
-        members = torch.nonzero(labels == label)[:, 0]
-        count = int(wanted.sum())
-        drawn = members[torch.randint(len(members), (count, people), device=latents.device)]
-        counted = torch.randint(1, people + 1, (count, 1), device=latents.device)
-        used = torch.arange(people, device=latents.device) < counted  # [m, people]
-        averages[wanted] = (latents[drawn] * used[..., None]).sum(dim=1) / counted
+        members = latents[labels == label]  # [c, D]
+        count, most = int(wanted.sum()), min(people, len(members))
+        centres = torch.randint(len(members), (count, 1), device=latents.device)
+        distances = torch.cdist(members[centres[:, 0]], members)  # [count, c]
+        by_chance = torch.rand(count, 1, device=latents.device) < 0.5
+        distances = torch.where(by_chance, torch.rand_like(distances), distances)
+        distances.scatter_(1, centres, -1.0)  # itself comes first
+        nearest = distances.topk(most, dim=1, largest=False).indices  # [count, most]
+        counted = torch.randint(1, most + 1, (count, 1), device=latents.device)
+        used = torch.arange(most, device=latents.device) < counted
+        averages[wanted] = (members[nearest] * used[..., None]).sum(dim=1) / counted
     return averages
 
 
