@@ -16,7 +16,7 @@ from latentpath.energy.guides import ClassGuide, IdentityGuide
 from latentpath.energy.images import ImageModel, check_gradients, gradient, images_of, logits_of
 from latentpath.energy.inputs import ChannelMatch
 from latentpath.energy.programs import as_image_model
-from latentpath.errors import InputError
+from latentpath.errors import InputError, ShapeError
 from latentpath.generators import Generator
 from latentpath.generators.checks import check_finite, check_whole
 from latentpath.generators.modes import evaluating
@@ -327,6 +327,32 @@ class PathEnergy:
         found = torch.cat(rows) if rows else points.new_empty(0, 4)
         identity, classification, largest, predicted = found.unbind(dim=1)
         return PointTerms(identity, classification, largest, predicted.long())
+
+    @torch.no_grad()
+    def measured(
+        self, points: Tensor, measure: Callable[[Tensor], Tensor]
+    ) -> Tensor:  # [M, D] -> [M]
+        """What `measure` says of each point's image: images [m, C, H, W] to numbers [m].
+
+        Raises:
+            ShapeError: it returns anything but one number per image.
+        """
+        rows: list[Tensor] = []
+
+        def work(batch: MicroBatch) -> None:
+            found = measure(self.images(batch.points))
+            if not isinstance(found, Tensor) or found.shape != batch.points.shape[:1]:
+                raise ShapeError(
+                    expected=f"a measure that returns [{len(batch.points)}], one number per image",
+                    got=str(list(found.shape)) if isinstance(found, Tensor) else repr(type(found)),
+                    fix="return a tensor of one axis",
+                )
+            rows.append(found[: batch.count])
+
+        ones = torch.ones(len(points), device=points.device)
+        with evaluating(self._models), Precision.of("float32").on(points.device):
+            self._over(points, ones, ones, work)
+        return torch.cat(rows) if rows else points.new_empty(0)
 
     def _over(
         self,

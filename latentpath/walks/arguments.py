@@ -34,30 +34,51 @@ class CheckedRequests:
     looked: bool = False
 
     def peek(self) -> Request | None:
-        """The first request, which is still to come."""
+        """The first request, checked, which is still to come."""
         if not self.looked:
-            self.first, self.looked = next(self.requests, None), True
+            first, self.looked = next(self.requests, None), True
+            self.first = None if first is None else _checked(first, 0)
         return self.first
 
     def __iter__(self) -> Iterator[Request]:
         if (first := self.peek()) is None:
             return
-        width, device = first.start.shape[-1], first.start.device
         number = 0
         request: Request | None = first
         while request is not None:
-            start, end = request.start.detach().float(), request.end.detach().float()
-            if start.shape != (width,) or end.shape != (width,) or end.device != device:
-                raise ShapeError(
-                    expected=f"start and end [{width}] on {device}, as in the first request",
-                    got=f"{list(start.shape)} and {list(end.shape)} on {end.device} in request "
-                    f"{number}",
-                    fix="pass latents of one generator",
-                )
-            check_finite_ends(start, end)
-            yield Request(start, end, int(request.label))
+            yield request if number == 0 else _checked(request, number, first.start)
             number += 1
             request = next(self.requests, None)
+
+
+def _checked(request: Any, number: int, like: Tensor | None = None) -> Request:
+    """A request with latents in float32, of the width and on the device of `like` [D]."""
+    if not isinstance(request, Request):
+        raise InputError(
+            expected="requests of latentpath.walks.Request(start, end, label)",
+            got=f"a {type(request).__name__} as request {number}",
+            fix="wrap its latents and label in one",
+        )
+    ends = request.start, request.end
+    latents = all(isinstance(w, Tensor) and w.ndim == 1 and w.is_floating_point() for w in ends)
+    like = request.start if like is None and latents else like
+    width = "D" if like is None else len(like)
+    if not latents or any(w.shape != like.shape or w.device != like.device for w in ends):  # type: ignore[union-attr]
+        raise ShapeError(
+            expected=f"start and end to be floating-point [{width}] on one device in all requests",
+            got=f"{_described(request.start)} and {_described(request.end)} in request {number}",
+            fix="pass latents of one generator",
+        )
+    start, end = (w.detach().float() for w in ends)
+    check_finite_ends(start, end)
+    label = as_labels(request.label, start[None])
+    return Request(start, end, int(label))
+
+
+def _described(value: Any) -> str:
+    if not isinstance(value, Tensor):
+        return f"a {type(value).__name__}"
+    return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)} on {value.device}"
 
 
 def check_steps(steps: int) -> None:

@@ -37,6 +37,7 @@ from latentpath.energy.surrogate import SurrogateGuide
 from latentpath.errors import InputError, check_above_zero, check_at_least
 from latentpath.generators.checks import check_finite, check_whole
 from latentpath.walks.levels import Level, plan_levels, resample
+from latentpath.walks.plan import straight_line
 
 # Levels of at most so many knots are evaluated whole: their knots share little.
 _WHOLE = 16
@@ -78,16 +79,17 @@ class FastConfig:
 
     def __post_init__(self) -> None:
         check_whole(1, inner_steps=self.inner_steps, coarsest=self.coarsest, chunk=self.chunk)
-        check_finite(passes=self.passes, lr=self.lr, damping=self.damping, eps=self.eps)
+        numbers = ("passes", "lr", "damping", "eps", "active", "tolerance")
+        check_finite(**{name: getattr(self, name) for name in numbers})
         check_above_zero(passes=self.passes, lr=self.lr, eps=self.eps)
         check_at_least(0, damping=self.damping, tolerance=self.tolerance)
         if not 0 < self.active <= 1:
             raise InputError(
                 expected="active above 0, at most 1", got=str(self.active), fix="use 0.5"
             )
-        if not all(0 <= beta < 1 for beta in self.betas):
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise InputError(
-                expected="betas from 0 to below 1", got=str(self.betas), fix="use (0.9, 0.99)"
+                expected="two betas from 0 to below 1", got=str(self.betas), fix="use (0.9, 0.99)"
             )
 
 
@@ -152,7 +154,7 @@ class FastSolver:
         self.energy, self.config, self.guide, self.visited = energy, config, guide, visited
         self.levels = plan_levels(steps, config.passes, config.coarsest)
         self.inner_steps = config.inner_steps if guide is not None else 1
-        interior = steps - 2
+        self.steps, interior = steps, steps - 2
         # The mean of one over the chunk sizes: see plan.chunk_weights.
         self.point_weight = math.ceil(interior / config.chunk) / interior
         weights = config.weights
@@ -209,9 +211,10 @@ class FastSolver:
         labels = torch.tensor([flight.label for flight in flights], device=points.device)
         weights = torch.tensor(
             [self._point_weight(self.levels[flight.level]) for flight in flights],
+            dtype=points.dtype,
             device=points.device,
         )
-        energies = torch.empty(len(points), device=points.device)
+        energies = points.new_empty(len(points))
         gradients = self.energy.guide_gradient(
             points, labels.repeat_interleave(counts), weights.repeat_interleave(counts), energies
         )
@@ -240,11 +243,11 @@ class FastSolver:
             for name in ("path", "exp_avg", "exp_avg_sq", "anchor", "correction")
         )
         taken = torch.tensor([flight.adam_steps for flight in flights], device=device)
-        rates = torch.tensor([self._rate(flight, level) for flight in flights], device=device)
+        rates = gradients.new_tensor([self._rate(flight, level) for flight in flights])
         labels = torch.tensor([flight.label for flight in flights], device=device)
         weight = self._point_weight(level)
         stiffness = self.config.weights.smoothness * level.smoothness_scale
-        each = labels.repeat_interleave(n), torch.full((b * n,), weight, device=device)
+        each = labels.repeat_interleave(n), gradients.new_full((b * n,), weight)
         chosen = rows[:, :, None].expand(-1, -1, d)
         energy: Tensor | None = None
         for step in range(self.inner_steps):
@@ -272,12 +275,17 @@ class FastSolver:
         assert energy is not None
         guides = torch.stack([flight.energies.sum() for flight in flights])
         totals = (stiffness * energy + weight * guides).tolist()
+        finite = torch.isfinite(path).flatten(1).all(dim=1).tolist()
         for i, flight in enumerate(flights):
             flight.path, flight.exp_avg, flight.exp_avg_sq = path[i], exp_avg[i], exp_avg_sq[i]
             flight.anchor, flight.correction = anchor[i], correction[i]
             flight.adam_steps += self.inner_steps
             flight.evaluations += 1
-            self._judge(flight, totals[i])
+            if finite[i]:
+                self._judge(flight, totals[i])
+            else:  # nothing comes back from there
+                flight.path = straight_line(path[i, :1], path[i, -1:], self.steps)[0]
+                flight.stopped = "line"
 
     def _surrogate_slope(self, path: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
         """The surrogate's gradient at the knots of paths [B, n + 2, D], zero without one."""
@@ -285,7 +293,7 @@ class FastSolver:
         if self.guide is None:
             return torch.zeros_like(knots)
         slope = self.guide.gradient(knots.reshape(-1, path.shape[2]), labels, weights)
-        return slope.view(knots.shape)
+        return slope.view(knots.shape).to(knots.dtype)
 
     def _rate(self, flight: Flight, level: Level) -> float:
         """Cosine from the level's first learning rate to its last."""

@@ -65,8 +65,13 @@ class Pool:
         self.most = in_flight or max(1, 4 * self.full // (steps - 2))
 
     def run(self, requests: Iterable[Request]) -> Iterator[PathResult]:
-        """Yield the results in the order of the requests."""
+        """Yield the results in the order of the requests.
+
+        Where taking a request raises an Exception, it is raised here in that request's turn: the
+        paths before it are finished first.
+        """
         waiting = enumerate(requests)
+        failure: Exception | None = None
         flights: list[Flight] = []
         lines: dict[int, tuple[Request, EnergyTerms]] = {}
         finished: dict[int, PathResult] = {}
@@ -75,7 +80,11 @@ class Pool:
         while more or flights:
             entering: list[tuple[int, Request]] = []
             while more and self._room(flights, len(entering), len(finished)):
-                if (item := next(waiting, None)) is None:
+                try:
+                    item = next(waiting, None)
+                except Exception as error:
+                    item, failure = None, error
+                if item is None:
                     more = False
                 else:
                     entering.append(item)
@@ -92,6 +101,8 @@ class Pool:
                 figures = {"energy": float(result.after.total), "passes": result.passes}
                 self.progress("walk", following, self.count or following, figures)
                 yield result
+        if failure is not None:
+            raise failure
 
     def _room(self, flights: list[Flight], entering: int, finished: int) -> bool:
         if len(flights) + entering >= self.most or finished >= _WAITING * self.most:
@@ -144,13 +155,12 @@ class Pool:
             distances = None if nearest is None else nearest[i]
             yield (
                 flight.number,
-                PathResult(paths[i], before, kept[i], spent, stopped[i], distances),
+                # Of its own memory: whoever keeps or saves one path keeps no other with it.
+                PathResult(paths[i].clone(), before, kept[i], spent, stopped[i], distances),
             )
 
-    @torch.no_grad()
     def _distances(self, paths: Tensor) -> Tensor | None:  # [B, T, D] -> [B, T]
         if self.nearest is None:
             return None
-        rows = paths.flatten(0, 1).split(self.energy.micro_batch)
-        found = [self.nearest(self.energy.images(points)) for points in rows]
-        return torch.cat(found).view(paths.shape[:2])
+        found = self.energy.measured(paths.flatten(0, 1), self.nearest)
+        return found.view(paths.shape[:2])

@@ -203,6 +203,12 @@ def walk_stream(
     guide = None
     if surrogate is not None:
         surrogate.check(generator, identity, classifier)
+        if surrogate.centre.device != device:
+            raise InputError(
+                expected=f"a surrogate on {device}, as the latents",
+                got=f"one on {surrogate.centre.device}",
+                fix="move it there: surrogate.to(start.device)",
+            )
         with torch.no_grad():
             image = energy.images(first.start[None])
         guide = SurrogateGuide(surrogate, identity, image, config.weights)
