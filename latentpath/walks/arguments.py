@@ -36,19 +36,18 @@ class CheckedRequests:
     def peek(self) -> Request | None:
         """The first request, checked, which is still to come."""
         if not self.looked:
-            first, self.looked = next(self.requests, None), True
-            self.first = None if first is None else _checked(first, 0)
+            self.looked = True
+            for request in self.requests:
+                self.first = _checked(request, 0)
+                break
         return self.first
 
     def __iter__(self) -> Iterator[Request]:
         if (first := self.peek()) is None:
             return
-        number = 0
-        request: Request | None = first
-        while request is not None:
-            yield request if number == 0 else _checked(request, number, first.start)
-            number += 1
-            request = next(self.requests, None)
+        yield first
+        for number, request in enumerate(self.requests, 1):
+            yield _checked(request, number, first.start)
 
 
 def _checked(request: Any, number: int, like: Tensor | None = None) -> Request:

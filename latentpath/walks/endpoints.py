@@ -284,11 +284,13 @@ class _Search:
             safe = self.judge.anonymous(terms) & allowed
             safe &= terms.predicted == self.labels[list(far)]
             for i, (g, good) in enumerate(zip(far, safe.tolist(), strict=True)):
-                if good:
-                    high[g] = middle[g]
+                (high if good else low)[g] = middle[g]
+                # Where the neighbourhood bends the way, half of a move may be longer than all.
+                if good and self._distance(g, points[i]) < self._distance(g, self.points[g]):
                     self.points[g], self.energies[g] = points[i], terms.identity[i]
-                else:
-                    low[g] = middle[g]
+
+    def _distance(self, g: int, point: Tensor) -> float:  # [D]
+        return float(np.linalg.norm(point.double().cpu().numpy() - self.exact[g]))
 
     def result(self, first: PointTerms) -> RelaxedEndpoints:
         """What came of it."""
