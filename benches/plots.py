@@ -1,4 +1,4 @@
-"""Redraw benches/results/kernels.svg from the latest rows of every kernel's table."""
+"""Redraw benches/results/kernels.svg and docs/walk.svg from the latest rows of their tables."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ matplotlib.use("svg")
 import matplotlib.pyplot as plt
 
 RESULTS = Path(__file__).parent / "results"
+WALK = Path(__file__).parents[1] / "docs" / "walk.svg"
 # The workload that stands for each kernel, and its title.
 SHOWN = {
     "kl_uniform": ("3072x10000", "float32", "kl_uniform\n3,072 x 10,000, with gradient"),
@@ -51,8 +52,52 @@ def draw(axis, op: str) -> None:
     axis.spines[["top", "right"]].set_visible(False)
 
 
+def save(figure, target: Path) -> None:
+    """Write an SVG; the same picture gives the same file."""
+    plt.rcParams["svg.hashsalt"] = "latentpath"
+    figure.savefig(target, metadata={"Date": None})
+
+
+def draw_walk(table: Path, target: Path) -> None:
+    """Energy against time of the published and the fast walk, from the newest curve's rows."""
+    with table.open() as file:
+        rows = [row for row in csv.DictReader(file) if row["part"] == "curve"]
+    rows = [row for row in rows if row["when"] == rows[-1]["when"]]
+    fast = [row for row in rows if row["solver"] == "fast"]
+    alone = [row for row in fast if row["setting"].endswith("no surrogate")]
+    published = [row for row in rows if row["solver"] == "published"]
+    lines = {
+        "published": (published, OTHERS, "s--"),
+        "fast": ([row for row in fast if row not in alone], OURS, "o-"),
+        "fast, no surrogate": (alone, BOUND, "o-"),
+    }
+    figure, axis = plt.subplots(figsize=(7.2, 3.8), layout="constrained")
+    for name, (chosen, colour, style) in lines.items():
+        chosen.sort(key=lambda row: float(row["passes"]))
+        seconds = [float(row["seconds_per_path"]) for row in chosen]
+        totals = [float(row["total"]) for row in chosen]
+        axis.plot(seconds, totals, style, color=colour, label=name, ms=4, lw=1.5)
+    axis.axhline(float(published[-1]["total"]), color=OTHERS, lw=0.8, ls=":")
+    axis.set_xscale("log")
+    axis.set_ylim(top=min(axis.get_ylim()[1], 1.6 * float(published[-1]["total"])))
+    row = published[-1]
+    axis.set_xlabel(
+        f"seconds per path of {row['points']} points ({row['device']}, {row['threads']} threads, "
+        f"PyTorch {row['torch']})",
+        fontsize=8,
+    )
+    axis.set_ylabel(f"true energy, mean of {row['paths']} paths", fontsize=8)
+    axis.tick_params(labelsize=8)
+    axis.legend(frameon=False, fontsize=8)
+    axis.spines[["top", "right"]].set_visible(False)
+    save(figure, target)
+    plt.close(figure)
+
+
 def main() -> None:
-    """Draw all kernels that have rows."""
+    """Draw all kernels that have rows, and the walk's curve."""
+    if (RESULTS / "walk.csv").exists():
+        draw_walk(RESULTS / "walk.csv", WALK)
     shown = [op for op in SHOWN if (RESULTS / f"{op}.csv").exists()]
     figure, axes = plt.subplots(2, 2, figsize=(10, 5.4), layout="constrained")
     for axis, op in zip(axes.flat, shown, strict=False):
@@ -63,8 +108,7 @@ def main() -> None:
         f"PyTorch {row['torch']}",
         fontsize=8,
     )
-    plt.rcParams["svg.hashsalt"] = "latentpath"  # the same picture gives the same file
-    figure.savefig(RESULTS / "kernels.svg", metadata={"Date": None})
+    save(figure, RESULTS / "kernels.svg")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,204 @@
+"""The published walk, as `bench_walk.py` times it, and the energies that it reaches.
+
+`PublishedWalk` is the published procedure in its own form: one path, one set of convolution
+weights per image, classifiers in chunks of four, autograd through all of it, PyTorch's Adam,
+float32. What it reaches is computed by `latentpath.walk`'s solver "plan" instead, many paths
+together, whose arithmetic is the same; `disagreement` measures that.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from bench_synthesis import form_of
+from torch import Tensor
+from walk_networks import Networks
+
+from latentpath.energy import EnergyTerms, PathEnergy
+from latentpath.walks import PlanConfig, straight_line
+from latentpath.walks.plan import EPS_DISTANCE, chunk_weights, plan_walk
+
+STEPS, CHUNK = 500, 4
+# Steps after which the published walk's energy is noted.
+CHECKPOINTS = (0, 5, 10, 20, 30, 40, 50, 60, 80, 100, 150, 200, 300, 400, 500)
+
+
+class PublishedWalk:
+    """One path from its straight line on, step by step (Pennisi et al., MICCAI 2023)."""
+
+    def __init__(
+        self,
+        networks: Networks,
+        start: Tensor,  # [D]
+        end: Tensor,  # [D]
+        label: int,
+        points: int,
+    ) -> None:
+        self.networks, self.generator = networks, networks.published_generator
+        self.line = straight_line(start[None], end[None], points)[0]
+        self.moving = self.line[1:-1].clone().requires_grad_()
+        self.labels = torch.full((points - 2,), label, device=start.device)
+        self.optimizer = torch.optim.Adam([self.moving], lr=0.1)
+
+    def path(self) -> Tensor:  # [T, D]
+        """Where it is now."""
+        return torch.cat([self.line[:1], self.moving, self.line[-1:]])
+
+    def step(self) -> None:
+        """One step of the optimisation."""
+        with form_of(self.generator, "grouped"):
+            images = self.generator.synthesize(self.moving).clamp(-1, 1)
+        privacy = classification = 0
+        for chunk, labels in zip(images.split(CHUNK), self.labels.split(CHUNK), strict=True):
+            log_p = F.log_softmax(self.networks.identity(chunk), dim=1)
+            uniform = torch.full_like(log_p, 1 / log_p.shape[1])
+            privacy = privacy + F.kl_div(log_p, uniform, reduction="batchmean")
+            logits = self.networks.classifier(chunk)
+            classification = classification + F.cross_entropy(logits, labels)
+        path = self.path()
+        distance = F.pairwise_distance(path[1:], path[:-1]).square().sum()
+        self.optimizer.zero_grad()
+        (0.1 * privacy + distance + classification).backward()
+        self.optimizer.step()
+
+
+def step_seconds(walk: PublishedWalk, steps: int) -> float:
+    """Mean time of a step over a window of `steps`, after one step to warm up."""
+    walk.step()
+    began = time.perf_counter()
+    for _ in range(steps):
+        walk.step()
+    if walk.line.is_cuda:
+        torch.cuda.synchronize()
+    return (time.perf_counter() - began) / steps
+
+
+def true_energy(networks: Networks) -> PathEnergy:
+    """The energy in float32."""
+    return PathEnergy(networks.generator, networks.identity, networks.classifier)
+
+
+def disagreement(walk: PublishedWalk, steps: int) -> float:
+    """Relative difference to solver "plan" in total energy after the walk's `steps` steps."""
+    start, end = walk.line[:1], walk.line[-1:]
+    energy = true_energy(walk.networks)
+    lines = straight_line(start, end, len(walk.line))
+    ours = plan_walk(lines, walk.labels[:1], energy, PlanConfig(optim_steps=steps))
+    weights = chunk_weights(len(walk.line), CHUNK).to(start)
+    theirs = energy.terms(walk.path().detach()[None], walk.labels[:1], weights, EPS_DISTANCE)
+    return abs(float(theirs.total / ours.after.total) - 1)
+
+
+@dataclass(frozen=True)
+class PlanReference:
+    """Endpoints of paths, and their true energies along the published optimisation."""
+
+    fingerprint: str
+    """Of the networks."""
+    points: int
+    start: Tensor
+    end: Tensor
+    labels: Tensor
+    steps: list[int]
+    """Steps after which energies were noted, 0 is the straight line."""
+    terms: EnergyTerms
+    """[S, B] each."""
+
+    def at(self, step: int, paths: int) -> EnergyTerms:
+        """Terms of the first `paths` paths after a noted step, [paths] each."""
+        row = self.steps.index(step)
+        return EnergyTerms(*(getattr(self.terms, n)[row, :paths] for n in EnergyTerms.names()))
+
+    def save(self, file: Path) -> None:
+        """Write everything to an .npz file."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(
+            file,
+            fingerprint=self.fingerprint,
+            points=self.points,
+            steps=self.steps,
+            **{name: getattr(self, name).cpu().numpy() for name in ("start", "end", "labels")},
+            **{name: getattr(self.terms, name).cpu().numpy() for name in EnergyTerms.names()},
+        )
+
+    @classmethod
+    def load(cls, file: Path, device: str) -> PlanReference:
+        """Read what `save` wrote."""
+        with np.load(file) as saved:
+            tensors = {
+                name: torch.from_numpy(saved[name]).to(device)
+                for name in ("start", "end", "labels", *EnergyTerms.names())
+            }
+            terms = EnergyTerms(*(tensors.pop(name) for name in EnergyTerms.names()))
+            rest = str(saved["fingerprint"]), int(saved["points"])
+            return cls(*rest, *tensors.values(), saved["steps"].tolist(), terms)
+
+    def serves(self, networks: Networks, paths: int, points: int, steps: int) -> bool:
+        """Whether it holds so many paths of these networks, after so many steps."""
+        return (
+            self.fingerprint == networks.fingerprint()
+            and self.points == points
+            and len(self.labels) >= paths
+            and steps in self.steps
+        )
+
+
+class _Watched(PathEnergy):
+    """An energy that keeps the points as they are before the steps numbered in `wanted`."""
+
+    def watch(self, wanted: list[int]) -> dict[int, Tensor]:
+        """Begin at step 0; what is kept comes into the dictionary."""
+        self.wanted, self.step = wanted, 0
+        self.seen: dict[int, Tensor] = {}
+        return self.seen
+
+    def guide_gradient(self, points: Tensor, *rest: Any) -> Tensor:
+        if self.step in self.wanted:
+            self.seen[self.step] = points.clone()
+        self.step += 1
+        return super().guide_gradient(points, *rest)
+
+
+def compute_reference(
+    networks: Networks, paths: int, points: int, steps: int, progress: bool = True
+) -> PlanReference:
+    """Walk all paths together as published, and note the energies at the checkpoints."""
+    start, end, labels = networks.make_ends(paths)
+    energy = _Watched(networks.generator, networks.identity, networks.classifier)
+    wanted = sorted({0, steps} | {step for step in CHECKPOINTS if step < steps})
+    seen, began = energy.watch(wanted), time.perf_counter()
+
+    def tell(_: str, done: int, total: int, __: object) -> None:
+        if progress and done % 25 == 0:
+            spent = time.perf_counter() - began
+            print(f"  published energies, step {done} of {total}, {spent:.0f} s", flush=True)
+
+    lines = straight_line(start, end, points)
+    result = plan_walk(lines, labels, energy, PlanConfig(optim_steps=steps), tell)
+    weights = chunk_weights(points, CHUNK).to(start)
+    noted = []
+    for step in wanted[:-1]:
+        path = lines.clone()
+        path[:, 1:-1] = seen[step].view(paths, points - 2, -1)
+        noted.append(energy.terms(path, labels, weights, EPS_DISTANCE))
+    terms = EnergyTerms.stack([*noted, result.after])
+    return PlanReference(networks.fingerprint(), points, start, end, labels, wanted, terms)
+
+
+def reference(
+    networks: Networks, file: Path, paths: int, points: int, steps: int, device: str = "cpu"
+) -> PlanReference:
+    """The kept energies, or new ones where none fit these networks, paths and steps."""
+    if file.exists():
+        kept = PlanReference.load(file, device)
+        if kept.serves(networks, paths, points, steps):
+            return kept
+    made = compute_reference(networks, paths, points, steps)
+    made.save(file)
+    return made

@@ -1,0 +1,207 @@
+"""Timing of `bench_walk.py`: one form of the walk at a time, and what becomes of it as a row."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from unittest import mock
+
+import torch
+import walk_published
+import workload
+from walk_networks import Networks
+from walk_published import PlanReference, PublishedWalk
+
+import latentpath
+from latentpath.energy import EnergyTerms
+from latentpath.generators.precision import Precision
+from latentpath.walks import FastConfig, WalkResult, fast
+from latentpath.walks.levels import Level
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One form of the fast walk."""
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+    """Of `FastConfig`, where they are not its defaults."""
+    surrogate: bool = True
+    precision: str = "auto"
+    coarse: bool = True
+    """False walks on the finest level alone, with as many passes."""
+
+    def config(self) -> FastConfig:
+        """Its options."""
+        return FastConfig(**self.options)
+
+
+ABLATIONS = (
+    Setting("default"),
+    Setting("no surrogate", surrogate=False),
+    Setting("one step on the surrogate's model", {"inner_steps": 1}),
+    Setting("ten steps on it", {"inner_steps": 10}),
+    Setting("no damping", {"damping": 0.0}),
+    Setting("all knots every time", {"active": 1.0}),
+    Setting("no coarse levels", coarse=False),
+    Setting("float32", precision="float32"),
+    Setting("no stopping", {"tolerance": 0.0}),
+    Setting("betas 0.9, 0.999", {"betas": (0.9, 0.999)}),
+)
+
+
+@dataclass
+class Bench:
+    """Walks of one pair of networks, and the published walk to compare them with."""
+
+    part: str
+    networks: Networks
+    reference: PlanReference
+    options: argparse.Namespace
+    paths: int
+    plan_steps: int
+    windows: list[float] = field(default_factory=list)
+    """Seconds of a published step, window by window."""
+
+    def fast(self, setting: Setting, paths: int = 0, points: int = 0) -> tuple[WalkResult, float]:
+        """One batch of fast walks: the result, and seconds per path."""
+        paths, points = paths or self.paths, points or self.reference.points
+        ref, config = self.reference, setting.config()
+        levels = fast.plan_levels
+        if not setting.coarse:
+            whole = Level(points - 2, max(1, int(config.passes)), 1.0, 1.0, 0.0)
+            levels = lambda *_: (whole,)  # noqa: E731
+        began = time.perf_counter()
+        with mock.patch.object(fast, "plan_levels", levels):
+            result = latentpath.walk(
+                ref.start[:paths],
+                ref.end[:paths],
+                ref.labels[:paths],
+                **self.networks.models(),
+                steps=points,
+                config=config,
+                surrogate=self.networks.surrogate if setting.surrogate else None,
+                precision=setting.precision,
+            )
+        return result, (time.perf_counter() - began) / paths
+
+    def published_walk(self, number: int) -> PublishedWalk:
+        """The published walk on one of the paths."""
+        ref, at = self.reference, number % self.paths
+        return PublishedWalk(
+            self.networks, ref.start[at], ref.end[at], int(ref.labels[at]), ref.points
+        )
+
+    def window(self) -> float:
+        """Seconds of a published step, measured now, on the next path."""
+        walk = self.published_walk(len(self.windows))
+        self.windows.append(walk_published.step_seconds(walk, self.options.window))
+        return self.windows[-1]
+
+    def goal(self) -> EnergyTerms:
+        """Where the published walk ends."""
+        return self.reference.at(self.plan_steps, self.paths)
+
+    def warm_up(self) -> None:
+        """Load libraries and prepare weights; compare the published walk's two forms."""
+        self.fast(Setting("", {"passes": 1.0}), paths=1)
+        walk = self.published_walk(0)
+        for _ in range(3):
+            walk.step()
+        if (difference := walk_published.disagreement(walk, 3)) > 1e-3:
+            raise RuntimeError(f"the published walk and solver 'plan' differ by {difference:.2e}")
+
+    def row(self, solver: str, setting: str, terms: EnergyTerms, **figures: Any) -> Row:
+        """A row: where it comes from, mean energies, and `figures`."""
+        networks, total = self.networks, terms.total
+        goal = self.goal().total[: len(total)]
+        means = {name: round(float(getattr(terms, name).mean()), 4) for name in terms.names()}
+        return {
+            **workload.machine(),
+            "load": round(os.getloadavg()[0], 2),
+            "part": self.part,
+            "networks": networks.name,
+            "people": _outputs(networks.identity),
+            "latent_dim": self.reference.start.shape[1],
+            "resolution": networks.generator.img_resolution,
+            "solver": solver,
+            "setting": setting,
+            "paths": len(total),
+            "points": self.reference.points,
+            **means,
+            "published_steps": self.plan_steps,
+            "energy_ratio": round(float(total.mean() / goal.mean()), 4),
+            "lower_share": round(float((total <= goal).float().mean()), 3),
+            **figures,
+        }
+
+    def published_row(self, step: int) -> Row:
+        """The published walk after so many steps."""
+        seconds = [step * window for window in self.windows]
+        return self.row(
+            "published",
+            f"{step} steps",
+            self.reference.at(step, self.paths),
+            precision="float32",
+            rounds=len(seconds),
+            passes=step,
+            **_spread(seconds),
+            extrapolated_from=len(seconds) * self.options.window,
+            speed_up=round(self.plan_steps / step, 2),
+        )
+
+    def fast_row(
+        self, setting: Setting, result: WalkResult, seconds: Sequence[float], steps: Sequence[float]
+    ) -> Row:
+        """A fast walk timed as `seconds` per path, after published steps of `steps` seconds."""
+        full = [self.plan_steps * step for step in steps]
+        ratios = [whole / taken for whole, taken in zip(full, seconds, strict=True)]
+        dtype = Precision(setting.precision).dtype(self.reference.start.device)  # type: ignore[arg-type]
+        figures: Row = {
+            "precision": str(dtype).removeprefix("torch."),
+            "rounds": len(seconds),
+            "passes": round(result.generator_passes, 2),
+            **_spread(seconds),
+            "speed_up": round(statistics.median(ratios), 2),
+        }
+        training = self.networks.training_seconds
+        if setting.surrogate and training is not None:
+            walks = self.options.amortise
+            more = [
+                whole / (taken + training / walks)
+                for whole, taken in zip(full, seconds, strict=True)
+            ]
+            passes = self.options.training_points / (walks * (self.reference.points - 2))
+            figures |= {
+                "training_s": round(training, 1),
+                "amortised_walks": walks,
+                "amortised_passes": round(result.generator_passes + passes, 2),
+                "amortised_speed_up": round(statistics.median(more), 2),
+            }
+        return self.row("fast", setting.name, result.after, **figures)
+
+
+def _spread(seconds: Sequence[float]) -> dict[str, float]:
+    median = statistics.median(seconds)
+    low, high = median, median
+    if len(seconds) > 1:
+        quantiles = statistics.quantiles(seconds, n=5, method="inclusive")
+        low, high = quantiles[0], quantiles[3]
+    return {
+        "seconds_per_path": round(median, 4),
+        "p20_s": round(low, 4),
+        "p80_s": round(high, 4),
+        "walks_per_hour": round(3600 / median, 1),
+    }
+
+
+def _outputs(model: Any) -> int:
+    linear = [module for module in model.modules() if isinstance(module, torch.nn.Linear)]
+    return linear[-1].out_features
