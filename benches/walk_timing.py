@@ -113,9 +113,9 @@ class Bench:
         """Load libraries and prepare weights; compare the published walk's two forms."""
         self.fast(Setting("", {"passes": 1.0}), paths=1)
         walk = self.published_walk(0)
-        walk.step()  # one: later ones amplify rounding, since Adam divides by small gradients
-        if (difference := walk_published.disagreement(walk, 1)) > 1e-3:
-            raise RuntimeError(f"the published walk and solver 'plan' differ by {difference:.2e}")
+        walk.step()
+        if (share := walk_published.disagreement(walk)) > 0.01:
+            raise RuntimeError(f"the published walk and solver 'plan' part on {share:.1%}")
 
     def row(self, solver: str, setting: str, terms: EnergyTerms, **figures: Any) -> Row:
         """A row: where it comes from, mean energies, and `figures`."""
