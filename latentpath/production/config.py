@@ -47,8 +47,8 @@ class ProduceConfig:
     """Cells with a smaller noisy number of people give no endpoint."""
     endpoints: str = "centroids"
     """Where walks start and end: "centroids", or "safe", which moves those centroids that name one
-    person with more than gate_identity to the nearest safe latent of their class, no nearer to
-    anybody behind them."""
+    person with more than nine tenths of gate_identity to the nearest safe latent of their class,
+    no nearer to anybody behind them."""
     endpoint_energy: float = 0.0
     """Largest identity energy of a safe endpoint, nats; 0 leaves the judgement to gate_identity.
     Endpoints "safe" alone."""

@@ -28,6 +28,9 @@ from latentpath.progress import Progress, silent
 from latentpath.training import encode
 from latentpath.walks import RelaxConfig, RelaxedEndpoints, relax_endpoints
 
+# Endpoints stop where they are safe by so much: the gate judges images that were rounded to 8 bits.
+_ROOM = 0.9
+
 
 @dataclass(frozen=True)
 class Endpoints:
@@ -130,6 +133,7 @@ def safe_endpoints(
     Each is still computed from its group and from networks that everybody is behind, so the
     certificate of the averages holds, as for style alignment.
     """
+    named = config.gate_identity if config.gate_identity == 1 else _ROOM * config.gate_identity
     assignment = torch.as_tensor(grouping.assignment, device=latents.device)
     return relax_endpoints(
         centroids,
@@ -139,7 +143,7 @@ def safe_endpoints(
         identity=bundle.identity,
         classifier=bundle.classifier,
         threshold=config.endpoint_energy or None,
-        config=RelaxConfig(max_probability=config.gate_identity, radius=config.endpoint_radius),
+        config=RelaxConfig(max_probability=named, radius=config.endpoint_radius),
         micro_batch=config.micro_batch,
         precision="float32",
         progress=progress,

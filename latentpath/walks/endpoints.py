@@ -36,6 +36,8 @@ from latentpath.walks.arguments import (
 )
 from latentpath.walks.hull import Neighbourhood
 
+# Points per micro-batch on CPUs: batches are filled up, and few endpoints search for long.
+_MICRO_BATCH_CPU = 16
 _BETAS, _EPS = (0.9, 0.99), 1e-12
 
 
@@ -153,8 +155,11 @@ def relax_endpoints(
     if threshold is not None:
         check_finite(threshold=threshold)
     near = _neighbourhoods(centres, groups, config.radius)
+    size = fixed_micro_batch(micro_batch, centres.device)
+    if not micro_batch and centres.device.type == "cpu":
+        size = _MICRO_BATCH_CPU
     common: dict[str, Any] = {
-        "micro_batch": fixed_micro_batch(micro_batch, centres.device),
+        "micro_batch": size,
         "precision": precision,
         "fixed_batches": True,
     }

@@ -15,14 +15,19 @@ import torch
 from tiny_models import quick_config
 from torch import nn
 
-from latentpath.data import write_image_set
+from latentpath.data import load_digits_split, resize_images, to_tensor, write_image_set
 from latentpath.errors import InputError, PrivacyError
-from latentpath.production import make_baselines, produce_set, write_set
+from latentpath.ksame import aggregate, k_same
+from latentpath.production import ProduceConfig, make_baselines, produce_set, write_set
+from latentpath.production.bundle import ASSETS, load_bundle
+from latentpath.production.prepare import encode_images, safe_endpoints
 from latentpath.production.private_file import default_private_file, private_file, read_record
 from latentpath.production.run import perform_run
 from latentpath.production.run.result import synthetic_set
 from latentpath.production.verify import verify_set
+from latentpath.production.walking import render
 from latentpath.production.write import listing
+from latentpath.training import predict
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +90,29 @@ def test_the_promise_is_that_of_the_averages(sets, bundle):
     assert safe.configuration["endpoints"] == "safe"
     assert make_baselines(sets[1], bundle).averages is None
     assert make_baselines(sets[0], bundle).averages is not None
+
+
+def test_on_digits_the_gate_recognises_nobody_in_them():
+    bundle, full = load_bundle(ASSETS), load_digits_split().private
+    rows = np.concatenate([np.flatnonzero(full.labels == label)[:25] for label in (0, 3, 8)])
+    real = full.subset(rows)
+    real = dataclasses.replace(real, images=resize_images(real.images, 32))
+    config = ProduceConfig(endpoints="safe")
+    latents = encode_images(real, bundle, config)
+    grouping = k_same(latents, real.identities, real.labels, 5)
+    centroids = aggregate(latents, grouping, real.identities)
+    found = safe_endpoints(centroids, latents, grouping, bundle, config)
+
+    def recognised(latents):  # in images of 8 bits, as they are written
+        images = to_tensor(render(bundle, latents))
+        return predict(bundle.identity, images).softmax(dim=1).amax(dim=1) > config.gate_identity
+
+    assert int(recognised(centroids).sum()) >= 5
+    assert found.safe.float().mean() > 0.9
+    assert not (recognised(found.latents) & found.safe).any()
+    classes = predict(bundle.classifier, to_tensor(render(bundle, found.latents))).argmax(dim=1)
+    moved = found.moved > 0
+    assert torch.equal(classes[moved], torch.as_tensor(grouping.group_labels)[moved])
 
 
 class TestWritten:
