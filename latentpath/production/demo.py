@@ -25,8 +25,8 @@ from latentpath.production.write import check_output, write_set
 from latentpath.progress import Progress, silent
 from latentpath.training import ClassifierConfig
 
-# Sized for about two minutes on two cores.
-DEMO_CONFIG = ProduceConfig(count=500, steps=14, optim_steps=60)
+# Sized for less than three minutes on two cores.
+DEMO_CONFIG = ProduceConfig(count=2000, steps=26, passes=16.0)
 DEMO_AUDIT = AuditConfig(seeds=(0, 1), classifier=ClassifierConfig(steps=250, width=8))
 
 
