@@ -247,7 +247,9 @@ class TestDamagedAfterwards:
         assert not verify_run(copied.root).ok
 
     def test_a_set_that_was_swapped_for_another_with_its_private_file(self, perform, copied):
-        other = perform("other", config=killable.config(gate_quantile=0.0, optim_steps=0))
+        other = perform(
+            "other", config=killable.config(gate_quantile=0.0, solver="plan", optim_steps=0)
+        )
         shutil.rmtree(copied.set)
         shutil.copytree(other.folder.set, copied.set)
         shutil.copy(other.folder.private_file, copied.private_file)
