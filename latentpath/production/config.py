@@ -70,7 +70,7 @@ class ProduceConfig:
     """Optimisation steps of the solver "plan"; 0 keeps straight lines."""
     lr: float = 0.1
     """Learning rate of the solver "plan", latent units."""
-    passes: float = 37.0
+    passes: float = 38.0
     """Generator passes per point, at most, that the solver "fast" spends."""
     smoothness: float = 1.0
     """Weight of the smoothness energy on a walk of 50 points. Other numbers of points T rescale

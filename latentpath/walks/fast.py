@@ -51,23 +51,23 @@ _PATIENCE = 2
 class FastConfig:
     """Options of the fast walk."""
 
-    passes: float = 37.0
+    passes: float = 38.0
     """Most true gradients per point of the path. Fewer are faster; long paths take fewer anyway."""
     inner_steps: int = 5
     """Steps on the surrogate's model for each true gradient; 1 does without the surrogate."""
-    lr: float = 0.12
+    lr: float = 0.15
     """First learning rate of the coarsest level, latent units per step; it falls with the
     distance of the knots."""
     betas: tuple[float, float] = (0.9, 0.99)
     """Decay of Adam's moments."""
     eps: float = 1e-8
     """Added to Adam's denominator."""
-    damping: float = 10.0
+    damping: float = 12.0
     """Curvature that keeps the path near the points last evaluated, nats per squared latent
     unit; larger trusts the surrogate less."""
     active: float = 0.5
     """Share of the knots that a true evaluation looks at, on levels of more than 16."""
-    tolerance: float = 1e-3
+    tolerance: float = 1e-4
     """A path stops on the finest level when its true energy falls by less than this share per
     evaluation; 0 always uses all passes."""
     coarsest: int = 6

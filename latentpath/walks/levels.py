@@ -8,6 +8,7 @@ over fewer points; both are rescaled so that a curve has the same energy on ever
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 
 # Evaluations that a level is worth, by its number of interior knots: the middle levels decide
 # which way round a path goes, the fine ones only follow. Found on the digits and kept elsewhere.
-_EVALUATIONS = ((8, 40), (16, 80), (32, 12), (64, 6))
+_EVALUATIONS = ((8, 80), (16, 80), (32, 8), (64, 4))
 _EVALUATIONS_BEYOND = 4
 
 # Levels of more knots than this move smoothly (a Sobolev step): plain Adam steps differ from
@@ -53,7 +54,7 @@ def plan_levels(steps: int, passes: float, coarsest: int) -> tuple[Level, ...]:
         coarsest: interior knots that the first level has at least (fewer on shorter paths).
 
     >>> [(level.interior, level.evaluations) for level in plan_levels(50, 40, 6)]
-    [(6, 40), (12, 80), (24, 12), (48, 6)]
+    [(6, 80), (12, 80), (24, 8), (48, 4)]
     """
     fine = steps - 2
     sizes = [fine]
@@ -63,15 +64,22 @@ def plan_levels(steps: int, passes: float, coarsest: int) -> tuple[Level, ...]:
     wanted = [_worth(n) for n in sizes]
     cost = sum(count * n for count, n in zip(wanted, sizes, strict=True)) / fine
     share = min(1.0, passes / cost)
+    counts = [max(1, int(count * share)) for count in wanted]
+    # The one evaluation that each level has at least is taken from the dearest of the others.
+    while max(counts) > 1 and sum(map(operator.mul, counts, sizes)) > passes * fine:
+        dearest = max(
+            (c * n, i) for i, (c, n) in enumerate(zip(counts, sizes, strict=True)) if c > 1
+        )
+        counts[dearest[1]] -= 1
     return tuple(
         Level(
             interior=n,
-            evaluations=max(1, int(count * share)),
+            evaluations=count,
             smoothness_scale=(n + 1) / (fine + 1),
             guide_scale=fine / n,
             alpha=(n / SMOOTH_BEYOND) ** 2 if n > SMOOTH_BEYOND else 0.0,
         )
-        for n, count in zip(sizes, wanted, strict=True)
+        for n, count in zip(sizes, counts, strict=True)
     )
 
 
