@@ -10,8 +10,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from latentpath.energy import EnergyWeights, SurrogateGuide, find_linear_head
-from latentpath.energy.surrogate import FeatureEnergy, evaluating, find_identity_head
+from latentpath.energy.guides import FeatureEnergy
+from latentpath.energy.surrogate import find_identity_head
 from latentpath.errors import InputError, ShapeError, WeightsError
+from latentpath.generators.modes import evaluating
 from latentpath.models import Surrogate
 from latentpath.ops import dispatch
 
@@ -212,7 +214,7 @@ class TestHeads:
         features, head = find_identity_head(model, image)
         assert head is model.head
         images = torch.rand(4, 1, 6, 6)
-        with torch.no_grad(), evaluating(model):
+        with torch.no_grad(), evaluating([model]):
             expected = model(images.expand(-1, channels, -1, -1))
             assert torch.allclose(head(features(images)), expected, atol=1e-5)
         surrogate, _ = made(SIZES[0])

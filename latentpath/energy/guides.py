@@ -30,7 +30,7 @@ class IdentityGuide:
     ) -> None:
         self.model = model
         self._split_head, self._min_identities = split_head, min_identities
-        self._head: _LinearHead | None = None
+        self._head: tuple[nn.Module, FeatureEnergy] | None = None
         self._searched = split_head is False
 
     def energy(self, images: Tensor) -> Tensor:  # [M, C, H, W] -> [M]
@@ -39,9 +39,13 @@ class IdentityGuide:
             self._head, self._searched = self._find_head(images[:1].detach()), True
         if self._head is None:
             return ops.kl_uniform(logits_of(self.model, images))
-        return self._head.energy(images)
+        trunk, feature_energy = self._head
+        features = trunk(images)
+        # Sums over all people stay in the bank's own precision, whatever autocast says.
+        with torch.autocast(images.device.type, enabled=False):
+            return feature_energy(features.to(feature_energy.bank.dtype))
 
-    def _find_head(self, image: Tensor) -> _LinearHead | None:
+    def _find_head(self, image: Tensor) -> tuple[nn.Module, FeatureEnergy] | None:
         found = find_linear_head(self.model, image)
         if found is None and self._split_head:
             raise InputError(
@@ -52,27 +56,34 @@ class IdentityGuide:
         small = found is not None and found[1].out_features < self._min_identities
         if found is None or (small and not self._split_head):
             return None
-        return _LinearHead(*found)
+        return found[0], FeatureEnergy(found[1])
 
 
-class _LinearHead:
-    """The identity energy from a trunk's features, without logits (DESIGN.md, section 3)."""
+class FeatureEnergy:
+    """The identity energy of last features [M, F] through a linear head (DESIGN.md, section 3).
 
-    def __init__(self, trunk: nn.Module, linear: nn.Linear) -> None:
-        self.trunk = trunk
-        self.bank = linear.weight.detach()  # [N, F]
-        self.bias = None if linear.bias is None else linear.bias.detach()  # [N]
-        self.mean_row = self.bank.mean(dim=0)
-        self.mean_bias = 0.0 if self.bias is None else float(self.bias.mean())
-        self.log_n = math.log(len(self.bank))
+    Args:
+        head: features to identity logits [M, N]; its weights are read.
+        like: a tensor whose device and dtype to compute on; the head's own if left out.
+    """
 
-    def energy(self, images: Tensor) -> Tensor:  # [M, C, H, W] -> [M]
-        features = self.trunk(images)
-        # Sums over all people stay in the bank's own precision, whatever autocast says.
-        with torch.autocast(images.device.type, enabled=False):
-            features = features.to(self.bank.dtype)
-            lse, _ = ops.bank_lse(features, self.bank, self.bias)
-            return lse - (features @ self.mean_row + self.mean_bias) - self.log_n
+    def __init__(self, head: nn.Linear, like: Tensor | None = None) -> None:
+        like = head.weight if like is None else like
+        self.bank = head.weight.detach().to(like)  # [N, F]
+        self.bias = None if head.bias is None else head.bias.detach().to(like)  # [N]
+        self.mean_row = self.bank.mean(dim=0)  # [F]
+        self.offset = math.log(len(self.bank))
+        if self.bias is not None:
+            self.offset += float(self.bias.mean())
+
+    def __call__(self, features: Tensor) -> Tensor:  # [M, F] -> [M]
+        """The divergence from uniform, in nats; differentiable once."""
+        return self.with_slope(features)[0]
+
+    def with_slope(self, features: Tensor) -> tuple[Tensor, Tensor]:  # [M, F] -> [M], [M, F]
+        """The divergence and its gradient in the features."""
+        lse, mean = ops.bank_lse(features, self.bank, self.bias)
+        return lse - features @ self.mean_row - self.offset, mean - self.mean_row
 
 
 class ClassGuide:

@@ -13,68 +13,25 @@ here: hundreds of calls per walk pay neither for a graph nor for normalising lat
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latentpath import ops
-from latentpath.energy.guides import check_labels, find_linear_head
+from latentpath.energy.guides import FeatureEnergy, check_labels, find_linear_head
 from latentpath.energy.images import ImageModel
 from latentpath.energy.inputs import ChannelMatch
 from latentpath.energy.path import EnergyWeights
 from latentpath.energy.programs import as_image_model
 from latentpath.errors import InputError, ShapeError, WeightsError
+from latentpath.generators.modes import evaluating
 from latentpath.models.surrogate import Surrogate
 
 # Points that go through the surrogate together, always as many: see `SurrogateGuide`.
 _BLOCKS = {"cpu": 96, "cuda": 8192}
 # Matrix products of narrow matrices take other routines, whose sums depend on the row.
 _LEAST_WIDTH = 16
-
-
-class FeatureEnergy:
-    """The identity energy of last features [M, F] through a classifier's linear head.
-
-    Args:
-        head: features to identity logits [M, N]; its weights are read.
-        like: a tensor whose device and dtype to compute on; the head's own if left out.
-    """
-
-    def __init__(self, head: nn.Linear, like: Tensor | None = None) -> None:
-        like = head.weight if like is None else like
-        self.bank = head.weight.detach().to(like)  # [N, F]
-        self.bias = None if head.bias is None else head.bias.detach().to(like)  # [N]
-        self.mean_row = self.bank.mean(dim=0)  # [F]
-        self.offset = math.log(len(self.bank))
-        if self.bias is not None:
-            self.offset += float(self.bias.mean())
-
-    def __call__(self, features: Tensor) -> Tensor:  # [M, F] -> [M]
-        """The divergence from uniform, in nats; differentiable once."""
-        return self.with_slope(features)[0]
-
-    def with_slope(self, features: Tensor) -> tuple[Tensor, Tensor]:  # [M, F] -> [M], [M, F]
-        """The divergence and its gradient in the features."""
-        lse, mean = ops.bank_lse(features, self.bank, self.bias)
-        return lse - features @ self.mean_row - self.offset, mean - self.mean_row
-
-
-@contextmanager
-def evaluating(*networks: object) -> Iterator[None]:
-    """The modules among the networks in eval mode, and every layer back to what it was."""
-    modules = [network for network in networks if isinstance(network, nn.Module)]
-    was_training = {layer: layer.training for module in modules for layer in module.modules()}
-    try:
-        for layer in was_training:
-            layer.training = False
-        yield
-    finally:
-        for layer, training in was_training.items():
-            layer.training = training
 
 
 def find_identity_head(model: ImageModel, image: Tensor) -> tuple[ImageModel, nn.Linear]:
@@ -92,7 +49,7 @@ def find_identity_head(model: ImageModel, image: Tensor) -> tuple[ImageModel, nn
         InputError: the model does not end in a linear layer.
     """
     image, match = image.detach(), ChannelMatch(as_image_model(model))
-    with evaluating(model), torch.autocast(image.device.type, enabled=False):
+    with evaluating([model]), torch.autocast(image.device.type, enabled=False):
         match.look(image)
         found = find_linear_head(match.model, match(image))
     if found is None:

@@ -6,6 +6,7 @@ if they carry equal ones.
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import hashlib
 import json
@@ -24,7 +25,7 @@ AnyStatement = TypeVar("AnyStatement", bound="Statement")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Statement:
+class Statement(abc.ABC):
     """Base of the certificates: what is common to every promise.
 
     Attributes:
@@ -47,14 +48,14 @@ class Statement:
         object.__setattr__(self, "configuration", _plain(self.configuration))
 
     @property
+    @abc.abstractmethod
     def promise(self) -> str:
         """What is promised, in one sentence."""
-        raise NotImplementedError
 
     @property
+    @abc.abstractmethod
     def not_promised(self) -> str:
         """What is not promised, in one sentence."""
-        raise NotImplementedError
 
     @property
     def configuration_hash(self) -> str:

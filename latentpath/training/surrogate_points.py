@@ -9,12 +9,14 @@ from torch import Tensor
 
 from latentpath.energy import ImageModel
 from latentpath.energy.batches import first_guess
+from latentpath.energy.guides import FeatureEnergy
 from latentpath.energy.images import check_gradients, gradient, images_of, logits_of
 from latentpath.energy.inputs import ChannelMatch
 from latentpath.energy.programs import as_image_model
-from latentpath.energy.surrogate import FeatureEnergy, evaluating, find_identity_head
+from latentpath.energy.surrogate import find_identity_head
 from latentpath.errors import DataError
 from latentpath.generators import Generator
+from latentpath.generators.modes import evaluating
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Networks:
         self.generator = generator
         self._modules = (getattr(generator, "network", generator), identity, classifier)
         self._class_match = ChannelMatch(as_image_model(classifier))
-        with torch.no_grad(), evaluating(*self._modules):
+        with torch.no_grad(), evaluating(self._modules):
             image = images_of(generator, latent)
             self._features, self.head = find_identity_head(identity, image)
             self._class_match.look(image)
@@ -77,13 +79,13 @@ class Networks:
         self.num_classes = self._logits(image).shape[1]
 
     def _logits(self, images: Tensor) -> Tensor:
-        with torch.no_grad(), evaluating(*self._modules):
+        with torch.no_grad(), evaluating(self._modules):
             return logits_of(self._class_match.model, self._class_match(images.detach()))
 
     def truth(self, points: Tensor) -> Truth:  # [n, D]
         """What the networks say at the points, in micro-batches that any machine has room for."""
         size = first_guess(self.generator.img_resolution, points.device)
-        with evaluating(*self._modules), torch.enable_grad():
+        with evaluating(self._modules), torch.enable_grad():
             return Truth.cat([self._micro_batch(part) for part in points.split(size)])
 
     def _micro_batch(self, points: Tensor) -> Truth:

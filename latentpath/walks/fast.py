@@ -1,6 +1,6 @@
 """The fast walk: coarse to fine, with a surrogate between true gradients.
 
-Three ideas, each of which saves generator passes:
+Four ideas, each of which saves generator passes:
 
 - Coarse to fine (`latentpath.walks.levels`). Most of the way is found with 6 and 12 knots, where
   an evaluation of the path costs an eighth and a quarter of one of 48 points.
@@ -54,7 +54,7 @@ class FastConfig:
     passes: float = 38.0
     """Most true gradients per point of the path. Fewer are faster; long paths take fewer anyway."""
     inner_steps: int = 5
-    """Steps on the surrogate's model for each true gradient; 1 does without the surrogate."""
+    """Steps on the surrogate's model for each true gradient; without a surrogate always 1."""
     lr: float = 0.15
     """First learning rate of the coarsest level, latent units per step; it falls with the
     distance of the knots."""
