@@ -1,0 +1,163 @@
+"""Green, amber or red: how a figure with its interval becomes an answer.
+
+Two limits belong to every figure: up to one of them all is well, beyond the other it is not. The
+interval decides, not the figure: an answer is green only if the whole interval lies on the good
+side of the first limit, and red only if the whole of it lies on the bad side of the second.
+Everything else is amber: the set may be good, but these images cannot show it. So a small set is
+never green by luck, nor red.
+
+What was not measured is grey. Grey never counts as green: where one question is open, the whole
+is amber at best.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from latentpath.audit.intervals import Interval
+from latentpath.errors import InputError
+
+Colour = Literal["green", "amber", "red", "grey"]
+
+# From best to worst; what was not measured is no better than what is uncertain.
+SEVERITY: dict[Colour, int] = {"green": 0, "grey": 1, "amber": 2, "red": 3}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One figure against its two limits.
+
+    Attributes:
+        measure: name of the measure, as in `audit.json`.
+        what: the figure in plain words.
+        interval: the figure and how sure it is.
+        green: limit up to which all is well.
+        red: limit beyond which it is not.
+        lower_is_better: False for figures such as an accuracy, whose limits are read downwards.
+        at_best: colour that this finding cannot be better than, with `caveat` as the reason.
+        caveat: what weakens the figure, in plain words.
+
+    Raises:
+        InputError: the limits stand in the wrong order, or are no numbers.
+    """
+
+    measure: str
+    what: str
+    interval: Interval
+    green: float
+    red: float
+    lower_is_better: bool = True
+    at_best: Colour = "green"
+    caveat: str = ""
+
+    def __post_init__(self) -> None:
+        sign = 1 if self.lower_is_better else -1
+        if not sign * self.green <= sign * self.red:
+            raise InputError(
+                expected=f"a limit of green {'below' if sign > 0 else 'above'} that of red for "
+                f"{self.measure}",
+                got=f"green {self.green}, red {self.red}",
+                fix="swap or change them",
+            )
+
+    @property
+    def colour(self) -> Colour:
+        """What the interval says, and no better than `at_best`."""
+        found = grade(self.interval, self.green, self.red, lower_is_better=self.lower_is_better)
+        return max(found, self.at_best, key=SEVERITY.__getitem__)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "measure": self.measure,
+            "what": self.what,
+            **self.interval.as_dict(),
+            "green": self.green,
+            "red": self.red,
+            "lower_is_better": self.lower_is_better,
+            "colour": self.colour,
+            "caveat": self.caveat,
+        }
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer to one question about a set.
+
+    Attributes:
+        key: short name, such as "copies".
+        question: in plain words.
+        colour: "green", "amber" or "red"; "grey" where nothing was measured.
+        value: the figure that decided; None where nothing was measured.
+        threshold: the limit that it was held against: that of green, or of red where it is red.
+        why: the reason in plain words.
+        findings: every figure that was looked at; the worst of them decided.
+    """
+
+    key: str
+    question: str
+    colour: Colour
+    value: Interval | None
+    threshold: float | None
+    why: str
+    findings: tuple[Finding, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "question": self.question,
+            "colour": self.colour,
+            "value": self.value and self.value.as_dict(),
+            "threshold": self.threshold,
+            "why": self.why,
+            "findings": [finding.as_dict() for finding in self.findings],
+        }
+
+
+def grade(interval: Interval, green: float, red: float, *, lower_is_better: bool = True) -> Colour:
+    """Hold an interval against two limits; an end that equals a limit is still within it.
+
+    A figure that is no number is amber: it was measured and says nothing.
+
+    Example:
+        >>> grade(Interval(0.51, 0.49, 0.53), green=0.55, red=0.60)
+        'green'
+        >>> grade(Interval(0.51, 0.40, 0.62), green=0.55, red=0.60)
+        'amber'
+    """
+    if lower_is_better:
+        good, bad = interval.high <= green, interval.low > red
+    else:
+        good, bad = interval.low >= green, interval.high < red
+    return "green" if good else "red" if bad else "amber"
+
+
+def decide(key: str, question: str, findings: Sequence[Finding], *, missing: str) -> Verdict:
+    """Answer a question by the worst of its findings.
+
+    Args:
+        key: short name of the question.
+        question: in plain words.
+        findings: none where nothing was measured; of equally bad ones the first is quoted.
+        missing: why nothing was measured, in plain words.
+    """
+    if not findings:
+        return Verdict(key, question, "grey", None, None, missing)
+    worst = max(findings, key=lambda finding: SEVERITY[finding.colour])
+    limit = worst.red if worst.colour == "red" else worst.green
+    why = f"{worst.what}. {worst.caveat}".strip()
+    return Verdict(key, question, worst.colour, worst.interval, limit, why, tuple(findings))
+
+
+def overall(verdicts: Iterable[Verdict]) -> Colour:
+    """The answer to all questions together: the worst, and amber at best where one is open.
+
+    Without any verdict, or if none was measured, it is grey.
+    """
+    colours = [verdict.colour for verdict in verdicts]
+    if all(colour == "grey" for colour in colours):
+        return "grey"
+    worst = max(colours, key=SEVERITY.__getitem__)
+    return "amber" if worst == "grey" else worst
