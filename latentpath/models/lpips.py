@@ -125,6 +125,18 @@ class LPIPS(nn.Module):
         """
         return F.relu(self.convs[0](self._prepare(images)))
 
+    def last_features(self, images: Tensor) -> Tensor:
+        """Return the features `[M, 256, H', W']` of AlexNet's last layer: parts of objects.
+
+        H' and W' are about a sixteenth of the image's sides, 3 for squares of 64 pixels and below.
+        """
+        x = self._prepare(images)
+        for i, conv in enumerate(self.convs):
+            if i in (1, 2):
+                x = F.max_pool2d(x, 3, 2)
+            x = F.relu(conv(x))
+        return x
+
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the distances `[M]` between `x[i]` and `y[i]`, both `[M, C, H, W]`."""
         if x.shape != y.shape:
