@@ -1,0 +1,44 @@
+"""From a report's numbers to the words, table cells and pictures of its page.
+
+The templates in `latentpath/audit/page` only lay out what is here; they compute and format
+nothing. Text that comes from the user (class names, titles, settings) stays plain here and is
+escaped by the templates.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from latentpath._version import __version__
+from latentpath.audit import figures
+from latentpath.audit.presentation import tables
+from latentpath.audit.presentation.galleries import galleries
+from latentpath.audit.presentation.summary import caution, summary
+from latentpath.audit.presentation.words import data_uri, flat, marked
+from latentpath.audit.report import Report
+
+
+def context(report: Report, include_real: bool) -> dict[str, Any]:
+    """Return everything that `report.html` shows."""
+    rows, profile = report.sets, report.profile
+    return {
+        "title": report.title,
+        "created": report.created,
+        "version": __version__,
+        "include_real": include_real,
+        "summary": summary(report),
+        "caution": caution(report),
+        "columns": tables.COLUMNS,
+        "rows": [marked(report, row, tables.measures(row.audit)) for row in rows],
+        "detail_columns": tables.DETAIL_COLUMNS,
+        "details": [marked(report, row, tables.details(row.audit)) for row in rows],
+        "threshold": tables.threshold(report),
+        "profile": profile and data_uri(figures.profile_figure(profile), "svg+xml"),
+        "profile_paths": 0 if profile is None else len(profile.line),
+        "energies": tables.energies(report),
+        "galleries": galleries(report, include_real),
+        "gate_columns": tables.GATE_COLUMNS,
+        "gates": [marked(report, row, tables.gate(row.gate)) for row in rows if row.gate],
+        "certificate": tables.certificate(report.certificate),
+        "settings": flat(report.settings),
+    }
