@@ -15,10 +15,11 @@ import numpy as np
 from latentpath._version import __version__
 from latentpath.audit.audit import SetAudit
 from latentpath.audit.figures import EnergyComparison, WalkProfile
+from latentpath.audit.verdict import Verdict, overall
 from latentpath.data import ImageSet
 from latentpath.errors import InputError, require_extra
 
-JSON_FORMAT = 1
+JSON_FORMAT = 2
 JSON_NAME = "audit.json"
 
 
@@ -76,6 +77,7 @@ class Report:
         energies: path energies before and after.
         certificate: the k-anonymity certificate, as plain values.
         settings: configuration and seeds, as plain values, shown at the end.
+        verdicts: the answers about the subject; none leaves the traffic lights out.
         created: date, as it should be shown.
 
     Raises:
@@ -94,6 +96,7 @@ class Report:
     certificate: Mapping[str, Any] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     created: str = ""
+    verdicts: tuple[Verdict, ...] = ()
 
     def __post_init__(self) -> None:
         keys = [row.key for row in self.sets]
@@ -124,6 +127,8 @@ class Report:
                 "created": self.created,
                 "software": f"latentpath {__version__}",
                 "subject": self.subject,
+                "verdict": overall(self.verdicts),
+                "questions": {verdict.key: verdict.as_dict() for verdict in self.verdicts},
                 "sets": sets,
                 "profile": self.profile and _profile_figures(self.profile),
                 "energies": self.energies and _energy_figures(self.energies),

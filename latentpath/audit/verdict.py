@@ -36,6 +36,7 @@ class Finding:
         green: limit up to which all is well.
         red: limit beyond which it is not.
         lower_is_better: False for figures such as an accuracy, whose limits are read downwards.
+        percent: whether the figure is a share, shown as percent, or a plain number.
         at_best: colour that this finding cannot be better than, with `caveat` as the reason.
         caveat: what weakens the figure, in plain words.
 
@@ -49,6 +50,7 @@ class Finding:
     green: float
     red: float
     lower_is_better: bool = True
+    percent: bool = True
     at_best: Colour = "green"
     caveat: str = ""
 

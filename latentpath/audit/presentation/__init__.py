@@ -14,6 +14,7 @@ from latentpath.audit import figures
 from latentpath.audit.presentation import tables
 from latentpath.audit.presentation.galleries import galleries
 from latentpath.audit.presentation.summary import caution, summary
+from latentpath.audit.presentation.verdicts import lights, whole
 from latentpath.audit.presentation.words import data_uri, flat, marked
 from latentpath.audit.report import Report
 
@@ -26,6 +27,8 @@ def context(report: Report, include_real: bool) -> dict[str, Any]:
         "created": report.created,
         "version": __version__,
         "include_real": include_real,
+        "whole": whole(report),
+        "lights": lights(report),
         "summary": summary(report),
         "caution": caution(report),
         "columns": tables.COLUMNS,
