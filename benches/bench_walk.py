@@ -39,7 +39,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import walk_networks
 import walk_published
 import workload
-from walk_networks import Networks
+from walk_networks import PAIRS, Networks
 from walk_published import CHUNK, STEPS
 from walk_timing import ABLATIONS, Bench, Row, Setting
 
@@ -221,7 +221,9 @@ def benches(options: argparse.Namespace) -> Iterator[tuple[str, Bench]]:
     device = workload.DEVICE
     if wanted := [part for part in DIGITS_PARTS if part in options.parts]:
         paths, steps = options.paths or 16, options.plan_steps or STEPS
-        networks = walk_networks.digits(options.surrogate, options.training_seconds, device)
+        networks = walk_networks.digits(
+            options.surrogate, options.training_seconds, device, options.pairs
+        )
         kept = walk_published.reference(networks, options.kept, paths, POINTS, steps, device)
         for part in wanted:
             yield part, Bench(part, networks, kept, options, paths, steps)
@@ -290,6 +292,7 @@ def parser() -> argparse.ArgumentParser:
     add("--surrogate", type=Path, help="file of the digits' surrogate [the one that ships]")
     add("--training-seconds", type=float, help="of it [what the file notes]")
     add("--training-points", type=int, default=_training_points(), help="passes it took")
+    add("--pairs", type=int, default=PAIRS, help=f"seed of the digits' pairs [{PAIRS}]")
     add("--amortise", type=int, default=10_000, help="walks that share the training [10000]")
     add("--threads", type=int, default=torch.get_num_threads())
     add("--table", type=Path, default=TABLE)
