@@ -1,8 +1,6 @@
 """The audit's pictures: contact sheets, the profile along walks, the energies.
 
-Figures are drawn without pyplot, so nothing global changes and no display is needed. Colours are
-from Okabe and Ito's palette, which colour-blind readers can tell apart; line styles and hatches
-say the same once more for paper.
+How they look is in `drawing`; the figures of the measures are in `measure_figures`.
 """
 
 from __future__ import annotations
@@ -14,33 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from latentpath.audit.drawing import INK, LINE_COLOUR, WALK_COLOUR, as_svg, house_style, new_figure
 from latentpath.errors import InputError, ShapeError, require_extra
-
-# Okabe and Ito: blue for the walk, vermilion for the straight line.
-WALK_COLOUR = "#0072B2"
-LINE_COLOUR = "#D55E00"
-_INK = "#333333"
 
 _DISTANCE_LABEL = "LPIPS to nearest\nreal image (no unit)"
 _PLACE_LABEL = "Place on the path (% of its points, 0 and 100: endpoints)"
-
-_STYLE: dict[str, Any] = {
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e3e3e3",
-    "grid.linewidth": 0.6,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "text.color": _INK,
-    "legend.frameon": False,
-    "svg.fonttype": "path",  # looks the same where other fonts are installed
-    "svg.hashsalt": "latentpath",  # the same figure gives the same bytes
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,8 +137,8 @@ def profile_figure(profile: WalkProfile) -> bytes:
 
     Upper panel: mean and 10th to 90th percentile over the paths. Lower panel: one path.
     """
-    with _style():
-        figure = _figure(5.0, 5.2)
+    with house_style():
+        figure = new_figure(5.0, 5.2)
         upper, lower = figure.subplots(2, 1, sharex=True)
         _draw_profile(upper, profile)
         place = np.linspace(0, 100, profile.line.shape[1])
@@ -172,7 +148,7 @@ def profile_figure(profile: WalkProfile) -> bytes:
         lower.set_ylim(bottom=0)
         lower.set_ylabel(_DISTANCE_LABEL)
         lower.set_xlabel(_PLACE_LABEL)
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def overview_figure(images: np.ndarray, columns: int, profile: WalkProfile) -> bytes:
@@ -184,8 +160,8 @@ def overview_figure(images: np.ndarray, columns: int, profile: WalkProfile) -> b
         profile: distances along the walks.
     """
     sheet = contact_sheet(images, columns, scale=max(1, 64 // images.shape[1]))
-    with _style():
-        figure = _figure(10.0, 4.2)
+    with house_style():
+        figure = new_figure(10.0, 4.2)
         left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
         left.imshow(sheet.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         left.set_axis_off()
@@ -223,9 +199,9 @@ def energy_figure(energies: EnergyComparison) -> bytes:
 
     Whiskers reach from the 10th to the 90th percentile over the paths.
     """
-    with _style():
+    with house_style():
         terms = list(energies.before)
-        figure = _figure(1.0 + 1.15 * len(terms), 2.7)
+        figure = new_figure(1.0 + 1.15 * len(terms), 2.7)
         panels = figure.subplots(1, len(terms), squeeze=False)[0]
         for axes, term in zip(panels, terms, strict=True):
             pairs = (
@@ -236,25 +212,10 @@ def energy_figure(energies: EnergyComparison) -> bytes:
                 mean = float(np.mean(values))
                 low, high = np.quantile(values, (0.1, 0.9))
                 axes.bar(x, mean, 0.7, color=colour, alpha=0.85, hatch=hatch, edgecolor="white")
-                axes.vlines(x, low, high, color=_INK, linewidth=1.2)
+                axes.vlines(x, low, high, color=INK, linewidth=1.2)
             axes.set_title(term, fontsize=9)
             axes.set_xticks([0, 1], ["line", "walk"])
             axes.grid(axis="x", visible=False)
             axes.tick_params(axis="y", labelsize=7.5)
         panels[0].set_ylabel("Energy per path\n(latent units², nats)")
-        return _svg(figure)
-
-
-def _figure(width: float, height: float) -> Any:
-    figure = require_extra("matplotlib.figure", "pipeline")
-    return figure.Figure(figsize=(width, height), layout="constrained")
-
-
-def _style() -> Any:
-    return require_extra("matplotlib", "pipeline").rc_context(_STYLE)
-
-
-def _svg(figure: Any) -> bytes:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
-    return stream.getvalue()
+        return as_svg(figure)
