@@ -4,7 +4,7 @@
     python benches/run.py kl_uniform         # one of them
     python benches/run.py --turns 2          # shorter
 
-Further benchmarks (bench_ksame.py, bench_synthesis.py) are scripts of their own: see their first
+Further benchmarks (bench_ksame.py, bench_synthesis.py, bench_audit.py) are scripts of their own: see their first
 lines.
 """
 

@@ -1,8 +1,9 @@
-"""How close synthetic images come to real people: LPIPS to the nearest real image.
+"""How close synthetic images come to real people: distance to the nearest real image.
 
-Its mean over a synthetic set is mmL, the measure of Pennisi et al., "A Privacy-Preserving Walk in
-the Latent Space of Generative Models for Medical Applications", MICCAI 2023. A mean hides its
-worst samples, so quantiles stand beside it.
+By LPIPS its mean over a synthetic set is mmL, the measure of Pennisi et al., "A Privacy-Preserving
+Walk in the Latent Space of Generative Models for Medical Applications", MICCAI 2023. A mean hides
+its worst samples, so quantiles and the closest pairs stand beside it. `latentpath.audit.second`
+prepares the same measures in an embedding that shares nothing with LPIPS.
 """
 
 from __future__ import annotations
@@ -14,55 +15,103 @@ import numpy as np
 import torch
 
 from latentpath.data import ImageSet
-from latentpath.errors import ShapeError
-from latentpath.models.embedding_search import EmbeddedImages
+from latentpath.errors import InputError, ShapeError, check_at_least
+from latentpath.models.embedding_search import EmbeddedImages, nearest_rows
 from latentpath.models.lpips import LPIPS
 from latentpath.progress import Progress, silent
 
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95)
 
+# Blocks of the search beside what a reference keeps; larger ones are hardly faster.
+SEARCH_BYTES = 1 << 28
+
 
 @dataclass(frozen=True, eq=False)
 class RealReference:
-    """Real images, embedded once for every comparison with them; made by `prepare_real`.
+    """Real images, embedded once for every comparison; by `prepare_real` or `prepare_second`.
 
     Attributes:
         images: the real set.
-        embedded: its LPIPS embeddings, kept in memory or computed again, as memory allows.
-        lpips: the measure.
+        embedded: its embeddings, kept in memory or computed again, as memory allows.
+        measure: name of the distance, the squared Euclidean one between embeddings.
     """
 
     images: ImageSet
     embedded: EmbeddedImages
-    lpips: LPIPS
+    measure: str = "lpips"
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """The k nearest real images of every image, nearest first, ties by row number.
+
+    Attributes:
+        distance: float32 [n, k], ascending along k.
+        index: int64 [n, k], rows of the real set. They name people: keep them with the data
+            holder.
+    """
+
+    distance: np.ndarray  # [n, k]
+    index: np.ndarray  # [n, k]
+
+
+@dataclass(frozen=True, eq=False)
+class ClosestPairs:
+    """The synthetic images that come closest to a real one, closest first.
+
+    All of it names people: keep it with the data holder.
+
+    Attributes:
+        synthetic: int64 [m], rows of the synthetic set, all different.
+        real: int64 [m], row of the nearest real image of each.
+        distance: float32 [m], ascending.
+    """
+
+    synthetic: np.ndarray  # [m]
+    real: np.ndarray  # [m]
+    distance: np.ndarray  # [m]
 
 
 @dataclass(frozen=True, eq=False)
 class NearestReal:
-    """LPIPS distance of every image of a set to its nearest real image.
+    """Distance of every image of a set to its nearest real image.
 
     Attributes:
-        distance: float32 [n], LPIPS.
+        distance: float32 [n], in units of the measure.
         index: int64 [n], row of the nearest image in the real set. It names a person: keep it
             with the data holder.
+        measure: name of the distance.
+        neighbours: the k nearest of every image, where more than the nearest were asked for.
     """
 
     distance: np.ndarray  # [n]
     index: np.ndarray  # [n]
+    measure: str = "lpips"
+    neighbours: Neighbours | None = None
 
     @property
     def mean(self) -> float:
-        """The mean distance: mmL."""
+        """The mean distance; by LPIPS this is mmL."""
         return float(self.distance.mean(dtype=np.float64))
 
     def quantile(self, q: float) -> float:
         """The distance below which a share `q` of the images lies."""
         return float(np.quantile(self.distance, q))
 
+    def closest_pairs(self, n: int = 20) -> ClosestPairs:
+        """The n images that come closest to a real one, each with its nearest real image.
+
+        Every pair shows another image of the set; ties by row number. Fewer than n images give
+        fewer pairs.
+        """
+        check_at_least(1, n=n)
+        rows = np.argsort(self.distance, kind="stable")[:n]
+        return ClosestPairs(rows, self.index[rows], self.distance[rows])
+
     def as_dict(self) -> dict[str, object]:
         """Return plain JSON values, without the rows of the nearest real images."""
         quantiles = {f"{q:g}": self.quantile(q) for q in QUANTILES}
-        return {"mean_lpips_to_nearest_real": self.mean, "quantiles": quantiles}
+        return {f"mean_{self.measure}_to_nearest_real": self.mean, "quantiles": quantiles}
 
 
 def prepare_real(
@@ -72,7 +121,7 @@ def prepare_real(
     max_bytes: int = 1 << 30,
     progress: Progress = silent,
 ) -> RealReference:
-    """Embed a real set once, for any number of audits against it.
+    """Embed a real set once by LPIPS, for any number of audits against it.
 
     Args:
         real: the private images.
@@ -82,30 +131,55 @@ def prepare_real(
     """
     lpips = lpips or LPIPS.load()
     embedded = lpips.embedded(as_planes(real.images), max_bytes=max_bytes, progress=progress)
-    return RealReference(real, embedded, lpips)
+    return RealReference(real, embedded)
 
 
 def nearest_real(
     images: np.ndarray,  # uint8 [n, H, W, C]
     reference: RealReference,
     *,
-    max_bytes: int = 1 << 30,
+    k: int = 1,
+    max_bytes: int = SEARCH_BYTES,
     progress: Progress = silent,
 ) -> NearestReal:
     """Find the nearest real image of every image.
 
+    Args:
+        images: the images in question; they need not fit into memory as embeddings.
+        reference: the real set, prepared.
+        k: neighbours that the result keeps for each image, 1..N.
+        max_bytes: bound on the blocks that are worked on, beside what the reference keeps.
+        progress: told after every block of images, as "nearest".
+
     Raises:
         ShapeError: the images' size is not the real set's.
+        InputError: k is not in 1..N, or there are no images.
     """
+    found = nearest_neighbours(images, reference, k, max_bytes=max_bytes, progress=progress)
+    first = found.distance[:, 0], found.index[:, 0]
+    return NearestReal(*first, reference.measure, found if k > 1 else None)
+
+
+def nearest_neighbours(
+    images: np.ndarray,  # uint8 [n, H, W, C]
+    reference: RealReference,
+    k: int,
+    *,
+    max_bytes: int = SEARCH_BYTES,
+    progress: Progress = silent,
+) -> Neighbours:
+    """Find the k nearest real images of every image; arguments as for `nearest_real`."""
     check_same_size(images, reference.images.images)
-    distance, index = reference.lpips.nearest(
-        as_planes(images), reference.embedded, max_bytes=max_bytes, progress=progress
-    )
-    return NearestReal(distance[:, 0].cpu().numpy(), index[:, 0].cpu().numpy())
+    if len(images) == 0:
+        raise InputError(
+            expected="at least one image", got="none", fix="drop empty sets before the audit"
+        )
+    queries = EmbeddedImages(as_planes(images), reference.embedded.embed, max_bytes=0)
+    return _search(queries, reference, k, max_bytes, progress)
 
 
 def nearest_other_person(
-    reference: RealReference, *, max_bytes: int = 1 << 30, progress: Progress = silent
+    reference: RealReference, *, max_bytes: int = SEARCH_BYTES, progress: Progress = silent
 ) -> NearestReal | None:
     """Find, for every real image, the nearest image of another person; None for one person.
 
@@ -116,26 +190,20 @@ def nearest_other_person(
     if most == len(people):
         return None
     # Among one more neighbour than any person has images, one at least is somebody else's.
-    distance, index = (
-        found.cpu().numpy()
-        for found in reference.lpips.nearest(
-            reference.embedded, reference.embedded, most + 1, max_bytes=max_bytes, progress=progress
-        )
-    )
-    first = (people[index] != people[:, None]).argmax(1)[:, None]  # [n, 1]
-    return NearestReal(
-        np.take_along_axis(distance, first, 1)[:, 0], np.take_along_axis(index, first, 1)[:, 0]
-    )
+    found = _search(reference.embedded, reference, most + 1, max_bytes, progress)
+    first = (people[found.index] != people[:, None]).argmax(1)[:, None]  # [n, 1]
+    distance = np.take_along_axis(found.distance, first, 1)[:, 0]
+    return NearestReal(distance, np.take_along_axis(found.index, first, 1)[:, 0], reference.measure)
 
 
 def nearest_along_paths(
     paths: Sequence[np.ndarray] | np.ndarray,  # B x uint8 [T, H, W, C]
     reference: RealReference,
     *,
-    max_bytes: int = 1 << 30,
+    max_bytes: int = SEARCH_BYTES,
     progress: Progress = silent,
 ) -> np.ndarray:
-    """LPIPS to the nearest real image for every point of B paths of T images each.
+    """Distance to the nearest real image for every point of B paths of T images each.
 
     Returns:
         float32 [B, T].
@@ -147,8 +215,8 @@ def nearest_along_paths(
 
 
 def as_planes(images: np.ndarray) -> torch.Tensor:
-    """uint8 [n, H, W, C] as the uint8 tensor [n, C, H, W], a quarter of the memory of floats."""
-    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+    """uint8 [n, H, W, C] as the uint8 tensor [n, C, H, W]: the same memory, seen otherwise."""
+    return torch.from_numpy(images.transpose(0, 3, 1, 2))
 
 
 def check_same_size(images: np.ndarray, real: np.ndarray) -> None:
@@ -159,3 +227,16 @@ def check_same_size(images: np.ndarray, real: np.ndarray) -> None:
             got=f"{list(images.shape[1:])}",
             fix="resize one of the sets, for example with latentpath.data.resize_images",
         )
+
+
+def _search(
+    queries: EmbeddedImages,
+    reference: RealReference,
+    k: int,
+    max_bytes: int,
+    progress: Progress,
+) -> Neighbours:
+    distance, index = nearest_rows(
+        queries, reference.embedded, k, max_bytes=max_bytes, progress=progress
+    )
+    return Neighbours(distance.cpu().numpy(), index.cpu().numpy())

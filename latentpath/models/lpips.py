@@ -189,8 +189,9 @@ class LPIPS(nn.Module):
             x: images, or `embedded(images)` where they serve several searches.
             y: the images to search among, likewise.
             k: neighbours per image, 1..N.
-            max_bytes: bound on the memory for embeddings, in bytes. Below what both sets need,
-                embeddings are computed again instead of kept, which is slower.
+            max_bytes: bound on the memory for embeddings, in bytes; what `embedded` keeps of `x`
+                and `y` is not counted. Where `y` does not fit, its embeddings are computed again
+                for every block of `x`, which is slower.
             progress: told after every block of `x`.
 
         Returns:
@@ -200,12 +201,14 @@ class LPIPS(nn.Module):
             ShapeError: not image batches of one size.
             InputError: k is not in 1..N.
         """
-        if isinstance(x, Tensor):
-            x = self.embedded(x, max_bytes=max_bytes // 4)
         if isinstance(y, Tensor):
-            y = self.embedded(y, max_bytes=max_bytes // 2)
+            y = self.embedded(y, max_bytes=3 * (max_bytes // 4))
+            max_bytes //= 1 if y.kept is None else 4
+        if isinstance(x, Tensor):
+            # Each of them is embedded once, for its block: there is nothing to keep.
+            x = self.embedded(x, max_bytes=0)
         self._check_pair(x.images, y.images)
-        return nearest_rows(x, y, k, max_bytes=max_bytes // 4, progress=progress)
+        return nearest_rows(x, y, k, max_bytes=max_bytes, progress=progress)
 
     def _prepare(self, images: Tensor) -> Tensor:
         """Check, move, repeat grey, enlarge and normalise to AlexNet's input `[M, 3, H, W]`."""

@@ -6,9 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from latentpath.audit import nearest_along_paths, nearest_other_person, nearest_real, prepare_real
+from latentpath.audit import (
+    NearestReal,
+    nearest_along_paths,
+    nearest_other_person,
+    nearest_real,
+    prepare_real,
+)
 from latentpath.data import to_tensor
-from latentpath.errors import ShapeError
+from latentpath.errors import InputError, ShapeError
 
 
 def test_planted_copies_are_found(people, lpips):
@@ -57,6 +63,35 @@ def test_little_memory_changes_nothing(people, lpips):
     poor = nearest_real(fresh.images, prepare_real(real, lpips, max_bytes=0), max_bytes=1 << 20)
     assert rich.index.tolist() == poor.index.tolist()
     np.testing.assert_allclose(rich.distance, poor.distance, rtol=1e-5)
+
+
+def test_k_neighbours_are_the_brute_force_ones(people, lpips):
+    real, fresh = people(15), people(6, seed=1)
+    found = nearest_real(fresh.images, prepare_real(real, lpips), k=4)
+    pairs = lpips.embed(to_tensor(fresh.images)).double()[:, None]
+    distances = (pairs - lpips.embed(to_tensor(real.images)).double()).square().sum(2)
+    nearest = distances.sort(dim=1)
+    assert found.neighbours.index.tolist() == nearest.indices[:, :4].tolist()
+    np.testing.assert_allclose(found.neighbours.distance, nearest.values[:, :4], rtol=1e-4)
+    np.testing.assert_array_equal(found.distance, found.neighbours.distance[:, 0])
+    assert nearest_real(fresh.images, prepare_real(real, lpips)).neighbours is None
+
+
+def test_closest_pairs_show_different_images_in_order():
+    distance = np.array([0.3, 0.1, 0.2, 0.1], np.float32)
+    found = NearestReal(distance, np.array([7, 5, 5, 2]))
+    pairs = found.closest_pairs(3)
+    assert pairs.synthetic.tolist() == [1, 3, 2]  # ties by row number
+    assert pairs.real.tolist() == [5, 2, 5]
+    np.testing.assert_array_equal(pairs.distance, distance[[1, 3, 2]])
+    assert len(found.closest_pairs().synthetic) == 4
+    with pytest.raises(InputError, match="n of at least 1"):
+        found.closest_pairs(0)
+
+
+def test_an_empty_set_is_refused(people, lpips):
+    with pytest.raises(InputError, match="at least one image"):
+        nearest_real(np.zeros((0, 16, 16, 1), np.uint8), prepare_real(people(3), lpips))
 
 
 def test_along_paths(people, lpips):
