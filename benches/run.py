@@ -4,8 +4,8 @@
     python benches/run.py kl_uniform         # one of them
     python benches/run.py --turns 2          # shorter
 
-Further benchmarks (bench_ksame.py, bench_synthesis.py, bench_audit.py) are scripts of their own: see their first
-lines.
+Further benchmarks (bench_ksame.py, bench_synthesis.py, bench_audit.py) are scripts of their own:
+see their first lines.
 """
 
 from __future__ import annotations
