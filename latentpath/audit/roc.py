@@ -27,6 +27,9 @@ from latentpath.errors import DataError, ShapeError
 
 FALSE_POSITIVES = (0.01, 0.001)
 
+# Ten false-positive rates per power of ten, at which the ROC curve is kept.
+CURVE = tuple(float(f"{10 ** (power / 10):.4g}") for power in range(-30, 1))
+
 # Entries of the resampled arrays that are in memory at once: 64 MiB of 64-bit numbers each.
 _AT_ONCE = 1 << 23
 
@@ -45,6 +48,7 @@ class AttackScore:
         non_members: number of non-members (rows).
         resolved: for 1% and 0.1%, whether there are non-members enough (1 / rate of them) that
             the rate can be told from none at all.
+        curve: share of the members found at each of `CURVE`'s false-positive rates.
     """
 
     auc: Interval
@@ -54,6 +58,7 @@ class AttackScore:
     members: int
     non_members: int
     resolved: tuple[bool, bool]
+    curve: tuple[float, ...] = ()
 
     def as_dict(self) -> dict[str, object]:
         """Return plain JSON values."""
@@ -64,6 +69,7 @@ class AttackScore:
             "tpr_at_0.1_percent": self.tpr_at_01_percent.as_dict() | {"resolved": self.resolved[1]},
             "members": self.members,
             "non_members": self.non_members,
+            "curve": {"false_positive_rate": list(CURVE), "true_positive_rate": list(self.curve)},
         }
 
 
@@ -122,10 +128,7 @@ def score_attack(
             [row > threshold_at(other, rate) for row, other in zip(inside, outside, strict=True)]
         )
         found = percentile(float(hits.mean()), replicates[:, 1 + place], level)
-        # Resamples all agree where no member or every member is found; Wilson's interval does not.
-        floor = share(hits.mean(0), people_in, level)
-        low, high = min(found.low, floor.low), max(found.high, floor.high)
-        tprs.append(Interval(found.value, low, high, level))
+        tprs.append(no_surer_than_a_share(found, hits.mean(0), people_in))
     value = float(np.mean([auc(a, b) for a, b in zip(inside, outside, strict=True)]))
     return AttackScore(
         auc=percentile(value, replicates[:, 0], level),
@@ -137,6 +140,21 @@ def score_attack(
         members=inside.shape[1],
         non_members=outside.shape[1],
         resolved=tuple(strangers * rate >= 1 - 1e-9 for rate in FALSE_POSITIVES),  # type: ignore[arg-type]
+        curve=tuple(
+            float(np.mean([tpr_at(a, b, rate) for a, b in zip(inside, outside, strict=True)]))
+            for rate in CURVE
+        ),
+    )
+
+
+def no_surer_than_a_share(found: Interval, hits: np.ndarray, groups: np.ndarray) -> Interval:
+    """Widen a resampled interval to that of the share of hits [n] where that one is wider.
+
+    Resamples all agree where no member or every member is found; Wilson's interval does not.
+    """
+    floor = share(hits, groups, found.level)
+    return Interval(
+        found.value, min(found.low, floor.low), max(found.high, floor.high), found.level
     )
 
 

@@ -96,7 +96,8 @@ class ShadowModels:
 
     def module(self, number: int) -> nn.Module:
         """One of the models as an ordinary module, [n, C, H, W] -> [n, K], in eval mode."""
-        model = _ShadowNet(self.config, *self.weights[0].shape[1:3], len(self.weights[-1][0]))
+        _, width, channels, *_ = self.weights[0].shape
+        model = _ShadowNet(self.config, width, channels, num_classes=self.weights[-1].shape[1])
         model.to(self.weights[0])
         with torch.no_grad():
             for parameter, weight in zip(model.parameters(), self.weights, strict=True):

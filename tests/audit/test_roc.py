@@ -9,6 +9,7 @@ import pytest
 
 from latentpath.audit.intervals import resampled_counts
 from latentpath.audit.roc import (
+    CURVE,
     auc,
     best_threshold,
     roc_replicates,
@@ -193,3 +194,17 @@ def test_unusable_scores_are_refused():
         score_attack(np.ones(3), np.ones(3), seed=0, member_groups=np.zeros(2))
     with pytest.raises(DataError, match="two members"):
         score_attack(np.ones(3), np.ones(3), seed=0, member_groups=np.zeros(3))
+
+
+def test_the_curve_passes_through_the_quoted_rates():
+    rng = np.random.default_rng(3)
+    found = score_attack(rng.normal(1, 1, 900), rng.normal(0, 1, 1100), seed=0, resamples=20)
+    curve = dict(zip(CURVE, found.curve, strict=True))
+    assert curve[0.01] == pytest.approx(found.tpr_at_1_percent.value)
+    assert curve[0.001] == pytest.approx(found.tpr_at_01_percent.value)
+    assert found.curve[-1] == 1.0
+    assert (np.diff(found.curve) >= 0).all()
+    rates = np.array(CURVE)
+    assert float(
+        np.diff(rates) @ (np.array(found.curve)[1:] + np.array(found.curve)[:-1]) / 2
+    ) == pytest.approx(found.auc.value, abs=0.02)
