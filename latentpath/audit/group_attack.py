@@ -131,6 +131,7 @@ def attack_groups(
     seed: int = 0,
     resamples: int = RESAMPLES,
     max_bytes: int = 1 << 30,
+    device: torch.device | str = "cpu",
     progress: Progress = silent,
 ) -> GroupAttack:
     """Attack every centroid with every candidate.
@@ -148,6 +149,7 @@ def attack_groups(
         seed: of the outsiders that are drawn where there are too many, and of the resampling.
         resamples: for the intervals, over centroids.
         max_bytes: bound on the memory for embeddings.
+        device: where LPIPS runs; an embedding of your own decides itself.
         progress: told after every block of centroids, as stage "group attack".
 
     Raises:
@@ -161,7 +163,8 @@ def attack_groups(
     if holdout is not None:
         check_same_size(holdout.images, real.images)
         sets["holdout"] = holdout
-    spaces = {"images": _image_space(centroids, sets, embed, max_bytes)}
+    compute = LPIPS.load(device).embed if embed is None else as_float(embed)
+    spaces = {"images": _image_space(centroids, sets, compute, max_bytes)}
     if latents is not None:
         spaces["latents"] = _latent_space(latents, len(centroids), sets)
     scores = {}
@@ -206,10 +209,8 @@ _Pair = tuple[np.ndarray, np.ndarray]
 
 
 def _image_space(
-    centroids: np.ndarray, sets: dict[str, ImageSet], embed: Embed | None, max_bytes: int
+    centroids: np.ndarray, sets: dict[str, ImageSet], compute: Embed, max_bytes: int
 ) -> tuple[_Rows, dict[str, _Rows]]:
-    compute = LPIPS.load().embed if embed is None else as_float(embed)
-
     def embedded(images: np.ndarray) -> _Rows:
         return EmbeddedImages(as_planes(images), compute, max_bytes=max_bytes // 4)
 

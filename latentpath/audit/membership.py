@@ -95,6 +95,7 @@ class MembershipReference:
         inside: bool [S, n], who each shadow model was trained on.
         blind: the blind baseline.
         config: what it was made with.
+        device: where models are trained.
     """
 
     real: ImageSet
@@ -103,6 +104,7 @@ class MembershipReference:
     inside: np.ndarray
     blind: AttackScore
     config: MembershipConfig
+    device: torch.device | str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,7 @@ def prepare_membership(
     holdout: ImageSet,
     config: MembershipConfig | None = None,
     *,
+    device: torch.device | str = "cpu",
     progress: Progress = silent,
 ) -> MembershipReference:
     """Train the shadow models and the blind baseline, once for all sets.
@@ -157,6 +160,7 @@ def prepare_membership(
         holdout: real images of other people: non-members. It should be like the private set in
             everything else; 1,000 people or more resolve 0.1% false positives.
         config: numbers of models, and how they are trained.
+        device: where the models, and later the targets, are trained.
         progress: told during training, as stages "shadow models" and "blind baseline".
 
     Raises:
@@ -165,7 +169,7 @@ def prepare_membership(
     """
     config = config or MembershipConfig()
     _check_candidates(real, holdout, config)
-    pool, labels, people = _pool(real, holdout)
+    pool, labels, people = _pool(real, holdout, device)
     inside = random_halves(people, config.shadows, config.seed)
     models = train_shadows(
         pool,
@@ -176,8 +180,8 @@ def prepare_membership(
         progress=progress,
     )
     shadows = confidence(models.logits(pool), labels)
-    blind = _blind_baseline(real, holdout, config, progress)
-    return MembershipReference(real, holdout, shadows, inside, blind, config)
+    blind = _blind_baseline(real, holdout, config, device, progress)
+    return MembershipReference(real, holdout, shadows, inside, blind, config, device)
 
 
 def measure_membership(
@@ -210,7 +214,7 @@ def measure_membership(
         raise InputError(
             expected="at least one target", got="none", fix="leave targets at None to train some"
         )
-    pool, labels, _ = _pool(real, holdout)
+    pool, labels, _ = _pool(real, holdout, reference.device)
     if targets is None:
         answers = _answers_of_trained(images, pool, config, progress)
     else:
@@ -237,6 +241,7 @@ def measure_membership(
             seed=config.seed,
             resamples=config.resamples,
             max_bytes=config.max_bytes,
+            device=reference.device,
             progress=progress,
         )
     right = (answers.argmax(2).cpu() == labels.cpu()).double().mean(0)  # [n]
@@ -270,8 +275,8 @@ def _answers_of_trained(
 ) -> Tensor:  # [T, n, K]
     """Train the targets on a set, and ask them about all candidates."""
     models = train_shadows(
-        to_tensor(images.images),
-        torch.from_numpy(images.labels),
+        to_tensor(images.images).to(pool.device),
+        torch.from_numpy(images.labels).to(pool.device),
         torch.ones(config.targets, len(images), dtype=torch.bool),
         num_classes=images.num_classes,
         config=replace(config.training, seed=_another(config.training.seed, _TARGETS)),
@@ -282,10 +287,14 @@ def _answers_of_trained(
 
 
 def _blind_baseline(
-    real: ImageSet, holdout: ImageSet, config: MembershipConfig, progress: Progress
+    real: ImageSet,
+    holdout: ImageSet,
+    config: MembershipConfig,
+    device: torch.device | str,
+    progress: Progress,
 ) -> AttackScore:
     """Small classifiers that tell members from non-members by their images alone, cross-fitted."""
-    pool, _, people = _pool(real, holdout)
+    pool, _, people = _pool(real, holdout, device)
     member = np.arange(len(pool)) < len(real)
     generator = np.random.default_rng([config.seed, _BLIND])
     fold = np.empty(len(pool), np.int64)
@@ -295,7 +304,7 @@ def _blind_baseline(
     inside = fold != np.arange(config.blind_folds)[:, None]  # [folds, n]
     models = train_shadows(
         pool,
-        torch.from_numpy(member.astype(np.int64)),
+        torch.from_numpy(member.astype(np.int64)).to(device),
         torch.from_numpy(inside),
         num_classes=2,
         config=replace(config.training, seed=_another(config.training.seed, _BLIND)),
@@ -332,12 +341,14 @@ def _logits(target: Target, images: Tensor) -> Tensor:
     return torch.cat([target(part.to(device)).cpu() for part in images.split(_BATCH)])
 
 
-def _pool(real: ImageSet, holdout: ImageSet) -> tuple[Tensor, Tensor, np.ndarray]:
+def _pool(
+    real: ImageSet, holdout: ImageSet, device: torch.device | str
+) -> tuple[Tensor, Tensor, np.ndarray]:
     """Images, classes and people of all candidates, members first."""
     images = torch.cat([to_tensor(real.images), to_tensor(holdout.images)])
     labels = torch.from_numpy(np.concatenate([real.labels, holdout.labels]))
     people = np.concatenate([real.identities, holdout.identities + real.num_identities])
-    return images, labels, people
+    return images.to(device), labels.to(device), people
 
 
 def _another(seed: int, number: int) -> int:

@@ -15,25 +15,41 @@ groups. So "re-identified" cannot mean "the right person was named". Two questio
 
 The walk is optimised against the identity classifier, so the rate alone flatters it; linkage
 leans on a second witness that the walk never saw, and mmL uses that witness alone.
+
+Three more questions can be asked where there is more to go by:
+
+* **Sources**: where the people behind each image are known (those of the walk's two end groups),
+  "identified" means that one of them is named, at rank 1 or among the first five.
+* **Calibrated naming**: the share of images named above the threshold that names 1% of a holdout
+  of strangers, so that an over-confident classifier does not decide.
+* **An independent witness** (`latentpath.training.train_witness`): all of this once more with a
+  classifier of another kind, which the walk never met, and how often the two name the same person.
+
+For real images of known people, such as held-out images of the people the classifiers were
+trained on, `witness` is the person, and linkage is plain rank-1 and rank-5 identification: what
+the classifiers can do where there is somebody to be found.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from latentpath.data import ImageSet, to_tensor
-from latentpath.errors import DataError, ShapeError
+from latentpath.audit.intervals import Interval, share
+from latentpath.audit.naming import (
+    Agreement,
+    Answers,
+    CalibratedNaming,
+    IdentityClassifier,
+    agreement,
+    ask,
+    calibrated_naming,
+)
+from latentpath.data import ImageSet
 from latentpath.progress import Progress, silent
-
-# How many of the classifier's first answers count in the wider linkage.
-RANKS = (1, 5)
-
-_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -48,6 +64,13 @@ class Reidentification:
         linkage_top5: share with that person among the first five answers.
         linkage_chance: share that `linkage` would be if the answers were shuffled within classes.
         people: N, the number of real people that the classifier tells apart.
+        rate_interval: of `rate`.
+        nearest: linkage at rank 1 and 5 with intervals and chance.
+        sources: identification of the people behind each image; None where they are unknown.
+        naming: calibrated on strangers; None without a holdout.
+        independent: the same by the independent witness; None without one.
+        classifiers: how often the identity classifier names whom the independent one names
+            first; None without one.
     """
 
     rate: float
@@ -57,69 +80,121 @@ class Reidentification:
     linkage_top5: float
     linkage_chance: float
     people: int
+    rate_interval: Interval | None = None
+    nearest: Agreement | None = None
+    sources: Agreement | None = None
+    naming: CalibratedNaming | None = None
+    independent: Reidentification | None = None
+    classifiers: Agreement | None = None
 
-    def as_dict(self) -> dict[str, float | int]:
-        """Return plain JSON values."""
-        return dict(vars(self))
+    def as_dict(self) -> dict[str, object]:
+        """Return plain JSON values; what was not measured is left out."""
+        plain = {
+            name: value for name, value in vars(self).items() if isinstance(value, (int, float))
+        }
+        nested = {
+            name: value.as_dict()
+            for name in (
+                "rate_interval",
+                "nearest",
+                "sources",
+                "naming",
+                "independent",
+                "classifiers",
+            )
+            if (value := getattr(self, name)) is not None
+        }
+        return plain | nested
 
 
-@torch.no_grad()
 def reidentify(
     images: ImageSet,
     witness: np.ndarray,  # int64 [n], person of the nearest real image
-    identity: Callable[[Tensor], Tensor],  # [M, C, H, W] in [-1, 1] -> [M, N]
+    identity: IdentityClassifier,  # [M, C, H, W] in [-1, 1] -> [M, N]
     *,
     people: int,
     threshold: float = 0.5,
+    independent: IdentityClassifier | None = None,
+    holdout: ImageSet | None = None,
+    sources: Sequence[np.ndarray] | None = None,  # n x int64, the people behind each image
+    groups: np.ndarray | None = None,  # [n], walk (or person) of each image
     device: torch.device | str | None = None,
     progress: Progress = silent,
 ) -> Reidentification:
-    """Measure rate and linkage of a set of images.
+    """Measure what identity classifiers give away about a set of images.
 
     Args:
         images: the synthetic set (or the real one, as the yardstick).
         witness: person of each image's nearest real image, 0 .. N-1.
-        identity: the identity classifier over the N real people.
+        identity: the walk's identity classifier over the N real people.
         people: N.
         threshold: probability above which a person counts as named, 0 .. 1.
-        device: where the classifier is; where its parameters are if None.
+        independent: a classifier over the same N people that the walk never met.
+        holdout: strangers to set the calibrated threshold on.
+        sources: the people behind each image, 0 .. N-1.
+        groups: images that belong together, for intervals that count walks and not images.
+        device: where the classifiers are; where their parameters are if None.
         progress: told after every batch.
 
     Raises:
-        ShapeError: the classifier is not one over N people.
+        ShapeError: a classifier is not one over N people, or arrays do not fit the images.
+        DataError: logits that are not finite, or a holdout of fewer than two people.
+        InputError: people that are none of the N.
     """
-    if device is None:
-        device = _device_of(identity)
-    largest, answers = [], []
-    for start in range(0, len(images), _BATCH):
-        logits = identity(to_tensor(images.images[start : start + _BATCH]).to(device))
-        if logits.ndim != 2 or logits.shape[1] != people:
-            raise ShapeError(
-                expected=f"identity logits [M, {people}], one per person of the real set",
-                got=f"{list(logits.shape)}",
-                fix="use the identity classifier that was trained on this real set",
+    asked = {"identity": identity} | ({} if independent is None else {"independent": independent})
+    answers, found = {}, {}
+    for name, classifier in asked.items():
+        answers[name] = ask(classifier, images, people=people, device=device, progress=progress)
+        naming = None
+        if holdout is not None:
+            strangers = ask(classifier, holdout, people=people, device=device, progress=progress)
+            naming = calibrated_naming(
+                answers[name].margin,
+                strangers.margin,
+                groups=groups,
+                stranger_groups=holdout.identities,
             )
-        if not torch.isfinite(logits).all():
-            raise DataError(
-                expected="finite identity logits",
-                got="NaN or infinity",
-                fix="check the identity classifier's weights: nothing can be said with them",
-            )
-        top = logits.float().softmax(1).topk(min(max(RANKS), people))
-        largest.append(top.values[:, 0].cpu().numpy())
-        answers.append(top.indices.cpu().numpy())
-        progress("re-identification", min(start + _BATCH, len(images)), len(images), {})
-    probability = np.concatenate(largest)  # [n]
-    answer = np.concatenate(answers)  # [n, 5]
-    agrees = answer == witness[:, None]
+        found[name] = _found(
+            answers[name], images, witness, sources, naming, people, threshold, groups
+        )
+    if independent is None:
+        return found["identity"]
+    named = list(answers["independent"].people[:, :1])
+    both = agreement(answers["identity"].people, named, images.labels, people=people, groups=groups)
+    return replace(found["identity"], independent=found["independent"], classifiers=both)
+
+
+def _found(
+    answers: Answers,
+    images: ImageSet,
+    witness: np.ndarray,
+    sources: Sequence[np.ndarray] | None,
+    naming: CalibratedNaming | None,
+    people: int,
+    threshold: float,
+    groups: np.ndarray | None,
+) -> Reidentification:
+    """What one classifier's answers amount to."""
+    labels = images.labels
+    nearest = agreement(
+        answers.people, list(witness[:, None]), labels, people=people, groups=groups
+    )
+    behind = None
+    if sources is not None:
+        behind = agreement(answers.people, sources, labels, people=people, groups=groups)
+    rate = share(answers.probability > threshold, groups)
     return Reidentification(
-        rate=float((probability > threshold).mean()),
+        rate=rate.value,
         threshold=threshold,
-        mean_largest_probability=float(probability.mean(dtype=np.float64)),
-        linkage=float(agrees[:, : RANKS[0]].any(1).mean()),
-        linkage_top5=float(agrees[:, : RANKS[1]].any(1).mean()),
-        linkage_chance=chance_agreement(answer[:, 0], witness, images.labels),
+        mean_largest_probability=float(answers.probability.mean()),
+        linkage=nearest.rank1.value,
+        linkage_top5=nearest.rank5.value,
+        linkage_chance=chance_agreement(answers.people[:, 0], witness, labels),
         people=people,
+        rate_interval=rate,
+        nearest=nearest,
+        sources=behind,
+        naming=naming,
     )
 
 
@@ -137,11 +212,3 @@ def chance_agreement(first: np.ndarray, second: np.ndarray, labels: np.ndarray) 
         counts = [np.bincount(row, minlength=len(people)).astype(np.float64) for row in named]
         expected += float(counts[0] @ counts[1]) / int(rows.sum())
     return expected / len(labels)
-
-
-def _device_of(model: Callable[[Tensor], Tensor]) -> torch.device:
-    """Where a module's parameters are; the CPU for a plain function."""
-    if isinstance(model, torch.nn.Module):
-        for parameter in model.parameters():
-            return parameter.device
-    return torch.device("cpu")

@@ -49,6 +49,7 @@ def attack_set(
     seed: int = 0,
     resamples: int = 2000,
     max_bytes: int = 1 << 30,
+    device: torch.device | str = "cpu",
     progress: Progress = silent,
 ) -> dict[str, AttackScore]:
     """Attack a set with both scores.
@@ -61,6 +62,7 @@ def attack_set(
         seed: of the halves and the resampling.
         resamples: for the intervals, over people.
         max_bytes: bound on the memory for embeddings.
+        device: where LPIPS runs; an embedding of your own decides itself.
         progress: told after every block of comparisons, as stage "set attack".
 
     Returns:
@@ -81,7 +83,8 @@ def attack_set(
     generator = np.random.default_rng(seed)
     half_out = (generator.permutation(holdout.num_identities) % 2 == 0)[holdout.identities]
     half_in = (generator.permutation(real.num_identities) % 2 == 0)[real.identities]
-    search = _Search(embed, max_bytes, progress)
+    compute = LPIPS.load(device).embed if embed is None else as_float(embed)
+    search = _Search(compute, max_bytes, progress)
     members, made = search.embedded(real.images), search.embedded(synthetic.images)
     halves = {half: search.embedded(holdout.images[half_out == half]) for half in (False, True)}
     near_in = search.distance(members, made)
@@ -116,9 +119,8 @@ def attack_set(
 class _Search:
     """Distances to the nearest image, in one embedding and within one bound on memory."""
 
-    def __init__(self, embed: Embed | None, max_bytes: int, progress: Progress) -> None:
-        self._embed = LPIPS.load().embed if embed is None else as_float(embed)
-        self._max_bytes, self._progress = max_bytes // 4, progress
+    def __init__(self, embed: Embed, max_bytes: int, progress: Progress) -> None:
+        self._embed, self._max_bytes, self._progress = embed, max_bytes // 4, progress
 
     def embedded(self, images: np.ndarray) -> EmbeddedImages:
         return EmbeddedImages(as_planes(images), self._embed, max_bytes=self._max_bytes)

@@ -1,4 +1,4 @@
-"""Trainers: generator, encoder, identity classifier, class classifier."""
+"""Trainers: generator, encoder, identity and class classifiers, witness, shadow models."""
 
 from latentpath.training.augment import AugmentConfig, augment
 from latentpath.training.classify import (
@@ -9,7 +9,9 @@ from latentpath.training.classify import (
 )
 from latentpath.training.encoder import EncoderConfig, encode, train_encoder
 from latentpath.training.gan import GeneratorConfig, train_generator
+from latentpath.training.shadow import ShadowConfig, ShadowModels, train_shadows
 from latentpath.training.surrogate import SurrogateConfig, evaluate_surrogate, train_surrogate
+from latentpath.training.witness import WitnessConfig, train_witness
 
 __all__ = [
     "AugmentConfig",
@@ -17,7 +19,10 @@ __all__ = [
     "EncoderConfig",
     "GeneratorConfig",
     "IdentityConfig",
+    "ShadowConfig",
+    "ShadowModels",
     "SurrogateConfig",
+    "WitnessConfig",
     "augment",
     "encode",
     "evaluate_surrogate",
@@ -25,5 +30,7 @@ __all__ = [
     "train_classifier",
     "train_encoder",
     "train_generator",
+    "train_shadows",
     "train_surrogate",
+    "train_witness",
 ]

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from latentpath.errors import check_above_zero, check_at_least
 from latentpath.models import Classifier
@@ -93,19 +93,22 @@ def train_classifier(
         _, channels, resolution, _ = images.shape
         model = Classifier(num_classes, channels, resolution, config.width)
         model.to(device=images.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        _fit(model, images, labels, config, saver, progress)
+        stage = "identity" if isinstance(config, IdentityConfig) else "classifier"
+        fit_classifier(model, images, labels, config, saver, progress, stage=stage)
     return model.eval().requires_grad_(False)
 
 
-def _fit(
-    model: Classifier,
-    images: Tensor,
-    labels: Tensor,
+def fit_classifier(
+    model: nn.Module,  # images [M, C, H, H] to logits [M, num_classes]
+    images: Tensor,  # [n, C, H, H]
+    labels: Tensor,  # [n]
     config: ClassifierConfig,
     saver: Checkpointer,
     progress: Progress,
+    *,
+    stage: str,
 ) -> None:
-    stage = "identity" if isinstance(config, IdentityConfig) else "classifier"
+    """Train a model's weights in place, from the saved step on if there is one."""
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.lr, weight_decay=config.weight_decay
     )

@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latentpath.errors import DataError, ShapeError, check_above_zero, check_at_least
+from latentpath.models.reduction import reduced
 from latentpath.progress import Progress, silent
 
 # Side of the last feature map, which the linear layer sees pixel by pixel.
@@ -272,15 +273,6 @@ def rows_in_order(rows: Tensor, batch: int, generator: torch.Generator) -> Itera
             order = torch.cat([order, rows[torch.randperm(len(rows), generator=generator)]])
         yield order[:batch]
         order = order[batch:]
-
-
-def reduced(images: Tensor, side: int) -> Tensor:
-    """Images [n, C, H, W] whose longer side is at most `side`, by averaging over areas."""
-    longer = max(images.shape[2:])
-    if longer <= side:
-        return images
-    size = [max(1, round(pixels * side / longer)) for pixels in images.shape[2:]]
-    return F.interpolate(images, size=size, mode="area")
 
 
 def _check(images: Tensor, labels: Tensor, inside: Tensor, num_classes: int) -> None:

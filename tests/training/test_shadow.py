@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 
 from latentpath.errors import DataError, InputError, ShapeError
+from latentpath.models.reduction import reduced
 from latentpath.training.shadow import (
     ShadowConfig,
     _train_shadow_reference,
-    reduced,
     rows_in_order,
     stream,
     train_shadows,
