@@ -229,6 +229,19 @@ def check_same_size(images: np.ndarray, real: np.ndarray) -> None:
         )
 
 
+def first_of_each(
+    person: np.ndarray,  # [n, k]
+) -> np.ndarray:
+    """Where in its row a person is listed for the first time: bool [n, k]."""
+    order = np.argsort(person, axis=1, kind="stable")
+    ordered = np.take_along_axis(person, order, 1)
+    first = np.ones(person.shape, dtype=bool)
+    first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    found = np.empty_like(first)
+    np.put_along_axis(found, order, first, 1)
+    return found
+
+
 def _search(
     queries: EmbeddedImages,
     reference: RealReference,

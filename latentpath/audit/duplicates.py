@@ -1,0 +1,374 @@
+"""Copies of real images in a set: equal, turned, moved, blurred, noisy, brighter, or cropped.
+
+Nobody compares all pairs. Candidates come from the amplitude spectrum, which a shift leaves as
+it is; they are confirmed by normalised cross-correlation over shifts (`correlation`). With d1 the
+distance (one minus the correlation) to the most similar real person and d2 to the next one, the
+suspicion of an image is d1 * d1 / d2: a copy is close to one person and to that person alone. The
+ratio is the test of Lowe, "Distinctive image features from scale-invariant keypoints", IJCV 2004.
+
+The threshold is not guessed. It is what real people give who are compared with all others in the
+same way: at most a share `false_positives` of them is as suspicious as that. This is a split
+conformal test (Vovk, Gammerman and Shafer, "Algorithmic learning in a random world", 2005), which
+holds whatever the distribution, as far as a fresh person is like one left out of the real set. A
+holdout set, if there is one, measures that rate afresh.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from latentpath.audit.correlation import PLAIN, VARIANTS, Variant, correlate, working_size
+from latentpath.audit.intervals import Interval, share, wilson
+from latentpath.audit.nearest import (
+    RealReference,
+    as_planes,
+    check_same_size,
+    first_of_each,
+    nearest_neighbours,
+)
+from latentpath.audit.second import prepare_second
+from latentpath.data import ImageSet
+from latentpath.errors import InputError, check_at_least
+from latentpath.progress import Progress, silent
+
+# In the order in which they are tried: the first that holds is an image's kind.
+KINDS = ("exact", "flipped", "shifted", "near")
+
+# Pairs of a turn and a real image that are compared at full effort, and people of those at all
+# variants of blur and scale.
+_CANDIDATES = 8
+_PEOPLE = 4
+
+# Lowest frequencies of the spectrum, in half cycles per image.
+_FREQUENCIES = 8
+
+# Images whose turns and pairs are in memory at once.
+_BLOCK = 256
+
+
+@dataclass(frozen=True, eq=False)
+class Duplicates:
+    """The images of a set that are copies of a real person's, as far as can be told.
+
+    Attributes:
+        share: share of the images that are copies.
+        expected_share: the same share among people who were never used: what to compare with.
+        counts: copies by kind: "exact" (equal bytes), "flipped" (mirrored or turned by 90, 180 or
+            270 degrees, whatever else), "shifted", "near" (blur, noise, brightness, scale).
+        by_kind: the share of each kind.
+        threshold: suspicion up to which an image counts as a copy.
+        synthetic: int64 [m], rows of the copies in the set. This and the following name people:
+            keep them with the data holder.
+        real: int64 [m], row of the original of each.
+        kind: int64 [m], number in `KINDS` of each.
+        suspicion: float64 [n], of every image; 0 for an exact copy.
+    """
+
+    share: Interval
+    expected_share: Interval
+    counts: Mapping[str, int]
+    by_kind: Mapping[str, Interval]
+    threshold: float
+    synthetic: np.ndarray  # [m]
+    real: np.ndarray  # [m]
+    kind: np.ndarray  # [m]
+    suspicion: np.ndarray  # [n]
+
+    def as_dict(self) -> dict[str, object]:
+        """Return plain JSON values, nothing about single images."""
+        return {
+            "share": self.share.as_dict(),
+            "expected_share": self.expected_share.as_dict(),
+            "threshold": self.threshold,
+            "by_kind": {
+                kind: {"count": self.counts[kind], "share": self.by_kind[kind].as_dict()}
+                for kind in KINDS
+            },
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class DuplicateReference:
+    """A real set with a threshold for what is too similar to it; by `prepare_duplicates`.
+
+    Attributes:
+        reference: the real set and its spectra.
+        threshold: suspicion up to which an image counts as a copy.
+        expected_share: the share of people never used who count as copies by that threshold.
+    """
+
+    reference: RealReference
+    threshold: float
+    expected_share: Interval
+
+
+def prepare_duplicates(
+    real: ImageSet,
+    holdout: ImageSet | None = None,
+    *,
+    false_positives: float = 0.01,
+    calibration: int = 2000,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> DuplicateReference:
+    """Learn from real people how similar different people are.
+
+    Args:
+        real: the private images.
+        holdout: other people of the same kind, on whom the share of false positives is measured.
+            None takes it from the real set, where it holds by construction.
+        false_positives: share of fresh people that may count as copies, between 0 and 1. Of
+            fewer than 1 / false_positives people the most similar one sets the threshold.
+        calibration: most people of each set to learn and to measure with.
+        seed: chooses those people, and one image of each.
+        progress: told about the stage "calibrate".
+
+    Raises:
+        InputError: false_positives is not between 0 and 1.
+        ShapeError: image sizes differ.
+    """
+    if not 0 < false_positives < 1:
+        raise InputError(
+            expected="false_positives between 0 and 1",
+            got=str(false_positives),
+            fix="give for example 0.01",
+        )
+    check_at_least(1, calibration=calibration)
+    reference = prepare_second(real, _spectrum)
+    generator = np.random.default_rng(seed)
+    threshold, expected = 0.0, wilson(0, 1)
+    rows = _calibration_rows(real, calibration, generator)
+    if len(rows) and real.num_identities > 2:  # two others, as a fresh person has
+        found = _matches(real.images[rows], reference, real.identities[rows], progress)
+        # At most so many of n + 1 like people are among the most suspicious: the conformal rank.
+        rank = max(1, int(false_positives * (len(rows) + 1)))
+        threshold = float(np.sort(found.suspicion)[rank - 1])
+        expected = wilson(rank, len(rows))
+    if holdout is not None:
+        rows = _calibration_rows(holdout, calibration, generator)
+        found = _matches(holdout.images[rows], reference, None, progress)
+        kind, _, _ = _judged(holdout.images[rows], found, reference, threshold)
+        expected = share(kind >= 0)
+    return DuplicateReference(reference, threshold, expected)
+
+
+def find_duplicates(
+    images: np.ndarray,  # uint8 [n, H, W, C]
+    reference: DuplicateReference,
+    *,
+    groups: np.ndarray | None = None,  # [n], walk of every image
+    progress: Progress = silent,
+) -> Duplicates:
+    """Find copies of real images.
+
+    Copies that were turned by other angles than multiples of 90 degrees, bent, or cropped by more
+    than about a tenth are not found, nor parts of images pasted into others.
+
+    Args:
+        images: the set in question.
+        reference: the real set, prepared.
+        groups: which images belong together, for example the number of their walk; the
+            intervals then count walks instead of images.
+        progress: told about the stage "duplicates".
+
+    Raises:
+        ShapeError: the images' size is not the real set's.
+        InputError: there are no images.
+    """
+    found = _matches(images, reference.reference, None, progress, "duplicates")
+    kind, row, suspicion = _judged(images, found, reference.reference, reference.threshold)
+    rows = np.flatnonzero(kind >= 0)
+    return Duplicates(
+        share=share(kind >= 0, groups),
+        expected_share=reference.expected_share,
+        counts={name: int((kind == number).sum()) for number, name in enumerate(KINDS)},
+        by_kind={name: share(kind == number, groups) for number, name in enumerate(KINDS)},
+        threshold=reference.threshold,
+        synthetic=rows,
+        real=row[rows],
+        kind=kind[rows],
+        suspicion=suspicion,
+    )
+
+
+class _Matches(NamedTuple):
+    """The most similar real image of every image."""
+
+    suspicion: np.ndarray  # float64 [n]
+    row: np.ndarray  # int64 [n], of the real set
+    turn: np.ndarray  # int64 [n], how the image had to be turned
+    shifted: np.ndarray  # bool [n]
+
+
+def _matches(
+    images: np.ndarray,  # uint8 [n, H, W, C]
+    reference: RealReference,
+    own: np.ndarray | None,  # [n], person of every image, who is not compared with
+    progress: Progress,
+    stage: str = "calibrate",
+) -> _Matches:
+    parts = []
+    for start in range(0, len(images), _BLOCK):
+        stop = min(start + _BLOCK, len(images))
+        people = None if own is None else own[start:stop]
+        parts.append(_match_block(images[start:stop], reference, people))
+        progress(stage, stop, len(images), {})
+    if not parts:
+        check_same_size(images, reference.images.images)
+        raise InputError(
+            expected="at least one image", got="none", fix="drop empty sets before the audit"
+        )
+    return _Matches(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def _match_block(images: np.ndarray, reference: RealReference, own: np.ndarray | None) -> _Matches:
+    check_same_size(images, reference.images.images)
+    people = reference.images.identities
+    turned = dict(_turns(images))
+    row, turn = _candidates(turned, reference, own)  # [n, c]
+    queries = {number: working_size(as_planes(these)) for number, these in turned.items()}
+    bank = reference.images.images
+    plain, _ = _correlations(queries, bank, row, turn, PLAIN)
+    # The best pair of each of the best people; pairs of one person are no alternatives.
+    order = np.argsort(-plain, axis=1, kind="stable")
+    row, turn, plain = (np.take_along_axis(table, order, 1) for table in (row, turn, plain))
+    first = first_of_each(np.where(row < 0, -1, people[row])) & (row >= 0)
+    order = np.argsort(~first, axis=1, kind="stable")[:, :_PEOPLE]
+    row = np.take_along_axis(np.where(first, row, -1), order, 1)
+    turn = np.take_along_axis(turn, order, 1)
+    found = [_correlations(queries, bank, row, turn, variant) for variant in VARIANTS]
+    value = np.stack([values for values, _ in found])  # [variants, n, people]
+    best = value.argmax(0)[None]
+    distance = 1 - np.take_along_axis(value, best, 0)[0]  # [n, people]
+    shifted = np.take_along_axis(np.stack([moved for _, moved in found]), best, 0)[0]
+    nearest = distance.argmin(1)[:, None]
+    closest = np.take_along_axis(distance, nearest, 1)[:, 0]
+    np.put_along_axis(distance, nearest, 1.0, 1)  # where there is nobody else
+    other = distance.min(1).clip(max=1.0)
+    # Equally close to two people: the ratio is 1, at distance 0 too.
+    suspicion = closest * np.divide(closest, other, out=np.ones_like(other), where=other > 0)
+    chosen = (np.take_along_axis(table, nearest, 1)[:, 0] for table in (row, turn, shifted))
+    return _Matches(suspicion, *chosen)
+
+
+def _candidates(
+    turned: Mapping[int, np.ndarray], reference: RealReference, own: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the real set `[n, c]`, -1 for none, and turns `[n, c]` that may match each image."""
+    people = reference.images.identities
+    count = _CANDIDATES
+    if own is not None:
+        count += int(np.bincount(people)[own].max())
+    distances, rows, turns = [], [], []
+    for number, images in turned.items():
+        # The spectrum does not tell an image from itself turned by 180 degrees.
+        if number in (0, 1, 4, 5):
+            found = nearest_neighbours(images, reference, min(count, len(people)))
+            distances.append(found.distance)
+            rows.append(found.index)
+            turns.append(np.full(found.index.shape, number))
+    distance, row, turn = (np.concatenate(parts, 1) for parts in (distances, rows, turns))
+    if own is not None:
+        distance = np.where(people[row] == own[:, None], np.inf, distance)
+    order = np.argsort(distance, axis=1, kind="stable")[:, :_CANDIDATES]
+    row = np.take_along_axis(np.where(np.isinf(distance), -1, row), order, 1)
+    turn = np.take_along_axis(turn, order, 1)
+    return np.concatenate([row, row], 1), np.concatenate([turn, turn ^ 3], 1)
+
+
+def _correlations(
+    queries: Mapping[int, Tensor],  # turn -> float [n, C, H, W]
+    bank: np.ndarray,  # uint8 [N, H, W, C]
+    row: np.ndarray,  # [n, c], -1 for none
+    turn: np.ndarray,  # [n, c]
+    variant: Variant,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Correlations `[n, c]` of images, turned, with rows of the bank, and whether shifted."""
+    value = np.full(row.shape, -1.0)
+    shifted = np.zeros(row.shape, dtype=bool)
+    for number, planes in queries.items():
+        image, column = np.nonzero((turn == number) & (row >= 0))
+        for start in range(0, len(image), _BLOCK):
+            part = slice(start, start + _BLOCK)
+            place = image[part], column[part]
+            others = working_size(as_planes(bank[row[place]]))
+            found = correlate(planes[torch.from_numpy(place[0])], others, variant)
+            value[place], shifted[place] = found.value.numpy(), found.shifted.numpy()
+    return value, shifted
+
+
+def _turns(images: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield a number and the images for each way to turn them: bit 0 left-right, 1 up-down, 2 axes.
+
+    Images that are not square keep their axes.
+    """
+    square = images.shape[1] == images.shape[2]
+    for number in range(8 if square else 4):
+        turned = images.transpose(0, 2, 1, 3) if number & 4 else images
+        turned = turned[:, ::-1] if number & 2 else turned
+        turned = turned[:, :, ::-1] if number & 1 else turned
+        yield number, np.ascontiguousarray(turned)
+
+
+def _judged(
+    images: np.ndarray, found: _Matches, reference: RealReference, threshold: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Number in `KINDS` (-1 for no copy), real row and suspicion of every image, each [n]."""
+    kind = np.full(len(images), -1)
+    copy = found.suspicion <= threshold
+    kind[copy] = np.where(found.turn != 0, 1, np.where(found.shifted, 2, 3))[copy]
+    row, suspicion = found.row.copy(), found.suspicion.copy()
+    originals: dict[bytes, int] = {}
+    for number, image in enumerate(reference.images.images):
+        originals.setdefault(_digest(image), number)
+    for turn, turned in reversed([*_turns(images)]):  # a symmetric image is exact, not flipped
+        for number, image in enumerate(turned):
+            original = originals.get(_digest(image))
+            if original is not None:
+                kind[number], row[number], suspicion[number] = int(turn != 0), original, 0.0
+    return kind, row, suspicion
+
+
+def _calibration_rows(images: ImageSet, most: int, generator: np.random.Generator) -> np.ndarray:
+    """One image each of at most so many people: they, not images, are drawn like fresh people.
+
+    Images that two people have, byte for byte, are left out: there the data is wrong, and says
+    nothing about how similar people are.
+    """
+    digests = [_digest(image) for image in images.images]
+    owners: dict[bytes, set[int]] = {}
+    for digest, person in zip(digests, images.identities.tolist(), strict=True):
+        owners.setdefault(digest, set()).add(person)
+    rows = np.flatnonzero([len(owners[digest]) == 1 for digest in digests])
+    rows = generator.permutation(rows)
+    _, first = np.unique(images.identities[rows], return_index=True)
+    return rows[np.sort(first)[:most]]
+
+
+def _digest(image: np.ndarray) -> bytes:
+    return hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+
+
+def _spectrum(images: Tensor) -> Tensor:
+    """Square roots of the lowest amplitudes `[m, F]` of images `[m, C, H, W]`.
+
+    The plane is doubled first, so that what moves does not come in again at the other side: then
+    a shift changes no amplitude but for what enters and leaves at the edge. Roots keep the lowest
+    frequency from deciding alone.
+    """
+    images = working_size(images)
+    images = images - images.mean((2, 3), keepdim=True)
+    height, width = images.shape[2:]
+    amplitude = torch.fft.rfft2(images, s=(2 * height, 2 * width)).abs()
+    most = min(_FREQUENCIES, height, width)
+    rows = torch.arange(-most, most + 1, device=images.device) % (2 * height)
+    low = amplitude[:, :, rows, : most + 1]
+    return F.normalize(low.sqrt().flatten(1), dim=1)
