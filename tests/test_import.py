@@ -128,9 +128,10 @@ KNOWS = {
     "audit": ("models", "training", "data"),
     "production": ("models", "energy", "walks", "ksame", "training", "data", "audit"),
     "compat": ("walks",),
+    "experiments": ("production", "audit"),
     "options": (),
     "bars": (),
-    "cli": ("production", "audit", "training", "options", "bars"),
+    "cli": ("experiments", "production", "audit", "training", "options", "bars"),
     "__main__": ("cli",),
     # Public names, resolved on first use; never the command line.
     "__init__": ("compat", "production"),

@@ -23,12 +23,12 @@ from typing import TextIO
 
 from latentpath._version import __version__
 from latentpath.bars import Bars
-from latentpath.cli import convert, demo, info, produce, scan, status, train, verify
+from latentpath.cli import convert, demo, experiment, info, produce, scan, status, train, verify
 from latentpath.cli.command import Command, LateParser
 from latentpath.errors import InputError, LatentpathError, RunError, describe_error
 
 # In the order in which the help lists them.
-COMMANDS = (demo, scan, produce, status, verify, train, convert, info)
+COMMANDS = (demo, scan, produce, status, verify, train, convert, experiment, info)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -46,6 +46,8 @@ class Baselines:
     """Points on straight lines between the walks' endpoints, as many as the set has images."""
     ungated: ImageSet
     """Points on the walks, likewise, before the gate."""
+    places: np.ndarray
+    """[n, 2] walk and point of each image of `line` and of `ungated`."""
     averages: ImageSet | None = None
     """One image per centroid before it was moved, where that was asked for."""
 
@@ -73,6 +75,7 @@ def make_baselines(result: SyntheticSet, bundle: Bundle) -> Baselines:
         ends(endpoints.centroids),
         points(_lines(walks.latents)),
         points(walks.latents),
+        places,
         None if endpoints.averages is None else ends(endpoints.averages),
     )
 

@@ -100,6 +100,8 @@ def produce_set(
     bundle: Bundle,
     config: ProduceConfig | None = None,
     progress: Progress = silent,
+    *,
+    endpoints: Endpoints | None = None,
 ) -> SyntheticSet:
     """Run the pipeline in memory: encode, group, walk, generate, gate.
 
@@ -108,6 +110,8 @@ def produce_set(
         bundle: networks trained on it.
         config: options.
         progress: told about every stage.
+        endpoints: from `prepare_endpoints` for these data and networks, where several sets are
+            made from the same; None prepares them.
 
     Raises:
         WeightsError: the networks were trained for another kind of set.
@@ -115,7 +119,7 @@ def produce_set(
         InputError: more images wanted than the pairs of endpoints allow.
     """
     config = config or ProduceConfig()
-    endpoints = prepare_endpoints(data, bundle, config, progress)
+    endpoints = endpoints or prepare_endpoints(data, bundle, config, progress)
     wanted = wanted_per_class(endpoints, config)
     pairing = choose_pairs(endpoints, wanted, config)
     queues = {label: pairing.pairs[pairing.labels == label].tolist() for label in wanted}

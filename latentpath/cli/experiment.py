@@ -1,0 +1,113 @@
+"""`latentpath experiment`: the comparison of the paper's table on a named recipe."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+from dataclasses import replace
+from typing import Any
+
+from latentpath.bars import Bars
+from latentpath.cli.command import add_command
+from latentpath.cli.common_options import add_device_option, device_of
+from latentpath.options import add_options, read_options
+
+# Name and what it runs on. The recipes themselves are read when one of them was typed.
+EXPERIMENTS = (
+    ("digits", "on the 2,000 private digits of the demo, with the networks that ship"),
+    ("pneumoniamnist", "on chest X-rays from a MedMNIST .npz file (or any other of its kind)"),
+)
+
+
+def add(commands: Any) -> None:
+    """Declare the commands."""
+    experiment = commands.add_parser(
+        "experiment", help="compare real images, centroids, straight lines and walks"
+    )
+    names = experiment.add_subparsers(title="experiments", metavar="NAME", required=True)
+    for name, what in EXPERIMENTS:
+        options = functools.partial(_add_options, name=name)
+        add_command(names, name, _run, f"run the comparison {what}", options)
+
+
+def _add_options(parser: argparse.ArgumentParser, name: str) -> None:
+    from latentpath.experiments import (
+        RECIPES,
+        CompareConfig,
+        MeasureConfig,
+        TradeoffConfig,
+        TrainingConfig,
+    )
+    from latentpath.production import ProduceConfig
+
+    recipe = RECIPES[name]
+    parser.set_defaults(recipe=name)
+    parser.add_argument(
+        "--out",
+        required=True,
+        metavar="DIR",
+        help="folder for tables and pictures; the same command again goes on where it stopped",
+    )
+    if recipe.data is None:
+        parser.add_argument("--data", required=True, metavar="FILE", help="MedMNIST .npz file")
+    parser.add_argument(
+        "--weights",
+        metavar="DIR",
+        help="folder of networks; absent ones are trained into it "
+        f"[{'those that ship' if recipe.weights else 'DIR/weights in --out'}]",
+    )
+    parser.add_argument(
+        "--tradeoff",
+        action="store_true",
+        help="also measure privacy against utility around the recipe, one option at a time",
+    )
+    add_device_option(parser)
+    group = functools.partial(_group, parser)
+    group("comparison", CompareConfig, recipe.compare)
+    group("pipeline", ProduceConfig, recipe.produce)
+    group("measures", MeasureConfig, recipe.measure, "measure_")
+    group("trade-off", TradeoffConfig, recipe.tradeoff, "tradeoff_")
+    if recipe.weights is None:
+        group("training of absent networks", TrainingConfig, recipe.training, "train_")
+
+
+def _group(
+    parser: argparse.ArgumentParser, title: str, kind: type, defaults: Any, prefix: str = ""
+) -> None:
+    add_options(parser.add_argument_group(title), kind, defaults=defaults, prefix=prefix)
+
+
+def _run(arguments: argparse.Namespace, bars: Bars) -> None:
+    from latentpath.experiments import (
+        RECIPES,
+        CompareConfig,
+        MeasureConfig,
+        TradeoffConfig,
+        TrainingConfig,
+        run_experiment,
+    )
+    from latentpath.production import ProduceConfig
+
+    recipe = RECIPES[arguments.recipe]
+    recipe = replace(
+        recipe,
+        produce=read_options(arguments, ProduceConfig),
+        compare=read_options(arguments, CompareConfig),
+        measure=read_options(arguments, MeasureConfig, "measure_"),
+        tradeoff=read_options(arguments, TradeoffConfig, "tradeoff_"),
+        training=read_options(arguments, TrainingConfig, "train_")
+        if recipe.weights is None
+        else recipe.training,
+    )
+    result = run_experiment(
+        recipe,
+        arguments.out,
+        data=getattr(arguments, "data", None),
+        weights=arguments.weights,
+        tradeoff=arguments.tradeoff,
+        device=device_of(arguments),
+        progress=bars,
+    )
+    for found in result.scores:
+        print(found.line())
+    print(f"tables and pictures: {result.folder} (they show real images: for the data holder)")

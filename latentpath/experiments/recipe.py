@@ -1,0 +1,225 @@
+"""What an experiment is made of: a frozen recipe, and the recipes that have names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from latentpath.data import FORMATS
+from latentpath.errors import InputError, check_at_least
+from latentpath.production import ASSETS, ProduceConfig
+from latentpath.training import (
+    ClassifierConfig,
+    EncoderConfig,
+    GeneratorConfig,
+    IdentityConfig,
+    SurrogateConfig,
+)
+from latentpath.training.witness import WitnessConfig
+
+# Every set of the comparison, in the order of the tables, and what the pictures call it.
+SETS = {
+    "real": "real images",
+    "centroids": "centroids only",
+    "line": "straight line",
+    "ungated": "walk, no gate",
+    "walk": "walk",
+    "style-centroids": "style centroids only",
+    "style-line": "straight line (style)",
+    "style-walk": "walk (style)",
+}
+STYLE = "style-"
+
+# What the trade-off grid turns.
+KNOBS = ("identity", "gate_quantile", "gate_identity", "endpoints", "k", "surrogate", "count")
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """Which sets are compared, and how often."""
+
+    seeds: int = 3
+    """Repetitions, with the seeds `seed`, `seed` + 1, ...: of pairing, generation, choice among
+    surplus samples, and the audit's classifiers. Averages of groups are the same in all."""
+    sets: str = ",".join(SETS)
+    """Sets beside the real one, separated by commas: "centroids" (one image per group), "line",
+    "ungated" (walks before the gate), "walk", and with "style-" in front of all but "ungated" the
+    same from centroids with the local style of their people's images, as k-SALSA aligns them."""
+    style_centroids: int = 0
+    """Most centroids that are aligned, in the classes' shares: alignment takes about 1 s each on
+    one core at 32 pixels. 0 aligns all of them."""
+
+    def __post_init__(self) -> None:
+        check_at_least(1, seeds=self.seeds)
+        check_at_least(0, style_centroids=self.style_centroids)
+        unknown = [name for name in self.chosen if name not in SETS]
+        if unknown:
+            raise InputError(
+                expected=f"sets among {', '.join(SETS)}, separated by commas",
+                got=", ".join(map(repr, unknown)),
+                fix="correct the names, or leave them out for all sets",
+            )
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """Names of the sets in the tables' order, each once; "real" is always among them."""
+        names = {name.strip() for name in self.sets.split(",")} - {""} | {"real"}
+        known = [name for name in SETS if name in names]
+        return (*known, *sorted(names - SETS.keys()))
+
+
+@dataclass(frozen=True)
+class MeasureConfig:
+    """What the sets are measured with."""
+
+    threshold: float = 0.5
+    """Probability above which a person counts as named, 0 to 1."""
+    trainings: int = 3
+    """Class classifiers that are trained on every set, for its utility."""
+    classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
+    """Network and schedule of these classifiers, the same for every set."""
+    witness: WitnessConfig = field(default_factory=WitnessConfig)
+    """The second identity classifier, of another kind and never seen by a walk: network and
+    schedule. It is trained once."""
+    shadows: int = 32
+    """Shadow models of membership inference; 0 leaves the attacks out."""
+    shadow_steps: int = 600
+    """Training steps of each shadow model, and of each model that is attacked."""
+    targets: int = 4
+    """Models that are attacked, of every set."""
+
+    def __post_init__(self) -> None:
+        check_at_least(1, trainings=self.trainings, shadow_steps=self.shadow_steps)
+        check_at_least(0, threshold=self.threshold, shadows=self.shadows)
+        check_at_least(1, targets=self.targets)
+        if not self.threshold <= 1:
+            raise InputError(
+                expected="a threshold of at most 1", got=f"{self.threshold}", fix="0.5 is the usual"
+            )
+
+
+@dataclass(frozen=True)
+class TradeoffConfig:
+    """The grid of privacy against utility: around the recipe, one option at a time."""
+
+    knobs: str = ",".join(KNOBS)
+    """Options that are turned, separated by commas: weight of the repulsion from people, the two
+    thresholds of the gate, where walks start and end, people per group, walks with and without the
+    surrogate, and how many images are made."""
+    count: int = 0
+    """Images of each point's set; 0 takes the comparison's."""
+    trainings: int = 3
+    """Class classifiers that are trained on each point's set."""
+
+    def __post_init__(self) -> None:
+        check_at_least(0, count=self.count)
+        check_at_least(1, trainings=self.trainings)
+        unknown = sorted(set(self.chosen) - set(KNOBS))
+        if unknown:
+            raise InputError(
+                expected=f"knobs among {', '.join(KNOBS)}, separated by commas",
+                got=", ".join(map(repr, unknown)),
+                fix="correct the names, or leave them out for all knobs",
+            )
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The knobs' names, each once."""
+        return tuple(dict.fromkeys(name.strip() for name in self.knobs.split(",")))
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How the networks are trained that the recipe's weights folder lacks."""
+
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    """The GAN that images come from."""
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    """Images to latents."""
+    identity: IdentityConfig = field(default_factory=IdentityConfig)
+    """Which real person an image looks like."""
+    classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
+    """Which class an image belongs to."""
+    surrogate: SurrogateConfig = field(default_factory=SurrogateConfig)
+    """What the classifiers see at a latent."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One experiment."""
+
+    name: str
+    """What it is called on the command line."""
+    title: str
+    """Headline of its pictures."""
+    produce: ProduceConfig
+    """How synthetic sets are made; its seed is the first of the experiment's."""
+    compare: CompareConfig = field(default_factory=CompareConfig)
+    """Which sets are compared."""
+    measure: MeasureConfig = field(default_factory=MeasureConfig)
+    """What with."""
+    tradeoff: TradeoffConfig = field(default_factory=TradeoffConfig)
+    """The grid of privacy against utility."""
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    """How absent networks are trained."""
+    weights: Path | None = None
+    """The networks, where they ship; None has them trained in the experiment's folder."""
+    data: str | None = None
+    """The data, where they ship ("digits"); None is for a path given to the experiment."""
+
+    def __post_init__(self) -> None:
+        if self.data not in (None, "digits", *FORMATS):
+            raise InputError(
+                expected="data None or 'digits'", got=repr(self.data), fix="choose one of them"
+            )
+        styled = any(name.startswith(STYLE) for name in self.compare.chosen)
+        if styled and (self.produce.aggregation == "style" or self.produce.private):
+            raise InputError(
+                expected="no sets with 'style-' beside aggregation 'style' or dp_epsilon",
+                got=f"sets {self.compare.sets}",
+                fix="leave them out with --sets real,centroids,line,ungated,walk",
+            )
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of the repetitions."""
+        return tuple(range(self.produce.seed, self.produce.seed + self.compare.seeds))
+
+
+_MEASURE = MeasureConfig(trainings=2, classifier=ClassifierConfig(steps=300, width=8))
+
+_TRADEOFF = TradeoffConfig(count=1000, trainings=2)
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe(
+            "digits",
+            "2,000 handwritten digits",
+            ProduceConfig(steps=26, passes=16.0),
+            CompareConfig(style_centroids=200),
+            measure=_MEASURE,
+            tradeoff=_TRADEOFF,
+            weights=ASSETS,
+            data="digits",
+        ),
+        Recipe(
+            "pneumoniamnist",
+            "PneumoniaMNIST: chest X-rays",
+            ProduceConfig(count=2000, steps=26, passes=16.0),
+            CompareConfig(style_centroids=200),
+            measure=_MEASURE,
+            tradeoff=_TRADEOFF,
+            training=TrainingConfig(
+                generator=GeneratorConfig(total_images=300_000),
+                encoder=EncoderConfig(steps=4000),
+                identity=IdentityConfig(steps=6000),
+                classifier=ClassifierConfig(width=8),
+                surrogate=SurrogateConfig(
+                    width=512, depth=3, walk_points=40_000, walk_passes=12.0, steps=8000
+                ),
+            ),
+        ),
+    )
+}
+"""The experiments that have names."""

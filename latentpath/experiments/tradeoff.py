@@ -1,0 +1,69 @@
+"""Privacy against utility: a grid around the recipe, one option at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from latentpath.errors import InputError
+from latentpath.production import ProduceConfig
+
+# What the straight lines, the centroids and the real images are called in this grid.
+REFERENCE = "reference"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One point of the grid."""
+
+    knob: str
+    """Which option is turned."""
+    value: str
+    """To what; "recipe" for the recipe itself."""
+    config: ProduceConfig
+    """All options."""
+    surrogate: bool = True
+    """Whether walks may use the surrogate."""
+
+    @property
+    def key(self) -> str:
+        """Name of its result."""
+        return f"tradeoff {self.knob}={self.value}"
+
+
+# Other values of each option. Those that the recipe has already are left out.
+_GRID: dict[str, tuple[Any, ...]] = {
+    "identity": (0.0, 0.01, 0.03, 0.1, 0.3, 1.0),
+    "gate_quantile": (0.0, 0.05, 0.2, 0.4),
+    "gate_identity": (0.1, 0.5, 1.0),
+    "endpoints": ("centroids", "safe"),
+    "k": (3, 5, 10),
+}
+
+
+def variants(
+    config: ProduceConfig, knobs: Collection[str], *, surrogate: bool
+) -> Iterator[Variant]:
+    """The recipe itself, then each option at its other values.
+
+    Args:
+        config: the recipe's.
+        knobs: names of the options that are turned.
+        surrogate: whether there is one, which can be left out.
+    """
+    yield Variant("recipe", "recipe", config)
+    for knob, values in _GRID.items():
+        for value in values if knob in knobs else ():
+            if value == getattr(config, knob):
+                continue
+            try:
+                changed = replace(config, **{knob: value})
+            except InputError:
+                continue  # it does not go with the recipe, as moved endpoints without a gate
+            yield Variant(knob, f"{value:g}" if isinstance(value, float) else str(value), changed)
+    if surrogate and "surrogate" in knobs:
+        yield Variant("surrogate", "off", config, surrogate=False)
+    # Walks give as many images as one likes: what more of them are worth.
+    for times in (2, 4) if "count" in knobs else ():
+        yield Variant("count", f"{times}x", replace(config, count=times * config.count))
