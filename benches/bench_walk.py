@@ -100,9 +100,13 @@ def curve(bench: Bench) -> Iterator[Row]:
 
 def distinct_passes(passes: Sequence[float]) -> list[float]:
     """Those that make different walks: more passes than a walk can use change nothing."""
-    coarsest = FastConfig().coarsest
+    usual = FastConfig()
     most_first = sorted(passes, reverse=True)
-    return sorted({plan_levels(POINTS, most, coarsest): most for most in most_first}.values())
+    return sorted(
+        {
+            plan_levels(POINTS, most, usual.coarsest, usual.starts): most for most in most_first
+        }.values()
+    )
 
 
 def ablation(bench: Bench) -> Iterator[Row]:
@@ -209,7 +213,7 @@ def estimate(bench: Bench, part: str) -> float:
         return len(ABLATIONS) * (window + walks(bench.paths, POINTS, 1.2 * most))
     total = 0.0
     for count in options.long:
-        levels = plan_levels(count, most, FastConfig().coarsest)
+        levels = plan_levels(count, most, FastConfig().coarsest, FastConfig().starts)
         passes = sum(level.interior * level.evaluations for level in levels) / (count - 2)
         paths = min(bench.paths, max(options.long_paths, bench.paths * POINTS // count))
         total += walks(paths, count, passes, 2)

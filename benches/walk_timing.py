@@ -46,6 +46,7 @@ class Setting:
 ABLATIONS = (
     Setting("default"),
     Setting("no surrogate", surrogate=False),
+    Setting("one start", {"starts": 1}),
     Setting("one step on the surrogate's model", {"inner_steps": 1}),
     Setting("ten steps on it", {"inner_steps": 10}),
     Setting("no damping", {"damping": 0.0}),

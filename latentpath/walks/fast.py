@@ -1,6 +1,6 @@
 """The fast walk: coarse to fine, with a surrogate between true gradients.
 
-Four ideas, each of which saves generator passes:
+Five ideas, each of which saves generator passes:
 
 - Coarse to fine (`latentpath.walks.levels`). Most of the way is found with 6 and 12 knots, where
   an evaluation of the path costs an eighth and a quarter of one of 48 points.
@@ -14,6 +14,8 @@ Four ideas, each of which saves generator passes:
   astray. (This is first-order model management, as in Alexandrov et al., "Approximation and Model
   Management in Aerodynamic Optimization with Variable-Fidelity Models", Journal of Aircraft 2001.)
   Without a surrogate there is one step per evaluation.
+- The coarsest level is walked twice, the second time with shorter steps, and the better path goes
+  on: its energy there foretells the energy at the end, and which steps suit the latents.
 - On finer levels only some of the knots are evaluated at a time: those that moved farthest since
   they were last evaluated. The others keep their correction; settled ones wait longest.
 - Paths stop one by one, when their true energy has stopped falling.
@@ -43,6 +45,10 @@ from latentpath.walks.plan import straight_line
 _WHOLE = 16
 # A level's learning rate falls to this share of its first one.
 _LAST_RATE = 0.2
+# From one start to the next, steps become so much shorter.
+_SHORTER = 0.55
+# Of latents, as a share of their own size, where the ends of a path nearly meet.
+_LEAST_SPREAD = 0.1
 # Evaluations in a row without progress after which a path has settled.
 _PATIENCE = 2
 
@@ -55,16 +61,18 @@ class FastConfig:
     """Most true gradients per point of the path. Fewer are faster; long paths take fewer anyway."""
     inner_steps: int = 5
     """Steps on the surrogate's model for each true gradient; without a surrogate always 1."""
-    lr: float = 0.15
-    """First learning rate of the coarsest level, latent units per step; it falls with the
-    distance of the knots."""
+    lr: float = 2.1
+    """Length of the first steps on the coarsest level, in spreads of the latents: each coordinate
+    moves by up to lr * spread / sqrt(D). The spread is the root mean square deviation per
+    coordinate that the surrogate noted of the latents; without a surrogate, the difference of the
+    path's ends. Steps shrink on finer levels with the distance of the knots."""
     betas: tuple[float, float] = (0.9, 0.99)
     """Decay of Adam's moments."""
     eps: float = 1e-8
     """Added to Adam's denominator."""
-    damping: float = 12.0
-    """Curvature that keeps the path near the points last evaluated, nats per squared latent
-    unit; larger trusts the surrogate less."""
+    damping: float = 4.0
+    """Curvature that keeps the path near the points last evaluated, nats per squared spread;
+    larger trusts the surrogate less."""
     active: float = 0.5
     """Share of the knots that a true evaluation looks at, on levels of more than 16."""
     tolerance: float = 1e-4
@@ -72,13 +80,18 @@ class FastConfig:
     evaluation; 0 always uses all passes."""
     coarsest: int = 6
     """Interior knots of the coarsest level."""
+    starts: int = 2
+    """Times that the coarsest level is walked from the straight line, each time with shorter steps.
+    The path of least energy goes on with its steps: so walks leave bad valleys, and find the steps
+    that suit their latents."""
     chunk: int = 4
     """The published energy's chunk: guide terms of a point weigh one over it; see `PlanConfig`."""
     weights: EnergyWeights = field(default_factory=EnergyWeights)
     """Weights of smoothness, identity and class terms."""
 
     def __post_init__(self) -> None:
-        check_whole(1, inner_steps=self.inner_steps, coarsest=self.coarsest, chunk=self.chunk)
+        whole = ("inner_steps", "coarsest", "starts", "chunk")
+        check_whole(1, **{name: getattr(self, name) for name in whole})
         numbers = ("passes", "lr", "damping", "eps", "active", "tolerance")
         check_finite(**{name: getattr(self, name) for name in numbers})
         check_above_zero(passes=self.passes, lr=self.lr, eps=self.eps)
@@ -114,6 +127,12 @@ class Flight:
     """[n, D], true gradient there less the surrogate's (all of it without a surrogate)."""
     energies: Tensor
     """[n], weighted guide energy there; NaN before a knot's first evaluation."""
+    rate: float
+    """First learning rate on the coarsest level, latent units per step."""
+    starts: int = 1
+    """Times that this level was begun."""
+    best: tuple[float, Tensor, Tensor, float] | None = None
+    """Energy, path, correction and rate of the best of the times that are through."""
     adam_steps: int = 0
     """Steps that the moments hold."""
     evaluations: int = 0
@@ -152,21 +171,38 @@ class FastSolver:
         visited: Callable[[Tensor], None] | None = None,
     ) -> None:
         self.energy, self.config, self.guide, self.visited = energy, config, guide, visited
-        self.levels = plan_levels(steps, config.passes, config.coarsest)
+        self.levels = plan_levels(steps, config.passes, config.coarsest, config.starts)
         self.inner_steps = config.inner_steps if guide is not None else 1
         self.steps, interior = steps, steps - 2
         # The mean of one over the chunk sizes: see plan.chunk_weights.
         self.point_weight = math.ceil(interior / config.chunk) / interior
         weights = config.weights
         scale = weights.identity or 0.1 * weights.classification
-        self.damping = config.damping * scale if guide is not None else 0.0
+        self.spread: float | None = None
+        self.damping = 0.0
+        if guide is not None:
+            self.spread = float(guide.surrogate.spread)
+            self.damping = config.damping * scale / self.spread**2
 
     def take_off(self, number: int, label: int, start: Tensor, end: Tensor) -> Flight:  # [D] x2
         """A path on the straight line, with the knots of the first level."""
         path = resample(torch.stack([start, end]), self.levels[0].points)
         none = torch.zeros_like(path[1:-1])
-        flight = Flight(number, label, 0, path, none, none, none, none, none[:, 0])
+        rate = self.config.lr * self._spread(start, end) / math.sqrt(len(start))
+        flight = Flight(number, label, 0, path, none, none, none, none, none[:, 0], rate)
         return self._enter(flight, 0, path, none)
+
+    def _spread(self, start: Tensor, end: Tensor) -> float:  # [D] x2
+        """How far apart latents are, per coordinate.
+
+        Steps must be short against it, and the smoothness that steps cost grows with D: hence a
+        learning rate of a share of spread / sqrt(D).
+        """
+        if self.spread is not None:
+            return self.spread
+        apart, size = ((x.square().mean().sqrt().item()) for x in (end - start, start))
+        # Ends that (almost) meet say nothing about the latents.
+        return max(apart, _LEAST_SPREAD * size) or 1.0
 
     @torch.no_grad()
     def advance(self, flights: list[Flight]) -> None:
@@ -298,7 +334,7 @@ class FastSolver:
     def _rate(self, flight: Flight, level: Level) -> float:
         """Cosine from the level's first learning rate to its last."""
         done = flight.evaluations / self._evaluations(level)
-        first = self.config.lr * min(1.0, self.levels[0].interior / level.interior)
+        first = flight.rate * min(1.0, self.levels[0].interior / level.interior)
         share = _LAST_RATE + (1 - _LAST_RATE) * 0.5 * (1 + math.cos(math.pi * done))
         return first * share
 
@@ -319,8 +355,22 @@ class FastSolver:
         elif flight.evaluations >= self._evaluations(level):
             if last:
                 flight.stopped = "schedule"
-            else:
+            elif self._best_so_far(flight):
                 self._refine(flight)
+
+    def _best_so_far(self, flight: Flight) -> bool:
+        """Take the best of the level's starts, or begin with the next and say no."""
+        level = self.levels[flight.level]
+        if flight.best is None or not flight.energy >= flight.best[0]:
+            flight.best = flight.energy, flight.path, flight.correction, flight.rate
+        if flight.starts < level.starts:
+            path = resample(flight.path[[0, -1]], level.points)
+            self._enter(flight, flight.level, path, torch.zeros_like(flight.correction))
+            flight.starts, flight.rate = flight.starts + 1, flight.rate * _SHORTER
+            return False
+        _, flight.path, flight.correction, flight.rate = flight.best
+        flight.starts, flight.best = 1, None
+        return True
 
     def _refine(self, flight: Flight) -> None:
         """Go on with the knots of the next level, which begin with their neighbours' correction."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 # Evaluations that a level is worth, by its number of interior knots: the middle levels decide
 # which way round a path goes, the fine ones only follow. Found on the digits and kept elsewhere.
-_EVALUATIONS = ((8, 80), (16, 80), (32, 8), (64, 4))
+_EVALUATIONS = ((8, 60), (16, 60), (32, 8), (64, 4))
 _EVALUATIONS_BEYOND = 4
 
 # Levels of more knots than this move smoothly (a Sobolev step): plain Adam steps differ from
@@ -38,6 +38,8 @@ class Level:
     """Points of the fine path for each of these knots."""
     alpha: float
     """Weight of the Laplacian that steps are smoothed with; 0 leaves them alone."""
+    starts: int = 1
+    """Times that it is walked, each with so many evaluations; the best path goes on."""
 
     @property
     def points(self) -> int:
@@ -45,30 +47,33 @@ class Level:
         return self.interior + 2
 
 
-def plan_levels(steps: int, passes: float, coarsest: int) -> tuple[Level, ...]:
+def plan_levels(steps: int, passes: float, coarsest: int, starts: int = 1) -> tuple[Level, ...]:
     """Levels for paths of `steps` points, coarsest first.
 
     Args:
         steps: points T, both ends counted.
-        passes: most evaluations per interior point of the fine path, over all levels.
+        passes: most evaluations per interior point of the fine path, over all levels and starts.
         coarsest: interior knots that the first level has at least (fewer on shorter paths).
+        starts: times that the first level is walked, if it is not the only one.
 
-    >>> [(level.interior, level.evaluations) for level in plan_levels(50, 40, 6)]
-    [(6, 80), (12, 80), (24, 8), (48, 4)]
+    >>> [(level.interior, level.evaluations) for level in plan_levels(50, 40, 6, starts=2)]
+    [(6, 60), (12, 60), (24, 8), (48, 4)]
     """
     fine = steps - 2
     sizes = [fine]
     while sizes[-1] // 2 >= coarsest:
         sizes.append(sizes[-1] // 2)
     sizes.reverse()
+    tries = [starts if len(sizes) > 1 else 1] + [1] * (len(sizes) - 1)
     wanted = [_worth(n) for n in sizes]
-    cost = sum(count * n for count, n in zip(wanted, sizes, strict=True)) / fine
+    each = [n * count for n, count in zip(sizes, tries, strict=True)]
+    cost = sum(map(operator.mul, wanted, each)) / fine
     share = min(1.0, passes / cost)
     counts = [max(1, int(count * share)) for count in wanted]
     # The one evaluation that each level has at least is taken from the dearest of the others.
-    while max(counts) > 1 and sum(map(operator.mul, counts, sizes)) > passes * fine:
+    while max(counts) > 1 and sum(map(operator.mul, counts, each)) > passes * fine:
         dearest = max(
-            (c * n, i) for i, (c, n) in enumerate(zip(counts, sizes, strict=True)) if c > 1
+            (c * n, i) for i, (c, n) in enumerate(zip(counts, each, strict=True)) if c > 1
         )
         counts[dearest[1]] -= 1
     return tuple(
@@ -78,8 +83,9 @@ def plan_levels(steps: int, passes: float, coarsest: int) -> tuple[Level, ...]:
             smoothness_scale=(n + 1) / (fine + 1),
             guide_scale=fine / n,
             alpha=(n / SMOOTH_BEYOND) ** 2 if n > SMOOTH_BEYOND else 0.0,
+            starts=tried,
         )
-        for n, count in zip(sizes, counts, strict=True)
+        for n, count, tried in zip(sizes, counts, tries, strict=True)
     )
 
 

@@ -44,6 +44,21 @@ class TestPaths:
         assert (result.after.total <= result.before.total).all()
         assert torch.isfinite(result.latents).all()
 
+    @pytest.mark.parametrize("surrogate", [False, True])
+    def test_the_unit_of_the_latents_does_not_matter(self, setting, surrogate):
+        """Latents 64 times as large, and the smoothness weighed for it, give the same curve."""
+        other, scale = Setting(), 64.0
+        other.generator.matrix /= scale
+        other.start, other.end = scale * other.start, scale * other.end
+        made, larger = (s.surrogate() if surrogate else None for s in (setting, other))
+        if larger is not None:
+            larger.spread *= scale
+        weights = EnergyWeights(smoothness=EnergyWeights().smoothness / scale**2)
+        first = setting.walk(config=quick(passes=3), surrogate=made)
+        second = other.walk(config=quick(passes=3, weights=weights), surrogate=larger)
+        assert first.stopped.count("line") < 3
+        assert torch.allclose(second.latents / scale, first.latents, rtol=0, atol=0.03)
+
     def test_it_is_the_default(self, setting):
         options = {"steps": 5, **setting.networks}
         result = walk(setting.start[:1], setting.end[:1], 0, **options)
@@ -62,7 +77,7 @@ class TestPaths:
     @pytest.mark.parametrize("surrogate", [False, True])
     def test_lower_than_the_line_and_than_the_published_walk(self, setting, surrogate):
         made = setting.surrogate() if surrogate else None
-        fast = setting.walk(steps=34, config=quick(passes=20, lr=0.12), surrogate=made)
+        fast = setting.walk(steps=34, config=quick(passes=20, lr=0.3), surrogate=made)
         plan = walk(
             setting.start,
             setting.end,
