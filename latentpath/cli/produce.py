@@ -29,7 +29,7 @@ from latentpath.errors import InputError
 from latentpath.options import add_options, read_options
 
 if TYPE_CHECKING:
-    from latentpath.audit import AuditConfig
+    from latentpath.audit import AuditConfig, SetAudit
     from latentpath.data import ImageSet
     from latentpath.production import Bundle
     from latentpath.production.run import RunResult
@@ -96,7 +96,8 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> None:
         RunFolder,
         perform_run,
     )
-    from latentpath.production.run.summary import shortage_lines, summary_lines
+    from latentpath.production.run.card import add_audit
+    from latentpath.production.run.summary import seal_line, shortage_lines, summary_lines
 
     _check_options(arguments)
     config = read_options(arguments, ProduceConfig)
@@ -125,8 +126,11 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> None:
     print("\n".join(summary_lines(result)))
     for line in shortage_lines(result):
         print(f"latentpath: warning: {line}", file=sys.stderr)
+    manifest = result.manifest
     if arguments.report:
-        _report(arguments.report, result, data, bundle, test, audit, bars)
+        found = _report(arguments.report, result, data, bundle, test, audit, bars)
+        manifest = add_audit(folder, options.output, found)  # another card, another seal
+    print(seal_line(manifest))
 
 
 def _check_options(arguments: argparse.Namespace) -> None:
@@ -152,8 +156,8 @@ def _report(
     test: ImageSet | None,
     audit: AuditConfig,
     bars: Bars,
-) -> None:
-    """Audit the set beside its baselines."""
+) -> SetAudit:
+    """Audit the set beside its baselines; what was found of the set itself."""
     from latentpath.audit import write_report
     from latentpath.production import compare
     from latentpath.production.demo import at_resolution
@@ -171,6 +175,9 @@ def _report(
     )
     written = write_report(place, report)
     print(f"report: {written} (shows real images), numbers: {written.with_name('audit.json')}")
+    subject = report.find(report.subject)
+    assert subject is not None  # Report makes sure that there is one
+    return subject.audit
 
 
 def read_test(arguments: argparse.Namespace, bars: Bars) -> ImageSet:

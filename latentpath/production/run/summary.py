@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from latentpath.production.run.assemble import rejected_by
 from latentpath.production.run.perform import RunResult
 from latentpath.production.run.status import stage_rates
@@ -25,8 +28,12 @@ def summary_lines(result: RunResult) -> list[str]:
         f"private file: {folder.private_file} (who is behind which endpoint: never hand it on, nor "
         f"anything else in {folder.private})"
     )
-    lines.append(f"seal: {result.manifest['seal']} (note it down for `latentpath verify --seal`)")
     return lines
+
+
+def seal_line(manifest: Mapping[str, Any]) -> str:
+    """The seal of a set, to print when nothing about the set changes any more."""
+    return f"seal: {manifest['seal']} (note it down for `latentpath verify --seal`)"
 
 
 def shortage_lines(result: RunResult) -> list[str]:

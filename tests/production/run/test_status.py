@@ -17,7 +17,7 @@ from latentpath.errors import DataError, RunError
 from latentpath.production.run import work
 from latentpath.production.run.layout import RunFolder
 from latentpath.production.run.status import _duration, read_status, status_json
-from latentpath.production.run.summary import shortage_lines, summary_lines
+from latentpath.production.run.summary import seal_line, shortage_lines, summary_lines
 
 
 class TestStatus:
@@ -91,7 +91,7 @@ def test_progress_tells_rate_rejected_share_and_busy_share(perform):
 def test_the_summary(finished):
     lines = summary_lines(finished)
     assert lines[0].startswith(f"set: {finished.folder.set}, 45 images from ")
-    assert lines[-1].startswith(f"seal: {finished.manifest['seal']}")
+    assert seal_line(finished.manifest).startswith(f"seal: {finished.manifest['seal']}")
     assert shortage_lines(finished) == []
 
 
