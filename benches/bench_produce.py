@@ -8,7 +8,7 @@
 Runs are made on the digits of the demo unless told otherwise. Rows go to results/produce.csv; the
 projection of results/produce_plan.md is computed from them by `plan_produce.py`. Every stage but
 "walk" does the same work whatever the solver; the walk's cost grows with its generator passes, so
-its rate is also given as points times passes per second.
+its rate is also given as points times passes per second, at the most passes that it may take.
 """
 
 from __future__ import annotations
@@ -73,9 +73,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--weights", default=ASSETS, help="as for `latentpath produce` [digits]")
     parser.add_argument("--device", default="cpu", help="cpu or cuda [cpu]")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of a worker [1]")
-    parser.add_argument("--solver", default="plan", help="of the walks [plan]")
-    parser.add_argument("--steps", type=int, default=50, help="points of a walk [50]")
-    parser.add_argument("--optim-steps", type=int, default=10, help="of the solver [10]")
+    parser.add_argument("--solver", default="fast", help="of the walks [fast]")
+    parser.add_argument("--steps", type=int, default=26, help="points of a walk [26, the demo's]")
+    parser.add_argument(
+        "--passes", type=float, default=16, help="of the generator per point, at most [16]"
+    )
     parser.add_argument("--shard-walks", type=int, default=8, help="walks in a shard [8]")
     parser.add_argument("--png-level", type=int, default=1, help="effort of PNG packing [1]")
     parser.add_argument(
@@ -93,7 +95,8 @@ def _runs(options: argparse.Namespace) -> list[dict[str, object]]:
         balanced=True,
         steps=options.steps,
         solver=options.solver,
-        optim_steps=options.optim_steps,
+        passes=options.passes,
+        optim_steps=round(options.passes),
     )
     rows = []
     for engine in options.engines:
@@ -117,13 +120,14 @@ def _runs(options: argparse.Namespace) -> list[dict[str, object]]:
         span = max(row.finished for row in shards) - min(row.started for row in shards)
         tested = sum(row.tested for row in shards)
         stages = stage_rates(shards)
-        passes = options.optim_steps + 2
+        # The line and the finished path are evaluated, too.
+        passes = options.passes + 2
         rows.append(
             _row(
                 what=f"{engine.name}:{max(engine.workers, 1)}",
                 size=bundle.generator.img_resolution,
                 images=made.chosen.count,
-                solver=f"{options.solver} {options.optim_steps}",
+                solver=f"{options.solver} {options.passes:g}",
                 tested=tested,
                 whole_seconds=round(whole, 2),
                 shards_seconds=round(span, 2),
