@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # The release that pip resolves to a CPU build; any torch >= 2.6 already in .venv is kept.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test lint unit build bench clean
+.PHONY: demo test lint unit browser build bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/latentpath demo --out demo-out --overwrite
@@ -19,8 +19,17 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 
 # One thread per process: threads that wait for each other spin, which is slower than none.
-unit: $(VENV)/.dev
+unit: $(VENV)/.dev browser
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q --numprocesses auto --maxprocesses 8 --dist loadfile
+
+# For the tests of the report's page. Where it cannot be installed without a password they skip.
+browser:
+	@for name in chromium chromium-browser google-chrome; do \
+	  command -v $$name >/dev/null && exit 0; \
+	done; \
+	test "$$(id -u)" = 0 && command -v apt-get >/dev/null && timeout 60 apt-get -qq update && \
+	  timeout 180 apt-get install -qq --yes --no-install-recommends chromium >/dev/null 2>&1 || \
+	  echo "no Chromium: the tests of the report's layout will be skipped"
 
 # Rebuild the extension after a change in csrc/.
 build: $(VENV)/.dev

@@ -43,7 +43,9 @@ def add_options(
             "help": f"{docs.get(field.name, '')} [%(default)s]",
         }
         flag = "--" + name.replace("_", "-")
-        if kind is bool:
+        if kind == tuple[int, ...]:
+            parser.add_argument(flag, type=int, nargs="+", metavar="INT", **shown)
+        elif kind is bool:
             parser.add_argument(flag, action=argparse.BooleanOptionalAction, **shown)
         else:
             parser.add_argument(flag, type=kind, metavar=kind.__name__.upper(), **shown)
@@ -58,7 +60,8 @@ def read_options(arguments: argparse.Namespace, config: type[ConfigT], prefix: s
         if dataclasses.is_dataclass(kind):
             values[field.name] = read_options(arguments, typing.cast(type, kind), f"{name}_")
         else:
-            values[field.name] = getattr(arguments, name)
+            value = getattr(arguments, name)
+            values[field.name] = tuple(value) if isinstance(value, list) else value
     return config(**values)
 
 

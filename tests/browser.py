@@ -21,7 +21,8 @@ const frame = document.getElementById("page");
 frame.onload = () => {{
   const page = frame.contentDocument, view = frame.contentWindow;
   const wide = [...page.body.querySelectorAll("*")].filter(
-    (part) => part.getBoundingClientRect().right > view.innerWidth + 0.5);
+    (part) => part.getBoundingClientRect().right > view.innerWidth + 0.5
+      && !part.closest("thead")); // on phones it is there for screen readers alone
   const pictures = [...page.images];
   document.getElementById("found").textContent = JSON.stringify({{
     inner: view.innerWidth,

@@ -1,124 +1,133 @@
-"""One set against the real people behind it: privacy and utility in one call."""
+"""Would you share this set? One call measures it, its yardsticks and baselines, and answers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-from torch import Tensor
+import torch
 
-from latentpath.audit.nearest import (
-    NearestReal,
-    RealReference,
-    check_same_size,
-    nearest_other_person,
-    nearest_real,
-    prepare_real,
-)
-from latentpath.audit.reidentification import Reidentification, reidentify
-from latentpath.audit.utility import Utility, measure_utility
+from latentpath.audit.config import AuditConfig, chosen_measures
+from latentpath.audit.matching import shared_images
+from latentpath.audit.measures import SetAudit, measure_real, measure_set
+from latentpath.audit.naming import IdentityClassifier
+from latentpath.audit.nearest import RealReference
+from latentpath.audit.questions import answer
+from latentpath.audit.setting import Setting
+from latentpath.audit.verdict import Colour, Verdict, overall
 from latentpath.data import ImageSet
-from latentpath.errors import DataError, InputError
+from latentpath.errors import InputError, LatentpathWarning
 from latentpath.models.lpips import LPIPS
 from latentpath.progress import Progress, silent
-from latentpath.training import ClassifierConfig
 
-IdentityClassifier = Callable[[Tensor], Tensor]  # [M, C, H, W] in [-1, 1] -> [M, N]
-
-
-@dataclass(frozen=True)
-class AuditConfig:
-    """What an audit measures with."""
-
-    threshold: float = 0.5
-    """Probability above which a person counts as named, 0 to 1. Lower counts more images as
-    re-identified."""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """Seeds of the class classifiers; one training each, so time grows with their number."""
-    classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
-    """Network and schedule of the class classifiers, the same for every set."""
-    max_bytes: int = 1 << 30
-    """Bound on the memory for image embeddings, bytes. Less is slower, not less exact."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.threshold <= 1:
-            raise InputError(
-                expected="a threshold between 0 and 1",
-                got=f"{self.threshold}",
-                fix="give a probability, for example 0.5",
-            )
+# What is asked of the holdout, as if it were a synthetic set: what each measure says of people
+# from whom nothing can have leaked.
+_OF_OUTSIDERS = ("copies", "nearest", "second", "reidentification")
 
 
-@dataclass(frozen=True, eq=False)
-class SetAudit:
-    """The measures of one set. A measure that was not taken is None.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Audit(SetAudit):
+    """The measures of a set, what they are read against, and the answers.
 
     Attributes:
-        images: number of images.
-        class_counts: images per class name.
-        nearest: LPIPS to the nearest real image; of a real set, to the nearest other person.
-        reidentification: what the identity classifier says.
-        utility: accuracy on real test images of classifiers trained on the set.
-        config: what it was measured with.
+        yardstick: the real set's own measures.
+        outsiders: the holdout, measured as if it were the set; None without a holdout.
+        baselines: other sets, measured likewise, by name.
+        verdicts: an answer to every question.
+        setting: what they were held against.
+        sets: the images of the set ("synthetic") and of the baselines, by name.
     """
 
-    images: int
-    class_counts: dict[str, int]
-    nearest: NearestReal | None
-    reidentification: Reidentification | None
-    utility: Utility | None
-    config: AuditConfig
+    yardstick: SetAudit
+    outsiders: SetAudit | None
+    baselines: Mapping[str, SetAudit]
+    verdicts: tuple[Verdict, ...]
+    setting: Setting
+    sets: Mapping[str, ImageSet] = field(repr=False)
 
-    def as_dict(self) -> dict[str, object]:
-        """Return plain JSON values: figures of the set, nothing about single images."""
-        return {
-            "images": self.images,
-            "class_counts": self.class_counts,
-            "nearest_real": self.nearest and self.nearest.as_dict(),
-            "reidentification": self.reidentification and self.reidentification.as_dict(),
-            "utility": self.utility and self.utility.as_dict(),
-        }
+    @property
+    def overall(self) -> Colour:
+        """The answer to all questions together; see `latentpath.audit.verdict`."""
+        return overall(self.verdicts)
 
 
 def audit_set(
     synthetic: ImageSet,
     *,
     real: ImageSet | RealReference,
+    holdout: ImageSet | None = None,
     test: ImageSet | None = None,
+    baselines: Mapping[str, ImageSet] | None = None,
+    measures: Iterable[str] | None = None,
     lpips: LPIPS | None = None,
     identity: IdentityClassifier | None = None,
     config: AuditConfig | None = None,
+    device: torch.device | str = "cpu",
     progress: Progress = silent,
-) -> SetAudit:
+) -> Audit:
     """Measure how close a synthetic set comes to real people, and whether it is any good.
+
+    The result holds the figures of the set, of the real set itself, of the holdout and of the
+    baselines, and an answer for every question: green, amber or red.
 
     Args:
         synthetic: the set in question.
-        real: the private set it was made from; `prepare_real(...)` where several sets are
-            audited against it.
-        test: real images of other people, for utility. None leaves utility out; so does a set of
-            one class.
-        lpips: the distance; the weights that ship if None. Not used if `real` is prepared.
-        identity: classifier over the real set's N people. None leaves re-identification out.
-        config: thresholds, seeds, schedule, memory.
-        progress: told about the stages "embed", "nearest", "re-identification" and "utility".
+        real: the private set it was made from, or `prepare_real(...)` of it.
+        holdout: real images of other people. Without them nothing can be said of membership, nor
+            of whom the set comes closest to.
+        test: real images of other people, for utility; the holdout if None. Without both, utility
+            is left out; so it is for a set of one class.
+        baselines: other sets to compare with, by name, of the same size and classes.
+        measures: names out of `MEASURES`; None takes all that are possible.
+        lpips: the distance; the weights that ship if None.
+        identity: the walk's classifier over the real set's N people; None leaves recognition to
+            the independent witness alone.
+        config: limits, thresholds, seeds, schedules, memory.
+        device: where networks are trained and run.
+        progress: told about every stage of every measure.
 
     Raises:
         ShapeError: image sizes differ, or the classifier is not one over N people.
         DataError: the sets' classes differ.
+        InputError: an unknown measure, or a baseline with the name of another set.
     """
-    config = config or AuditConfig()
-    source = real.images if isinstance(real, RealReference) else real
-    _check_comparable(synthetic, source)
-    if test is not None:
-        _check_comparable(test, source)
-    reference = _prepared(real, lpips, config, progress)
-    nearest = nearest_real(
-        synthetic.images, reference, max_bytes=config.max_bytes, progress=progress
+    others = dict(baselines or {})
+    _check_names(others)
+    source, prepared = _opened(real)
+    setting = Setting(
+        real=source,
+        holdout=holdout,
+        test=test,
+        identity=identity,
+        lpips=lpips,
+        config=config or AuditConfig(),
+        measures=chosen_measures(measures),
+        device=device,
+        prepared=prepared,
+        progress=progress,
     )
-    witness = source.identities[nearest.index]
-    return _measured(synthetic, source, nearest, witness, test, identity, config, progress)
+    # All sets first: a mistake in the last one should not cost the measures of the others.
+    for images in (synthetic, *others.values()):
+        setting.check(images)
+    _warn_of_shared(setting)
+    yardstick = measure_real(setting, name="real")
+    outsiders = (
+        None
+        if holdout is None
+        else measure_set(holdout, setting, only=_OF_OUTSIDERS, name="others")
+    )
+    found = {name: measure_set(images, setting, name=name) for name, images in others.items()}
+    own = measure_set(synthetic, setting)
+    return Audit(
+        **vars(own),
+        yardstick=yardstick,
+        outsiders=outsiders,
+        baselines=found,
+        verdicts=answer(own, yardstick, outsiders),
+        setting=setting,
+        sets={"synthetic": synthetic, **others},
+    )
 
 
 def audit_real(
@@ -127,71 +136,51 @@ def audit_real(
     test: ImageSet | None = None,
     lpips: LPIPS | None = None,
     identity: IdentityClassifier | None = None,
+    measures: Iterable[str] | None = None,
     config: AuditConfig | None = None,
     progress: Progress = silent,
 ) -> SetAudit:
-    """Measure the real set itself: the yardstick that synthetic sets are read against.
+    """Measure the real set itself, as `measure_real` says; arguments as for `audit_set`.
 
-    Its distances are to the nearest image of another person: how close people are to each other.
-    Its re-identification rate and linkage (the witness is the person itself) say how well the
-    classifier recognises people at all. Arguments and errors as for `audit_set`. `nearest` is
-    None for a set of one person.
+    `nearest` is None for a set of one person.
     """
-    config = config or AuditConfig()
-    source = real.images if isinstance(real, RealReference) else real
-    if test is not None:
-        _check_comparable(test, source)
-    reference = _prepared(real, lpips, config, progress)
-    nearest = nearest_other_person(reference, max_bytes=config.max_bytes, progress=progress)
-    return _measured(source, source, nearest, source.identities, test, identity, config, progress)
-
-
-def _prepared(
-    real: ImageSet | RealReference, lpips: LPIPS | None, config: AuditConfig, progress: Progress
-) -> RealReference:
-    if isinstance(real, RealReference):
-        return real
-    return prepare_real(real, lpips, max_bytes=config.max_bytes, progress=progress)
-
-
-def _measured(
-    images: ImageSet,
-    real: ImageSet,
-    nearest: NearestReal | None,
-    witness: np.ndarray,  # [n], person of the nearest real image
-    test: ImageSet | None,
-    identity: IdentityClassifier | None,
-    config: AuditConfig,
-    progress: Progress,
-) -> SetAudit:
-    reidentification = None
-    if identity is not None:
-        reidentification = reidentify(
-            images,
-            witness,
-            identity,
-            people=real.num_identities,
-            threshold=config.threshold,
+    source, prepared = _opened(real)
+    return measure_real(
+        Setting(
+            real=source,
+            test=test,
+            identity=identity,
+            lpips=lpips,
+            config=config or AuditConfig(),
+            measures=chosen_measures(measures),
+            prepared=prepared,
             progress=progress,
         )
-    utility = None
-    if test is not None and images.num_classes > 1:
-        utility = measure_utility(
-            images, test, config=config.classifier, seeds=config.seeds, progress=progress
+    )
+
+
+def _opened(real: ImageSet | RealReference) -> tuple[ImageSet, RealReference | None]:
+    return (real.images, real) if isinstance(real, RealReference) else (real, None)
+
+
+def _check_names(baselines: Mapping[str, ImageSet]) -> None:
+    taken = [name for name in baselines if name in ("real", "others", "synthetic")]
+    if taken:
+        raise InputError(
+            expected="baselines with names of their own",
+            got=taken[0],
+            fix="real, others and synthetic are the report's own rows: choose another name",
         )
-    return SetAudit(len(images), images.class_counts(), nearest, reidentification, utility, config)
 
 
-def _check_comparable(images: ImageSet, real: ImageSet) -> None:
-    check_same_size(images.images, real.images)
-    if images.class_names != real.class_names:
-        raise DataError(
-            expected=f"the classes of the real set, {_short(real.class_names)}",
-            got=_short(images.class_names),
-            fix="use the same class names in the same order in every set",
-        )
-
-
-def _short(names: tuple[str, ...]) -> str:
-    text = ", ".join(names)
-    return text if len(text) <= 60 else text[:57] + "..."
+def _warn_of_shared(setting: Setting) -> None:
+    """Say so where images of the real set are also in the sets that should be of other people."""
+    for what, others in (("holdout", setting.holdout), ("test", setting.test)):
+        shared = 0 if others is None else shared_images(setting.real, others)
+        if others is not None and shared:
+            warnings.warn(
+                f"{shared} of {len(others)} {what} images are also in the real set: what the "
+                "audit says of people who took no part is wrong by as much; leave them out",
+                LatentpathWarning,
+                stacklevel=3,
+            )

@@ -3,7 +3,8 @@
 Exit codes: 0 done; 1 an error that is not the user's; 2 bad input, with one line that says what
 was expected, what came and what to do, or a set that is not as it should be (`verify`); 3 a run
 that could not go on (the disk is full, a shard failed too often, another run is at work in the
-folder) and can be resumed; 130 and 143 interrupted by Ctrl-C and SIGTERM, which can be resumed too.
+folder) and can be resumed; 4 an audit whose answer is as bad as `--fail-on` or worse; 130 and 143
+interrupted by Ctrl-C and SIGTERM, which can be resumed too.
 
 Each command is a module with a function `add(commands)`; to add one, write the module and name it
 in `COMMANDS`. `latentpath.cli.command` says how, `latentpath.cli.common_options` holds the options
@@ -23,12 +24,23 @@ from typing import TextIO
 
 from latentpath._version import __version__
 from latentpath.bars import Bars
-from latentpath.cli import convert, demo, experiment, info, produce, scan, status, train, verify
+from latentpath.cli import (
+    audit,
+    convert,
+    demo,
+    experiment,
+    info,
+    produce,
+    scan,
+    status,
+    train,
+    verify,
+)
 from latentpath.cli.command import Command, LateParser
 from latentpath.errors import InputError, LatentpathError, RunError, describe_error
 
 # In the order in which the help lists them.
-COMMANDS = (demo, scan, produce, status, verify, train, convert, experiment, info)
+COMMANDS = (demo, scan, produce, status, verify, audit, train, convert, experiment, info)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

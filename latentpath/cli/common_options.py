@@ -93,17 +93,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         help="form of --data; auto tells it by what is there [auto]",
     )
     parser.add_argument("--csv", metavar="FILE", help="table of the images in --data")
-    parser.add_argument(
-        "--image-column",
-        default="image",
-        help="column of images: paths below --data, or unique file names, with or without their "
-        "endings [image]",
-    )
-    parser.add_argument("--label-column", default="label", help="column of labels [label]")
-    parser.add_argument(
-        "--identity-column",
-        help="column of people; without it each image is one person (of DICOM files: each patient)",
-    )
+    add_column_options(parser)
     parser.add_argument(
         "--identities",
         metavar="FILE",
@@ -113,6 +103,37 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split", default="train", help="split of an .npz: train, val, test or all [train]"
     )
+    add_file_options(parser)
+    parser.add_argument(
+        "--resolution",
+        type=int,
+        default=0,
+        metavar="PIXELS",
+        help="resize images of different sizes to this side, a power of two; 0 takes that of the "
+        "generator, or the next one up from the data's, and refuses mixed sizes [0]",
+    )
+    parser.add_argument(
+        "--channels", type=int, choices=(1, 3), help="turn all images grey (1) or colour (3)"
+    )
+
+
+def add_column_options(parser: argparse._ActionsContainer) -> None:
+    """Add the names of the columns of tables."""
+    parser.add_argument(
+        "--image-column",
+        default="image",
+        help="column of images: paths below the data folder, or unique file names, with or "
+        "without their endings [image]",
+    )
+    parser.add_argument("--label-column", default="label", help="column of labels [label]")
+    parser.add_argument(
+        "--identity-column",
+        help="column of people; without it each image is one person (of DICOM files: each patient)",
+    )
+
+
+def add_file_options(parser: argparse._ActionsContainer) -> None:
+    """Add how single files are read."""
     parser.add_argument(
         "--dicom-window",
         type=int,
@@ -127,17 +148,6 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="share of the images that may be unreadable, 0 to 1; they are left out with a "
         "warning [0]",
-    )
-    parser.add_argument(
-        "--resolution",
-        type=int,
-        default=0,
-        metavar="PIXELS",
-        help="resize images of different sizes to this side, a power of two; 0 takes that of the "
-        "generator, or the next one up from the data's, and refuses mixed sizes [0]",
-    )
-    parser.add_argument(
-        "--channels", type=int, choices=(1, 3), help="turn all images grey (1) or colour (3)"
     )
 
 

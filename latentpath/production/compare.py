@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
 from latentpath.audit import (
+    BRIEF,
     AuditConfig,
     EnergyComparison,
     GateSummary,
     Report,
     ReportSet,
-    SetAudit,
+    Setting,
     WalkProfile,
-    audit_real,
-    audit_set,
+    measure_real,
+    measure_set,
     nearest_along_paths,
 )
 from latentpath.data import ImageSet
@@ -108,22 +109,19 @@ def compare(
     """
     baselines = baselines or make_baselines(result, bundle)
 
-    def audit(samples: ImageSet, test: ImageSet | None = test) -> SetAudit:
-        return audit_set(
-            samples,
-            real=result.reference,
-            test=test,
-            identity=bundle.identity,
-            config=config,
-            progress=progress,
-        )
-
-    real = audit_real(
-        result.reference, test=test, identity=bundle.identity, config=config, progress=progress
+    setting = Setting(
+        real=result.reference.images,
+        prepared=result.reference,
+        test=test,
+        identity=bundle.identity,
+        config=replace(config or AuditConfig(), independent=False),
+        measures=BRIEF,
+        progress=progress,
     )
-    rows = [ReportSet("real", "Real images", real)]
+    rows = [ReportSet("real", "Real images", measure_real(setting))]
     if others is not None:
-        rows.append(ReportSet("others", "Real images of other people", audit(others, None)))
+        outsiders = measure_set(others, setting, only=("nearest", "reidentification"))
+        rows.append(ReportSet("others", "Real images of other people", outsiders))
     for key, name, samples in [
         ("averages", "Centroids before they were moved", baselines.averages),
         ("centroids", "Centroids alone (k-same)", baselines.centroids),
@@ -131,11 +129,10 @@ def compare(
         ("ungated", "Walks, before the gate", baselines.ungated),
     ]:
         if samples is not None:
-            rows.append(ReportSet(key, name, audit(samples), images=samples))
+            rows.append(ReportSet(key, name, measure_set(samples, setting), images=samples))
     gate = GateSummary(result.tested, result.rejected)
-    rows.append(
-        ReportSet("walk", "Walks: the set", audit(result.samples), images=result.samples, gate=gate)
-    )
+    own = measure_set(result.samples, setting)
+    rows.append(ReportSet("walk", "Walks: the set", own, images=result.samples, gate=gate))
     walks = result.walks
     return Report(
         title=title,

@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from latentpath.audit import AuditConfig, audit_real, audit_set, prepare_real
+from latentpath.audit import BRIEF, MEASURES, AuditConfig, audit_real, audit_set, prepare_real
 from latentpath.data import ImageSet, to_tensor
-from latentpath.errors import DataError, InputError, ShapeError
+from latentpath.errors import DataError, InputError, LatentpathWarning, ShapeError
 from latentpath.training import ClassifierConfig
+from latentpath.training.witness import WitnessConfig
 
-CONFIG = AuditConfig(seeds=(0,), classifier=ClassifierConfig(steps=15, batch=16, width=4))
+CONFIG = AuditConfig(
+    seeds=(0,), classifier=ClassifierConfig(steps=15, batch=16, width=4), independent=False
+)
 
 
 def nearest_in_pixels(real: ImageSet):
@@ -61,7 +64,8 @@ def test_everything_at_once_and_as_json(people, lpips):
         lpips=lpips,
         identity=nearest_in_pixels(real),
         config=CONFIG,
-        progress=lambda stage, *_: stages.add(stage),
+        measures=BRIEF,
+        progress=lambda stage, *_: stages.add(stage.split(": ")[-1]),
     )
     assert stages == {"embed", "nearest", "re-identification", "utility"}
     figures = json.loads(json.dumps(found.as_dict(), allow_nan=False))
@@ -80,6 +84,8 @@ def test_a_set_of_one_class_has_no_utility(people, lpips):
         real=people(5, classes=only),
         test=people(3, classes=only, seed=2),
         lpips=lpips,
+        config=CONFIG,
+        measures=BRIEF,
     )
     assert found.utility is None
     assert found.nearest.distance.shape == (4,)
@@ -93,10 +99,67 @@ def test_sets_that_do_not_compare_are_refused(people, lpips):
         audit_set(people(4), real=real, test=people(4, classes=("a", "b")), lpips=lpips)
     with pytest.raises(ShapeError, match="real set's size"):
         audit_set(people(4, channels=3), real=real, lpips=lpips)
+    wrong = nearest_in_pixels(people(7))
     with pytest.raises(ShapeError, match="one per person"):
-        audit_set(people(4), real=real, lpips=lpips, identity=nearest_in_pixels(people(7)))
+        audit_set(people(4), real=real, lpips=lpips, identity=wrong, config=CONFIG, measures=BRIEF)
 
 
 def test_an_impossible_threshold_is_refused():
     with pytest.raises(InputError, match="between 0 and 1"):
         AuditConfig(threshold=50)
+
+
+@pytest.mark.parametrize("people_there", [1, 2, 5])
+def test_few_images_leave_questions_open_and_raise_nothing(people, lpips, people_there):
+    pytest.importorskip("monai")
+    few = people(people_there)
+    config = AuditConfig(
+        seeds=(0,),
+        classifier=CONFIG.classifier,
+        witness=WitnessConfig(steps=2, batch=2, width=4, embedding=4),
+    )
+    sets = {"holdout": people(people_there, seed=2), "lpips": lpips, "config": config}
+    audit = audit_set(people(people_there, seed=1), real=few, **sets)
+    assert audit.overall != "green"
+    assert "at least 10 people" in audit.not_measured["membership"]
+    assert not any(verdict.colour == "green" for verdict in audit.verdicts if verdict.value is None)
+    empty = [name for name in MEASURES if getattr(audit, name) is None]
+    assert set(audit.not_measured) == set(empty)
+
+
+def test_holdouts_that_are_no_holdouts_are_pointed_out(people, lpips):
+    real = people(12)
+    fresh = people(4, seed=1)
+    mixed = ImageSet(
+        np.concatenate([fresh.images, real.images[:3]]),
+        np.concatenate([fresh.labels, real.labels[:3]]),
+        np.arange(7),
+        real.class_names,
+    )
+    with pytest.warns(LatentpathWarning, match="3 of 7 holdout images are also in the real set"):
+        audit_set(people(4, seed=2), real=real, holdout=mixed, lpips=lpips, measures=["nearest"])
+
+
+def test_a_holdout_of_other_classes(people, lpips):
+    real = people(6)
+    dark = real.subset(real.labels == 0)
+    bright = people(6, seed=1)
+    bright = bright.subset(bright.labels == 1)
+    measures = ["record_ratio", "second_ratio", "nearest"]
+    audit = audit_set(people(4, seed=2), real=dark, holdout=bright, measures=measures, lpips=lpips)
+    assert "no class in common" in audit.not_measured["record_ratio"]
+
+
+def test_baselines_with_the_reports_own_names_are_refused(people, lpips):
+    for name in ("real", "others", "synthetic"):
+        with pytest.raises(InputError, match="names of their own"):
+            audit_set(people(3), real=people(4), baselines={name: people(3)}, lpips=lpips)
+
+
+def test_a_mistake_in_the_last_set_costs_nothing(people, lpips):
+    def told(stage, *_):
+        raise AssertionError(f"{stage} was begun")
+
+    wrong = {"good": people(3, seed=1), "wrong": people(3, channels=3)}
+    with pytest.raises(ShapeError, match="real set's size"):
+        audit_set(people(3), real=people(4), baselines=wrong, lpips=lpips, progress=told)

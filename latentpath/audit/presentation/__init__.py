@@ -11,8 +11,10 @@ from typing import Any
 
 from latentpath._version import __version__
 from latentpath.audit import figures
-from latentpath.audit.presentation import tables
+from latentpath.audit.config import MEASURES
+from latentpath.audit.presentation import columns, tables
 from latentpath.audit.presentation.galleries import galleries
+from latentpath.audit.presentation.sections import sections
 from latentpath.audit.presentation.summary import caution, summary
 from latentpath.audit.presentation.verdicts import lights, whole
 from latentpath.audit.presentation.words import data_uri, flat, marked
@@ -31,10 +33,8 @@ def context(report: Report, include_real: bool) -> dict[str, Any]:
         "lights": lights(report),
         "summary": summary(report),
         "caution": caution(report),
-        "columns": tables.COLUMNS,
-        "rows": [marked(report, row, tables.measures(row.audit)) for row in rows],
-        "detail_columns": tables.DETAIL_COLUMNS,
-        "details": [marked(report, row, tables.details(row.audit)) for row in rows],
+        "overview": columns.table(report, columns.OVERVIEW),
+        "sections": sections(report),
         "threshold": tables.threshold(report),
         "profile": profile and data_uri(figures.profile_figure(profile), "svg+xml"),
         "profile_paths": 0 if profile is None else len(profile.line),
@@ -44,4 +44,12 @@ def context(report: Report, include_real: bool) -> dict[str, Any]:
         "gates": [marked(report, row, tables.gate(row.gate)) for row in rows if row.gate],
         "certificate": tables.certificate(report.certificate),
         "settings": flat(report.settings),
+        "made_here": report.certificate is not None or profile is not None,
+        "shown": {name for name in MEASURES for row in rows if getattr(row.audit, name)},
+        "extractor": _extractor(report),
     }
+
+
+def _extractor(report: Report) -> str:
+    found = [row.audit.fidelity.extractor for row in report.sets if row.audit.fidelity]
+    return found[0] if found else ""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from latentpath.audit import figures
+from latentpath.audit.duplicates import KINDS, Duplicates
 from latentpath.audit.nearest import NearestReal
 from latentpath.audit.presentation.words import LARGEST_SIDE, picture
 from latentpath.audit.report import Report, ReportSet
@@ -32,37 +33,66 @@ def galleries(report: Report, include_real: bool) -> list[dict[str, Any]]:
 
 def _gallery(report: Report, row: ReportSet, include_real: bool) -> dict[str, Any]:
     images, nearest = row.images, row.audit.nearest
-    if images is None or nearest is None:
+    if images is None:
         return {"title": row.title, "sheet": None, "crisp": False, "groups": []}
+    # A copy of a real image is a real image: it stays away where these do.
+    may_be_seen = np.arange(len(images))
+    if not include_real and row.audit.copies is not None:
+        may_be_seen = np.setdiff1d(may_be_seen, row.audit.copies.synthetic)
     # Evenly over the set: sets are written walk by walk, so neighbours look alike.
-    shown = np.unique(np.linspace(0, len(images) - 1, SAMPLES).astype(int))
+    shown = may_be_seen[_evenly(len(may_be_seen), SAMPLES)]
     side = max(images.images.shape[1:3])
     scale = max(1, LARGEST_SIDE // 2 // side)
-    sheet = figures.contact_sheet(images.images[shown], SHEET_COLUMNS, gap=3, scale=scale)
-    order = np.argsort(nearest.distance, kind="stable")
-    spread = order[np.unique(np.linspace(0, len(order) - 1, SPREAD).astype(int))]
-    groups = [("The closest ones", order[:CLOSEST])]
-    if row.key == report.subject and len(order) > CLOSEST:
-        groups.append(("From the closest to the furthest, evenly spread", spread))
+    sheet = None
+    if len(shown):
+        sheet = figures.contact_sheet(images.images[shown], SHEET_COLUMNS, gap=3, scale=scale)
     real = report.real.images if include_real else None
+    groups = []
+    if real is not None and row.audit.copies is not None and len(row.audit.copies.synthetic):
+        groups.append(("Suspected copies", _copies(images, row.audit.copies, real)))
+    if nearest is not None:
+        order = np.argsort(nearest.distance, kind="stable")
+        order = order[np.isin(order, may_be_seen)]
+        groups.append(("The closest ones", _pairs(images, nearest, order[:CLOSEST], real)))
+        if row.key == report.subject and len(order) > CLOSEST:
+            spread = order[_evenly(len(order), SPREAD)]
+            title = "From the closest to the furthest, evenly spread"
+            groups.append((title, _pairs(images, nearest, spread, real)))
     return {
         "title": row.title,
-        "sheet": picture(sheet, SHEET_COLUMNS * LARGEST_SIDE),
+        "sheet": None if sheet is None else picture(sheet, SHEET_COLUMNS * LARGEST_SIDE),
         # Small images are enlarged by the browser: show their pixels as they are.
         "crisp": side <= LARGEST_SIDE // 2,
-        "groups": [
-            (name, [_pair(images, nearest, int(i), real) for i in chosen])
-            for name, chosen in groups
-        ],
+        "groups": groups,
     }
 
 
+def _evenly(n: int, most: int) -> np.ndarray:
+    """At most so many of n places, evenly spread, the first and the last among them."""
+    return np.unique(np.linspace(0, n - 1, most).astype(int)) if n else np.arange(0)
+
+
+def _pairs(
+    images: ImageSet, nearest: NearestReal, rows: np.ndarray, real: np.ndarray | None
+) -> list[dict[str, Any]]:
+    return [
+        _pair(images, i, real, nearest.index[i], f"LPIPS {nearest.distance[i]:.3f}") for i in rows
+    ]
+
+
+def _copies(images: ImageSet, found: Duplicates, real: np.ndarray) -> list[dict[str, Any]]:
+    order = np.argsort(found.suspicion[found.synthetic], kind="stable")[:CLOSEST]
+    return [
+        _pair(images, found.synthetic[i], real, found.real[i], KINDS[found.kind[i]]) for i in order
+    ]
+
+
 def _pair(
-    images: ImageSet, nearest: NearestReal, i: int, real: np.ndarray | None
+    images: ImageSet, i: int, real: np.ndarray | None, original: int, caption: str
 ) -> dict[str, Any]:
     return {
         "synthetic": picture(images.images[i], LARGEST_SIDE),
-        "real": None if real is None else picture(real[nearest.index[i]], LARGEST_SIDE),
-        "distance": f"{nearest.distance[i]:.3f}",
+        "real": None if real is None else picture(real[original], LARGEST_SIDE),
+        "caption": caption,
         "label": images.class_names[images.labels[i]],
     }

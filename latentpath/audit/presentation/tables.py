@@ -1,4 +1,4 @@
-"""The tables: sets side by side, energies, gate, certificate."""
+"""The tables of how a set was made: energies, gate, certificate."""
 
 from __future__ import annotations
 
@@ -8,71 +8,13 @@ from typing import Any
 import numpy as np
 
 from latentpath.audit import figures
-from latentpath.audit.audit import SetAudit
-from latentpath.audit.presentation.words import NOT_MEASURED, accuracy, data_uri, flat, share
-from latentpath.audit.reidentification import Reidentification
+from latentpath.audit.presentation.words import NOT_MEASURED, data_uri, flat, share
 from latentpath.audit.report import GateSummary, Report
-
-# The arrow says which way is better for the people behind the real set, or for the users.
-
-
-COLUMNS = (
-    "Set",
-    "Images",
-    "mmL\N{NO-BREAK SPACE}↑",
-    "5th percentile\N{NO-BREAK SPACE}↑",
-    "Re-identified\N{NO-BREAK SPACE}↓",
-    "Linked\N{NO-BREAK SPACE}↓ (by chance)",
-    "Test accuracy\N{NO-BREAK SPACE}↑",
-)
-
-
-DETAIL_COLUMNS = (
-    "Set",
-    "Smallest distance",
-    "Median distance",
-    "Mean largest probability",
-    "Linked within first five",
-    "Balanced accuracy",
-)
-
 
 CERTIFICATE_WORDS = ("promise", "not_promised")
 
 
 GATE_COLUMNS = ("Set", "Tested", "Rejected", "Kept")
-
-
-def measures(audit: SetAudit) -> list[str]:
-    """Cells of the main table after the name of the set, as `COLUMNS`."""
-    nearest, utility = audit.nearest, audit.utility
-    return [
-        f"{audit.images:,}",
-        f"{nearest.mean:.3f}" if nearest else NOT_MEASURED,
-        f"{nearest.quantile(0.05):.3f}" if nearest else NOT_MEASURED,
-        *_identity_cells(audit.reidentification),
-        accuracy(utility.accuracy, utility.accuracy_sd) if utility else NOT_MEASURED,
-    ]
-
-
-def _identity_cells(found: Reidentification | None) -> tuple[str, str]:
-    if found is None:
-        return NOT_MEASURED, NOT_MEASURED
-    return share(found.rate), f"{share(found.linkage)} ({share(found.linkage_chance)})"
-
-
-def details(audit: SetAudit) -> list[str]:
-    """Cells of the second table, as `DETAIL_COLUMNS`."""
-    nearest, found, utility = audit.nearest, audit.reidentification, audit.utility
-    return [
-        f"{nearest.quantile(0):.4f}" if nearest else NOT_MEASURED,
-        f"{nearest.quantile(0.5):.3f}" if nearest else NOT_MEASURED,
-        f"{found.mean_largest_probability:.3f}" if found else NOT_MEASURED,
-        share(found.linkage_top5) if found else NOT_MEASURED,
-        accuracy(utility.balanced_accuracy, utility.balanced_accuracy_sd)
-        if utility
-        else NOT_MEASURED,
-    ]
 
 
 def threshold(report: Report) -> str:

@@ -1,0 +1,251 @@
+"""The questions of an audit, and which figures answer them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from latentpath.audit.intervals import Interval, wilson
+from latentpath.audit.limits import Limits
+from latentpath.audit.measures import NEEDS_HOLDOUT, SetAudit
+from latentpath.audit.utility_difference import compare_utility
+from latentpath.audit.verdict import Finding, Verdict, decide
+
+
+class Context(NamedTuple):
+    """What a question is answered from."""
+
+    own: SetAudit
+    yardstick: SetAudit
+    outsiders: SetAudit | None
+    limits: Limits
+
+
+class Question(NamedTuple):
+    """A question and where its answer comes from.
+
+    `measures` are those whose absence leaves the question open.
+    """
+
+    key: str
+    text: str
+    measures: tuple[str, ...]
+    findings: Callable[[Context], Iterator[Finding]]
+
+
+def answer(
+    own: SetAudit, yardstick: SetAudit, outsiders: SetAudit | None, limits: Limits | None = None
+) -> tuple[Verdict, ...]:
+    """Answer every question about a set.
+
+    Args:
+        own: the set's measures.
+        yardstick: those of the real set.
+        outsiders: those of real images of other people, taken as if they were the set.
+        limits: of green and red; those that it was measured with if None.
+    """
+    context = Context(own, yardstick, outsiders, limits or own.config.limits)
+    return tuple(
+        decide(
+            question.key,
+            question.text,
+            tuple(question.findings(context)),
+            missing=_reason(own, yardstick, question.measures),
+        )
+        for question in QUESTIONS
+    )
+
+
+def _reason(own: SetAudit, yardstick: SetAudit, measures: tuple[str, ...]) -> str:
+    """Why none of a question's measures was taken."""
+    for audit in (own, yardstick):
+        for name in measures:
+            if name in audit.not_measured:
+                return audit.not_measured[name]
+    return NEEDS_HOLDOUT
+
+
+def _copies(context: Context) -> Iterator[Finding]:
+    found, limits = context.own.copies, context.limits
+    if found is None:
+        return
+    exact = found.by_kind["exact"].value
+    # Every image of the set was looked at: this is no sample, and there is no other side to it.
+    yield Finding(
+        "copies",
+        f"{found.counts['exact']:,} of its {context.own.images:,} images equal a real one in every "
+        "pixel",
+        Interval(exact, exact, exact),
+        0.0,
+        0.0,
+    )
+    yield Finding(
+        "copies",
+        f"{found.share.value:.1%} of its images are suspiciously similar to one real person "
+        "(copied, turned, moved, blurred, noisy); of people who took no part it is "
+        f"{found.expected_share.value:.1%}",
+        _difference(found.share, found.expected_share),
+        limits.copies_green,
+        limits.copies_red,
+    )
+
+
+def _closeness(context: Context) -> Iterator[Finding]:
+    own, limits = context.own, context.limits
+    for name, found, how in (
+        ("record_ratio", own.record_ratio, "LPIPS"),
+        ("second_ratio", own.second_ratio, "a second measure without learnt weights"),
+    ):
+        if found is not None:
+            yield Finding(
+                name,
+                f"{found.share.value:.1%} of its images are nearer to a person behind the set "
+                f"than to somebody else, by {how}; without any leak it is half of them",
+                found.share,
+                limits.closer_green,
+                limits.closer_red,
+            )
+
+
+def _identity(context: Context) -> Iterator[Finding]:
+    own, real, limits = (
+        context.own.reidentification,
+        context.yardstick.reidentification,
+        context.limits,
+    )
+    if own is None:
+        return
+    # What is not independent is the walk's own classifier, which the walk was optimised against.
+    asked = [(own, real, "The identity classifier")]
+    if own.independent is not None:
+        asked.append((own.independent, real and real.independent, "An independent classifier"))
+    for found, known, who in asked:
+        if found.naming is None:
+            continue
+        weak: dict[str, Any] = {}
+        if known is not None and known.naming is not None:
+            recognised = known.naming.named.value
+            if recognised < limits.witness_sees:
+                weak = {
+                    "at_best": "amber",
+                    "caveat": f"It is a weak witness: of the real images themselves it names "
+                    f"{recognised:.1%}.",
+                }
+        yield Finding(
+            "reidentification",
+            f"{who} names one real person for {found.naming.named.value:.1%} of its images, at a "
+            f"threshold that names {found.naming.false_naming:.0%} of strangers",
+            found.naming.named,
+            limits.named_green,
+            limits.named_red,
+            **weak,
+        )
+
+
+def _membership(context: Context) -> Iterator[Finding]:
+    found, limits = context.own.membership, context.limits
+    if found is None:
+        return
+    weak: dict[str, Any] = {}
+    if found.blind.auc.low > limits.auc_green:
+        weak = {
+            "at_best": "amber",
+            "caveat": "Members and other people differ in themselves: no model is needed to tell "
+            f"them apart (area under the curve {found.blind.auc.value:.2f}), so this figure says "
+            "little. The holdout should be chosen at random from the same people.",
+        }
+    name, strongest = found.strongest
+    yield Finding(
+        "membership",
+        f"The strongest attack ({ATTACKS[name]}) tells a member from somebody else in "
+        f"{strongest.auc.value:.1%} of the cases; guessing does in half of them",
+        strongest.auc,
+        limits.auc_green,
+        limits.auc_red,
+        **weak,
+    )
+    name, attack = max(found.attacks.items(), key=lambda one: one[1].tpr_at_1_percent.value)
+    yield Finding(
+        "membership",
+        f"At 1% false alarms an attack ({ATTACKS[name]}) finds "
+        f"{attack.tpr_at_1_percent.value:.1%} of the members; guessing finds 1%",
+        attack.tpr_at_1_percent,
+        limits.found_green,
+        limits.found_red,
+        **weak,
+    )
+
+
+def _utility(context: Context) -> Iterator[Finding]:
+    own, real, limits = context.own.utility, context.yardstick.utility, context.limits
+    if own is None or real is None:
+        return
+    gain = compare_utility(own, real).balanced_accuracy
+    loss = Interval(-gain.value, -gain.high, -gain.low, gain.level)
+    yield Finding(
+        "utility",
+        f"Models trained on it reach a balanced accuracy of {own.balanced_accuracy:.1%} on real "
+        f"images of other people; those trained on the real images, {real.balanced_accuracy:.1%}",
+        loss,
+        limits.utility_green,
+        limits.utility_red,
+    )
+
+
+def _fidelity(context: Context) -> Iterator[Finding]:
+    found, limits, people = context.own.fidelity, context.limits, context.yardstick.images
+    if found is None or found.matched is None or found.yardstick is None:
+        return
+    own, fresh, images = found.matched.manifold, found.yardstick.manifold, found.matched.images
+    for name, count, words in (
+        ("precision", images, "of its images look like real ones"),
+        ("coverage", people, "of the variety of the real images is covered"),
+    ):
+        value, other = getattr(own, name), getattr(fresh, name)
+        yield Finding(
+            "fidelity",
+            f"{value:.1%} {words}; for fresh real images it is {other:.1%} ({name})",
+            _difference(wilson(other * count, count), wilson(value * count, count)),
+            getattr(limits, f"{name}_green"),
+            getattr(limits, f"{name}_red"),
+        )
+
+
+def _difference(first: Interval, second: Interval) -> Interval:
+    """First minus second share, of independent samples.
+
+    Newcombe, "Interval estimation for the difference between independent proportions", Statistics
+    in Medicine 1998, method 10.
+    """
+    value = first.value - second.value
+    down = ((first.value - first.low) ** 2 + (second.high - second.value) ** 2) ** 0.5
+    up = ((first.high - first.value) ** 2 + (second.value - second.low) ** 2) ** 0.5
+    return Interval(value, value - down, value + up, first.level)
+
+
+ATTACKS = {
+    "threshold": "a threshold on the loss",
+    "lira_offline": "the offline likelihood ratio",
+    "lira_online": "the online likelihood ratio",
+    "set_distance": "distance to the set",
+    "set_density_ratio": "density of the set",
+}
+
+QUESTIONS = (
+    Question("copies", "Is any image a copy of a real one?", ("copies",), _copies),
+    Question(
+        "closeness",
+        "Does the set come closer to the people behind it than to others?",
+        ("record_ratio", "second_ratio"),
+        _closeness,
+    ),
+    Question("identity", "Can a person be recognised?", ("reidentification",), _identity),
+    Question("membership", "Can one tell who is behind the set?", ("membership",), _membership),
+    Question("utility", "Are models trained on it any good?", ("utility",), _utility),
+    Question(
+        "fidelity",
+        "Does it look like the real data, and cover it?",
+        ("fidelity",),
+        _fidelity,
+    ),
+)

@@ -1,0 +1,179 @@
+"""`latentpath audit`: would you share this set?"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latentpath.bars import Bars
+from latentpath.cli.audit_sets import AuditSets, add_set_options, read_sets
+from latentpath.cli.command import add_command
+from latentpath.cli.common_options import (
+    add_device_option,
+    device_of,
+    today,
+)
+from latentpath.errors import InputError, OutputExistsError, WeightsError
+
+if TYPE_CHECKING:
+    from latentpath.models import Classifier
+
+REPORT = "report.html"
+NUMBERS = "audit.json"
+
+# Exit code where the answer is as bad as --fail-on, or worse.
+FAILED = 4
+
+_EPILOG = (
+    "Exit codes: 0 the report was written; 2 bad input; 4 the report was written and its answer "
+    "is as bad as --fail-on or worse; 130 interrupted, then no report is written. The report "
+    "shows real images, and is for the data holder alone, unless --no-real-images is given."
+)
+
+
+def add(commands: Any) -> None:
+    """Declare the command."""
+    summary = "report how private and how useful a synthetic set is"
+    add_command(commands, "audit", _run, summary, _add_options)
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    from latentpath.audit import MEASURES, QUICK, AuditConfig
+    from latentpath.options import add_options
+
+    parser.epilog = _EPILOG
+    add_set_options(parser)
+    parser.add_argument(
+        "--out", required=True, metavar="DIR", help=f"folder for {REPORT} and {NUMBERS}"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier report")
+    parser.add_argument("--title", default="", help="headline of the report")
+    parser.add_argument(
+        "--no-real-images",
+        action="store_true",
+        help="leave every real image out of the report, so that it may be handed on",
+    )
+    parser.add_argument(
+        "--identity",
+        metavar="DIR",
+        help="weights folder of the walk, for what its identity classifier makes of the set",
+    )
+    names = ", ".join(MEASURES)
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument(
+        "--measures", metavar="NAMES", help=f"take only these, with commas between: {names}"
+    )
+    chosen.add_argument("--skip", metavar="NAMES", help="leave these out, with commas between")
+    chosen.add_argument(
+        "--quick",
+        action="store_true",
+        help=f"only what trains no classifiers: {', '.join(QUICK)}",
+    )
+    parser.add_argument(
+        "--fail-on",
+        choices=("amber", "red"),
+        help=f"end with exit code {FAILED} where the answer is this or worse, for scripts",
+    )
+    add_device_option(parser)
+    add_options(parser.add_argument_group("measures"), AuditConfig)
+
+
+def _run(arguments: argparse.Namespace, bars: Bars) -> int:
+    from latentpath.audit import AuditConfig, audit_set, report_on, write_report
+    from latentpath.audit.verdict import SEVERITY
+    from latentpath.options import read_options
+
+    config = read_options(arguments, AuditConfig)
+    measures = _measures(arguments)
+    out = _checked_out(arguments)
+    device = device_of(arguments)
+    sets = read_sets(arguments, bars)
+    identity = None
+    if arguments.identity:
+        identity = _identity(arguments.identity, sets, device)
+    audit = audit_set(
+        sets.synthetic,
+        real=sets.real,
+        holdout=sets.holdout,
+        baselines=sets.baselines,
+        measures=measures,
+        identity=identity,
+        config=config,
+        device=device,
+        progress=bars,
+    )
+    report = report_on(audit, title=arguments.title, created=today())
+    written = write_report(out / REPORT, report, include_real=not arguments.no_real_images)
+    for verdict in audit.verdicts:
+        print(f"{verdict.colour:<6} {verdict.question} {verdict.why}")
+    print(f"{audit.overall:<6} all together")
+    shown = "without real images" if arguments.no_real_images else "shows real images"
+    print(f"report: {written} ({shown}), numbers: {written.with_name(NUMBERS)}")
+    limit = arguments.fail_on
+    return FAILED if limit and SEVERITY[audit.overall] >= SEVERITY[limit] else 0
+
+
+def _measures(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """The measures that were asked for."""
+    from latentpath.audit import MEASURES, QUICK
+    from latentpath.audit.config import chosen_measures
+
+    if arguments.quick:
+        return QUICK
+    if arguments.measures is not None:
+        return chosen_measures(_names(arguments.measures))
+    skipped = _names(arguments.skip or "")
+    if skipped:
+        chosen_measures(skipped)
+    return chosen_measures(name for name in MEASURES if name not in skipped)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _checked_out(arguments: argparse.Namespace) -> Path:
+    """The folder of the report: free, and in none of the sets."""
+    out = Path(arguments.out)
+    if out.exists() and not out.is_dir():
+        raise InputError(expected="a folder as --out", got=f"{out}, a file", fix="name another")
+    for name in (REPORT, NUMBERS):
+        if (out / name).exists() and not arguments.overwrite:
+            raise OutputExistsError(
+                expected=f"no {name} in {out}",
+                got="one that would be replaced",
+                fix="choose another folder, or pass --overwrite",
+            )
+    place = out.resolve()
+    given = {"real": arguments.real, "synthetic": arguments.synthetic, "holdout": arguments.holdout}
+    for name, path in given.items():
+        folder = Path(path).resolve() if path else None
+        if folder is not None and folder.is_dir() and folder in (place, *place.parents):
+            raise InputError(
+                expected=f"--out outside the folder --{name}",
+                got=f"{out}, inside it",
+                fix="choose a place beside it: reports are not data, and show real images",
+            )
+    return out
+
+
+def _identity(folder: str, sets: AuditSets, device: str) -> Classifier:
+    """The identity classifier of a weights folder, made for the people of the real set."""
+    from latentpath.generators.weights import build, read_weights
+    from latentpath.models import Classifier
+    from latentpath.production.bundle import FILES, people_fingerprint
+
+    path = Path(folder) / FILES["identity"]
+    weights = read_weights(path, kind="identity")
+    network = build(weights, Classifier, source=path)
+    people, real = weights.notes.get("people"), sets.real
+    fits = network.num_classes == real.num_identities and network.img_channels == real.channels
+    if not fits or (people is not None and people != people_fingerprint(real)):
+        raise WeightsError(
+            expected="an identity classifier trained on the images of --real, at this size",
+            got=f"one for {network.num_classes} people and {network.img_channels} channels, or for "
+            f"other images than these of {real.num_identities} people",
+            fix="give the --real, --resolution and --channels that it was trained with",
+        )
+    return network.to(device)

@@ -1,0 +1,221 @@
+"""The sets that `latentpath audit` compares: where they are, how they are read, in which form."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import re
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from latentpath.bars import Bars
+from latentpath.cli.common_options import add_column_options, add_file_options
+from latentpath.errors import InputError
+
+if TYPE_CHECKING:
+    from latentpath.audit.matching import Form
+    from latentpath.data import DataSource, ImageSet
+
+# Word on the command line -> part of the demo's digits.
+DIGITS = {"digits": "private", "digits:test": "test", "digits:non_members": "non_members"}
+
+ROLES = {
+    "real": "the private images behind the synthetic set",
+    "synthetic": "the set in question",
+    "holdout": "real images of other people",
+}
+# Of an .npz, whose people of training and of testing are in one file.
+_SPLITS = {"real": "train", "synthetic": "train", "holdout": "test"}
+# What can be said of every set on its own.
+_PER_SET = ("format", "csv", "identities", "split")
+# In the table of a set of ours: its name, and its column of walks.
+TABLE_NAME, _WALKS = "labels.csv", "path"
+
+
+def add_set_options(parser: argparse.ArgumentParser) -> None:
+    """Add where the sets are, and how to read them."""
+    from latentpath.data import FORMATS
+
+    forms = (
+        "class folders, a MedMNIST .npz, a StyleGAN dataset, DICOM files, a folder or run that "
+        "latentpath wrote, or a word for a part of the demo's digits: " + ", ".join(DIGITS)
+    )
+    parser.add_argument("--real", required=True, metavar="PATH", help=f"{ROLES['real']}: {forms}")
+    parser.add_argument(
+        "--synthetic", required=True, metavar="PATH", help=f"{ROLES['synthetic']}, likewise"
+    )
+    parser.add_argument(
+        "--holdout",
+        metavar="PATH",
+        help=f"{ROLES['holdout']}, likewise: without them nothing can be said of membership, of "
+        "models trained on the set, and of whom it comes closest to",
+    )
+    parser.add_argument(
+        "--baseline",
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="another set to compare with; may be given again",
+    )
+    reading = parser.add_argument_group("how the sets are read")
+    for role, what in ROLES.items():
+        reading.add_argument(
+            f"--{role}-format",
+            default="auto",
+            choices=("auto", *FORMATS),
+            help=f"form of {what}; auto tells it by what is there [auto]",
+        )
+        reading.add_argument(f"--{role}-csv", metavar="FILE", help=f"table of {what}")
+        reading.add_argument(
+            f"--{role}-identities",
+            metavar="FILE",
+            help=f"table of {what} and of their people (--image-column, --identity-column)",
+        )
+        reading.add_argument(
+            f"--{role}-split",
+            help=f"split of an .npz of {what}: train, val, test or all [{_SPLITS[role]}]",
+        )
+    add_column_options(reading)
+    add_file_options(reading)
+    reading.add_argument(
+        "--resolution",
+        type=int,
+        default=0,
+        metavar="PIXELS",
+        help="compare at this side; 0 takes that of the synthetic images, to which all others "
+        "are resized [0]",
+    )
+    reading.add_argument(
+        "--channels",
+        type=int,
+        choices=(1, 3),
+        help="compare in grey (1) or colour (3); the synthetic images' if left out",
+    )
+
+
+@dataclass(frozen=True)
+class AuditSets:
+    """The sets of an audit, of one size, colour and order of classes."""
+
+    synthetic: ImageSet
+    real: ImageSet
+    holdout: ImageSet | None
+    baselines: dict[str, ImageSet]
+
+
+def read_sets(arguments: argparse.Namespace, bars: Bars) -> AuditSets:
+    """Read all sets and bring them to one form: that of the synthetic images.
+
+    Raises:
+        InputError: a baseline without a name, or a name given twice.
+        DataError: a set that cannot be read, or whose classes the real set does not have.
+        ShapeError: sizes that differ and are no squares.
+    """
+    from latentpath.audit.matching import Form, in_form, with_classes
+
+    places = _baselines(arguments.baseline)
+    synthetic = _read(arguments, "synthetic", arguments.synthetic, bars)
+    form = Form.of(synthetic)
+
+    def other(role: str, place: str) -> ImageSet:
+        return in_form(_read(arguments, role, place, bars, form), form)
+
+    real = other("real", arguments.real)
+    names = real.class_names
+    return AuditSets(
+        with_classes(synthetic, names, what="synthetic"),
+        real,
+        with_classes(other("holdout", arguments.holdout), names, what="holdout")
+        if arguments.holdout
+        else None,
+        {
+            name: with_classes(other(name, place), names, what=name)
+            for name, place in places.items()
+        },
+    )
+
+
+def _baselines(given: list[str]) -> dict[str, str]:
+    places: dict[str, str] = {}
+    for entry in given:
+        name, equals, place = entry.partition("=")
+        if not equals or not re.fullmatch(r"[\w .+-]{1,40}", name) or not place:
+            raise InputError(
+                expected="--baseline NAME=PATH, the name of letters, digits, spaces and _ . + -",
+                got=entry,
+                fix="give for example --baseline lines=comparison/line",
+            )
+        if name in places or name in ROLES:
+            raise InputError(
+                expected="a name of its own for every baseline", got=name, fix="choose another"
+            )
+        places[name] = place
+    return places
+
+
+def _read(
+    arguments: argparse.Namespace, role: str, place: str, bars: Bars, form: Form | None = None
+) -> ImageSet:
+    """Read one set in a form, or, for the synthetic one, as it is unless asked otherwise."""
+    from latentpath.data import load_digits_split, read_and_survey, resize_images
+
+    resolution, channels = arguments.resolution or None, arguments.channels
+    if form is not None:
+        resolution = form.height if form.height == form.width else None
+        channels = form.channels
+    if place in DIGITS and not Path(place).exists():
+        digits: ImageSet = getattr(load_digits_split(), DIGITS[place])
+        if resolution is None:
+            return digits
+        return replace(digits, images=resize_images(digits.images, resolution))
+    found, survey = read_and_survey(
+        _source(arguments, role, Path(place)),
+        channels=channels,
+        resolution=resolution,
+        max_unreadable=arguments.max_unreadable,
+        progress=bars,
+    )
+    if not arguments.quiet:
+        print(f"{role}: {survey.summary()}", file=sys.stderr)
+    return found
+
+
+def _source(arguments: argparse.Namespace, role: str, place: Path) -> DataSource:
+    from latentpath.data import DataSource
+    from latentpath.production.run import RunFolder
+
+    if RunFolder.at(place).has_plan():
+        place = RunFolder.at(place).set
+    given = {name: getattr(arguments, f"{role}_{name}", None) for name in _PER_SET}
+    people = {"identities": given["identities"], "identity_column": arguments.identity_column}
+    image_column = arguments.image_column
+    if given["csv"] is None and given["identities"] is None:
+        # Columns of a table that this set does not have.
+        people["identity_column"] = None
+        if _tells_walks(place):
+            # Points of one walk look alike: to every interval they are one person's images.
+            people = {"identities": place / TABLE_NAME, "identity_column": _WALKS}
+            image_column = "file"
+    return DataSource(
+        place,
+        format=given["format"] or "auto",
+        csv=given["csv"],
+        image_column=image_column,
+        label_column=arguments.label_column,
+        split=given["split"] or (_SPLITS.get(role, "train") if place.is_file() else "train"),
+        window=arguments.dicom_window,
+        **people,
+    )
+
+
+def _tells_walks(place: Path) -> bool:
+    """Whether this is a set of ours whose table says which walk every image is a point of."""
+    from latentpath.data.manifest import is_written_set
+
+    table = place / TABLE_NAME
+    if not (place.is_dir() and is_written_set(place) and table.is_file()):
+        return False
+    with table.open(newline="", encoding="utf-8") as stream:
+        return _WALKS in next(csv.reader(stream), [])

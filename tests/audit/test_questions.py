@@ -1,0 +1,130 @@
+"""The answers at the edges of their limits, and where something is missing."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import made_reports as made
+import pytest
+
+from latentpath.audit import Limits
+from latentpath.audit.config import MEASURES
+from latentpath.audit.questions import QUESTIONS, answer
+from latentpath.audit.verdict import overall
+from latentpath.errors import InputError
+
+KEYS = [question.key for question in QUESTIONS]
+
+
+def colours(limits=None, **measures):
+    found = answer(made.audit(**measures), made.real_audit(), None, limits)
+    assert [verdict.key for verdict in found] == KEYS
+    return {verdict.key: verdict.colour for verdict in found}
+
+
+def test_a_good_set_is_green_throughout():
+    assert colours() == dict.fromkeys(KEYS, "green")
+
+
+@pytest.mark.parametrize(
+    ("question", "measures", "colour"),
+    [
+        ("copies", {"copies": made.copies((1, 0, 0, 0))}, "red"),  # one exact copy is enough
+        ("copies", {"copies": made.copies((0, 0, 0, 3))}, "green"),  # as many as among strangers
+        ("copies", {"copies": made.copies((0, 20, 5, 5))}, "red"),
+        ("copies", {"copies": made.copies((0, 4, 4, 4))}, "amber"),
+        ("closeness", {"record_ratio": made.ratio(0.535, 0.03)}, "green"),
+        ("closeness", {"record_ratio": made.ratio(0.545, 0.03)}, "amber"),
+        ("closeness", {"record_ratio": made.ratio(0.62, 0.03)}, "amber"),
+        ("closeness", {"record_ratio": made.ratio(0.64, 0.03)}, "red"),
+        ("closeness", {"record_ratio": made.ratio(0.30, 0.03)}, "green"),
+        ("closeness", {"second_ratio": made.ratio(0.64, 0.03)}, "red"),
+        ("closeness", {"record_ratio": None, "second_ratio": made.ratio(0.64, 0.03)}, "red"),
+        ("identity", {"reidentification": made.recognition(0.02, 0.01)}, "green"),
+        ("identity", {"reidentification": made.recognition(0.04, 0.02)}, "amber"),
+        ("identity", {"reidentification": made.recognition(0.09, 0.03)}, "red"),
+        ("membership", {"membership": made.membership(0.52)}, "green"),
+        ("membership", {"membership": made.membership(0.56)}, "amber"),
+        ("membership", {"membership": made.membership(0.65)}, "red"),
+        # Few people exposed with certainty do not move the average.
+        ("membership", {"membership": made.membership(0.51, 0.08)}, "red"),
+        ("membership", {"membership": made.membership(0.52, blind=0.7)}, "amber"),
+        ("membership", {"membership": made.membership(0.65, blind=0.7)}, "red"),
+        ("utility", {"utility": made.utility(0.6)}, "red"),
+        ("utility", {"utility": made.utility(0.99)}, "green"),
+        ("fidelity", {"fidelity": made.fidelity(precision=0.2)}, "red"),
+        ("fidelity", {"fidelity": made.fidelity(coverage=0.3)}, "red"),
+        ("fidelity", {"fidelity": made.fidelity(coverage=0.6)}, "amber"),
+        ("fidelity", {"fidelity": made.fidelity(1.0, 1.0)}, "green"),
+    ],
+)
+def test_one_measure_changes_its_own_question_alone(question, measures, colour):
+    assert colours(**measures) == dict.fromkeys(KEYS, "green") | {question: colour}
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_what_was_left_out_never_counts_as_green(name):
+    verdicts = answer(made.audit(**{name: None}), made.real_audit(), None)
+    open_ = {verdict.key for verdict in verdicts if verdict.colour == "grey"}
+    # Distances alone answer nothing, and each measure of closeness stands in for the other.
+    silent = ("nearest", "second", "record_ratio", "second_ratio")
+    assert open_ == (set() if name in silent else {_question_of(name)})
+    assert overall(verdicts) == ("green" if name in silent else "amber")
+    for verdict in verdicts:
+        if verdict.colour == "grey":
+            assert verdict.why == "Left out on request."
+
+
+def _question_of(name):
+    return next(question.key for question in QUESTIONS if name in question.measures)
+
+
+def test_a_classifier_that_knows_nobody_cannot_acquit():
+    blind = dataclasses.replace(made.real_audit(), reidentification=made.recognition(0.3))
+    verdict = {v.key: v for v in answer(made.audit(), blind, None)}["identity"]
+    assert verdict.colour == "amber"
+    assert "names 30.0%" in verdict.why
+
+
+def test_without_strangers_nobody_is_called_safe():
+    found = made.recognition(independent=False)
+    bare = dataclasses.replace(found, naming=None)
+    verdict = {
+        v.key: v for v in answer(made.audit(reidentification=bare), made.real_audit(), None)
+    }["identity"]
+    assert verdict.colour == "grey"
+    assert "holdout" in verdict.why
+
+
+def test_limits_are_options():
+    strict = Limits(closer_green=0.5, closer_red=0.5)
+    assert colours(strict)["closeness"] == "amber"
+    lax = Limits(auc_green=0.9, auc_red=0.95, found_green=0.9, found_red=0.9)
+    assert colours(lax, membership=made.membership(0.65))["membership"] == "green"
+
+
+def test_limits_have_to_be_in_order():
+    for field in dataclasses.fields(Limits):
+        for value in (-0.1, 1.1):
+            with pytest.raises(InputError, match=field.name):
+                Limits(**{field.name: value})
+    with pytest.raises(InputError, match="below that of green"):
+        Limits(auc_green=0.7)
+
+
+def test_every_finding_says_its_figure_in_words():
+    for verdict in answer(made.audit(), made.real_audit(), None):
+        for finding in verdict.findings:
+            assert any(character.isdigit() for character in finding.what)
+            assert not finding.what.endswith(".")
+        assert verdict.why.endswith(".")
+
+
+def test_worse_is_never_better():
+    order = ["green", "amber", "red"]
+    shares = [
+        colours(record_ratio=made.ratio(0.4 + 0.01 * step))["closeness"] for step in range(40)
+    ]
+    for worse, better in itertools.pairwise(reversed(shares)):
+        assert order.index(worse) >= order.index(better)
