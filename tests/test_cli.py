@@ -453,3 +453,21 @@ def test_from_an_image_folder_to_a_set_and_its_report(command, tmp_path):
     assert "<img" in page
     audit = json.loads((tmp_path / "audit.json").read_text())
     assert "walk" in json.dumps(audit)
+    card = (out / "set" / "README.md").read_text()
+    found = audit["sets"]["walk"]["nearest_real"]["mean_lpips_to_nearest_real"]
+    assert f"| mean LPIPS to the nearest real image | {found:.4g} |" in card
+    assert "| real test images |" in card
+    seal = read_manifest(out / "set")["seal"]
+    assert shown.splitlines()[-1].startswith(f"seal: {seal} ")
+    code, shown, err = command("verify", out, "--seal", seal, "--quiet")
+    assert (code, err) == (0, [])
+
+
+def test_a_reader_of_the_output_that_leaves():
+    reader, writer = os.pipe()
+    os.close(reader)
+    ended = subprocess.run(
+        [sys.executable, "-m", "latentpath", "info"], stdout=writer, stderr=subprocess.PIPE
+    )
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (141, b"")

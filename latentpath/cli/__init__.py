@@ -4,7 +4,7 @@ Exit codes: 0 done; 1 an error that is not the user's; 2 bad input, with one lin
 was expected, what came and what to do, or a set that is not as it should be (`verify`); 3 a run
 that could not go on (the disk is full, a shard failed too often, another run is at work in the
 folder) and can be resumed; 4 an audit whose answer is as bad as `--fail-on` or worse; 130 and 143
-interrupted by Ctrl-C and SIGTERM, which can be resumed too.
+interrupted by Ctrl-C and SIGTERM, which can be resumed too; 141 the reader of the output went.
 
 Each command is a module with a function `add(commands)`; to add one, write the module and name it
 in `COMMANDS`. `latentpath.cli.command` says how, `latentpath.cli.common_options` holds the options
@@ -63,13 +63,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             torch.set_num_threads(arguments.threads)
         with warnings.catch_warnings(), Bars(arguments.quiet) as bars, _names(verbose):
             warnings.showwarning = _show_warning
-            return command(arguments, bars) or 0
+            code = command(arguments, bars) or 0
+        sys.stdout.flush()  # here, where it may fail
+        return code
     except RunError as error:
         print(f"latentpath: error: {error}", file=sys.stderr)
         return error.exit_code
     except LatentpathError as error:
         print(f"latentpath: error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # Whoever read the output has gone, as `head` does; nobody is left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except OSError as error:
         if verbose:
             traceback.print_exc()
