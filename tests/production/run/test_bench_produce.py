@@ -26,7 +26,7 @@ def test_rates_of_a_run(data, bundle, tmp_path, monkeypatch, engine):
     import tiny_models
 
     options = bench_produce._parser().parse_args(
-        ["--engines", engine, "--images", "9", "--steps", "5", "--optim-steps", "1"]
+        ["--engines", engine, "--images", "9", "--steps", "5", "--passes", "2"]
     )
     quick = bench_produce.ProduceConfig
     monkeypatch.setattr(
