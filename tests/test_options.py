@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from latentpath.audit import AuditConfig
 from latentpath.errors import InputError
 from latentpath.options import add_options, read_options
 from latentpath.production import ProduceConfig
@@ -30,6 +31,7 @@ CLASSES = [
     IdentityConfig,
     ClassifierConfig,
     AugmentConfig,
+    AuditConfig,
 ]
 
 
@@ -64,6 +66,8 @@ def changed(config, keep=()):
             values[item.name] = value + 1
         elif isinstance(value, float):
             values[item.name] = value * 0.75 + 0.01
+        elif isinstance(value, tuple):
+            values[item.name] = (*value, 7)
         else:
             values[item.name] = WORDS.get(item.name, value + "x")
     return type(config)(**values)
@@ -78,6 +82,8 @@ def argv_of(config, prefix=""):
             argv += argv_of(value, f"{prefix}{item.name}_")
         elif isinstance(value, bool):
             argv.append(f"--{flag}" if value else f"--no-{flag}")
+        elif isinstance(value, tuple):
+            argv += [f"--{flag}", *map(str, value)]
         else:
             argv += [f"--{flag}", str(value)]
     return argv
@@ -174,4 +180,4 @@ def test_what_is_no_number_is_refused(argv, capsys):
 @pytest.mark.parametrize("config", CLASSES)
 def test_fields_are_of_simple_types(config):
     for kind in typing.get_type_hints(config).values():
-        assert kind in (int, float, bool, str) or dataclasses.is_dataclass(kind)
+        assert kind in (int, float, bool, str, tuple[int, ...]) or dataclasses.is_dataclass(kind)

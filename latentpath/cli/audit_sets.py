@@ -178,7 +178,8 @@ def _read(
         progress=bars,
     )
     if not arguments.quiet:
-        print(f"{role}: {survey.summary()}", file=sys.stderr)
+        note = " (walks count as people)" if _tells_walks(Path(place)) else ""
+        print(f"{role}: {survey.summary()}{note}", file=sys.stderr)
     return found
 
 
