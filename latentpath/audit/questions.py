@@ -249,3 +249,6 @@ QUESTIONS = (
         _fidelity,
     ),
 )
+
+# The questions about people; the others are about use.
+PRIVACY = {"copies", "closeness", "identity", "membership"}

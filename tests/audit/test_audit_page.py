@@ -72,6 +72,13 @@ def test_methods_and_limits_are_of_what_was_measured(pages, tmp_path):
     assert "Not measured." in text
 
 
+def test_a_useless_set_is_not_called_dangerous(tmp_path):
+    useless = made.audit(utility=made.utility(0.5))
+    text = text_of(write_report(tmp_path / "useless.html", made.report(1, useless)))
+    assert "Red. This set is of little use as it is." in text
+    assert "Do not share this set" not in text
+
+
 def test_without_real_images_no_copy_is_shown_either(tmp_path):
     subject = made.audit(copies=made.copies((5, 0, 0, 0)))
     report = made.report(1, subject)

@@ -6,6 +6,7 @@ for the people behind the real set or for whoever uses the synthetic one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -103,16 +104,19 @@ CLOSENESS = (
     Column("Its 5th percentile" + _UP, _of("second", lambda f: f"{f.quantile(0.05):.3f}")),
 )
 
+
+def _ratio(value: float) -> str:
+    return f"{value:.3f}" if math.isfinite(value) else "∞"
+
+
 RATIOS = (
     Column(
         "Nearer to its own people" + _DOWN, _of("record_ratio", lambda f: percent_interval(f.share))
     ),
-    Column(
-        "Ratio of medians" + _UP, _of("record_ratio", lambda found: f"{found.median_ratio:.3f}")
-    ),
+    Column("Ratio of medians" + _UP, _of("record_ratio", lambda found: _ratio(found.median_ratio))),
     Column(
         "Ratio of 5th percentiles" + _UP,
-        _of("record_ratio", lambda found: f"{found.low_ratio:.3f}"),
+        _of("record_ratio", lambda found: _ratio(found.low_ratio)),
     ),
     Column(
         "Nearer, by the second measure" + _DOWN,

@@ -87,7 +87,7 @@ def _closeness(report: Report) -> Section:
             _figure(
                 draw.intervals_figure(
                     ratios,
-                    "Nearer to a person behind the set than to somebody else",
+                    "Nearer to its own people than to others",
                     marks=[
                         (0.5, "no leak"),
                         (limits.closer_green, "green up to here"),
@@ -131,9 +131,16 @@ def _recognition(report: Report) -> Section:
         ("The identity classifier", _naming, "was trained on the real people"),
         ("An independent witness", _independent_naming, "has never met the walk"),
     ):
-        named = _named(report, pick)
+        rows = [row for row in report.sets if row.key != report.yardstick]
+        named = [
+            Named(row.title, found, row.key == report.subject)
+            for row in rows
+            if (found := pick(row.audit)) is not None
+        ]
         if named:
             limits = _limits(report)
+            yardstick = report.find(report.yardstick)
+            known = yardstick and pick(yardstick.audit)
             figures.append(
                 _figure(
                     draw.intervals_figure(
@@ -147,8 +154,13 @@ def _recognition(report: Report) -> Section:
                     ),
                     f"Share of each set for which {witness.lower()} names a person",
                     f"{witness}, which {words}: share of the images for which it names one real "
-                    "person, at a threshold that names 1% of strangers. For the real set it shows "
-                    "how well people can be recognised at all.",
+                    "person, at a threshold that names 1% of strangers."
+                    + (
+                        f" Of the real images themselves it names {share(known.value)}: so well "
+                        "can people be recognised at all."
+                        if known
+                        else ""
+                    ),
                 )
             )
     table = columns.table(report, columns.RECOGNITION)

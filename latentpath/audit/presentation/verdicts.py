@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from latentpath.audit.questions import PRIVACY
 from latentpath.audit.report import Report
 from latentpath.audit.verdict import Colour, Finding, Verdict, overall
 
@@ -28,10 +29,13 @@ def whole(report: Report) -> dict[str, Any] | None:
     if not report.verdicts:
         return None
     colour = overall(report.verdicts)
+    answer = ANSWERS[colour]
+    if colour == "red" and not any(v.colour == "red" and v.key in PRIVACY for v in report.verdicts):
+        answer = "This set is of little use as it is"
     return {
         "colour": colour,
         "word": WORDS[colour],
-        "answer": ANSWERS[colour],
+        "answer": answer,
         "tally": _tally(report.verdicts),
     }
 
