@@ -10,17 +10,19 @@ How to read it. k-anonymity promises that nobody can be told from at least k - 1
 not promise that the group cannot be recognised. Groups are made of near neighbours, so their
 members lie near their average in latent space whatever is done afterwards, and high figures
 against the private set's other people say that a centroid shows its neighbourhood. Figures against
-the holdout say more: a person of that neighbourhood who took no part should look as close. High
-figures there come with averaging itself (an average lies nearer to what it was made of), so read
-them beside those of other ways to make the centroids.
+the holdout say more, as nothing can have leaked of those people; but somebody of the neighbourhood
+who took no part is near, too, and everybody else of the class is not. So high figures come with
+averaging itself: read them beside those of other ways to make the images. One half means that an
+image tells nothing of who is behind it, not even whom they resemble.
 
-The same function attacks the points of walks: give their images as `centroids`, and the people of
-both end groups of each as its group.
+The same function attacks the points of walks: give their images as `centroids`, the people of
+both end groups of each as its group, and its walk as `clusters`. `attack_sources` does so for a
+set whose images' people are known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -28,79 +30,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentpath.audit.intervals import (
-    RESAMPLES,
-    Interval,
-    percentile,
-    resampled_counts,
-    share,
-)
-from latentpath.audit.nearest import as_planes, check_same_size
-from latentpath.audit.roc import (
-    FALSE_POSITIVES,
-    auc,
-    no_surer_than_a_share,
-    roc_replicates,
-    threshold_at,
-    tpr_at,
-)
+from latentpath.audit.group_score import Duel, GroupScore, score_duels
+from latentpath.audit.intervals import RESAMPLES
+from latentpath.audit.nearest import RealReference, as_planes, check_same_size
 from latentpath.audit.set_attack import Embed, as_float
 from latentpath.data import ImageSet
-from latentpath.errors import DataError, ShapeError, check_at_least
+from latentpath.errors import DataError, InputError, ShapeError, check_at_least
 from latentpath.models.embedding_search import EmbeddedImages
 from latentpath.models.lpips import LPIPS
 from latentpath.progress import Progress, silent
-
-RANKS = (1, 5)
-
-# Pairs of centroid and outsider that the common threshold and its resamples work on at most.
-_PAIRS = 50_000
-
-# Entries of the resampled counts that are in memory at once.
-_COUNTS_AT_ONCE = 1 << 22
-
-
-@dataclass(frozen=True)
-class GroupScore:
-    """How well one distance tells a group's members from one kind of other people.
-
-    Attributes:
-        auc: mean over the centroids of the probability that a member is nearer than an outsider.
-        tpr_at_1_percent: share of members found by one common threshold on the distance, at 1%
-            false positives among all pairs of centroid and outsider.
-        tpr_at_01_percent: the same at 0.1%.
-        hits: for ranks 1 and 5, the share of centroids with a member among so many nearest
-            candidates.
-        chance: what each share would be if candidates were ranked at random.
-        centroids: number of centroids compared.
-        members: pairs of a centroid and a member.
-        outsiders: pairs of a centroid and an outsider that were drawn for the comparison.
-    """
-
-    auc: Interval
-    tpr_at_1_percent: Interval
-    tpr_at_01_percent: Interval
-    hits: dict[int, Interval]
-    chance: dict[int, float]
-    centroids: int
-    members: int
-    outsiders: int
-
-    def as_dict(self) -> dict[str, object]:
-        """Return plain JSON values."""
-        resolved = [self.outsiders * rate >= 1 - 1e-9 for rate in (0.01, 0.001)]
-        return {
-            "auc": self.auc.as_dict(),
-            "tpr_at_1_percent": self.tpr_at_1_percent.as_dict() | {"resolved": resolved[0]},
-            "tpr_at_0.1_percent": self.tpr_at_01_percent.as_dict() | {"resolved": resolved[1]},
-            "hits": {
-                f"top_{rank}": found.as_dict() | {"chance": self.chance[rank]}
-                for rank, found in self.hits.items()
-            },
-            "centroids": self.centroids,
-            "members": self.members,
-            "outsiders": self.outsiders,
-        }
 
 
 @dataclass(frozen=True)
@@ -123,9 +61,10 @@ class GroupAttack:
 def attack_groups(
     centroids: np.ndarray,  # uint8 [G, H, W, C]
     groups: Sequence[np.ndarray],  # G x rows of the private set
-    real: ImageSet,
-    holdout: ImageSet | None = None,
+    real: ImageSet | RealReference,
+    holdout: ImageSet | RealReference | None = None,
     *,
+    clusters: np.ndarray | None = None,  # [G], equal for centroids that belong together
     latents: tuple[np.ndarray, np.ndarray, np.ndarray | None] | None = None,
     embed: Embed | None = None,
     seed: int = 0,
@@ -141,13 +80,15 @@ def attack_groups(
     Args:
         centroids: the centroids' images (or the synthetic points').
         groups: for each centroid the rows of `real` that it was made of.
-        real: the private set.
-        holdout: people who took no part; None leaves that comparison out.
+        real: the private set, or `prepare_real(...)` of it, whose embedding is then used.
+        holdout: people who took no part, likewise; None leaves that comparison out.
+        clusters: such as the walk of each; None where every centroid is independent.
         latents: latents of the centroids [G, D], of the private set [n, D] and of the holdout
             [h, D] (or None): then distances between latents are attacked as well.
-        embed: images to rows whose squared Euclidean distance is compared; LPIPS if None.
+        embed: images to rows whose squared Euclidean distance is compared; LPIPS if None. Not
+            with prepared sets, which have theirs.
         seed: of the outsiders that are drawn where there are too many, and of the resampling.
-        resamples: for the intervals, over centroids.
+        resamples: for the intervals of the true-positive rates.
         max_bytes: bound on the memory for embeddings.
         device: where LPIPS runs; an embedding of your own decides itself.
         progress: told after every block of centroids, as stage "group attack".
@@ -155,16 +96,22 @@ def attack_groups(
     Raises:
         ShapeError: arrays that do not fit each other.
         DataError: no centroids, an empty group, or rows outside the set.
+        InputError: a prepared set and `embed`, or sets that were prepared in different ways.
     """
-    check_same_size(centroids, real.images)
     check_at_least(1, resamples=resamples, max_bytes=max_bytes)
-    rows = _checked_groups(centroids, groups, real)
-    sets = {"private": real}
-    if holdout is not None:
-        check_same_size(holdout.images, real.images)
-        sets["holdout"] = holdout
-    compute = LPIPS.load(device).embed if embed is None else as_float(embed)
-    spaces = {"images": _image_space(centroids, sets, compute, max_bytes)}
+    sets: dict[str, ImageSet] = {}
+    prepared: dict[str, RealReference] = {}
+    for name, given in (("private", real), ("holdout", holdout)):
+        if isinstance(given, RealReference):
+            prepared[name], sets[name] = given, given.images
+        elif given is not None:
+            sets[name] = given
+    for images in (centroids, *(each.images for each in sets.values())):
+        check_same_size(images, sets["private"].images)
+    rows = _checked_groups(centroids, groups, sets["private"])
+    cluster = _checked_clusters(clusters, len(centroids))
+    compute = _embedding(prepared, embed, device)
+    spaces = {"images": _image_space(centroids, sets, prepared, compute, max_bytes)}
     if latents is not None:
         spaces["latents"] = _latent_space(latents, len(centroids), sets)
     scores = {}
@@ -174,10 +121,12 @@ def attack_groups(
             for name, bank in banks.items()
         }
         generator = np.random.default_rng(seed)
-        for name, candidates in sets.items():
-            pairs = _pairs(distance["private"], distance[name], rows, real, candidates)
-            if pairs:
-                scores[f"{space}_{name}"] = _score(pairs, generator, resamples)
+        for name in sets:
+            duels = _Duels(distance, name, rows, cluster, sets)
+            if len(duels):
+                scores[f"{space}_{name}"] = score_duels(
+                    duels, generator=generator, resamples=resamples
+                )
     return GroupAttack(scores)
 
 
@@ -204,17 +153,36 @@ class _Latents:
         return self._values[start:stop]
 
 
-# Distances of one centroid: to its people, and to the others of its class.
-_Pair = tuple[np.ndarray, np.ndarray]
+def _embedding(
+    prepared: dict[str, RealReference], embed: Embed | None, device: torch.device | str
+) -> Embed:
+    """What embeds uint8 planes: that of the prepared sets, the one given, or LPIPS."""
+    if not prepared:
+        return LPIPS.load(device).embed if embed is None else as_float(embed)
+    kinds = {(each.measure, each.embedded.width) for each in prepared.values()}
+    if embed is not None or len(kinds) > 1:
+        raise InputError(
+            expected="one embedding for all sets",
+            got="prepared sets and embed" if embed is not None else f"sets of {sorted(kinds)}",
+            fix="use prepare_real for all of them, or give plain image sets and embed",
+        )
+    return next(iter(prepared.values())).embedded.embed
 
 
 def _image_space(
-    centroids: np.ndarray, sets: dict[str, ImageSet], compute: Embed, max_bytes: int
+    centroids: np.ndarray,
+    sets: dict[str, ImageSet],
+    prepared: dict[str, RealReference],
+    compute: Embed,
+    max_bytes: int,
 ) -> tuple[_Rows, dict[str, _Rows]]:
     def embedded(images: np.ndarray) -> _Rows:
         return EmbeddedImages(as_planes(images), compute, max_bytes=max_bytes // 4)
 
-    return embedded(centroids), {name: embedded(each.images) for name, each in sets.items()}
+    return embedded(centroids), {
+        name: prepared[name].embedded if name in prepared else embedded(each.images)
+        for name, each in sets.items()
+    }
 
 
 def _latent_space(
@@ -271,95 +239,55 @@ def _person_distances(
     return found
 
 
-def _pairs(
-    members: np.ndarray,  # [G, people of the private set], distances
-    candidates: np.ndarray,  # [G, people of the other set], distances
-    groups: list[np.ndarray],  # rows of the private set
-    real: ImageSet,
-    others: ImageSet,
-) -> list[_Pair]:
-    """For every centroid with outsiders of its class: distances to its people and to those."""
-    has_class = np.zeros((others.num_identities, others.num_classes), bool)
-    has_class[others.identities, others.labels] = True
-    pairs = []
-    for centroid, rows in enumerate(groups):
-        people = np.unique(real.identities[rows])
-        rival = np.any(has_class[:, np.unique(real.labels[rows])], axis=1)
-        if others is real:
-            rival[people] = False
-        if rival.any():
-            pairs.append((members[centroid, people], candidates[centroid, rival]))
-    return pairs
+class _Duels:
+    """The centroids with outsiders of their class, each made when it is asked for."""
 
+    def __init__(
+        self,
+        distance: dict[str, np.ndarray],  # [G, people] of every set
+        name: str,  # of the outsiders' set
+        rows: list[np.ndarray],  # G x rows of the private set
+        cluster: np.ndarray,  # [G]
+        sets: dict[str, ImageSet],
+    ) -> None:
+        real, others = sets["private"], sets[name]
+        self._inside, self._outside = distance["private"], distance[name]
+        self._cluster, self._within = cluster, others is real
+        # People of the outsiders' set get the numbers after those of the private one.
+        self._first = 0 if self._within else real.num_identities
+        self.people = (real.num_identities, 0 if self._within else others.num_identities)
+        has_class = np.zeros((others.num_identities, others.num_classes), bool)
+        has_class[others.identities, others.labels] = True
+        self._of_classes: dict[bytes, np.ndarray] = {}
+        self._group: list[tuple[int, np.ndarray, bytes]] = []  # centroid, its people, its classes
+        for centroid, some in enumerate(rows):
+            own, classes = np.unique(real.identities[some]), np.unique(real.labels[some])
+            key = classes.tobytes()
+            if key not in self._of_classes:
+                self._of_classes[key] = np.flatnonzero(has_class[:, classes].any(1))
+            self._group.append((centroid, own, key))
+        self._group = [group for group in self._group if len(self._rivals(*group[1:]))]
 
-def _score(pairs: list[_Pair], generator: np.random.Generator, resamples: int) -> GroupScore:
-    """Figures over all centroids, each centroid with its people resampled as one."""
-    count = len(pairs)
-    each = np.array([auc(-inside, -outside) for inside, outside in pairs])
-    counts = resampled_counts(count, generator=generator, resamples=resamples)  # [R, G]
-    area = percentile(float(each.mean()), counts @ each / count)
-    hits, chance = {}, {}
-    first = np.array([_rank_of_first(*pair, generator) for pair in pairs])
-    for rank in RANKS:
-        hits[rank] = share(first < rank)
-        chance[rank] = float(
-            np.mean([_chance_of_hit(len(inside), len(outside), rank) for inside, outside in pairs])
+    def __len__(self) -> int:
+        return len(self._group)
+
+    def __iter__(self) -> Iterator[Duel]:
+        return (self[place] for place in range(len(self)))
+
+    def __getitem__(self, place: int) -> Duel:
+        centroid, own, key = self._group[place]
+        rivals = self._rivals(own, key)
+        return Duel(
+            int(self._cluster[centroid]),
+            own,
+            self._inside[centroid, own],
+            rivals + self._first,
+            self._outside[centroid, rivals],
         )
-    most = max(1, _PAIRS // count)
-    drawn = [
-        outside if len(outside) <= most else generator.choice(outside, most, replace=False)
-        for _, outside in pairs
-    ]
-    at_1_percent, at_01_percent = _common_threshold([inside for inside, _ in pairs], drawn, counts)
-    return GroupScore(
-        auc=area,
-        tpr_at_1_percent=at_1_percent,
-        tpr_at_01_percent=at_01_percent,
-        hits=hits,
-        chance=chance,
-        centroids=count,
-        members=sum(len(inside) for inside, _ in pairs),
-        outsiders=sum(map(len, drawn)),
-    )
 
-
-def _common_threshold(
-    members: list[np.ndarray],  # per centroid
-    outsiders: list[np.ndarray],  # per centroid
-    counts: np.ndarray,  # [R, G]
-) -> list[Interval]:
-    """True-positive rates of one threshold for all centroids, with intervals over centroids."""
-    inside, outside = -np.concatenate(members), -np.concatenate(outsiders)
-    owner_in = np.repeat(np.arange(len(members)), [len(each) for each in members])
-    owner_out = np.repeat(np.arange(len(members)), [len(each) for each in outsiders])
-    step = max(1, _COUNTS_AT_ONCE // max(len(inside), len(outside)))
-    replicates = np.concatenate(
-        [
-            roc_replicates(inside[None], outside[None], part[:, owner_in], part[:, owner_out])
-            for part in np.split(counts, range(step, len(counts), step))
-        ]
-    )
-    rates = []
-    for place, rate in enumerate(FALSE_POSITIVES):
-        found = percentile(tpr_at(inside, outside, rate), replicates[:, 1 + place])
-        rates.append(no_surer_than_a_share(found, inside > threshold_at(outside, rate), owner_in))
-    return rates
-
-
-def _rank_of_first(inside: np.ndarray, outside: np.ndarray, generator: np.random.Generator) -> int:
-    """Outsiders nearer than the nearest member; equal distances are put in random order."""
-    nearest = inside.min()
-    equal = int((inside == nearest).sum()), int((outside == nearest).sum())
-    before = int(generator.permutation(sum(equal))[: equal[0]].min())
-    return int((outside < nearest).sum()) + before
-
-
-def _chance_of_hit(members: int, outsiders: int, rank: int) -> float:
-    """Probability that among `rank` candidates in random order there is a member."""
-    missed = 1.0
-    for place in range(rank):
-        missed *= max(0, outsiders - place) / max(1, members + outsiders - place)
-    return 1 - missed
+    def _rivals(self, own: np.ndarray, key: bytes) -> np.ndarray:
+        rivals = self._of_classes[key]
+        return np.setdiff1d(rivals, own, assume_unique=True) if self._within else rivals
 
 
 def _checked_groups(
@@ -385,3 +313,16 @@ def _checked_groups(
             fix="give the rows of the private set behind every centroid",
         )
     return rows
+
+
+def _checked_clusters(clusters: np.ndarray | None, count: int) -> np.ndarray:
+    """Clusters numbered from 0; every centroid its own where they are not known."""
+    if clusters is None:
+        return np.arange(count)
+    if np.shape(clusters) != (count,):
+        raise ShapeError(
+            expected=f"clusters [{count}], one for each centroid",
+            got=str(list(np.shape(clusters))),
+            fix="give the walk of every image",
+        )
+    return np.unique(clusters, return_inverse=True)[1]

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from latentpath.audit import prepare_real
 from latentpath.audit.group_attack import attack_groups
+from latentpath.audit.second import prepare_second
 from latentpath.data import ImageSet
-from latentpath.errors import DataError, ShapeError
+from latentpath.errors import DataError, InputError, ShapeError
 
 
 def noise(count: int, seed: int, per_person: int = 1) -> ImageSet:
@@ -141,8 +143,8 @@ def test_latents_are_attacked_where_they_are_given():
     centres = np.stack([private[group].mean(0) for group in groups])
     images = noise(len(groups), 5).images
     found = attack(images, groups, real, holdout, latents=(centres, private, others)).scores
-    assert found["latents_private"].auc.low > 0.6 > found["images_private"].auc.low
-    assert found["latents_holdout"].auc.low > 0.6
+    assert found["latents_private"].auc.low > 0.55 > found["images_private"].auc.low
+    assert found["latents_holdout"].auc.low > 0.55
     # Only the private set's: no holdout, no latents of it.
     assert set(attack(images, groups, real, latents=(centres, private, None)).scores) == {
         "images_private",
@@ -159,13 +161,13 @@ def test_memory_and_parts_do_not_change_the_figures(monkeypatch):
     groups = groups_of(real, 4)
     centroids = np.stack([real.images[group].mean(0) for group in groups]).astype(np.uint8)
     whole = attack(centroids, groups, real, holdout).as_dict()
-    monkeypatch.setattr("latentpath.audit.group_attack._COUNTS_AT_ONCE", 1000)
+    monkeypatch.setattr("latentpath.audit.group_score._COUNTS_AT_ONCE", 1000)
     little = attack(centroids, groups, real, holdout, max_bytes=30_000).as_dict()
     assert little == whole
 
 
 def test_many_outsiders_are_sampled(monkeypatch):
-    monkeypatch.setattr("latentpath.audit.group_attack._PAIRS", 100)
+    monkeypatch.setattr("latentpath.audit.group_score._PAIRS", 100)
     real = noise(80, 0)
     groups = groups_of(real, 4)
     found = attack(real.images[[g[0] for g in groups]], groups, real).scores["images_private"]
@@ -211,3 +213,69 @@ def test_what_does_not_fit_is_refused():
         attack(real.images[:1, :4], [np.array([0])], real)
     with pytest.raises(DataError, match="at least one group"):
         attack(real.images[:0], [], real)
+
+
+def test_points_of_one_walk_are_no_independent_witnesses():
+    real, holdout = noise(60, 0), noise(40, 1)
+    groups = groups_of(real, 5)
+    copied = real.images[[group[0] for group in groups]]
+    clusters = np.arange(len(groups)).repeat(10)
+    many = [group for group in groups for _ in range(10)]
+    once = attack(copied, groups, real, holdout).scores["images_holdout"]
+    found = attack(copied.repeat(10, 0), many, real, holdout, clusters=clusters)
+    again = found.scores["images_holdout"]
+    assert (again.centroids, again.clusters) == (120, 12)
+    for name in ("auc", "tpr_at_1_percent"):
+        first, second = getattr(once, name), getattr(again, name)
+        assert second.value == pytest.approx(first.value)
+        assert second.high - second.low == pytest.approx(first.high - first.low, rel=0.25)
+    assert again.hits[1].low == once.hits[1].low
+    with pytest.raises(ShapeError, match=r"clusters \[120\]"):
+        attack(copied.repeat(10, 0), many, real, clusters=clusters[1:])
+
+
+def test_one_walk_settles_nothing():
+    """However many points it has: all of them may be near the same few people by chance."""
+    real = noise(60, 0)
+    group = groups_of(real, 5)[0]
+    for images in (real.images[group[:1]].repeat(50, 0), noise(50, 3).images):
+        found = attack(images, [group] * 50, real, noise(40, 1), clusters=np.zeros(50))
+        area = found.scores["images_holdout"].auc
+        assert area.low < 0.5 < 0.6 < area.high
+
+
+@pytest.mark.parametrize(("walks", "points"), [(30, 4), (8, 10)])
+def test_intervals_hold_chance_though_people_are_not_alike(walks, points):
+    """In three pixels some people are near to everything, and some to nothing."""
+    held = {"auc": 0, "tpr_at_1_percent": 0}
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        images = rng.normal(128, 30, (160, 1, 3, 1)).clip(0, 255).astype(np.uint8)
+        real, holdout = (
+            ImageSet(part, np.zeros(80, int), np.arange(80), ("all",))
+            for part in (images[:80], images[80:])
+        )
+        walk = rng.normal(128, 30, (walks, 1, 3, 1)).repeat(points, 0)
+        walk = (walk + rng.normal(0, 8, walk.shape)).clip(0, 255).astype(np.uint8)
+        clusters = np.arange(walks).repeat(points)
+        ends = [rng.choice(80, 10, replace=False) for _ in range(walks)]
+        groups = [ends[cluster] for cluster in clusters]
+        found = attack(walk, groups, real, holdout, clusters=clusters, resamples=100)
+        score = found.scores["images_holdout"]
+        held["auc"] += score.auc.holds(0.5)
+        held["tpr_at_1_percent"] += score.tpr_at_1_percent.holds(0.01)
+    assert held["auc"] >= 35
+    assert held["tpr_at_1_percent"] >= 35
+
+
+def test_sets_that_were_prepared_need_no_other_embedding(people, lpips):
+    real, holdout = people(12), people(8, seed=1)
+    made, groups = people(4, seed=2).images, [np.array([0, 2, 4]), np.array([1, 3, 5])] * 2
+    prepared = prepare_real(real, lpips), prepare_real(holdout, lpips)
+    plain = attack_groups(made, groups, real, holdout, resamples=20).as_dict()
+    for sets in (prepared, (prepared[0], holdout), (real, prepared[1])):
+        assert attack_groups(made, groups, *sets, resamples=20).as_dict() == plain
+    with pytest.raises(InputError, match="one embedding"):
+        attack_groups(made, groups, prepared[0], embed=flat)
+    with pytest.raises(InputError, match="one embedding"):
+        attack_groups(made, groups, prepared[0], prepare_second(holdout))
