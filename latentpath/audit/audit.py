@@ -15,6 +15,7 @@ from latentpath.audit.naming import IdentityClassifier
 from latentpath.audit.nearest import RealReference
 from latentpath.audit.questions import answer
 from latentpath.audit.setting import Setting
+from latentpath.audit.sources import Sources, checked_sources
 from latentpath.audit.verdict import Colour, Verdict, overall
 from latentpath.data import ImageSet
 from latentpath.errors import InputError, LatentpathWarning
@@ -59,6 +60,7 @@ def audit_set(
     holdout: ImageSet | None = None,
     test: ImageSet | None = None,
     baselines: Mapping[str, ImageSet] | None = None,
+    sources: Sources | None = None,  # n x int64, the people behind each image
     measures: Iterable[str] | None = None,
     lpips: LPIPS | None = None,
     identity: IdentityClassifier | None = None,
@@ -79,6 +81,9 @@ def audit_set(
         test: real images of other people, for utility; the holdout if None. Without both, utility
             is left out; so it is for a set of one class.
         baselines: other sets to compare with, by name, of the same size and classes.
+        sources: for every image of `synthetic` the people of `real` behind it, as its identities
+            number them: those of a centroid's group, or of both ends' groups of a walk. Then it
+            is also measured whether these people can be told. None where they are not known.
         measures: names out of `MEASURES`; None takes all that are possible.
         lpips: the distance; the weights that ship if None.
         identity: the walk's classifier over the real set's N people; None leaves recognition to
@@ -88,9 +93,11 @@ def audit_set(
         progress: told about every stage of every measure.
 
     Raises:
-        ShapeError: image sizes differ, or the classifier is not one over N people.
+        ShapeError: image sizes differ, the classifier is not one over N people, or there are not
+            as many sources as images.
         DataError: the sets' classes differ.
-        InputError: an unknown measure, or a baseline with the name of another set.
+        InputError: an unknown measure, a baseline with the name of another set, or sources who are
+            not in `real`.
     """
     others = dict(baselines or {})
     _check_names(others)
@@ -110,6 +117,8 @@ def audit_set(
     # All sets first: a mistake in the last one should not cost the measures of the others.
     for images in (synthetic, *others.values()):
         setting.check(images)
+    if sources is not None:
+        checked_sources(sources, synthetic, source)
     _warn_of_shared(setting)
     yardstick = measure_real(setting, name="real")
     outsiders = (
@@ -118,7 +127,7 @@ def audit_set(
         else measure_set(holdout, setting, only=_OF_OUTSIDERS, name="others")
     )
     found = {name: measure_set(images, setting, name=name) for name, images in others.items()}
-    own = measure_set(synthetic, setting)
+    own = measure_set(synthetic, setting, sources=sources)
     return Audit(
         **vars(own),
         yardstick=yardstick,

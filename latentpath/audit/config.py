@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from latentpath.audit.fidelity import FidelityConfig
 from latentpath.audit.limits import Limits
 from latentpath.audit.membership import MembershipConfig
-from latentpath.errors import InputError
+from latentpath.errors import InputError, check_at_least
 from latentpath.training import ClassifierConfig
 from latentpath.training.witness import WitnessConfig
 
@@ -23,10 +23,19 @@ MEASURES = (
     "fidelity",
     "utility",
     "membership",
+    "group_attack",
 )
 
 # Those that train no classifier.
-QUICK = ("copies", "nearest", "record_ratio", "second", "second_ratio", "fidelity")
+QUICK = (
+    "copies",
+    "nearest",
+    "record_ratio",
+    "second",
+    "second_ratio",
+    "fidelity",
+    "group_attack",
+)
 
 # Those that `produce` and the demo report beside every set that they make.
 BRIEF = ("nearest", "reidentification", "utility")
@@ -54,10 +63,14 @@ class AuditConfig:
     """How realism and variety are measured."""
     membership: MembershipConfig = field(default_factory=MembershipConfig)
     """How attacks on membership are tried."""
+    group_images: int = 2000
+    """Images that are held against the people behind each, where these are known, drawn at random
+    where there are more. Time and memory grow with their number."""
     limits: Limits = field(default_factory=Limits)
     """Where green ends and where red begins."""
 
     def __post_init__(self) -> None:
+        check_at_least(1, group_images=self.group_images)
         if not 0 <= self.threshold <= 1:
             raise InputError(
                 expected="a threshold between 0 and 1",

@@ -42,7 +42,7 @@ from latentpath.audit.sampling_error import t_quantile
 RANKS = (1, 5)
 
 # Pairs of centroid and outsider that the common threshold and its resamples work on at most.
-_PAIRS = 50_000
+_PAIRS = 20_000
 
 # Entries of the resampled counts that are in memory at once.
 _COUNTS_AT_ONCE = 1 << 22

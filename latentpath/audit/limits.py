@@ -34,7 +34,8 @@ class Limits:
     """Share of the real images, 0 to 1, that a classifier must name so that its silence can be
     green."""
     auc_green: float = 0.55
-    """Largest area under an attack's ROC curve, 0 to 1, that is green; half is guessing."""
+    """Largest area under an attack's ROC curve, 0 to 1, that is green; half is guessing. It is the
+    limit, too, of how well images tell the people behind them from others."""
     auc_red: float = 0.6
     """The area above which it is red."""
     found_green: float = 0.03

@@ -13,6 +13,7 @@ from latentpath.audit.closest_record import RecordRatio, record_ratio
 from latentpath.audit.config import MEASURES, AuditConfig
 from latentpath.audit.duplicates import Duplicates, find_duplicates
 from latentpath.audit.fidelity import Fidelity, measure_fidelity
+from latentpath.audit.group_attack import GroupAttack
 from latentpath.audit.membership import Membership, measure_membership
 from latentpath.audit.nearest import (
     NearestReal,
@@ -22,15 +23,17 @@ from latentpath.audit.nearest import (
 )
 from latentpath.audit.reidentification import Reidentification, reidentify
 from latentpath.audit.setting import Setting
+from latentpath.audit.sources import Sources, attack_sources, checked_sources
 from latentpath.audit.utility import Utility, measure_utility
 from latentpath.data import ImageSet
 from latentpath.progress import Progress
 
 NEEDS_HOLDOUT = "It needs real images of other people (a holdout), and there are none."
+NEEDS_SOURCES = "It is not known which people are behind each image."
 
 _NEED_HOLDOUT = {"record_ratio", "second_ratio", "membership"}
 _NEED_CLASSES = {"utility", "membership"}
-_NOT_OF_REAL = {"copies", "second", "record_ratio", "second_ratio", "fidelity"}
+_NOT_OF_REAL = {"copies", "second", "record_ratio", "second_ratio", "fidelity", "group_attack"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +53,7 @@ class SetAudit:
         second_ratio: as `record_ratio`, by that embedding.
         fidelity: realism and variety.
         membership: what attacks on models trained on the set, and on the set itself, achieve.
+        group_attack: whether images tell the people behind each from others.
         not_measured: why a measure was not taken, in plain words.
     """
 
@@ -65,6 +69,7 @@ class SetAudit:
     second_ratio: RecordRatio | None = None
     fidelity: Fidelity | None = None
     membership: Membership | None = None
+    group_attack: GroupAttack | None = None
     not_measured: Mapping[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, object]:
@@ -81,12 +86,18 @@ class SetAudit:
             "fidelity": self.fidelity and self.fidelity.as_dict(),
             "utility": self.utility and self.utility.as_dict(),
             "membership": self.membership and self.membership.as_dict(),
+            "group_attack": self.group_attack and self.group_attack.as_dict(),
             "not_measured": dict(self.not_measured),
         }
 
 
 def measure_set(
-    images: ImageSet, setting: Setting, *, only: Collection[str] = MEASURES, name: str = ""
+    images: ImageSet,
+    setting: Setting,
+    *,
+    only: Collection[str] = MEASURES,
+    name: str = "",
+    sources: Sources | None = None,  # n x int64, the people behind each image
 ) -> SetAudit:
     """Take the setting's measures of a synthetic set (or of real images of other people).
 
@@ -95,13 +106,18 @@ def measure_set(
         setting: what it is held against.
         only: of the setting's measures.
         name: of the set, told with the progress where there are several.
+        sources: for every image the people of the real set behind it, as its identities number
+            them; None where they are not known.
 
     Raises:
-        ShapeError: image sizes differ, or the identity classifier is not one over N people.
+        ShapeError: image sizes differ, the identity classifier is not one over N people, or there
+            are not as many sources as images.
         DataError: the sets' classes differ.
+        InputError: sources who are none of the N.
     """
     setting.check(images)
-    return _taken(_Synthetic(images, setting, name), setting, only)
+    known = None if sources is None else checked_sources(sources, images, setting.real)
+    return _taken(_Synthetic(images, setting, name, known), setting, only)
 
 
 def measure_real(setting: Setting, *, name: str = "") -> SetAudit:
@@ -193,7 +209,12 @@ class _Subject:
         assert reference is not None, "checked by why_not"
         return measure_membership(self.images, reference, progress=self.progress)
 
-    def _reidentified(self, witness: np.ndarray, strangers: ImageSet | None) -> Reidentification:
+    def _reidentified(
+        self,
+        witness: np.ndarray,
+        strangers: ImageSet | None,
+        sources: Sources | None = None,
+    ) -> Reidentification:
         """By the walk's classifier, the independent one, or both."""
         setting = self.setting
         classifiers = [] if setting.identity is None else [setting.identity]
@@ -207,6 +228,7 @@ class _Subject:
             people=setting.real.num_identities,
             threshold=setting.config.threshold,
             holdout=strangers,
+            sources=sources,
             groups=self.images.identities,
             progress=self.progress,
         )
@@ -214,6 +236,18 @@ class _Subject:
 
 class _Synthetic(_Subject):
     """A set that is held against the real one."""
+
+    def __init__(
+        self, images: ImageSet, setting: Setting, name: str, sources: Sources | None
+    ) -> None:
+        super().__init__(images, setting, name)
+        self._sources = sources
+
+    def why_not(self, measure: str) -> str:
+        reason = super().why_not(measure)
+        if measure == "group_attack" and not reason and self._sources is None:
+            return NEEDS_SOURCES
+        return reason
 
     @cached_property
     def _nearest(self) -> NearestReal:
@@ -231,7 +265,8 @@ class _Synthetic(_Subject):
         people = self.setting.real.identities[self._nearest.index]
         # Strangers are not told from themselves.
         strangers = self.setting.strangers
-        return self._reidentified(people, None if self.images is strangers else strangers)
+        others = None if self.images is strangers else strangers
+        return self._reidentified(people, others, self._sources)
 
     def copies(self) -> Duplicates:
         return find_duplicates(
@@ -265,6 +300,20 @@ class _Synthetic(_Subject):
 
     def fidelity(self) -> Fidelity:
         return measure_fidelity(self.images, self.setting.fidelity, progress=self.progress)
+
+    def group_attack(self) -> GroupAttack:
+        assert self._sources is not None, "checked by why_not"
+        config = self.setting.config
+        return attack_sources(
+            self.images,
+            self._sources,
+            self.setting.reference,
+            self.setting.others,
+            walks=self.images.identities,
+            most=config.group_images,
+            max_bytes=config.max_bytes,
+            progress=self.progress,
+        )
 
 
 class _Real(_Subject):

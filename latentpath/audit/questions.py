@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from latentpath.audit.intervals import Interval, wilson
 from latentpath.audit.limits import Limits
 from latentpath.audit.measures import NEEDS_HOLDOUT, SetAudit
+from latentpath.audit.naming import CalibratedNaming
 from latentpath.audit.utility_difference import compare_utility
 from latentpath.audit.verdict import Finding, Verdict, decide
 
@@ -123,37 +124,47 @@ def _identity(context: Context) -> Iterator[Finding]:
         if found.naming is None:
             continue
         weak: dict[str, Any] = {}
-        if known is not None and known.naming is not None:
-            recognised = known.naming.named.value
-            if recognised < limits.witness_sees:
-                weak = {
-                    "at_best": "amber",
-                    "caveat": f"It is a weak witness: of the real images themselves it names "
-                    f"{recognised:.1%}.",
-                }
+        if known is None or known.naming is None:
+            weak = {"at_best": "amber", "caveat": "Whether it recognises anybody is not known."}
+        elif known.naming.named.value < limits.witness_sees:
+            weak = {
+                "at_best": "amber",
+                "caveat": f"It is a weak witness: of the real images themselves it names "
+                f"{known.naming.named.value:.1%}.",
+            }
         yield Finding(
             "reidentification",
             f"{who} names one real person for {found.naming.named.value:.1%} of its images, at a "
             f"threshold that names {found.naming.false_naming:.0%} of strangers",
-            found.naming.named,
+            _beyond_strangers(found.naming),
             limits.named_green,
             limits.named_red,
             **weak,
         )
 
 
+def _beyond_strangers(naming: CalibratedNaming) -> Interval:
+    """The share that is named, its lower end lowered by what the threshold is uncertain.
+
+    The highest of a few strangers is no 1% threshold: by luck it names far more of a set in which
+    there is nobody to be named. How many more shows in the strangers, each half of whom is asked
+    at the threshold of the other.
+    """
+    named, strangers = naming.named, naming.strangers
+    down = ((named.value - named.low) ** 2 + (strangers.high - strangers.value) ** 2) ** 0.5
+    return Interval(named.value, max(0.0, named.value - down), named.high, named.level)
+
+
 def _membership(context: Context) -> Iterator[Finding]:
+    yield from _attacks(context)
+    yield from _group_attack(context)
+
+
+def _attacks(context: Context) -> Iterator[Finding]:
     found, limits = context.own.membership, context.limits
     if found is None:
         return
-    weak: dict[str, Any] = {}
-    if found.blind.auc.low > limits.auc_green:
-        weak = {
-            "at_best": "amber",
-            "caveat": "Members and other people differ in themselves: no model is needed to tell "
-            f"them apart (area under the curve {found.blind.auc.value:.2f}), so this figure says "
-            "little. The holdout should be chosen at random from the same people.",
-        }
+    weak = _weakness(context)
     name, strongest = found.strongest
     yield Finding(
         "membership",
@@ -174,6 +185,61 @@ def _membership(context: Context) -> Iterator[Finding]:
         limits.found_red,
         **weak,
     )
+
+
+def _weakness(context: Context) -> dict[str, Any]:
+    """What holds for every attack where members differ from the holdout in themselves."""
+    found = context.own.membership
+    if found is None or found.blind.auc.low <= context.limits.auc_green:
+        return {}
+    return {
+        "at_best": "amber",
+        "caveat": "Members and other people differ in themselves: no model is needed to tell "
+        f"them apart (area under the curve {found.blind.auc.value:.2f}), so this figure says "
+        "little. The holdout should be chosen at random from the same people.",
+    }
+
+
+def _group_attack(context: Context) -> Iterator[Finding]:
+    """Its people against the holdout: of those nothing can have leaked, so half is no leak.
+
+    The limits are those of other attacks on membership, as it is one. Averages are nearer to
+    whoever is in them, so a set of bare centroids is red by nature, and so it should be: one of k
+    people cannot be told from the others, but the k can be told from everybody else.
+    """
+    attack, limits = context.own.group_attack, context.limits
+    found = attack and attack.scores.get("images_holdout")
+    if not found:
+        return
+    reading = {"caveat": _OF_GROUPS} | _weakness(context)
+    if context.own.membership is None:
+        # One attack of many: it may accuse a set, and not acquit it.
+        reading = {"at_best": "amber", "caveat": f"{_OF_GROUPS} No other attack was tried."}
+    yield Finding(
+        "group_attack",
+        f"In {found.auc.value:.1%} of the cases an image is nearer to a person behind it than to "
+        "somebody of the same class who took no part; it is half of them where images tell "
+        "nothing",
+        found.auc,
+        limits.auc_green,
+        limits.auc_red,
+        **reading,
+    )
+    yield Finding(
+        "group_attack",
+        f"At 1% false alarms distance finds {found.tpr_at_1_percent.value:.1%} of the people "
+        "behind an image; guessing finds 1%",
+        found.tpr_at_1_percent,
+        limits.found_green,
+        limits.found_red,
+        **reading,
+    )
+
+
+_OF_GROUPS = (
+    "Averages of people look like them, and like others who resemble them: k-anonymity hides which "
+    "of the k it was, and not what they have in common."
+)
 
 
 def _utility(context: Context) -> Iterator[Finding]:

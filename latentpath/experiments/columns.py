@@ -70,6 +70,20 @@ def _membership() -> list[Column]:
     return [*columns, Column("lira_online_tpr1", "LiRA online, found at\n1% false", found, True)]
 
 
+def _group_attack() -> list[Column]:
+    figures = [
+        ("auc", "Tells its people from\nheld-out ones, AUC", "holdout", ("auc", "value")),
+        ("auc_private", "Tells them from other\nprivate ones, AUC", "private", ("auc", "value")),
+        ("tpr1", "Its people found at\n1% false", "holdout", ("tpr_at_1_percent", "value")),
+        ("top1", "Nearest private person\nis behind it", "private", ("hits", "top_1", "value")),
+        ("top1_chance", "The same by chance", "private", ("hits", "top_1", "chance")),
+    ]
+    return [
+        Column(f"group_{short}", title, ("group_attack", f"images_{others}", *path), True)
+        for short, title, others, path in figures
+    ]
+
+
 COLUMNS = {
     column.name: column
     for column in (
@@ -89,6 +103,7 @@ COLUMNS = {
         *_named("own", "walk's classifier", "reidentification"),
         *_named("other", "independent classifier", "reidentification", "independent"),
         *_membership(),
+        *_group_attack(),
         Column("accuracy", "Accuracy on real images", ("utility", "accuracy"), True),
         Column("balanced_accuracy", "Balanced accuracy", ("utility", "balanced_accuracy"), True),
         Column("auc", "Area under the ROC curve", ("utility", "auc"), True),

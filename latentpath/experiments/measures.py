@@ -26,6 +26,7 @@ from latentpath.audit.membership import (
     prepare_membership,
 )
 from latentpath.audit.second import prepare_second
+from latentpath.audit.sources import attack_sources
 from latentpath.data import ImageSet, to_tensor
 from latentpath.experiments.recipe import MeasureConfig
 from latentpath.experiments.sets import MadeSet
@@ -95,6 +96,7 @@ class Measures:
                 sources=made.sources,
                 groups=made.walks,
             ),
+            "group_attack": self._attacked(made),
         }
 
     def privacy_of_real(self) -> dict[str, Any]:
@@ -136,6 +138,20 @@ class Measures:
             holdout=self.splits.holdout,
             progress=self.progress,
             **known,
+        )
+        return found.as_dict()
+
+    def _attacked(self, made: MadeSet) -> dict[str, Any] | None:
+        """Whether images tell their people from others; None where these are not known."""
+        if made.sources is None:
+            return None
+        found = attack_sources(
+            made.images,
+            made.sources,
+            self.reference,
+            self.others,
+            walks=made.walks,
+            progress=self.progress,
         )
         return found.as_dict()
 

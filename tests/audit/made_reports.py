@@ -9,6 +9,8 @@ from latentpath.audit.closest_record import RecordRatio
 from latentpath.audit.diversity import Diversity
 from latentpath.audit.duplicates import KINDS, Duplicates
 from latentpath.audit.fidelity import Fidelity, SetDistances
+from latentpath.audit.group_attack import GroupAttack
+from latentpath.audit.group_score import GroupScore
 from latentpath.audit.intervals import Interval, wilson
 from latentpath.audit.manifold import ManifoldScores
 from latentpath.audit.membership import Membership
@@ -113,6 +115,21 @@ def membership(auc: float = 0.5, found: float = 0.01, *, blind: float = 0.5) -> 
     return Membership(weak | strong, attack(blind), 0.9, 0.88, 4, 64)
 
 
+def group_attack(auc: float = 0.5, found: float = 0.01, reach: float = 0.02) -> GroupAttack:
+    score = GroupScore(
+        auc=near(auc, reach),
+        tpr_at_1_percent=near(found, reach / 3),
+        tpr_at_01_percent=near(found / 10, reach / 3),
+        hits={1: near(0.04, 0.02), 5: near(0.2, 0.04)},
+        chance={1: 0.03, 5: 0.15},
+        centroids=PEOPLE,
+        clusters=PEOPLE // 10,
+        members=10 * PEOPLE,
+        outsiders=20_000,
+    )
+    return GroupAttack({"images_private": score, "images_holdout": score})
+
+
 def utility(accuracy: float = 0.9, seed: int = 0, n: int = 1000) -> Utility:
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % 2
@@ -147,6 +164,7 @@ def audit(seed: int = 0, **measures) -> SetAudit:
         "fidelity": fidelity(),
         "utility": utility(seed=seed),
         "membership": membership(),
+        "group_attack": group_attack(),
     } | measures
     missing = {name: "Left out on request." for name, value in found.items() if value is None}
     counts = dict.fromkeys(NAMES, PEOPLE // 2)
@@ -157,7 +175,8 @@ def audit(seed: int = 0, **measures) -> SetAudit:
 
 def real_audit() -> SetAudit:
     """The yardstick: people are recognised, and models are good."""
-    nothing = dict.fromkeys(("copies", "record_ratio", "second", "second_ratio", "fidelity"))
+    of_sets = ("copies", "record_ratio", "second", "second_ratio", "fidelity", "group_attack")
+    nothing = dict.fromkeys(of_sets)
     known = recognition(named=0.97)
     return audit(99, **nothing, reidentification=known, utility=utility(0.91, seed=0))
 

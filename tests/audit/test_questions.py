@@ -10,6 +10,7 @@ import pytest
 
 from latentpath.audit import Limits
 from latentpath.audit.config import MEASURES
+from latentpath.audit.group_attack import GroupAttack
 from latentpath.audit.questions import QUESTIONS, answer
 from latentpath.audit.verdict import overall
 from latentpath.errors import InputError
@@ -51,6 +52,17 @@ def test_a_good_set_is_green_throughout():
         ("membership", {"membership": made.membership(0.51, 0.08)}, "red"),
         ("membership", {"membership": made.membership(0.52, blind=0.7)}, "amber"),
         ("membership", {"membership": made.membership(0.65, blind=0.7)}, "red"),
+        ("membership", {"group_attack": made.group_attack(0.52)}, "green"),
+        ("membership", {"group_attack": made.group_attack(0.57)}, "amber"),
+        ("membership", {"group_attack": made.group_attack(0.88)}, "red"),
+        ("membership", {"group_attack": made.group_attack(0.53, 0.1)}, "red"),
+        ("membership", {"group_attack": made.group_attack(0.3, 0.0)}, "green"),
+        ("membership", {"group_attack": GroupAttack({})}, "green"),
+        # Without other attacks it may accuse, and not acquit.
+        ("membership", {"membership": None}, "amber"),
+        ("membership", {"membership": None, "group_attack": made.group_attack(0.88)}, "red"),
+        ("membership", {"membership": None, "group_attack": GroupAttack({})}, "grey"),
+        ("membership", {"membership": None, "group_attack": None}, "grey"),
         ("utility", {"utility": made.utility(0.6)}, "red"),
         ("utility", {"utility": made.utility(0.99)}, "green"),
         ("fidelity", {"fidelity": made.fidelity(precision=0.2)}, "red"),
@@ -66,9 +78,10 @@ def test_one_measure_changes_its_own_question_alone(question, measures, colour):
 @pytest.mark.parametrize("name", MEASURES)
 def test_what_was_left_out_never_counts_as_green(name):
     verdicts = answer(made.audit(**{name: None}), made.real_audit(), None)
-    open_ = {verdict.key for verdict in verdicts if verdict.colour == "grey"}
-    # Distances alone answer nothing, and each measure of closeness stands in for the other.
-    silent = ("nearest", "second", "record_ratio", "second_ratio")
+    open_ = {verdict.key for verdict in verdicts if verdict.colour != "green"}
+    # Distances alone answer nothing, each measure of closeness stands in for the other, and hardly
+    # any set is one whose people are known.
+    silent = ("nearest", "second", "record_ratio", "second_ratio", "group_attack")
     assert open_ == (set() if name in silent else {_question_of(name)})
     assert overall(verdicts) == ("green" if name in silent else "amber")
     for verdict in verdicts:
@@ -85,6 +98,43 @@ def test_a_classifier_that_knows_nobody_cannot_acquit():
     verdict = {v.key: v for v in answer(made.audit(), blind, None)}["identity"]
     assert verdict.colour == "amber"
     assert "names 30.0%" in verdict.why
+
+
+def test_averages_are_explained_in_words():
+    found = answer(made.audit(group_attack=made.group_attack(0.88)), made.real_audit(), None)
+    verdict = {v.key: v for v in found}["membership"]
+    assert (verdict.value.value, verdict.threshold) == (0.88, 0.6)
+    assert verdict.why.startswith("In 88.0% of the cases an image is nearer to a person behind it")
+    assert "k-anonymity hides which of the k it was" in verdict.why
+
+
+def test_a_holdout_of_another_kind_says_nothing_of_groups():
+    measures = {"membership": made.membership(blind=0.7), "group_attack": made.group_attack(0.52)}
+    found = answer(made.audit(**measures), made.real_audit(), None)
+    findings = {v.key: v for v in found}["membership"].findings
+    assert {f.colour for f in findings} == {"amber"}
+    assert all("differ in themselves" in f.caveat for f in findings)
+
+
+def test_a_classifier_of_unknown_sight_cannot_acquit():
+    for known in (None, dataclasses.replace(made.recognition(0.97), naming=None)):
+        yardstick = dataclasses.replace(made.real_audit(), reidentification=known)
+        verdict = {v.key: v for v in answer(made.audit(), yardstick, None)}["identity"]
+        assert verdict.colour == "amber"
+        assert "not known" in verdict.why
+
+
+def test_a_threshold_set_on_a_handful_of_strangers_accuses_nobody():
+    """The highest of twenty names 5% of anybody, and by luck 10%."""
+    few = made.near(0.1, 0.15)  # of the twenty themselves, each half at the other's threshold
+    found = made.recognition(0.1, 0.02, independent=False)
+    for strangers, colour in ((few, "amber"), (made.near(0.01, 0.01), "red")):
+        naming = dataclasses.replace(found.naming, strangers=strangers)
+        subject = made.audit(reidentification=dataclasses.replace(found, naming=naming))
+        verdict = {v.key: v for v in answer(subject, made.real_audit(), None)}["identity"]
+        assert verdict.colour == colour
+        assert verdict.value.value == 0.1
+        assert verdict.value.high == pytest.approx(0.12)
 
 
 def test_without_strangers_nobody_is_called_safe():

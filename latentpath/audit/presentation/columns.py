@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from latentpath.audit.group_attack import GroupAttack
+from latentpath.audit.group_score import GroupScore
 from latentpath.audit.intervals import Interval
 from latentpath.audit.measures import SetAudit
 from latentpath.audit.presentation.words import NOT_MEASURED, accuracy, share
@@ -75,6 +77,18 @@ def _agreed(found: Any) -> str:
     return f"{share(found.rank1.value)} ({share(found.chance1)})"
 
 
+def _told(
+    write: Callable[[GroupScore], str | None], others: str = "holdout"
+) -> Callable[[SetAudit], str | None]:
+    """A figure of the images against the people behind them and others."""
+
+    def written(found: GroupAttack) -> str | None:
+        score = found.scores.get(f"images_{others}")
+        return None if score is None else write(score)
+
+    return _of("group_attack", written)
+
+
 OVERVIEW = (
     Column("Images", lambda audit: f"{audit.images:,}"),
     Column("Copies" + _DOWN, _of("copies", lambda found: share(found.share.value))),
@@ -86,6 +100,7 @@ OVERVIEW = (
         "Strongest attack, AUC" + _DOWN,
         _of("membership", lambda found: f"{found.strongest[1].auc.value:.3f}"),
     ),
+    Column("Tells its people, AUC" + _DOWN, _told(lambda found: f"{found.auc.value:.3f}")),
     Column(
         "Test accuracy" + _UP,
         _of("utility", lambda found: accuracy(found.accuracy, found.accuracy_sd)),
@@ -148,8 +163,28 @@ RECOGNITION = (
         _of("reidentification", lambda found: share(found.linkage_top5)),
     ),
     Column(
+        "Somebody behind it named" + _DOWN + " (by chance)",
+        _of("reidentification", lambda f: _agreed(f.sources) if f.sources else None),
+    ),
+    Column(
         "Both classifiers name the same" + _DOWN,
         _of("reidentification", lambda f: _agreed(f.classifiers) if f.classifiers else None),
+    ),
+)
+
+GROUPS = (
+    Column("AUC" + _DOWN, _told(lambda found: _plain_interval(found.auc))),
+    Column(
+        "Found at 1% false alarms" + _DOWN,
+        _told(lambda found: percent_interval(found.tpr_at_1_percent)),
+    ),
+    Column(
+        "AUC among private people" + _DOWN,
+        _told(lambda found: _plain_interval(found.auc), "private"),
+    ),
+    Column(
+        "Nearest of them is behind it" + _DOWN + " (by chance)",
+        _told(lambda f: f"{share(f.hits[1].value)} ({share(f.chance[1])})", "private"),
     ),
 )
 

@@ -11,7 +11,7 @@ from latentpath.audit import measure_figures as draw
 from latentpath.audit.intervals import Interval, wilson
 from latentpath.audit.measure_figures import Named
 from latentpath.audit.measures import SetAudit
-from latentpath.audit.presentation import columns
+from latentpath.audit.presentation import columns, tables
 from latentpath.audit.presentation.words import data_uri, share
 from latentpath.audit.questions import ATTACKS
 from latentpath.audit.report import Report
@@ -33,7 +33,7 @@ Section = dict[str, Any]
 
 def sections(report: Report) -> list[Section]:
     """Every section that has something to show."""
-    makers = (_closeness, _recognition, _membership, _use, _look)
+    makers = (_closeness, _recognition, _membership, _groups, _use, _look)
     made = [make(report) for make in makers]
     return [section for section in made if section["figures"] or section["tables"]]
 
@@ -251,6 +251,48 @@ def _attack_rows(found: Any) -> Iterator[tuple[str, ...]]:
         )
 
 
+def _groups(report: Report) -> Section:
+    areas = _named(report, _told_apart)
+    figures = []
+    if areas:
+        limits = _limits(report)
+        figures.append(
+            _figure(
+                draw.intervals_figure(
+                    areas,
+                    "A person behind the image is nearer than somebody else",
+                    marks=[
+                        (0.5, "no leak"),
+                        (limits.auc_green, "green up to here"),
+                        (limits.auc_red, "red from here"),
+                    ],
+                ),
+                "How often a person behind an image is nearer to it than somebody else",
+                "How often an image is nearer to a person behind it than to somebody of the same "
+                "class who took no part, with its 95% interval. Half is what no leak looks like.",
+            )
+        )
+    table = columns.table(report, columns.GROUPS)
+    return _section(
+        "Whether an image tells who is behind it",
+        figures,
+        [table],
+        [
+            "Averages are nearer to the people in them, and to others who resemble them. "
+            "k-anonymity promises that nobody of a group can be told from the others of it; it "
+            "does not promise that the group cannot be recognised. Compare with other sets made "
+            "of the same groups."
+        ]
+        if table
+        else [],
+    )
+
+
+def _told_apart(audit: SetAudit) -> Interval | None:
+    found = audit.group_attack and audit.group_attack.scores.get("images_holdout")
+    return found.auc if found else None
+
+
 def _use(report: Report) -> Section:
     figures: list[Any] = []
     bars = _named(report, lambda audit: audit.utility and audit.utility.balanced_accuracy_interval)
@@ -274,7 +316,7 @@ def _use(report: Report) -> Section:
                 "sure, above it not sure enough.",
             )
         )
-    classes = _classes(report)
+    classes = tables.classes(report)
     return _section(
         "Whether models trained on it are any good",
         figures,
@@ -289,31 +331,6 @@ def _reliability(audit: SetAudit) -> tuple[np.ndarray, np.ndarray] | None:
         return None
     pairs = np.array([(point.confidence, point.accuracy) for point in found.bins])
     return pairs[:, 0], pairs[:, 1]
-
-
-def _classes(report: Report) -> dict[str, Any] | None:
-    subject = report.find(report.subject)
-    found = subject and subject.audit.utility
-    if not found or not found.per_class:
-        return None
-    return {
-        "title": "Class by class",
-        "columns": ["Class", "Images in the set", "Test images", "Recognised", "Precision", "AUC"],
-        "rows": [
-            {
-                "cells": [
-                    row.name,
-                    f"{row.train_images:,}",
-                    f"{row.test_images:,}",
-                    columns.percent_interval(row.recall) or columns.NOT_MEASURED,
-                    columns.NOT_MEASURED if row.precision is None else share(row.precision),
-                    columns.NOT_MEASURED if row.auc is None else f"{row.auc:.3f}",
-                ],
-                "subject": False,
-            }
-            for row in found.per_class
-        ],
-    }
 
 
 def _look(report: Report) -> Section:

@@ -1,4 +1,4 @@
-"""The tables of how a set was made: energies, gate, certificate."""
+"""Tables of one set: how it was made (energies, gate, certificate), and its classes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from latentpath.audit import figures
+from latentpath.audit.presentation.columns import percent_interval
 from latentpath.audit.presentation.words import NOT_MEASURED, data_uri, flat, share
 from latentpath.audit.report import GateSummary, Report
 
@@ -59,3 +60,29 @@ def certificate(certificate: Mapping[str, Any] | None) -> dict[str, Any] | None:
     counts = {name: value for name, value in certificate.items() if name not in hidden}
     kind = certificate.get("kind", "")
     return {"kind": kind, "sentences": sentences, "rows": flat(counts)}
+
+
+def classes(report: Report) -> dict[str, Any] | None:
+    """What models trained on the set in question make of each class; None without utility."""
+    subject = report.find(report.subject)
+    found = subject and subject.audit.utility
+    if not found or not found.per_class:
+        return None
+    return {
+        "title": "Class by class",
+        "columns": ["Class", "Images in the set", "Test images", "Recognised", "Precision", "AUC"],
+        "rows": [
+            {
+                "cells": [
+                    row.name,
+                    f"{row.train_images:,}",
+                    f"{row.test_images:,}",
+                    percent_interval(row.recall) or NOT_MEASURED,
+                    NOT_MEASURED if row.precision is None else share(row.precision),
+                    NOT_MEASURED if row.auc is None else f"{row.auc:.3f}",
+                ],
+                "subject": False,
+            }
+            for row in found.per_class
+        ],
+    }
