@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentpath.bars import Bars
-from latentpath.cli.audit_sets import AuditSets, add_set_options, read_sets
+from latentpath.cli.audit_sets import AuditSets, add_set_options, read_sets, set_folder
 from latentpath.cli.command import add_command
 from latentpath.cli.common_options import (
     add_device_option,
@@ -17,6 +17,8 @@ from latentpath.cli.common_options import (
 from latentpath.errors import InputError, OutputExistsError, WeightsError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from latentpath.models import Classifier
 
 REPORT = "report.html"
@@ -59,6 +61,12 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="weights folder of the walk, for what its identity classifier makes of the set",
     )
+    parser.add_argument(
+        "--private",
+        metavar="FILE",
+        help="the private file of a synthetic set that latentpath wrote: also measure whether the "
+        "people behind each image can be told (of a run: RUN/private/set.private.npz)",
+    )
     names = ", ".join(MEASURES)
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument(
@@ -92,11 +100,15 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> int:
     identity = None
     if arguments.identity:
         identity = _identity(arguments.identity, sets, device)
+    sources = None
+    if arguments.private:
+        sources = _people_behind(arguments, sets)
     audit = audit_set(
         sets.synthetic,
         real=sets.real,
         holdout=sets.holdout,
         baselines=sets.baselines,
+        sources=sources,
         measures=measures,
         identity=identity,
         config=config,
@@ -156,6 +168,20 @@ def _checked_out(arguments: argparse.Namespace) -> Path:
                 fix="choose a place beside it: reports are not data, and show real images",
             )
     return out
+
+
+def _people_behind(arguments: argparse.Namespace, sets: AuditSets) -> list[np.ndarray]:
+    """The people behind every synthetic image."""
+    from latentpath.production.people_behind import people_behind
+
+    if arguments.synthetic_csv or arguments.synthetic_identities:
+        raise InputError(
+            expected="--private with a synthetic set that is read by its own table",
+            got="another table",
+            fix="leave --synthetic-csv and --synthetic-identities out",
+        )
+    folder = set_folder(Path(arguments.synthetic))
+    return people_behind(folder, arguments.private, sets.synthetic, sets.real)
 
 
 def _identity(folder: str, sets: AuditSets, device: str) -> Classifier:

@@ -178,17 +178,15 @@ def _read(
         progress=bars,
     )
     if not arguments.quiet:
-        note = " (walks count as people)" if _tells_walks(Path(place)) else ""
+        note = " (walks count as people)" if _tells_walks(set_folder(Path(place))) else ""
         print(f"{role}: {survey.summary()}{note}", file=sys.stderr)
     return found
 
 
 def _source(arguments: argparse.Namespace, role: str, place: Path) -> DataSource:
     from latentpath.data import DataSource
-    from latentpath.production.run import RunFolder
 
-    if RunFolder.at(place).has_plan():
-        place = RunFolder.at(place).set
+    place = set_folder(place)
     given = {name: getattr(arguments, f"{role}_{name}", None) for name in _PER_SET}
     people = {"identities": given["identities"], "identity_column": arguments.identity_column}
     image_column = arguments.image_column
@@ -209,6 +207,14 @@ def _source(arguments: argparse.Namespace, role: str, place: Path) -> DataSource
         window=arguments.dicom_window,
         **people,
     )
+
+
+def set_folder(place: Path) -> Path:
+    """The set's folder where a run was named, else the place itself."""
+    from latentpath.production.run import RunFolder
+
+    run = RunFolder.at(place)
+    return run.set if run.has_plan() else place
 
 
 def _tells_walks(place: Path) -> bool:
