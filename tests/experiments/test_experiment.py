@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from latentpath.audit import prepare_real
+from latentpath.audit.sources import attack_sources
 from latentpath.errors import DataError, InputError, OutputExistsError
 from latentpath.experiments import SETS, run_experiment
 from latentpath.experiments.columns import COLUMNS
+from latentpath.experiments.sets import SetMaker
+from latentpath.experiments.splits import read_splits
+from latentpath.production import load_bundle
 
 
 class StoppedError(Exception):
@@ -80,9 +86,36 @@ def test_a_row_per_seed_and_set(result, out):
         assert 0 <= float(row["lira_online_ba"]) <= 1
         # Who is behind an image is known for all that is made of groups of people.
         assert (row["own_source1"] == row["record_ratio"] == "") == (row["set"] == "real")
+        assert (row["group_auc"] == "") == (row["set"] == "real")
     # The attacks on a set itself mean nothing for the private set, which is in it.
     assert rows[0]["set_distance_ba"] == ""
     assert rows[0]["lpips_min"] != "0"
+
+
+def test_the_attack_on_groups_is_the_one_of_the_audit(result, recipe, npz, weights, tmp_path):
+    splits, bundle = read_splits(recipe, npz), load_bundle(weights)
+    maker = SetMaker(splits.private, bundle, recipe.produce, recipe.compare, tmp_path / "style.npz")
+    made = maker.make(0, ["centroids"])["centroids"]
+    sets = (prepare_real(part, bundle.lpips) for part in (splits.private, splits.holdout))
+    found = attack_sources(made.images, made.sources, *sets).scores
+    row = next(row for row in result.rows if (row["seed"], row["set"]) == (0, "centroids"))
+    assert row["group_auc"] == found["images_holdout"].auc.value
+    assert row["group_auc_private"] == found["images_private"].auc.value
+    assert row["group_tpr1"] == found["images_holdout"].tpr_at_1_percent.value
+    assert row["group_top1"] == found["images_private"].hits[1].value
+    assert row["group_top1_chance"] == found["images_private"].chance[1]
+
+
+def test_earlier_results_without_it_make_a_table(result, recipe, npz, weights, out, tmp_path):
+    shutil.copytree(out, tmp_path / "out")
+    for path in (tmp_path / "out" / "results").glob("*.json"):
+        earlier = json.loads(path.read_text())
+        earlier.get("measures", {}).pop("group_attack", None)
+        path.write_text(json.dumps(earlier))
+    again = run_experiment(recipe, tmp_path / "out", data=npz, weights=weights, tradeoff=True)
+    assert {row["group_auc"] for row in again.rows} == {None}
+    assert {row["group_auc"] for row in read(tmp_path / "out" / "results.csv")} == {""}
+    assert "group_auc" not in {row["measure"] for row in again.summary}
 
 
 def test_equally_many_images_where_use_is_compared(result):
