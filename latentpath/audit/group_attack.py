@@ -228,10 +228,11 @@ def _person_distances(
     bank_block = int(np.clip(max_bytes // 8 // (8 * width), 1, 512))
     for first in range(0, len(queries), query_block):
         rows = queries.rows(first, min(first + query_block, len(queries)))
+        own = torch.linalg.vector_norm(rows, dim=1, keepdim=True).square()
         parts = []
         for start in range(0, len(bank), bank_block):
             others = bank.rows(start, min(start + bank_block, len(bank)))
-            squares = rows.square().sum(1, keepdim=True) + others.square().sum(1)
+            squares = own + torch.linalg.vector_norm(others, dim=1).square()
             parts.append(torch.addmm(squares, rows, others.T, alpha=-2).clamp_min(0))
         distance = torch.cat(parts, 1).cpu().numpy()[:, order]
         found[first : first + len(rows)] = np.minimum.reduceat(distance, starts, axis=1)

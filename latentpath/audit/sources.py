@@ -13,7 +13,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from latentpath.audit.group_attack import GroupAttack, attack_groups
-from latentpath.audit.intervals import RESAMPLES
 from latentpath.audit.nearest import RealReference
 from latentpath.data import ImageSet
 from latentpath.errors import InputError, ShapeError, check_at_least
@@ -59,7 +58,7 @@ def attack_sources(
     walks: np.ndarray | None = None,  # [n], equal for images that belong together
     most: int = 2000,
     seed: int = 0,
-    resamples: int = RESAMPLES,
+    resamples: int = 1000,
     max_bytes: int = 1 << 30,
     progress: Progress = silent,
 ) -> GroupAttack:
