@@ -29,7 +29,7 @@ from latentpath.generators.modes import evaluating
 from latentpath.models.surrogate import Surrogate
 
 # Points that go through the surrogate together, always as many: see `SurrogateGuide`.
-_BLOCKS = {"cpu": 96, "cuda": 8192}
+_BLOCKS = {"cpu": 192, "cuda": 8192}
 # Matrix products of narrow matrices take other routines, whose sums depend on the row.
 _LEAST_WIDTH = 16
 

@@ -57,7 +57,7 @@ _PATIENCE = 2
 class FastConfig:
     """Options of the fast walk."""
 
-    passes: float = 38.0
+    passes: float = 36.0
     """Most true gradients per point of the path. Fewer are faster; long paths take fewer anyway."""
     inner_steps: int = 5
     """Steps on the surrogate's model for each true gradient; without a surrogate always 1."""
