@@ -196,7 +196,7 @@ RECIPES = {
         Recipe(
             "digits",
             "2,000 handwritten digits",
-            ProduceConfig(steps=26, passes=16.0),
+            ProduceConfig(steps=26, passes=16.0, identity=0.2, gate_quantile=0.2),
             CompareConfig(style_centroids=200),
             measure=_MEASURE,
             tradeoff=_TRADEOFF,
@@ -206,7 +206,7 @@ RECIPES = {
         Recipe(
             "pneumoniamnist",
             "PneumoniaMNIST: chest X-rays",
-            ProduceConfig(count=2000, steps=26, passes=16.0),
+            ProduceConfig(count=2000, steps=26, passes=16.0, identity=0.2, gate_quantile=0.2),
             CompareConfig(style_centroids=200),
             measure=_MEASURE,
             tradeoff=_TRADEOFF,
