@@ -98,6 +98,17 @@ def curve(bench: Bench) -> Iterator[Row]:
             yield bench.published_row(step)
 
 
+def second_networks(bench: Bench) -> Iterator[Row]:
+    """The same on other networks, and the fast walk with fewer passes."""
+    yield from compare(bench)
+    for passes in distinct_passes(bench.options.passes):
+        if 10 <= passes < FastConfig().passes:
+            setting = Setting(f"{passes:g} passes", {"passes": passes})
+            step = bench.window()
+            result, taken = bench.fast(setting)
+            yield bench.fast_row(setting, result, [taken], [step])
+
+
 def distinct_passes(passes: Sequence[float]) -> list[float]:
     """Those that make different walks: more passes than a walk can use change nothing."""
     usual = FastConfig()
@@ -181,7 +192,13 @@ def _chunks(points: int) -> int:
     return math.ceil((points - 2) / CHUNK)
 
 
-MEASURES = {"digits": compare, "curve": curve, "ablation": ablation, "long": long}
+MEASURES = {
+    "digits": compare,
+    "curve": curve,
+    "ablation": ablation,
+    "long": long,
+    "resnet64": second_networks,
+}
 
 
 def estimate(bench: Bench, part: str) -> float:
@@ -204,7 +221,11 @@ def estimate(bench: Bench, part: str) -> float:
     window = (options.window + 1) * step
     most = FastConfig().passes
     if part in ("digits", "resnet64"):
-        return 2 * options.turns * (window + walks(bench.paths, POINTS, most))
+        fewer = [p for p in distinct_passes(options.passes) if 10 <= p < most]
+        turns = 2 * options.turns * (window + walks(bench.paths, POINTS, most))
+        if part == "digits":
+            return turns
+        return turns + sum(window + walks(bench.paths, POINTS, p) for p in fewer)
     if part == "curve":
         return sum(
             2 * (window + walks(bench.paths, POINTS, p)) for p in distinct_passes(options.passes)
@@ -274,7 +295,7 @@ def measure(options: argparse.Namespace) -> Iterator[Row]:
         print(f"{part}: about {seconds / 60:.1f} minutes at the present load", flush=True)
         if options.estimate:
             continue
-        for row in MEASURES.get(part, compare)(bench):
+        for row in MEASURES[part](bench):
             if not options.dry_run:
                 append([row], options.table)
             print(summary(row), flush=True)
