@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -12,12 +13,15 @@ from latentpath.data.find import inside
 from latentpath.data.naming import named
 from latentpath.errors import DataError
 
+# Behind the closing quote of a cell; a quote that is doubled stands in one.
+_SPACES_BEHIND_QUOTE = re.compile(r'(?<!")" +(?=[,;\t\r\n]|$)')
+
 
 class Table:
     """A CSV file with a header, its columns chosen.
 
     The separator may be a comma, a semicolon or a tab, spaces around cells and names do not count,
-    and the encoding is UTF-8.
+    nor do rows without anything in them, and the encoding is UTF-8.
 
     Args:
         path: the file.
@@ -128,11 +132,12 @@ def _read_columns(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, lis
             header = stream.readline()
             stream.seek(0)
             separator = next((s for s in ",;\t" if columns[0] in _cells(header, s)), ",")
-            reader = csv.reader(stream, delimiter=separator, strict=True, skipinitialspace=True)
+            text = (_SPACES_BEHIND_QUOTE.sub('"', line) for line in stream)
+            reader = csv.reader(text, delimiter=separator, strict=True, skipinitialspace=True)
             names = [name.strip() for name in next(reader, [])]
             places = [_column_place(names, column) for column in columns]
             for cells in reader:
-                if cells:
+                if any(cell.strip() for cell in cells):
                     yield reader.line_num, _row(reader.line_num, names, cells, places, columns)
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(

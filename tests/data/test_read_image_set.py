@@ -233,6 +233,37 @@ class TestCsv:
         table.write_text(text, encoding="utf-8-sig")
         assert len(read_image_set(folder, csv=table)) == 5
 
+    @pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
+    @pytest.mark.parametrize("separator", [", ", " , ", "\t , ", " ;  "])
+    def test_spaces_around_cells_and_names(self, folder, separator, ends):
+        rows = [
+            ["label", "image", "patient"],
+            ["ill", "b/2.png", "P10"],
+            ['"so, so; ""well"" , yes"', '"a/z.png"', '"P9"'],
+            ["ill", '"b/1.png"', "P10"],
+        ]
+        if ends == "\r\n":
+            rows[0] = [f'"{name}"' for name in rows[0]]
+        text = ends.join(separator.join(row) + " " for row in rows)
+        (folder / "odd.csv").write_bytes(f"\ufeff{text}{ends}".encode())
+        if "\t" in separator:
+            (folder / "odd.csv").write_bytes(text.replace(separator, ",").encode())
+        with pytest.warns(LatentpathWarning, match="not in the table"):
+            found = read_image_set(folder, csv="odd.csv", identity_column="patient")
+        assert found.class_names == ("ill", 'so, so; "well" , yes')
+        assert found.labels.tolist() == [1, 0, 0]
+        assert found.identities.tolist() == [0, 1, 1]
+
+    def test_empty_cells_between_tabs_stay(self, folder):
+        (folder / "odd.csv").write_text('"image"\t"note"\t"label"\n"b/1.png"\t\t"x"\n')
+        with pytest.warns(LatentpathWarning, match="not in the table"):
+            assert read_image_set(folder, csv="odd.csv").class_names == ("x",)
+
+    @pytest.mark.parametrize("empty", ["", "  ", ",,,", " , , ,"])
+    def test_rows_without_anything_do_not_count(self, folder, table, empty):
+        table.write_text(table.read_text().replace("55,", f"{empty}\n55,") + f"{empty}\n{empty}\n")
+        assert len(read_image_set(folder, csv=table)) == 5
+
     def test_paths_from_windows(self, folder, table):
         table.write_text(table.read_text().replace("a/deep/", "a\\deep\\"))
         assert len(read_image_set(folder, csv=table)) == 5
