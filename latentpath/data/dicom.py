@@ -23,7 +23,7 @@ from latentpath.data.decode import (
 )
 from latentpath.data.dicom_grey import grey_levels
 from latentpath.data.listing import number_people
-from latentpath.data.naming import detail, libraries_quiet
+from latentpath.data.naming import detail, libraries_quiet, named
 from latentpath.errors import MissingExtraError, require_extra
 from latentpath.progress import Progress, silent
 
@@ -166,17 +166,24 @@ def _check_decoder(syntax: Any) -> None:
         available = False
     if not available:
         raise UndecodableError(
-            f"compressed as {syntax.name}, for which no decoder is installed ({_MORE_DECODERS})"
+            f"compressed as {_name_of(syntax)}, for which no decoder is installed "
+            f"({_MORE_DECODERS})"
         )
+
+
+def _name_of(syntax: Any) -> str:
+    """Return the standard's name of a transfer syntax; others' may hold their makers'."""
+    known = syntax is not None and syntax in require_extra("pydicom.uid", "dicom").UID_dictionary
+    return syntax.name if known else named(syntax, "something unknown")
 
 
 def _eight_bits(dataset: Any, window: int) -> np.ndarray:
     """Return uint8 [H, W] or [H, W, 3]."""
     pixels = require_extra("pydicom.pixels", "dicom")
     try:
-        stored = pixels.pixel_array(dataset)
+        stored = _stored_values(pixels, dataset)
     except RuntimeError as error:
-        name = getattr(dataset.file_meta.get("TransferSyntaxUID"), "name", "unknown")
+        name = _name_of(dataset.file_meta.get("TransferSyntaxUID"))
         raise UndecodableError(
             f"compressed as {name}, which no installed decoder can unpack: damaged, or "
             f"{detail(error, _MORE_DECODERS)}"
@@ -191,3 +198,22 @@ def _eight_bits(dataset: Any, window: int) -> np.ndarray:
         highest = 2 ** int(dataset.BitsStored) - 1
         return np.floor(np.clip(stored / highest, 0, 1) * 255.0 + 0.5).astype(np.uint8)
     raise UndecodableError("pixels that are neither grey, RGB, YBR nor of a palette")
+
+
+def _stored_values(pixels: ModuleType, dataset: Any) -> np.ndarray:
+    """Return the integers [H, W] or [H, W, 3] between the lowest and the highest stored bit.
+
+    Old files keep their values at the upper end of a word, where overlays lie below them.
+    """
+    bits, top = int(dataset.BitsStored), int(dataset.get("HighBit", dataset.BitsStored - 1)) + 1
+    syntax = dataset.file_meta.get("TransferSyntaxUID")
+    # Compressed values come without a place in a word.
+    if top == bits or syntax is None or syntax.is_compressed:
+        return pixels.pixel_array(dataset)
+    if not bits < top <= dataset.BitsAllocated:
+        raise UndecodableError(f"bit {top - 1} as the highest of {bits}")
+    dataset.BitsStored = top
+    try:
+        return pixels.pixel_array(dataset) >> (top - bits)
+    finally:
+        dataset.BitsStored = bits

@@ -37,10 +37,7 @@ def grey_levels(stored: np.ndarray, dataset: Any, window: int = 1) -> np.ndarray
     if tables := dataset.get("VOILUTSequence"):
         table = _LookupTable(_chosen(list(tables), window), _order(dataset))
         levels = table.values(values) / (2**table.bits - 1)
-    elif "WindowCenter" in dataset and "WindowWidth" in dataset:
-        windows = list(
-            zip(_numbers(dataset, "WindowCenter"), _numbers(dataset, "WindowWidth"), strict=True)
-        )
+    elif windows := _windows(dataset):
         center, width = _chosen(windows, window)
         levels = _windowed(values, center, width, str(dataset.get("VOILUTFunction") or "LINEAR"))
     else:
@@ -64,6 +61,14 @@ def _modality_values(stored: np.ndarray, dataset: Any) -> tuple[np.ndarray, floa
         raise UndecodableError("a rescale slope of 0")
     ends = ends * slope + intercept
     return stored * slope + intercept, float(ends.min()), float(ends.max())
+
+
+def _windows(dataset: Any) -> list[tuple[float, float]]:
+    """Return centre and width of every window; the elements may be there without a value."""
+    centers, widths = _numbers(dataset, "WindowCenter"), _numbers(dataset, "WindowWidth")
+    if len(centers) != len(widths):
+        raise UndecodableError(f"{len(centers)} centres for {len(widths)} windows")
+    return list(zip(centers, widths, strict=True))
 
 
 def _windowed(values: np.ndarray, center: float, width: float, function: str) -> np.ndarray:
