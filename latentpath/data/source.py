@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -136,8 +137,7 @@ def detect_format(source: DataSource) -> str:
             return "stylegan"
         raise DataError(
             expected="a data folder, a MedMNIST .npz file or a StyleGAN .zip file",
-            got=f"{named(path.name, 'another file')}"
-            + (f", a zip without {LABELS_NAME}" if suffix == ".zip" else ""),
+            got=f"{named(path.name, 'another file')}" + _what_zip(path),
             fix="give the folder that holds the images (unpack archives first)",
         )
     if source.csv is not None:
@@ -160,6 +160,13 @@ def detect_format(source: DataSource) -> str:
     if scans:
         return "dicom"
     return "shenzhen" if is_shenzhen(found) else "folder"
+
+
+def _what_zip(path: Path) -> str:
+    """Return what is wrong with a file that is called a zip."""
+    if path.suffix.lower() != ".zip":
+        return ""
+    return f", a zip without {LABELS_NAME}" if zipfile.is_zipfile(path) else ", a damaged zip"
 
 
 def _list_medmnist(source: DataSource, progress: Progress) -> Listing:
@@ -222,8 +229,8 @@ def _list_csv(source: DataSource, progress: Progress) -> Listing:
     people, nameless = np.arange(len(files)), frozenset[int]()
     if own_people:
         people = number_people([table.column(2)[row] for row in order])
-    elif source.identities is None and all(is_dicom(root, file) for file in sorted_files):
-        people, nameless = number_patients(root, sorted_files, progress)
+    elif source.identities is None:
+        people, nameless = _patients_among(root, sorted_files, progress)
     # A folder of test images beside that of the table is none of its business.
     folders = {file.split("/")[0] for file in files if "/" in file}
     beside = {name for name in candidates if "/" not in name or name.split("/")[0] in folders}
@@ -232,6 +239,20 @@ def _list_csv(source: DataSource, progress: Progress) -> Listing:
     notes = (note,) if unlisted else ()
     listed = ClassFolders(sorted_files, labels, names, notes)
     return replace(_from_files("csv", source, listed, people), nameless=nameless)
+
+
+def _patients_among(
+    root: Path, files: Sequence[str], progress: Progress
+) -> tuple[np.ndarray, frozenset[int]]:
+    """Return the person of each file and the rows without one; a picture is a person of its own."""
+    scans = [row for row, file in enumerate(files) if is_dicom(root, file)]
+    if not scans:
+        return np.arange(len(files)), frozenset()
+    patients, nameless = number_patients(root, [files[row] for row in scans], progress)
+    patient_of = dict(zip(scans, patients.tolist(), strict=True))
+    # Patients are counted from 0, pictures from -1 downwards.
+    people = [patient_of.get(row, -1 - row) for row in range(len(files))]
+    return number_people(people), frozenset(scans[place] for place in nameless)
 
 
 def _from_files(name: str, source: DataSource, found: ClassFolders, people: np.ndarray) -> Listing:

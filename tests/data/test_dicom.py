@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("pydicom")
 
 import pydicom
+from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 from pydicom.uid import (
@@ -104,6 +105,20 @@ class TestDepths:
         found = decoded(dirty.view(stored.dtype), bits=12, signed=signed)
         assert np.array_equal(found, clean)
 
+    @pytest.mark.parametrize("signed", [False, True])
+    @pytest.mark.parametrize("top", [13, 15])
+    def test_values_at_the_upper_end_of_their_words(self, decoded, signed, top):
+        stored = ramp(12, signed)
+        clean = decoded(stored, bits=12, signed=signed)
+        shifted = (stored << (top - 11)) | 1  # and an overlay below them
+        found = decoded(shifted.astype(stored.dtype), bits=12, signed=signed, HighBit=top)
+        assert np.array_equal(found, clean)
+
+    @pytest.mark.parametrize("top", [3, 16])
+    def test_an_impossible_highest_bit(self, decoded, top):
+        with pytest.raises(UndecodableError, match=f"bit {top} as the highest of 12"):
+            decoded(ramp(12), bits=12, HighBit=top)
+
     @pytest.mark.parametrize(
         "syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian]
     )
@@ -185,6 +200,13 @@ class TestWindows:
         with pytest.raises(UndecodableError, match="no window 3, only 2"):
             decoded(stored, window=3, **options)
 
+    def test_windows_without_a_value_are_none(self, decoded):
+        stored = ramp(12)
+        whole = decoded(stored, bits=12)
+        for empty in ("", []):
+            elements = {"WindowCenter": empty, "WindowWidth": empty}
+            assert np.array_equal(decoded(stored, bits=12, **elements), whole)
+
     def test_without_windows_there_is_no_second(self, decoded):
         with pytest.raises(UndecodableError, match="no window 2"):
             decoded(ramp(12), bits=12, window=2)
@@ -201,7 +223,7 @@ class TestWindows:
             ({"WindowCenter": 1, "WindowWidth": -5, "VOILUTFunction": "SIGMOID"}, "width -5"),
             ({"WindowCenter": 1, "WindowWidth": 5, "VOILUTFunction": "MILLER"}, "function"),
             ({"RescaleSlope": 0, "RescaleIntercept": 0}, "slope of 0"),
-            ({"WindowCenter": [1, 2], "WindowWidth": [1]}, "damaged"),
+            ({"WindowCenter": [1, 2], "WindowWidth": [1]}, "2 centres for 1 windows"),
         ],
     )
     def test_impossible_ones(self, decoded, elements, words):
@@ -339,6 +361,15 @@ class TestRefused:
         with pytest.raises(UndecodableError, match=words):
             decode_dicom(Path(found).parent / name)
 
+    def test_an_unknown_compression_is_named_on_request_only(self, tmp_path):
+        path = save(tmp_path / "x", dataset(ramp(16)))
+        own = b"1.2.826.0.1.3680.9.1"  # a maker's
+        path.write_bytes(path.read_bytes().replace(b"1.2.840.10008.1.2.1\0", own))
+        with pytest.raises(UndecodableError, match="compressed as something unknown"):
+            decode_dicom(path)
+        with names_shown(), pytest.raises(UndecodableError, match=r"1\.2\.826\.0\.1"):
+            decode_dicom(path)
+
     def test_compression_without_a_decoder(self, tmp_path):
         data = dataset(ramp(16))
         data.PixelData = pydicom.encaps.encapsulate([b"\xff\xd8\xff\xd9"])
@@ -436,6 +467,20 @@ class TestFolders:
         found = read_image_set(hospital, csv="labels.csv")
         assert found.labels.tolist() == [0, 1, 0, 1, 2]
         assert found.identities.tolist() == [0, 1, 0, 1, 2]
+
+    def test_patients_count_in_a_table_that_names_pictures_too(self, hospital):
+        Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).save(
+            hospital / "a" / "p.png"
+        )
+        (hospital / "labels.csv").write_text(
+            "image,label\na/1.dcm,x\na/2,y\na/3.IMA,x\nb/4.dcm,y\nb/5,y\na/p.png,x\n"
+        )
+        found = read_image_set(hospital, csv="labels.csv", resolution=16)
+        assert found.identities.tolist() == [0, 1, 0, 2, 1, 3]  # a/1, 2, 3, p, b/4, 5
+        data = pydicom.dcmread(hospital / "b" / "5")
+        data.PatientID = ""
+        save(hospital / "b" / "5", data)
+        assert scan(hospital, csv="labels.csv").nameless == ("file 6 of 6",)
 
     def test_unreadable_ones_are_reported(self, hospital):
         (hospital / "b" / "6.dcm").write_bytes(b"no scan")

@@ -185,7 +185,7 @@ class TestArchives:
         with pytest.raises(DataError, match=r"a zip without dataset\.json: give the folder"):
             read_image_set(path)
         path.write_bytes(b"PK nothing")
-        with pytest.raises(DataError):
+        with pytest.raises(DataError, match="a damaged zip: "):
             read_image_set(path)
         with pytest.raises(DataError, match="cannot be read as one"):
             read_image_set(path, format="stylegan")
