@@ -167,7 +167,7 @@ def to_eight_bits(pixels: np.ndarray) -> np.ndarray:
                 f"float values from {pixels.min():.4g} to {pixels.max():.4g}, outside [0, 1]"
             )
         return np.floor(pixels * 255.0 + 0.5).astype(np.uint8)
-    raise UndecodableError(f"pixels of the kind {pixels.dtype}, neither 8- nor 16-bit")
+    raise UndecodableError(f"pixels of the kind {pixels.dtype.name}, neither 8- nor 16-bit")
 
 
 def with_channels(pixels: np.ndarray, channels: int | None) -> np.ndarray:

@@ -144,7 +144,7 @@ def _labels(key: str, archive: zipfile.ZipFile) -> np.ndarray:
     if array.ndim not in (1, 2) or array.dtype.kind not in "iu":
         raise DataError(
             expected=f"whole-number labels [n, 1] as {key} in the .npz file",
-            got=f"{array.dtype} {list(array.shape)}",
+            got=f"{array.dtype.name} {list(array.shape)}",  # fields of a record have names
             fix="number the classes from 0 and store them as integers",
         )
     array = array.reshape(-1)

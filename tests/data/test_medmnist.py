@@ -95,6 +95,8 @@ def test_progress_ends(tmp_path):
         ({"train_images": np.full((7, 6, 5), np.nan)}, "210 NaN"),
         ({"train_images": np.full((7, 6, 5), 200.0)}, "outside"),
         ({"train_images": np.zeros((7, 6, 5), np.int64)}, "int64"),
+        ({"train_images": np.zeros((7, 6, 5), [("Miller", "u1")])}, "of the kind void8,"),
+        ({"train_labels": np.zeros(7, [("Miller", "u1")])}, r"got void8 \[7\]"),
         ({"train_images": np.zeros((7, 6, 5, 4), np.uint8)}, "volumes"),
         ({"train_images": np.zeros((7, 6), np.uint8)}, r"\[7, 6\]"),
         (
