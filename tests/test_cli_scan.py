@@ -89,6 +89,9 @@ def test_no_more_copies_than_there_are(scan, folder):
         ["--identities", "nowhere.csv"],
         ["--dicom-window", "0"],
         ["--split", "nonsense"],
+        ["--max-unreadable", "nan"],
+        ["--max-unreadable", "1"],
+        ["--resolution", "-1"],
     ],
 )
 def test_bad_options(scan, words):

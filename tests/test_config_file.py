@@ -104,6 +104,11 @@ def test_mistakes_are_named(text, said, tmp_path, capsys):
     assert said in error_of(capsys, "--config", file)
 
 
+def test_a_byte_order_mark_and_line_ends_of_windows(tmp_path):
+    (tmp_path / "w.toml").write_bytes('\ufeff# "x"\r\nk = 3\r\n'.encode())
+    assert read_toml(tmp_path / "w.toml") == {"k": 3}
+
+
 def test_a_file_that_cannot_be_read(tmp_path, capsys):
     assert "No such file" in error_of(capsys, "--config", tmp_path / "none.toml")
     (tmp_path / "b.toml").write_bytes(b"\xff\xfe")

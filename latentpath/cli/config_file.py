@@ -101,7 +101,8 @@ def read_toml(path: Path) -> dict[str, Any]:
     module = "tomllib" if sys.version_info >= (3, 11) else "tomli"
     tomllib = require_extra(module, "pipeline")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        # Editors on Windows put a byte order mark before the text.
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         reason = str(error.strerror)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

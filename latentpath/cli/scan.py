@@ -26,6 +26,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 def _run(arguments: argparse.Namespace, bars: Bars) -> None:
     from latentpath.data import scan
+    from latentpath.data.read import check_reading
 
     if arguments.data == "digits" and not Path("digits").exists():
         raise InputError(
@@ -33,10 +34,12 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> None:
             got="the demo's digits",
             fix="give the folder, .npz or .zip that holds your images",
         )
+    wanted = arguments.channels, arguments.resolution or None, arguments.max_unreadable
+    check_reading(*wanted)
     survey = scan(data_source(arguments), progress=bars)
     if arguments.json:
         print(json.dumps(survey.to_dict(), indent=1))
     else:
         print("\n".join(survey.lines()))
     # The report first; then the error, if the other commands would refuse the set.
-    survey.check(arguments.channels, arguments.resolution or None, arguments.max_unreadable)
+    survey.check(*wanted)

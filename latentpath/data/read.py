@@ -91,7 +91,7 @@ def read_and_survey(
     **options: Any,
 ) -> tuple[ImageSet, Survey]:
     """Read a set as `read_image_set` does, and report what was found on the way."""
-    _check_arguments(channels, resolution, max_unreadable)
+    check_reading(channels, resolution, max_unreadable)
     listing = _source(source, options).list(progress)
     surveyor = Surveyor(listing)
     store = _Store(listing, channels, resolution)
@@ -187,7 +187,8 @@ def _left_out(survey: Survey) -> list[str]:
     ]
 
 
-def _check_arguments(channels: int | None, resolution: int | None, max_unreadable: float) -> None:
+def check_reading(channels: int | None, resolution: int | None, max_unreadable: float) -> None:
+    """Raise InputError where `read_image_set` would for these arguments."""
     if channels not in (None, 1, 3):
         raise InputError(expected="1 or 3 channels", got=str(channels), fix="choose one of them")
     if resolution is not None and resolution < 1:
