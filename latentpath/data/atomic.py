@@ -26,6 +26,8 @@ except ImportError:  # Windows: no advisory locks, so leftovers stay for the use
 
 # The disk is full, read-only or closed to us: the user's to mend, no bug.
 _NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+# How a lock is refused that somebody else holds.
+_HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 _RENAME_EXCHANGE = 2
 _AT_FDCWD = -100
 
@@ -118,7 +120,10 @@ def remove_leftovers(target: Path) -> None:
     for sibling in sorted(target.parent.glob(f"{_glob_escape(_prefix(target))}*")):
         if sibling.is_symlink() or not sibling.is_dir():
             continue
-        lock = take_lock(sibling)
+        try:
+            lock = take_lock(sibling)
+        except NoLocksError:
+            return  # a run may be at work there
         if lock is not None:
             shutil.rmtree(sibling, ignore_errors=True)
             os.close(lock)
@@ -154,7 +159,10 @@ def _make_partial(target: Path) -> tuple[Path, int | None]:
         partial.mkdir()
         if fcntl is None:
             return partial, None
-        lock = take_lock(partial)
+        try:
+            lock = take_lock(partial)
+        except NoLocksError:
+            return partial, None
         # Another run may have taken the folder for a leftover before it was locked.
         if lock is not None and partial.exists():
             return partial, lock
@@ -162,23 +170,39 @@ def _make_partial(target: Path) -> tuple[Path, int | None]:
             os.close(lock)
 
 
+class NoLocksError(OSError):
+    """The file system has no such locks: NFS none on folders, others none unless mounted so."""
+
+
 def take_lock(path: Path) -> int | None:
     """Lock a file or folder until the descriptor is closed or the process ends.
 
-    None if someone else has it, or where there are no locks.
+    None if someone else has it, if it cannot be opened, or where the system knows no locks.
+
+    Raises:
+        NoLocksError: the file system has none.
     """
-    if fcntl is None:
-        return None
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError:
+    descriptor = None if fcntl is None else _open_to_lock(path)
+    if descriptor is None:
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as error:
         os.close(descriptor)
-        return None
+        if error.errno in _HELD:
+            return None
+        raise NoLocksError(error.errno, error.strerror) from error
     return descriptor
+
+
+def _open_to_lock(path: Path) -> int | None:
+    # NFS locks what is open for writing alone; folders and files of others cannot be opened so.
+    for flags in (os.O_RDWR, os.O_RDONLY):
+        try:
+            return os.open(path, flags)
+        except OSError:
+            continue
+    return None
 
 
 def _flush_tree(folder: Path) -> None:

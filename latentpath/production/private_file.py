@@ -37,7 +37,7 @@ from pathlib import Path
 
 import numpy as np
 
-from latentpath.data.atomic import flush, take_lock
+from latentpath.data.atomic import NoLocksError, flush, take_lock
 from latentpath.data.manifest import FILE_NAME
 from latentpath.errors import InputError, IntegrityError, OutputExistsError
 from latentpath.production.packed import pack, unpack
@@ -188,7 +188,10 @@ def _make_pending(place: Path) -> tuple[Path, int | None]:
     while True:
         pending = place.with_name(f".{place.name}.pending-{secrets.token_hex(8)}")
         os.close(os.open(pending, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        held = take_lock(pending)
+        try:
+            held = take_lock(pending)
+        except NoLocksError:
+            return pending, None
         # Another run may have taken the file for a leftover before it was locked.
         if pending.exists():
             return pending, held
@@ -200,7 +203,10 @@ def settle(path: str | Path, out: str | Path) -> None:
     """Deal with what killed runs left: put in place what the set at `out` commits to."""
     place = Path(os.path.realpath(path))
     for pending in pending_files(place):
-        held = take_lock(pending)
+        try:
+            held = take_lock(pending)
+        except NoLocksError:
+            return  # a run may be at work
         if held is not None:  # else a run at work has it
             _settle_one(pending, place, Path(out))
             os.close(held)

@@ -205,6 +205,50 @@ def _write_once(out, ready):
     write(out, 5, n=400)
 
 
+@pytest.mark.skipif(atomic.fcntl is None, reason="needs advisory locks")
+class TestOtherFileSystems:
+    @pytest.fixture
+    def like_nfs(self, monkeypatch):
+        """Locks for what is open for writing, which no folder is."""
+        real = atomic.fcntl.flock
+
+        def flock(descriptor, operation):
+            if atomic.fcntl.fcntl(descriptor, atomic.fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            real(descriptor, operation)
+
+        monkeypatch.setattr(atomic.fcntl, "flock", flock)
+
+    @pytest.fixture
+    def without_locks(self, monkeypatch):
+        def flock(descriptor, operation):
+            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+        monkeypatch.setattr(atomic.fcntl, "flock", flock)
+
+    @pytest.mark.parametrize("kind", ["like_nfs", "without_locks"])
+    def test_sets_are_written_and_what_others_may_need_is_left(self, tmp_path, kind, request):
+        request.getfixturevalue(kind)
+        (tmp_path / ".o.partial-0123456789abcdef").mkdir()
+        write(tmp_path / "o", 1)
+        write(tmp_path / "o", 2, overwrite=True)
+        assert value_of(tmp_path / "o") == 2
+        assert names_in(tmp_path) == [".o.partial-0123456789abcdef", "o"]
+
+    def test_a_file_is_locked_once(self, tmp_path, like_nfs):
+        (tmp_path / "lock").touch()
+        lock = atomic.take_lock(tmp_path / "lock")
+        assert lock is not None
+        assert atomic.take_lock(tmp_path / "lock") is None
+        os.close(lock)
+
+    def test_no_locks_are_not_a_lock_that_is_held(self, tmp_path, without_locks):
+        (tmp_path / "lock").touch()
+        with pytest.raises(atomic.NoLocksError):
+            atomic.take_lock(tmp_path / "lock")
+        assert atomic.take_lock(tmp_path / "none") is None
+
+
 @pytest.fixture(scope="module")
 def processes():
     if "forkserver" not in multiprocessing.get_all_start_methods():

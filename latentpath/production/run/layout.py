@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from latentpath.data.atomic import flush, take_lock
+from latentpath.data.atomic import NoLocksError, flush, take_lock
 from latentpath.data.manifest import is_written_set
 from latentpath.errors import InputError, OutputExistsError, RunError
 
@@ -37,7 +37,6 @@ _WAYS_OUT = {
     **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "make the run's folder writable"),
     **dict.fromkeys((errno.EIO, errno.ESTALE), "check the disk"),
 }
-# A look at the lock (`at_work`) holds it for an instant.
 _LOCK_TRIES, _LOCK_PAUSE = 5, 0.05
 
 
@@ -175,11 +174,7 @@ class RunFolder:
             self.root.mkdir(parents=True, exist_ok=True)
             self.private.mkdir(exist_ok=True, mode=0o700)
             os.close(os.open(self._lock, os.O_CREAT | os.O_RDWR, 0o600))
-        for _ in range(_LOCK_TRIES):
-            lock = take_lock(self._lock)
-            if lock is not None:
-                break
-            time.sleep(_LOCK_PAUSE)
+        lock = self._take_lock()
         if lock is None and os.name == "posix":
             raise RunError(
                 expected="a run folder in which no other run is at work",
@@ -195,6 +190,23 @@ class RunFolder:
                 self._leave_nothing(existed)
             if lock is not None:
                 os.close(lock)
+
+    def _take_lock(self) -> int | None:
+        """Try for a while, because a look at the lock (`at_work`) holds it for an instant."""
+        try:
+            for _ in range(_LOCK_TRIES):
+                lock = take_lock(self._lock)
+                if lock is not None:
+                    return lock
+                time.sleep(_LOCK_PAUSE)
+        except NoLocksError as error:
+            raise RunError(
+                expected="a file system with locks for the run's folder",
+                got=str(error.strerror).lower(),
+                fix="mount it with locks, or choose another one: nothing else would keep a second "
+                "run out",
+            ) from error
+        return None
 
     def _leave_nothing(self, existed: bool) -> None:
         """Remove what a run left that came to no plan; never the private file of a set."""
@@ -216,7 +228,10 @@ class RunFolder:
         """Process that holds the lock, if one does."""
         if not self._lock.exists():
             return None
-        lock = take_lock(self._lock)
+        try:
+            lock = take_lock(self._lock)
+        except NoLocksError:
+            return None  # then no run begins here
         if lock is not None:
             os.close(lock)
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import shutil
@@ -21,6 +22,7 @@ import resource
 import killable
 from tiny_runs import same_set
 
+from latentpath.data import atomic
 from latentpath.errors import IntegrityError, RunError
 from latentpath.production.run import RunFolder
 from latentpath.production.run.ledger import Ledger
@@ -207,6 +209,15 @@ class TestTwoRuns:
         process.kill()
         process.join()
         assert read_status(folder.root).state == "killed"
+
+    def test_no_locks_are_told_from_a_run_at_work(self, perform, copied, monkeypatch):
+        def flock(descriptor, operation):
+            raise OSError(errno.ENOLCK, "No locks available")
+
+        monkeypatch.setattr(atomic.fcntl, "flock", flock)
+        assert read_status(copied.root).state == "finished"
+        with pytest.raises(RunError, match=r"file system with locks .* got no locks available"):
+            perform(resume=True)
 
     def test_looking_at_a_run_does_not_lock_it(self, finished, tmp_path):
         folder = RunFolder(tmp_path / "run")
