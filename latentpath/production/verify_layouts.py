@@ -72,7 +72,7 @@ def read_packed(folder: Path, manifest: Mapping[str, Any]) -> Packed | None:
     if layout is None:
         return None
     try:
-        packed = readers[layout](folder, _files_of(layout, manifest))
+        packed = readers[layout](folder, files_of(layout, manifest))
     except _UNREADABLE as error:
         raise _differs(f"{layout} files that cannot be read ({type(error).__name__})") from error
     if len(packed.labels) != manifest["images"]["count"]:
@@ -92,7 +92,7 @@ def check_layouts(
     for layout in REBUILT:
         if layout not in manifest["layouts"]:
             continue
-        names = _files_of(layout, manifest)
+        names = files_of(layout, manifest)
         try:
             if layout == "parquet" and not _same_pyarrow(folder, names):
                 found += _other_rows(folder, names, packed)
@@ -120,7 +120,7 @@ def check_claims(manifest: Mapping[str, Any], found: list[LatentpathError]) -> N
             }
             claimed |= {TABLE_NAME, *pictures}
         else:
-            claimed |= set(_files_of(layout, manifest))
+            claimed |= set(files_of(layout, manifest))
     for name in sorted(set(manifest["files"]) - claimed):
         found.append(
             PrivacyError(
@@ -138,8 +138,7 @@ def check_card(folder: Path, manifest: Mapping[str, Any], found: list[Latentpath
     """Write the card again, with the title, licence and audit that it has, and compare."""
     if CARD_NAME not in manifest["files"]:
         return
-    whole = (folder / CARD_NAME).read_text(encoding="utf-8")
-    text = _AUDIT.sub("\n", whole)
+    text = without_audit((folder / CARD_NAME).read_text(encoding="utf-8"))
     title = re.search(r"^pretty_name: (.*)$", text, re.MULTILINE)
     licence = re.search(r"^license: (.*)$", text, re.MULTILINE)
     try:
@@ -149,6 +148,11 @@ def check_card(folder: Path, manifest: Mapping[str, Any], found: list[Latentpath
         same = False
     if not same:
         found.append(_more_than_samples(CARD_NAME))
+
+
+def without_audit(card: str) -> str:
+    """Return a card's text as it was before an audit's figures were added."""
+    return _AUDIT.sub("\n", card)
 
 
 def _other_bytes(
@@ -187,8 +191,12 @@ def _equal(first: Path, second: Path) -> bool:
         return not other.read(1)
 
 
-def _files_of(layout: str, manifest: Mapping[str, Any]) -> list[str]:
-    """Return the layout's files in their order."""
+def files_of(layout: str, manifest: Mapping[str, Any]) -> list[str]:
+    """Return the layout's files in their order.
+
+    Raises:
+        IntegrityError: they are not numbered as latentpath does it.
+    """
     kind = WRITERS[layout]
     if not kind.sharded:
         return [kind.default_file]

@@ -32,6 +32,10 @@ class ParquetWriter(FileWriter):
     def file_of(cls, shard: int, shards: int) -> str:
         return f"data/train-{shard:05d}-of-{shards:05d}.parquet"
 
+    @classmethod
+    def check_form(cls, form: SetForm) -> None:
+        require_extra("pyarrow", "parquet")
+
     def begin(self) -> None:
         self._arrow = require_extra("pyarrow", "parquet")
         parquet = require_extra("pyarrow.parquet", "parquet")

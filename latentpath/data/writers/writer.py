@@ -68,7 +68,10 @@ class Writer(ABC):
 
     @classmethod
     def check_form(cls, form: SetForm) -> None:
-        """Raise InputError if the layout cannot hold a set of this form; most hold any."""
+        """Raise InputError if the layout cannot hold a set of this form; most hold any.
+
+        MissingExtraError where a package that writes it is not installed.
+        """
         return
 
     @classmethod

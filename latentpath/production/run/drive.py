@@ -100,7 +100,7 @@ class Driver:
         Raises:
             StoppedError: it was asked to stop; the shards in hand are stored.
             RunError: a shard failed too often, or the disk is full or closed.
-        InputError: the first shard says that what was asked is impossible.
+            InputError: the first shard says that what was asked is impossible.
         """
         with ThreadPoolExecutor(_WRITERS, "write") as writers:
             self._show()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from latentpath.data import ImageSet
+from latentpath.data.card import DatasetCard
 from latentpath.data.png import PngOptions
-from latentpath.data.writers import WRITERS
+from latentpath.data.writers import WRITERS, SetForm
 from latentpath.errors import InputError, check_at_least
 
 
@@ -29,6 +31,7 @@ class OutputConfig:
     def __post_init__(self) -> None:
         check_at_least(1, images_per_file=self.images_per_file)
         PngOptions(self.png_level)
+        DatasetCard(self.title, self.license)
         unknown = [name for name in self.chosen if name not in WRITERS]
         if unknown or not self.chosen:
             raise InputError(
@@ -42,3 +45,14 @@ class OutputConfig:
         """The layouts' names, each once."""
         names = (name.strip() for name in self.layouts.split(","))
         return tuple(dict.fromkeys(name for name in names if name))
+
+    def check(self, data: ImageSet, resolution: int) -> None:
+        """Find out before any work whether the layouts can hold a set made of `data`.
+
+        Raises:
+            InputError: one of them cannot.
+            MissingExtraError: one needs a package that is not installed.
+        """
+        form = SetForm(resolution, resolution, data.channels, data.class_names, len(data))
+        for name in self.chosen:
+            WRITERS[name].check_form(form)

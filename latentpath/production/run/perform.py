@@ -24,6 +24,7 @@ from latentpath.production.private_file import (
     settle,
 )
 from latentpath.production.run.assemble import LostShardError, Selection, select, write_run_set
+from latentpath.production.run.card import is_as_asked
 from latentpath.production.run.config import RunConfig
 from latentpath.production.run.drive import Driver
 from latentpath.production.run.engines import make_engine
@@ -108,7 +109,9 @@ def perform_run(
 
     Raises:
         OutputExistsError: the folder holds something else.
-        InputError: the run was planned with other networks, images or options.
+        InputError: the run was planned with other networks, images or options, or a layout cannot
+            hold the set.
+        MissingExtraError: a layout needs a package that is not installed.
         IntegrityError: plan or ledger are damaged; the message names the way out.
         RunError: the run stopped before its end, and can go on: `StoppedError` if it was asked to,
             a shard that failed too often, a disk that is full, another run at work in the folder.
@@ -118,6 +121,7 @@ def perform_run(
     folder = RunFolder.at(out)
     folder.check(resume=options.resume, overwrite=options.overwrite)
     bundle.check(data)
+    options.output.check(data, bundle.generator.img_resolution)
     with folder.held():
         folder.check(resume=options.resume, overwrite=options.overwrite)
         if folder.has_plan() and not options.overwrite:
@@ -316,6 +320,6 @@ class _Session:
             and np.array_equal(record.centroids, arrays["centroids"])
             and np.array_equal(record.pairs, pairs)
             and manifest["images"]["count"] == chosen.count
-            and set(manifest["layouts"]) == set(self.options.output.chosen)
+            and is_as_asked(self.folder, manifest, self.options.output)
         )
         return manifest if same else None

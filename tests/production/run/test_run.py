@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import stat
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -17,10 +18,11 @@ from latentpath.data import read_image_set
 from latentpath.errors import (
     InputError,
     IntegrityError,
+    MissingExtraError,
     OutputExistsError,
     PrivacyError,
 )
-from latentpath.production.run import Options, RunConfig, perform_run
+from latentpath.production.run import Options, OutputConfig, RunConfig, perform_run
 from latentpath.production.run.plan import read_plan
 from latentpath.production.run.result import synthetic_set
 from latentpath.production.verify import verify_set
@@ -188,6 +190,28 @@ class TestPlaces:
             perform("deep/run", config=config(count=100_000))
         assert not (tmp_path / "deep" / "run").exists()
 
+    @pytest.mark.parametrize(
+        ("wrong", "words"),
+        [
+            ({"title": "two\nlines"}, "title of one line"),
+            ({"license": "My own: yes"}, "licence by its identifier"),
+        ],
+    )
+    def test_what_the_card_cannot_say(self, wrong, words):
+        with pytest.raises(InputError, match=words):
+            OutputConfig(**wrong)
+
+    def test_layouts_that_cannot_be_written_are_found_before_any_work(
+        self, perform, tmp_path, data, monkeypatch
+    ):
+        monkeypatch.setitem(sys.modules, "pyarrow", None)
+        with pytest.raises(MissingExtraError, match="pyarrow"):
+            perform(output=OutputConfig(layouts="folder,parquet"))
+        monkeypatch.setattr("latentpath.data.writers.npz.MAX_CLASSES", 2)
+        with pytest.raises(InputError, match="at most 2 classes for the layout 'npz'"):
+            perform(output=OutputConfig(layouts="npz"))
+        assert not (tmp_path / "run").exists()
+
     def test_overwrite(self, perform, copied, finished):
         made = perform(config=config(seed=1), overwrite=True)
         assert not same_set(made.folder, finished.folder)
@@ -236,9 +260,25 @@ class TestResume:
             number: copied.shard(number).stat().st_mtime_ns for number in copied.shard_numbers()
         }
 
-    def test_other_layouts_are_written_from_the_same_shards(self, perform, copied):
-        from latentpath.production.run import OutputConfig
+    @pytest.mark.parametrize(
+        "other", [{"title": "Eyes"}, {"license": "cc0-1.0"}, {"images_per_file": 20}]
+    )
+    def test_another_card_and_other_files_are_written(self, perform, copied, other):
+        first = perform(resume=True, output=OutputConfig(layouts="webdataset"))
+        shards = {number: copied.shard(number).stat().st_mtime_ns for number in (0, 1, 2)}
+        made = perform(resume=True, output=OutputConfig(layouts="webdataset", **other))
+        assert made.manifest["seal"] != first.manifest["seal"]
+        card = (copied.set / "README.md").read_text()
+        assert ("# Eyes" in card, "license: cc0-1.0" in card) == (
+            "title" in other,
+            "license" in other,
+        )
+        tars = [name for name in made.manifest["files"] if name.endswith(".tar")]
+        assert len(tars) == (3 if "images_per_file" in other else 1)
+        assert verify_set(made.folder.set, made.folder.private_file).ok
+        assert shards == {number: copied.shard(number).stat().st_mtime_ns for number in (0, 1, 2)}
 
+    def test_other_layouts_are_written_from_the_same_shards(self, perform, copied):
         made = perform(resume=True, output=OutputConfig(layouts="npz"))
         assert made.manifest["layouts"] == ["npz"]
         assert not (copied.set / "images").exists()
