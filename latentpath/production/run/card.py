@@ -1,4 +1,4 @@
-"""The card of a finished set: whether it is as asked for, and the audit's figures on it."""
+"""The audit's figures on the card of a finished set."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import Any
 from latentpath.audit import SetAudit
 from latentpath.data import manifest as manifest_file
 from latentpath.data.card import CARD_NAME, DatasetCard
-from latentpath.data.writers import WRITERS
 from latentpath.data.writers.writer import describe_file
 from latentpath.production.run.layout import RunFolder, write_durably
 from latentpath.production.run.output import OutputConfig
-from latentpath.production.verify_layouts import files_of, form_of, without_audit
+from latentpath.production.verify_layouts import form_of
 
 
 def card_figures(audit: SetAudit) -> dict[str, float]:
@@ -30,26 +29,6 @@ def card_figures(audit: SetAudit) -> dict[str, float]:
         figures["balanced accuracy"] = utility.balanced_accuracy
         figures["real test images"] = utility.test_images
     return figures
-
-
-def is_as_asked(folder: RunFolder, manifest: dict[str, Any], output: OutputConfig) -> bool:
-    """Say whether a run's set has these layouts, files and card, with or without an audit on it.
-
-    Raises:
-        DataError: there is no sound set.
-    """
-    if set(manifest["layouts"]) != set(output.chosen):
-        return False
-    parts = -(-manifest["images"]["count"] // output.images_per_file)
-    if any(len(files_of(name, manifest)) != parts for name in output.chosen if _sharded(name)):
-        return False
-    card = DatasetCard(output.title, output.license).text(form_of(manifest), manifest)
-    place = folder.set / CARD_NAME
-    return place.is_file() and without_audit(place.read_text(encoding="utf-8")) == card
-
-
-def _sharded(layout: str) -> bool:
-    return WRITERS[layout].sharded
 
 
 def add_audit(folder: RunFolder, output: OutputConfig, audit: SetAudit) -> dict[str, Any]:

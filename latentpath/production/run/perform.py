@@ -8,23 +8,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from latentpath.data import ImageSet, resize_images
-from latentpath.data.manifest import is_written_set, read_manifest
 from latentpath.errors import RunError
 from latentpath.production.bundle import Bundle
 from latentpath.production.config import ProduceConfig
 from latentpath.production.prepare import plain_config
-from latentpath.production.private_file import (
-    committed_hash,
-    file_hash,
-    read_record,
-    settle,
-)
+from latentpath.production.private_file import settle
 from latentpath.production.run.assemble import LostShardError, Selection, select, write_run_set
-from latentpath.production.run.card import is_as_asked
 from latentpath.production.run.config import RunConfig
 from latentpath.production.run.drive import Driver
 from latentpath.production.run.engines import make_engine
@@ -41,6 +33,7 @@ from latentpath.production.run.output import OutputConfig
 from latentpath.production.run.plan import Plan, make_plan, read_plan
 from latentpath.production.run.recover import opened_ledger, recover
 from latentpath.production.run.schedule import schedule_of
+from latentpath.production.run.standing import check_place, standing_set
 from latentpath.production.run.stopping import StoppedError, stoppable
 from latentpath.production.run.work import Job
 from latentpath.progress import Progress, silent
@@ -112,7 +105,8 @@ def perform_run(
         InputError: the run was planned with other networks, images or options, or a layout cannot
             hold the set.
         MissingExtraError: a layout needs a package that is not installed.
-        IntegrityError: plan or ledger are damaged; the message names the way out.
+        IntegrityError: plan or ledger are damaged, or something else lies where the set will be;
+            the message names the way out.
         RunError: the run stopped before its end, and can go on: `StoppedError` if it was asked to,
             a shard that failed too often, a disk that is full, another run at work in the folder.
         WeightsError, PrivacyError: as `produce_set`.
@@ -124,6 +118,7 @@ def perform_run(
     options.output.check(data, bundle.generator.img_resolution)
     with folder.held():
         folder.check(resume=options.resume, overwrite=options.overwrite)
+        check_place(folder)
         if folder.has_plan() and not options.overwrite:
             plan = read_plan(folder)
             _check_unchanged(plan, data, bundle, config, options)
@@ -242,11 +237,13 @@ class _Session:
         for _ in range(self.options.run.attempts):
             self._work()
             chosen = self._selection()
-            if (manifest := self._finished(chosen)) is not None:
+            output = self.options.output
+            manifest = standing_set(self.plan, self.folder, chosen, output, progress=self.progress)
+            if manifest is not None:
                 return chosen, manifest
             try:
                 manifest = write_run_set(
-                    self.plan, self.folder, chosen, self.options.output, progress=self.progress
+                    self.plan, self.folder, chosen, output, progress=self.progress
                 )
             except LostShardError as error:
                 lost = error
@@ -305,21 +302,3 @@ class _Session:
         counted = set(schedule_of(self.plan, self.ledger).counted())
         rows = tuple(row for row in self.ledger.shards() if row.number in counted)
         return select(self.plan, rows)
-
-    def _finished(self, chosen: Selection) -> dict[str, Any] | None:
-        """The manifest, if the set of these very shards is there already."""
-        place, private = self.folder.set, self.folder.private_file
-        if not is_written_set(place) or not private.is_file():
-            return None
-        manifest = read_manifest(place)
-        record, arrays = read_record(private), self.plan.arrays
-        pairs = np.concatenate([self.plan.task(row.number).pairs for row in chosen.shards])
-        same = (
-            committed_hash(place) == file_hash(private)
-            and record.salt == arrays["salt"].tobytes()
-            and np.array_equal(record.centroids, arrays["centroids"])
-            and np.array_equal(record.pairs, pairs)
-            and manifest["images"]["count"] == chosen.count
-            and is_as_asked(self.folder, manifest, self.options.output)
-        )
-        return manifest if same else None

@@ -246,6 +246,36 @@ class TestResume:
         assert {path: path.stat().st_mtime_ns for path in copied.set.rglob("*")} == before
         assert made.chosen.count == 45
 
+    @pytest.mark.parametrize("how", ["image", "gone", "table", "card", "manifest", "private"])
+    def test_a_damaged_set_is_written_again(self, perform, copied, finished, how):
+        place = copied.set
+        image = next(place.rglob("*.png"))
+        if how == "gone":
+            image.unlink()
+        elif how == "manifest":
+            file = place / "manifest.json"
+            file.write_text(file.read_text().replace('"labels.csv"', '"../x"'))
+        else:
+            file = {
+                "image": image,
+                "table": place / "labels.csv",
+                "card": place / "README.md",
+                "private": copied.private_file,
+            }[how]
+            content = bytearray(file.read_bytes())
+            content[len(content) // 2] ^= 0xFF
+            file.write_bytes(content)
+        assert same_set(perform(resume=True).folder, finished.folder)
+
+    @pytest.mark.parametrize("given", [{"resume": True}, {"overwrite": True}])
+    def test_what_is_no_set_is_not_replaced_and_found_before_any_work(self, perform, copied, given):
+        (copied.set / "manifest.json").write_bytes(b"{")
+        copied.shard(0).unlink()
+        before = files_of(copied.root)
+        with pytest.raises(IntegrityError, match="move the folder 'set' away"):
+            perform(**given)
+        assert files_of(copied.root) == before
+
     def test_in_an_empty_place_it_starts(self, perform, finished):
         assert same_set(perform(resume=True).folder, finished.folder)
 
