@@ -166,8 +166,9 @@ def _checked(action: argparse.Action, value: Any) -> Any:
         good = value in action.choices
     if not good:
         choices = "" if action.choices is None else f" out of {list(action.choices)}"
+        article = "an" if wanted == "integer" else "a"
         raise InputError(
-            expected=f"a {wanted}{choices} as {action.dest} in the configuration file",
+            expected=f"{article} {wanted}{choices} as {action.dest} in the configuration file",
             got=ascii(value)[:80],
             fix="correct the file; --schema says what it may hold",
         )

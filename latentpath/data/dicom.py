@@ -96,8 +96,9 @@ def number_patients(
 ) -> tuple[np.ndarray, frozenset[int]]:
     """Number the patients of DICOM files in the order in which they first occur.
 
-    Two files show one patient if patient number and issuer agree. A file without a number counts as
-    a patient of its own, and so does one that cannot be read; to decode it will say why.
+    Two files show one patient if patient number and issuer agree, or if any file has that number
+    without an issuer: rather one patient too few than one counted twice. A file without a number
+    counts as a patient of its own, and so does one that cannot be read; to decode it will say why.
 
     Returns:
         int64 [n], and the rows without a patient number.
@@ -106,7 +107,7 @@ def number_patients(
         MissingExtraError: pydicom is not installed.
     """
     pydicom = require_extra("pydicom", "dicom")
-    patients: list[Any] = []
+    patients: list[tuple[Any, Any]] = []
     nameless: set[int] = set()
     for row, file in enumerate(files):
         patient = ""
@@ -121,9 +122,11 @@ def number_patients(
             patients.append((patient, issuer))
         else:
             nameless.add(row)
-            patients.append(row)
+            patients.append((None, row))
         progress(STAGE, row + 1, len(files), {})
-    return number_people(patients), frozenset(nameless)
+    bare = {patient for patient, issuer in patients if issuer == ""}
+    keys = [(patient, "" if patient in bare else issuer) for patient, issuer in patients]
+    return number_people(keys), frozenset(nameless)
 
 
 def _read(pydicom: ModuleType, path: Path, names: tuple[str, ...] = _PIXELS) -> Any:

@@ -440,6 +440,12 @@ class TestFolders:
             save(hospital / name, data)
         assert read_image_set(hospital).identities.tolist() == [0, 1, 2, 1, 3]
 
+    def test_a_number_that_some_file_has_without_an_issuer_is_one_patient(self, hospital):
+        data = pydicom.dcmread(hospital / "a/3.IMA")
+        data.IssuerOfPatientID = "South"
+        save(hospital / "a/3.IMA", data)
+        assert read_image_set(hospital).identities.tolist() == [0, 1, 0, 1, 2]
+
     def test_a_file_without_a_patient_is_refused(self, hospital):
         data = pydicom.dcmread(hospital / "a" / "2")
         data.PatientID = " "
