@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from latentpath.data.conventions import (
     is_shenzhen,
     list_by_last_digit,
 )
-from latentpath.data.decode import decode_image
+from latentpath.data.decode import UndecodableError, decode_image
 from latentpath.data.dicom import decode_dicom, number_patients
 from latentpath.data.find import find_files, is_dicom, is_image
 from latentpath.data.listing import Listing, number_names, number_people
@@ -222,7 +223,7 @@ def _list_csv(source: DataSource, progress: Progress) -> Listing:
     table = Table(find_table(source.csv, root), columns)
     found = find_files(root)
     candidates = [name for name in found if is_image(name) or is_dicom(root, name)]
-    files = resolve_images(root, table, candidates)
+    files = resolve_images(root, table, candidates, keep_absent=True)
     order = sorted(range(len(files)), key=files.__getitem__)
     names, labels = number_names([table.column(1)[row] for row in order])
     sorted_files = tuple(files[row] for row in order)
@@ -238,7 +239,20 @@ def _list_csv(source: DataSource, progress: Progress) -> Listing:
     note = f"{unlisted} images of the data folder are not in the table and are left out"
     notes = (note,) if unlisted else ()
     listed = ClassFolders(sorted_files, labels, names, notes)
-    return replace(_from_files("csv", source, listed, people), nameless=nameless)
+    listing = replace(_from_files("csv", source, listed, people), nameless=nameless)
+    return _telling_lines(listing, root, dict(zip(files, table.lines, strict=True)))
+
+
+def _telling_lines(listing: Listing, root: Path, lines: dict[str, int]) -> Listing:
+    """Return the listing with images that are absent unreadable by the line that names them."""
+
+    def read(row: int, channels: int | None) -> np.ndarray:
+        file = listing.files[row]
+        if not os.path.lexists(root / file):
+            raise UndecodableError(f"absent, named in line {lines[file]} of the table")
+        return listing.read(row, channels)
+
+    return replace(listing, read=read)
 
 
 def _patients_among(

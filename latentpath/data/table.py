@@ -56,7 +56,9 @@ def find_table(path: str | Path, root: Path) -> Path:
     return table
 
 
-def resolve_images(root: Path, table: Table, found: Sequence[str]) -> list[str]:
+def resolve_images(
+    root: Path, table: Table, found: Sequence[str], *, keep_absent: bool = False
+) -> list[str]:
     """Return the file that each row of a table means.
 
     A cell is a path relative to the data folder; where there is none such, the path without its
@@ -67,18 +69,19 @@ def resolve_images(root: Path, table: Table, found: Sequence[str]) -> list[str]:
         root: the data folder.
         table: its first column names images.
         found: the files of the data folder that may be meant.
+        keep_absent: return cells that name no file as they are, unless none names one.
 
     Raises:
         DataError: a cell names no file, or several, or one outside of the folder, or two rows name
             the same.
     """
-    cells = table.column(0)
+    cells, known = table.column(0), set(found)
     by_name: dict[str, set[str]] | None = None
     files: list[str] = []
     absent: list[int] = []
     for row, cell in enumerate(cells):
         path = inside(root, cell, f"line {table.lines[row]} of the table")
-        if not os.path.lexists(root / path):
+        if path not in known and not os.path.lexists(root / path):
             by_name = by_name if by_name is not None else _short_names(found)
             meant = by_name.get(path, set())
             if len(meant) > 1:
@@ -89,10 +92,9 @@ def resolve_images(root: Path, table: Table, found: Sequence[str]) -> list[str]:
                 )
             if not meant:
                 absent.append(row)
-                continue
-            (path,) = meant
+            path = next(iter(meant), path)
         files.append(path)
-    if absent:
+    if absent and not (keep_absent and len(absent) < len(cells)):
         first = named(cells[absent[0]], f"in line {table.lines[absent[0]]}")
         raise DataError(
             expected="every image of the table in the data folder",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentpath.data import names_shown, read_image_set
+from latentpath.data import names_shown, read_image_set, scan
 from latentpath.errors import DataError, InputError, LatentpathWarning
 
 
@@ -279,7 +279,7 @@ class TestCsv:
         [
             ("label", "class", "one column 'label' in the table, got 0 among .*class,"),
             ("age,", "label,", "got 2 among"),
-            ("b/2.png", "b/7.png", "1 of 5 absent, the first is 'b/7.png'"),
+            ("b/2.png", "b/7.png", "1 of 5 .* is 'b/7.png': absent, named in line 2 of the table"),
             ("b/2.png", "b/1.png", "1 images in several rows .*'b/1.png'"),
             ("b/2.png", "../x.png", r"line 2 of the table, got '\.\./x.png'"),
             ("b/2.png", "b/../../x.png", "without '..'"),
@@ -303,6 +303,25 @@ class TestCsv:
             with pytest.raises(DataError, match=words) as error:
                 read_image_set(folder, csv=table, identity_column="patient")
         one_line(error)
+
+    def test_absent_images_are_unreadable_ones(self, folder, table):
+        """They are listed, and a share of them may be allowed; people count without them."""
+        table.write_text(table.read_text() + "9,well,gone.dcm,P8\n9,ill,a/gone,P10\n")
+        report = scan(folder, csv=table, identity_column="patient")
+        assert (report.readable, report.people) == (5, 3)
+        assert [why for _, why in report.unreadable] == [
+            f"absent, named in line {line} of the table" for line in (8, 7)
+        ]
+        people = folder / "people.csv"
+        people.write_text(
+            "image,identity\na/x.TIFF,1\na/deep/y,2\nb/1.png,3\nz,2\n2,3\na/gone,7\ngone.dcm,8\n"
+        )
+        with pytest.warns(LatentpathWarning, match="2 of 7 images cannot be read"):
+            found = read_image_set(folder, csv=table, identities=people, max_unreadable=0.3)
+        assert found.identities.tolist() == [0, 1, 0, 2, 2]
+        table.write_text("image,label\nq.png,a\nr.png,a\n")
+        with pytest.raises(DataError, match="2 of 2 absent"):
+            read_image_set(folder, csv=table, max_unreadable=0.9)
 
     def test_other_bad_tables(self, folder, tmp_path):
         with pytest.raises(DataError, match="No such file"):
