@@ -17,7 +17,7 @@ from tiny_runs import config, files_of, options, same_set
 
 import latentpath
 from latentpath.errors import InputError
-from latentpath.production.run import RunFolder, perform_run
+from latentpath.production.run import Options, RunConfig, RunFolder, perform_run
 from latentpath.production.run.engines.ray import RayWorker
 
 ray = pytest.importorskip("ray")
@@ -30,6 +30,14 @@ def test_no_such_cluster(perform, tmp_path):
         perform(run={"engine": "ray", "ray_address": "auto"})
     # The plan is kept; nothing was made.
     assert files_of(tmp_path / "run" / "private" / "shards") == {}
+
+
+def test_no_room_for_a_worker_is_said_instead_of_waiting(data, bundle, tmp_path):
+    asked = Options(
+        run=RunConfig(engine="ray", workers=1, shard_walks=2), threads=5000, device="cpu"
+    )
+    with pytest.raises(InputError, match="5000 processors for a worker"):
+        perform_run(data, bundle, tmp_path / "run", config(), asked)
 
 
 @pytest.fixture(scope="module")

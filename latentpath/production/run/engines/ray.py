@@ -105,7 +105,9 @@ class RayEngine:
         self._failed_starts = 0
         self._looked = 0.0
         self._job = self._ray.put(pickle.dumps(job.on("cpu"), protocol=5))
-        if not self._room_in_cluster() and not config.workers:
+        # Machines may yet join a cluster that was there before, but not one that was started here.
+        may_grow = bool(config.workers) and not (self._started_here and not config.ray_address)
+        if not self._room_in_cluster() and not may_grow:
             self.close()
             raise InputError(
                 expected=f"a Ray cluster with a GPU or {self._threads} processors for a worker",
