@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 
 from latentpath.audit.config import AuditConfig, chosen_measures
-from latentpath.audit.matching import shared_images
+from latentpath.audit.matching import shared_images, without_shared
 from latentpath.audit.measures import SetAudit, measure_real, measure_set
 from latentpath.audit.naming import IdentityClassifier
 from latentpath.audit.nearest import RealReference
@@ -70,6 +70,9 @@ def audit_set(
 ) -> Audit:
     """Measure how close a synthetic set comes to real people, and whether it is any good.
 
+    People of the holdout and of the test images of whom an image is also in the real set are left
+    out, with a warning: what nobody took part in is to be compared with.
+
     The result holds the figures of the set, of the real set itself, of the holdout and of the
     baselines, and an answer for every question: green, amber or red.
 
@@ -96,12 +99,13 @@ def audit_set(
         ShapeError: image sizes differ, the classifier is not one over N people, or there are not
             as many sources as images.
         DataError: the sets' classes differ.
-        InputError: an unknown measure, a baseline with the name of another set, or sources who are
-            not in `real`.
+        InputError: an unknown measure, a baseline with the name of another set, sources who are
+            not in `real`, or a holdout or test images that are all in `real`.
     """
     others = dict(baselines or {})
     _check_names(others)
     source, prepared = _opened(real)
+    holdout, test = _others(source, holdout, "holdout"), _others(source, test, "test")
     setting = Setting(
         real=source,
         holdout=holdout,
@@ -119,7 +123,6 @@ def audit_set(
         setting.check(images)
     if sources is not None:
         checked_sources(sources, synthetic, source)
-    _warn_of_shared(setting)
     yardstick = measure_real(setting, name="real")
     outsiders = (
         None
@@ -182,14 +185,26 @@ def _check_names(baselines: Mapping[str, ImageSet]) -> None:
         )
 
 
-def _warn_of_shared(setting: Setting) -> None:
-    """Say so where images of the real set are also in the sets that should be of other people."""
-    for what, others in (("holdout", setting.holdout), ("test", setting.test)):
-        shared = 0 if others is None else shared_images(setting.real, others)
-        if others is not None and shared:
-            warnings.warn(
-                f"{shared} of {len(others)} {what} images are also in the real set: what the "
-                "audit says of people who took no part is wrong by as much; leave them out",
-                LatentpathWarning,
-                stacklevel=3,
-            )
+def _others(real: ImageSet, images: ImageSet | None, what: str) -> ImageSet | None:
+    """The images of people of whom the real set has none, and a warning where some were left out.
+
+    Raises:
+        InputError: there is nobody else.
+    """
+    shared = 0 if images is None else shared_images(real, images)
+    if images is None or not shared:
+        return images
+    others = without_shared(real, images)
+    if others is None:
+        raise InputError(
+            expected=f"{what} images of people who are not in the real set",
+            got=f"{shared:,} of {len(images):,} that are, and nobody else",
+            fix="give images of other people, or none",
+        )
+    warnings.warn(
+        f"{shared:,} of {len(images):,} {what} images are also in the real set: the people in "
+        f"them are left out, {len(others):,} images remain",
+        LatentpathWarning,
+        stacklevel=3,
+    )
+    return others

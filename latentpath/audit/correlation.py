@@ -34,19 +34,26 @@ class Variant(NamedTuple):
 
     smoothing: float = 1.0  # of the second image, relative to SMOOTHING
     zoom: float = 1.0
+    angle: float = 0.0  # degrees
 
 
 # A copy that was blurred matches its original blurred likewise, one that was cropped and enlarged
-# the original enlarged likewise.
+# the original enlarged likewise, one that was scanned askew the original tilted likewise.
 PLAIN = Variant()
-VARIANTS = (PLAIN, Variant(2**0.5), Variant(1.8), Variant(zoom=1.07), Variant(zoom=0.93))
+VARIANTS = (
+    PLAIN,
+    *(Variant(smoothing) for smoothing in (2**0.5, 1.8, 2.4)),
+    *(Variant(zoom=zoom) for zoom in (1.07, 0.93)),
+    *(Variant(angle=angle) for angle in (-8.0, -4.0, 4.0, 8.0)),
+)
 
 
 class Correlation(NamedTuple):
     """The best match of each of p pairs.
 
     Attributes:
-        value: [p], -1 .. 1; -1 also where there is nothing to compare.
+        value: [p], 0 .. 1, the size of the correlation, so that a negative matches its positive;
+            0 also where there is nothing to compare.
         shifted: bool [p], whether it needed a shift.
     """
 
@@ -79,8 +86,8 @@ def correlate(
     height, width = first.shape[2:]
     side = min(height, width)
     reach = max(1, round(REACH * side)) if side > 1 else 0
-    if variant.zoom != 1:
-        second = _zoomed(second, variant.zoom)
+    if variant.zoom != 1 or variant.angle != 0:
+        second = _moved(second, variant)
     a = _centred(smoothed(first, SMOOTHING * side))
     b = _centred(smoothed(second, SMOOTHING * side * variant.smoothing))
     size = (height + reach, width + reach)
@@ -101,11 +108,11 @@ def correlate(
     ]
     scale = (variances[0].clamp_min(0) * variances[1].clamp_min(0)).sqrt()
     usable = enough[0] & enough[1] & (scale > 1e-6 * pixels[0])
-    value = torch.where(usable, covariance / scale.clamp_min(1e-12), -1.0).flatten(1)
+    value = torch.where(usable, (covariance / scale.clamp_min(1e-12)).abs(), 0.0).flatten(1)
     best, place = value.max(1)
     middle = value.shape[1] // 2
     # A tie with no shift at all is no shift.
-    return Correlation(best.clamp(-1, 1), (place != middle) & (value[:, middle] < best))
+    return Correlation(best.clamp(max=1), (place != middle) & (value[:, middle] < best))
 
 
 def smoothed(images: Tensor, deviation: float) -> Tensor:
@@ -124,9 +131,16 @@ def _centred(images: Tensor) -> Tensor:
     return images - images.mean((2, 3), keepdim=True)
 
 
-def _zoomed(images: Tensor, factor: float) -> Tensor:
-    """Enlarge around the middle by `factor`, at the same size; beyond the edge it is repeated."""
-    affine = torch.tensor([[1 / factor, 0.0, 0.0], [0.0, 1 / factor, 0.0]], device=images.device)
+def _moved(images: Tensor, variant: Variant) -> Tensor:
+    """Enlarge and turn around the middle, at the same size; beyond the edge it is repeated."""
+    height, width = images.shape[2:]
+    turn = math.radians(variant.angle)
+    along, across = math.cos(turn) / variant.zoom, math.sin(turn) / variant.zoom
+    # Coordinates run from -1 to 1 along both sides, however long: angles are those of pixels.
+    affine = torch.tensor(
+        [[along, -across * height / width, 0.0], [across * width / height, along, 0.0]],
+        device=images.device,
+    )
     grid = F.affine_grid(affine.expand(len(images), 2, 3), list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 

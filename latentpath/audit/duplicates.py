@@ -6,11 +6,13 @@ distance (one minus the correlation) to the most similar real person and d2 to t
 suspicion of an image is d1 * d1 / d2: a copy is close to one person and to that person alone. The
 ratio is the test of Lowe, "Distinctive image features from scale-invariant keypoints", IJCV 2004.
 
-The threshold is not guessed. It is what real people give who are compared with all others in the
-same way: at most a share `false_positives` of them is as suspicious as that. This is a split
-conformal test (Vovk, Gammerman and Shafer, "Algorithmic learning in a random world", 2005), which
-holds whatever the distribution, as far as a fresh person is like one left out of the real set. A
-holdout set, if there is one, measures that rate afresh.
+The thresholds are not guessed. They are what real people give who are compared with all others in
+the same way, with the set's mix of classes: at most a share `false_positives` of them is as
+suspicious as the first, hardly anybody (`CERTAIN`) as the second. This is a split conformal test
+(Vovk, Gammerman and Shafer, "Algorithmic learning in a random world", 2005), which holds whatever
+the distribution, as far as a fresh person is like one left out of the real set. How many copies
+there are beyond those that chance explains is worked out in `false_alarms`. A holdout set, if
+there is one, measures the rate of false alarms afresh.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from latentpath.audit.correlation import PLAIN, VARIANTS, Variant, correlate, working_size
+from latentpath.audit.false_alarms import Calibration
 from latentpath.audit.intervals import Interval, share, wilson
 from latentpath.audit.nearest import (
     RealReference,
@@ -41,6 +44,9 @@ from latentpath.progress import Progress, silent
 
 # In the order in which they are tried: the first that holds is an image's kind.
 KINDS = ("exact", "flipped", "shifted", "near")
+
+# Share of fresh people who may be as suspicious as a copy that is beyond doubt.
+CERTAIN = 0.001
 
 # Pairs of a turn and a real image that are compared at full effort, and people of those at all
 # variants of blur and scale.
@@ -62,9 +68,16 @@ class Duplicates:
         share: share of the images that are copies.
         expected_share: the same share among people who were never used: what to compare with.
         counts: copies by kind: "exact" (equal bytes), "flipped" (mirrored or turned by 90, 180 or
-            270 degrees, whatever else), "shifted", "near" (blur, noise, brightness, scale).
+            270 degrees, whatever else), "shifted", "near" (blur, noise, brightness, negatives,
+            scale, a few degrees of tilt).
         by_kind: the share of each kind.
         threshold: suspicion up to which an image counts as a copy.
+        equal: images that equal a real one in every pixel, as they are, mirrored or turned.
+        equal_others: likewise equal to an image of the holdout; None without one.
+        excess: share of the images that are copies beyond those that chance explains.
+        certain: the same at a threshold that hardly anybody falls below by chance: it misses
+            heavily changed copies, and tells few of them from none.
+        calibrated: whether there were people enough to tell near-copies at all.
         synthetic: int64 [m], rows of the copies in the set. This and the following name people:
             keep them with the data holder.
         real: int64 [m], row of the original of each.
@@ -77,6 +90,11 @@ class Duplicates:
     counts: Mapping[str, int]
     by_kind: Mapping[str, Interval]
     threshold: float
+    equal: int
+    equal_others: int | None
+    excess: Interval
+    certain: Interval
+    calibrated: bool
     synthetic: np.ndarray  # [m]
     real: np.ndarray  # [m]
     kind: np.ndarray  # [m]
@@ -88,6 +106,10 @@ class Duplicates:
             "share": self.share.as_dict(),
             "expected_share": self.expected_share.as_dict(),
             "threshold": self.threshold,
+            "equal_in_every_pixel": self.equal,
+            "equal_to_holdout": self.equal_others,
+            "excess": self.excess.as_dict(),
+            "certain": self.certain.as_dict(),
             "by_kind": {
                 kind: {"count": self.counts[kind], "share": self.by_kind[kind].as_dict()}
                 for kind in KINDS
@@ -97,17 +119,38 @@ class Duplicates:
 
 @dataclass(frozen=True, eq=False)
 class DuplicateReference:
-    """A real set with a threshold for what is too similar to it; by `prepare_duplicates`.
+    """A real set, and how suspicious people are who were not copied; by `prepare_duplicates`.
 
     Attributes:
         reference: the real set and its spectra.
-        threshold: suspicion up to which an image counts as a copy.
-        expected_share: the share of people never used who count as copies by that threshold.
+        calibration: suspicion of its people against all others.
+        holdout: suspicion of other people, or None.
+        others: digests of the holdout's images.
+        false_positives: share of fresh people that may count as copies.
     """
 
     reference: RealReference
-    threshold: float
-    expected_share: Interval
+    calibration: Calibration
+    holdout: Calibration | None
+    others: frozenset[bytes] | None
+    false_positives: float
+
+    @property
+    def threshold(self) -> float:
+        """Suspicion up to which an image counts as a copy, for the real set's mix of classes."""
+        return self.calibration.at_rate(self.false_positives).threshold
+
+    @property
+    def expected_share(self) -> Interval:
+        """The share of people never used who count as copies by that threshold."""
+        return self.expected(None)
+
+    def expected(self, labels: np.ndarray | None) -> Interval:
+        """The same for the mix of classes of these labels `[n]`."""
+        chance = self.calibration.at_rate(self.false_positives, labels)
+        if self.holdout is not None:
+            return self.holdout.share_below(chance.threshold, labels)
+        return wilson(chance.alarms, chance.people) if chance.people else wilson(0, 1)
 
 
 def prepare_duplicates(
@@ -144,54 +187,72 @@ def prepare_duplicates(
     check_at_least(1, calibration=calibration)
     reference = prepare_second(real, _spectrum)
     generator = np.random.default_rng(seed)
-    threshold, expected = 0.0, wilson(0, 1)
     rows = _calibration_rows(real, calibration, generator)
-    if len(rows) and real.num_identities > 2:  # two others, as a fresh person has
-        found = _matches(real.images[rows], reference, real.identities[rows], progress)
-        # At most so many of n + 1 like people are among the most suspicious: the conformal rank.
-        rank = max(1, int(false_positives * (len(rows) + 1)))
-        threshold = float(np.sort(found.suspicion)[rank - 1])
-        expected = wilson(rank, len(rows))
+    if real.num_identities <= 2:  # a fresh person has two others at least
+        rows = rows[:0]
+    people = _calibrated(real, rows, reference, real.identities[rows], progress)
+    others, digests = None, None
     if holdout is not None:
         rows = _calibration_rows(holdout, calibration, generator)
-        found = _matches(holdout.images[rows], reference, None, progress)
-        kind, _, _ = _judged(holdout.images[rows], found, reference, threshold)
-        expected = share(kind >= 0)
-    return DuplicateReference(reference, threshold, expected)
+        # Images of the real set itself are in the wrong place, and tell nothing of other people.
+        rows = rows[_originals(holdout.images[rows], reference)[0] < 0]
+        if len(rows):
+            others = _calibrated(holdout, rows, reference, None, progress)
+        digests = frozenset(_digest(image) for image in holdout.images)
+    return DuplicateReference(reference, people, others, digests, false_positives)
 
 
 def find_duplicates(
     images: np.ndarray,  # uint8 [n, H, W, C]
     reference: DuplicateReference,
     *,
+    labels: np.ndarray | None = None,  # int64 [n], class of every image
     groups: np.ndarray | None = None,  # [n], walk of every image
     progress: Progress = silent,
 ) -> Duplicates:
     """Find copies of real images.
 
-    Copies that were turned by other angles than multiples of 90 degrees, bent, or cropped by more
-    than about a tenth are not found, nor parts of images pasted into others.
+    Copies that were tilted by more than about ten degrees, bent, or cropped by more than about a
+    tenth are not found, nor parts of images pasted into others.
 
     Args:
         images: the set in question.
         reference: the real set, prepared.
+        labels: numbered like the real set's classes. People of one class may be more alike than
+            those of another; None takes the images for a mix like the real set's.
         groups: which images belong together, for example the number of their walk; the
             intervals then count walks instead of images.
         progress: told about the stage "duplicates".
 
     Raises:
         ShapeError: the images' size is not the real set's.
-        InputError: there are no images.
+        InputError: there are no images, or not as many labels.
     """
+    if labels is not None and np.shape(labels) != (len(images),):
+        raise InputError(
+            expected=f"labels [{len(images)}], one for each image",
+            got=str(list(np.shape(labels))),
+            fix="give the class of every image",
+        )
     found = _matches(images, reference.reference, None, progress, "duplicates")
-    kind, row, suspicion = _judged(images, found, reference.reference, reference.threshold)
+    chance, doubtless = (
+        reference.calibration.at_rate(rate, labels)
+        for rate in (reference.false_positives, min(CERTAIN, reference.false_positives))
+    )
+    kind, row, suspicion, equal = _judged(images, found, reference.reference, chance.threshold)
     rows = np.flatnonzero(kind >= 0)
+    others = reference.others
     return Duplicates(
         share=share(kind >= 0, groups),
-        expected_share=reference.expected_share,
+        expected_share=reference.expected(labels),
         counts={name: int((kind == number).sum()) for number, name in enumerate(KINDS)},
         by_kind={name: share(kind == number, groups) for number, name in enumerate(KINDS)},
-        threshold=reference.threshold,
+        threshold=chance.threshold,
+        equal=int(equal.sum()),
+        equal_others=None if others is None else _in_any_turn(images, others),
+        excess=chance.excess(kind >= 0, groups),
+        certain=doubtless.excess(suspicion <= doubtless.threshold, groups),
+        calibrated=chance.people > 0,
         synthetic=rows,
         real=row[rows],
         kind=kind[rows],
@@ -292,7 +353,7 @@ def _correlations(
     variant: Variant,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Correlations `[n, c]` of images, turned, with rows of the bank, and whether shifted."""
-    value = np.full(row.shape, -1.0)
+    value = np.where(row < 0, -1.0, 0.0)
     shifted = np.zeros(row.shape, dtype=bool)
     for number, planes in queries.items():
         image, column = np.nonzero((turn == number) & (row >= 0))
@@ -320,21 +381,50 @@ def _turns(images: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
 
 def _judged(
     images: np.ndarray, found: _Matches, reference: RealReference, threshold: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Number in `KINDS` (-1 for no copy), real row and suspicion of every image, each [n]."""
-    kind = np.full(len(images), -1)
-    copy = found.suspicion <= threshold
-    kind[copy] = np.where(found.turn != 0, 1, np.where(found.shifted, 2, 3))[copy]
-    row, suspicion = found.row.copy(), found.suspicion.copy()
-    originals: dict[bytes, int] = {}
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Number in `KINDS` (-1: no copy), real row, suspicion, and whether it is equal; each [n]."""
+    original, turned = _originals(images, reference)
+    equal = original >= 0
+    kind = np.where(found.turn != 0, 1, np.where(found.shifted, 2, 3))
+    kind = np.where(equal, turned, np.where(found.suspicion <= threshold, kind, -1))
+    row = np.where(equal, original, found.row)
+    return kind, row, np.where(equal, 0.0, found.suspicion), equal
+
+
+def _originals(images: np.ndarray, reference: RealReference) -> tuple[np.ndarray, np.ndarray]:
+    """The real image `[n]` that equals each in every pixel, -1 for none, and if it was turned."""
+    known: dict[bytes, int] = {}
     for number, image in enumerate(reference.images.images):
-        originals.setdefault(_digest(image), number)
+        known.setdefault(_digest(image), number)
+    row, changed = np.full(len(images), -1), np.zeros(len(images), np.int64)
     for turn, turned in reversed([*_turns(images)]):  # a symmetric image is exact, not flipped
         for number, image in enumerate(turned):
-            original = originals.get(_digest(image))
+            original = known.get(_digest(image))
             if original is not None:
-                kind[number], row[number], suspicion[number] = int(turn != 0), original, 0.0
-    return kind, row, suspicion
+                row[number], changed[number] = original, int(turn != 0)
+    return row, changed
+
+
+def _in_any_turn(images: np.ndarray, known: frozenset[bytes]) -> int:
+    """How many of the images are, as they are, mirrored or turned, among those of the digests."""
+    found = np.zeros(len(images), dtype=bool)
+    for _, turned in _turns(images):
+        found |= [_digest(image) in known for image in turned]
+    return int(found.sum())
+
+
+def _calibrated(
+    images: ImageSet,
+    rows: np.ndarray,
+    reference: RealReference,
+    own: np.ndarray | None,
+    progress: Progress,
+) -> Calibration:
+    """How suspicious these images are, compared with the real set but for their own people."""
+    if not len(rows):
+        return Calibration(np.zeros(0), np.zeros(0, np.int64))
+    found = _matches(images.images[rows], reference, own, progress)
+    return Calibration(found.suspicion, images.labels[rows])
 
 
 def _calibration_rows(images: ImageSet, most: int, generator: np.random.Generator) -> np.ndarray:

@@ -15,10 +15,15 @@ from latentpath.errors import InputError
 class Limits:
     """Limits of green and red. An interval between or across them is amber."""
 
-    copies_green: float = 0.015
-    """Largest share of near-copies of real images beyond that among fresh people, 0 to 1, that is
-    green. An exact copy is always red."""
-    copies_red: float = 0.015
+    copies_green: float = 0.02
+    """Largest share of near-copies of real images beyond those that chance explains, 0 to 1, that
+    is green. An image that equals a real one is always red."""
+    copies_red: float = 0.02
+    """The share above which it is red."""
+    certain_green: float = 0.005
+    """Largest share of near-copies that is green, 0 to 1, where hardly anybody who was not copied
+    is as similar to a real person."""
+    certain_red: float = 0.005
     """The share above which it is red."""
     closer_green: float = 0.57
     """Largest share of the images nearer to a person behind the set than to somebody else, 0 to 1,

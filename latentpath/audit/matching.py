@@ -102,6 +102,16 @@ def shared_images(first: ImageSet, second: ImageSet) -> int:
     return sum(image.tobytes() in known for image in second.images)
 
 
+def without_shared(first: ImageSet, second: ImageSet) -> ImageSet | None:
+    """`second` without anybody of whom an image is also in `first`; None if nobody is left."""
+    known = {image.tobytes() for image in first.images}
+    shared = np.array([image.tobytes() in known for image in second.images])
+    others = ~np.isin(second.identities, second.identities[shared])
+    if others.all():
+        return second
+    return second.subset(others) if others.any() else None
+
+
 def _short(names: tuple[str, ...]) -> str:
     text = ", ".join(names)
     return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."

@@ -272,6 +272,7 @@ class _Synthetic(_Subject):
         return find_duplicates(
             self.images.images,
             self.setting.duplicates,
+            labels=self.images.labels,
             groups=self.images.identities,
             progress=self.progress,
         )

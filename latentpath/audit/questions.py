@@ -9,6 +9,7 @@ from latentpath.audit.intervals import Interval, wilson
 from latentpath.audit.limits import Limits
 from latentpath.audit.measures import NEEDS_HOLDOUT, SetAudit
 from latentpath.audit.naming import CalibratedNaming
+from latentpath.audit.reidentification import Reidentification
 from latentpath.audit.utility_difference import compare_utility
 from latentpath.audit.verdict import Finding, Verdict, decide
 
@@ -67,27 +68,44 @@ def _reason(own: SetAudit, yardstick: SetAudit, measures: tuple[str, ...]) -> st
 
 
 def _copies(context: Context) -> Iterator[Finding]:
-    found, limits = context.own.copies, context.limits
+    found, limits, images = context.own.copies, context.limits, context.own.images
     if found is None:
         return
-    exact = found.by_kind["exact"].value
-    # Every image of the set was looked at: this is no sample, and there is no other side to it.
-    yield Finding(
-        "copies",
-        f"{found.counts['exact']:,} of its {context.own.images:,} images equal a real one in every "
-        "pixel",
-        Interval(exact, exact, exact),
-        0.0,
-        0.0,
-    )
+    for count, whose in ((found.equal, "a real one"), (found.equal_others, "one of the holdout")):
+        if count is not None:
+            yield Finding(
+                "copies",
+                f"{count:,} of its {images:,} images equal {whose} in every pixel, as they are, "
+                "mirrored or turned",
+                # Every image was looked at: this is no sample, and there is no other side to it.
+                Interval(count / images, count / images, count / images),
+                0.0,
+                0.0,
+            )
+    blind: dict[str, Any] = {}
+    if not found.calibrated:
+        blind = {
+            "at_best": "amber",
+            "caveat": "Three real people at least are needed to tell how alike people are.",
+        }
     yield Finding(
         "copies",
         f"{found.share.value:.1%} of its images are suspiciously similar to one real person "
         "(copied, turned, moved, blurred, noisy); of people who took no part it is "
         f"{found.expected_share.value:.1%}",
-        _difference(found.share, found.expected_share),
+        found.excess,
         limits.copies_green,
         limits.copies_red,
+        **blind,
+    )
+    yield Finding(
+        "copies",
+        f"{found.certain.value:.1%} of its images are as similar to one real person as hardly "
+        "anybody is who took no part, beyond what chance explains",
+        found.certain,
+        limits.certain_green,
+        limits.certain_red,
+        **blind,
     )
 
 
@@ -105,6 +123,7 @@ def _closeness(context: Context) -> Iterator[Finding]:
                 found.share,
                 limits.closer_green,
                 limits.closer_red,
+                **_mixed_up(context),
             )
 
 
@@ -123,15 +142,7 @@ def _identity(context: Context) -> Iterator[Finding]:
     for found, known, who in asked:
         if found.naming is None:
             continue
-        weak: dict[str, Any] = {}
-        if known is None or known.naming is None:
-            weak = {"at_best": "amber", "caveat": "Whether it recognises anybody is not known."}
-        elif known.naming.named.value < limits.witness_sees:
-            weak = {
-                "at_best": "amber",
-                "caveat": f"It is a weak witness: of the real images themselves it names "
-                f"{known.naming.named.value:.1%}.",
-            }
+        weak = _mixed_up(context) or _sight(known, limits)
         yield Finding(
             "reidentification",
             f"{who} names one real person for {found.naming.named.value:.1%} of its images, at a "
@@ -141,6 +152,19 @@ def _identity(context: Context) -> Iterator[Finding]:
             limits.named_red,
             **weak,
         )
+
+
+def _sight(known: Reidentification | None, limits: Limits) -> dict[str, Any]:
+    """What holds for a classifier that names few of the real people themselves."""
+    if known is None or known.naming is None:
+        return {"at_best": "amber", "caveat": "Whether it recognises anybody is not known."}
+    named = known.naming.named.value
+    if named >= limits.witness_sees:
+        return {}
+    return {
+        "at_best": "amber",
+        "caveat": f"It is a weak witness: of the real images themselves it names {named:.1%}.",
+    }
 
 
 def _beyond_strangers(naming: CalibratedNaming) -> Interval:
@@ -187,8 +211,25 @@ def _attacks(context: Context) -> Iterator[Finding]:
     )
 
 
+def _mixed_up(context: Context) -> dict[str, Any]:
+    """What holds for every figure that needs other people where the holdout has the real ones."""
+    found, limits = context.outsiders and context.outsiders.copies, context.limits
+    if not found:
+        return {}
+    if found.excess.low <= limits.copies_red and found.certain.low <= limits.certain_red:
+        return {}
+    return {
+        "at_best": "amber",
+        "caveat": f"The holdout is no set of other people: {found.share.value:.1%} of its images "
+        "are suspiciously similar to a real person themselves, so this figure says little.",
+    }
+
+
 def _weakness(context: Context) -> dict[str, Any]:
     """What holds for every attack where members differ from the holdout in themselves."""
+    mixed = _mixed_up(context)
+    if mixed:
+        return mixed
     found = context.own.membership
     if found is None or found.blind.auc.low <= context.limits.auc_green:
         return {}

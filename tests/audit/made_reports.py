@@ -8,6 +8,7 @@ from latentpath.audit import AuditConfig, NearestReal, Report, ReportSet, SetAud
 from latentpath.audit.closest_record import RecordRatio
 from latentpath.audit.diversity import Diversity
 from latentpath.audit.duplicates import KINDS, Duplicates
+from latentpath.audit.false_alarms import FalseAlarms
 from latentpath.audit.fidelity import Fidelity, SetDistances
 from latentpath.audit.group_attack import GroupAttack
 from latentpath.audit.group_score import GroupScore
@@ -46,12 +47,18 @@ def copies(counts: tuple[int, int, int, int] = (0, 0, 0, 2), n: int = PEOPLE) ->
     suspicion = np.ones(n)
     suspicion[: len(kind)] = np.linspace(0, 0.1, len(kind))
     rows = np.arange(len(kind))
+    hits = np.arange(n) < len(kind)
     return Duplicates(
         share=wilson(len(kind), n),
         expected_share=wilson(4, PEOPLE),
         counts=dict(zip(KINDS, counts, strict=True)),
         by_kind={name: wilson(count, n) for name, count in zip(KINDS, counts, strict=True)},
         threshold=0.1,
+        equal=counts[0],
+        equal_others=0,
+        excess=FalseAlarms(0.1, 4, PEOPLE).excess(hits),
+        certain=FalseAlarms(0.1, 4, PEOPLE).excess(hits),
+        calibrated=True,
         synthetic=rows,
         real=rows,
         kind=kind,

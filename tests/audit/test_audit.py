@@ -137,7 +137,18 @@ def test_holdouts_that_are_no_holdouts_are_pointed_out(people, lpips):
         real.class_names,
     )
     with pytest.warns(LatentpathWarning, match="3 of 7 holdout images are also in the real set"):
-        audit_set(people(4, seed=2), real=real, holdout=mixed, lpips=lpips, measures=["nearest"])
+        audit = audit_set(
+            people(4, seed=2), real=real, holdout=mixed, lpips=lpips, measures=["nearest"]
+        )
+    assert audit.outsiders.images == len(audit.setting.holdout) == 4
+    assert audit.outsiders.nearest.quantile(0) > 1e-3
+
+
+@pytest.mark.parametrize("role", ["holdout", "test"])
+def test_the_real_set_is_no_set_of_other_people(people, lpips, role):
+    real = people(6)
+    with pytest.raises(InputError, match=f"{role} images of people who are not in the real set"):
+        audit_set(people(4, seed=2), real=real, **{role: real}, lpips=lpips)
 
 
 def test_a_holdout_of_other_classes(people, lpips):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from latentpath.audit.correlation import Variant, correlate, smoothed
 from latentpath.audit.duplicates import KINDS, find_duplicates, prepare_duplicates
@@ -39,6 +40,14 @@ def enlarged(images: np.ndarray) -> np.ndarray:
     return planes.round().byte().permute(0, 2, 3, 1).numpy()
 
 
+def tilted(images: np.ndarray, degrees: float) -> np.ndarray:
+    """By Pillow, not by the code that is tested; corners repeat the edge."""
+    padded = np.pad(images[..., 0], ((0, 0), (6, 6), (6, 6)), "edge")
+    bilinear = Image.Resampling.BILINEAR
+    planes = [np.asarray(Image.fromarray(image).rotate(degrees, bilinear)) for image in padded]
+    return np.stack(planes)[:, 6:-6, 6:-6, None]
+
+
 # What is done to a copy, and the kind that it must be called.
 CHANGES = {
     "nothing": (lambda x: x, "exact"),
@@ -50,6 +59,9 @@ CHANGES = {
     "noisy": (noisy, "near"),
     "brighter": (lambda x: (x * 0.7 + 40).astype(np.uint8), "near"),
     "enlarged": (enlarged, "near"),
+    "negative": (lambda x: 255 - x, "near"),
+    "tilted": (lambda x: tilted(x, 3.0), "near"),
+    "tilted back": (lambda x: tilted(x, -3.0), "near"),
     "blurred, noisy, moved, mirrored": (lambda x: moved(noisy(blurred(x)))[:, :, ::-1], "flipped"),
 }
 
@@ -106,7 +118,8 @@ def test_five_percent_of_copies_show(case):
     assert found.share.value == len(found.synthetic) / len(images) == len(found.real) / len(images)
     assert sum(found.counts.values()) == len(found.kind)
     figures = found.as_dict()
-    assert set(figures) == {"share", "expected_share", "threshold", "by_kind"}
+    assert found.excess.low > 0.03
+    assert figures["excess"] == found.excess.as_dict()
     assert list(figures["by_kind"]) == list(KINDS)
 
 
@@ -171,12 +184,60 @@ def test_groups_widen_the_interval():
     assert walks.high - walks.low > 1.5 * (alone.high - alone.low)
 
 
+def test_few_copies_are_certain():
+    """One in sixty, moved and mirrored, is more than chance gives; none among fresh people."""
+    real, _, fresh = digits()
+    real, fresh = real.subset(slice(0, 800)), fresh.subset(slice(0, 300))
+    reference = prepare_duplicates(real)
+    images = fresh.images.copy()
+    images[:5] = moved(real.images[:5])[:, :, ::-1]
+    leaky = find_duplicates(images, reference, labels=fresh.labels)
+    honest = find_duplicates(fresh.images, reference, labels=fresh.labels)
+    assert leaky.certain.low > 0.005 >= honest.certain.high
+    assert leaky.equal == honest.equal == 0
+
+
+def test_fresh_people_of_the_class_that_is_most_alike():
+    """Ones look like other ones. A set of ones alone is compared with real people who wrote one."""
+    real, holdout, fresh = digits()
+    chosen = np.concatenate([part.images[part.labels == 1] for part in (holdout, fresh)])[:200]
+    reference = prepare_duplicates(real.subset(slice(0, 1500)), calibration=600)
+    ones = find_duplicates(chosen, reference, labels=np.ones(len(chosen), np.int64))
+    mixed = find_duplicates(chosen, reference)
+    assert ones.threshold < mixed.threshold
+    assert ones.excess.low == ones.certain.low == 0
+    assert mixed.excess.low > 0  # the false alarm that it would be
+
+
+def test_turned_images_equal_the_real_ones():
+    images = small(0)
+    reference = prepare_duplicates(image_set(images), image_set(small(9)))
+    shown = np.concatenate([images[:2, :, ::-1], images[2:3], small(9)[:4, ::-1], small(5, 3)])
+    found = find_duplicates(shown, reference)
+    assert (found.equal, found.counts["exact"], found.equal_others) == (3, 1, 4)
+
+
+def test_a_holdout_with_the_real_people_hides_no_copies():
+    images = small(0)
+    half = np.concatenate([images[:30], small(8, 30)])
+    mixed = prepare_duplicates(image_set(images), image_set(half))
+    assert len(mixed.holdout.suspicion) == 30
+    nobody = prepare_duplicates(image_set(images), image_set(images))
+    alone = prepare_duplicates(image_set(images))
+    assert nobody.holdout is None
+    assert nobody.expected_share == alone.expected_share
+    for reference in (mixed, nobody, alone):
+        assert find_duplicates(noisy(images), reference).excess.low > 0.8
+
+
 def test_bad_arguments():
     reference = prepare_duplicates(image_set(small(0, 5)))
     with pytest.raises(InputError, match="at least one image"):
         find_duplicates(small(0, 5)[:0], reference)
     with pytest.raises(ShapeError, match="real set's size"):
         find_duplicates(small(0, 5, (17, 16)), reference)
+    with pytest.raises(InputError, match=r"labels \[5\]"):
+        find_duplicates(small(0, 5), reference, labels=np.zeros(4, np.int64))
     for share in (0, 1, float("nan")):
         with pytest.raises(InputError, match="between 0 and 1"):
             prepare_duplicates(image_set(small(0, 5)), false_positives=share)
@@ -190,7 +251,7 @@ def test_correlation_is_the_one_of_the_overlaps(variant):
     found = correlate(first.float(), second.float(), variant)
     a = smoothed(first, 16 / 28)
     b = smoothed(second, 16 / 28 * variant.smoothing)
-    best = torch.full((4,), -1.0, dtype=torch.float64)
+    best = torch.zeros(4, dtype=torch.float64)
     for y in range(-2, 3):
         for x in range(-2, 3):
             rows = slice(max(0, y), 16 + min(0, y)), slice(max(0, -y), 16 + min(0, -y))
@@ -198,9 +259,10 @@ def test_correlation_is_the_one_of_the_overlaps(variant):
             p, q = a[:, :, rows[0], columns[0]], b[:, :, rows[1], columns[1]]
             p, q = (z - z.mean((2, 3), keepdim=True) for z in (p, q))
             scale = (p.square().sum((1, 2, 3)) * q.square().sum((1, 2, 3))).sqrt()
-            best = torch.maximum(best, (p * q).sum((1, 2, 3)) / scale)
+            best = torch.maximum(best, ((p * q).sum((1, 2, 3)) / scale).abs())
     torch.testing.assert_close(found.value.double(), best, atol=1e-4, rtol=0)
     assert found.shifted[0]
     same = correlate(first.float(), 3 * first.float() + 1)
     torch.testing.assert_close(same.value, torch.ones(4))
+    torch.testing.assert_close(correlate(first.float(), -first.float()).value, torch.ones(4))
     assert not same.shifted.any()

@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from latentpath.audit.matching import Form, in_form, shared_images, with_classes
+from latentpath.audit.matching import (
+    Form,
+    in_form,
+    shared_images,
+    with_classes,
+    without_shared,
+)
 from latentpath.data import ImageSet, resize_images
 from latentpath.errors import DataError, ShapeError
 
@@ -69,3 +75,13 @@ def test_shared_images_are_counted(people):
     twice = real.subset([0, 0, 3])
     assert shared_images(real, people(6, seed=1)) == 0
     assert shared_images(real, twice) == 3
+
+
+def test_people_of_whom_one_image_is_shared_are_left_out(people):
+    real, others = people(3), people(4, per_person=2, seed=1)
+    assert without_shared(real, others) is others
+    assert without_shared(real, real.subset([0, 2])) is None
+    others.images[2] = real.images[1]
+    found = without_shared(real, others)
+    assert found.identities.tolist() == [0, 0, 1, 1, 2, 2]
+    assert (found.images == others.images[[0, 1, 4, 5, 6, 7]]).all()

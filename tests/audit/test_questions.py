@@ -32,7 +32,7 @@ def test_a_good_set_is_green_throughout():
     ("question", "measures", "colour"),
     [
         ("copies", {"copies": made.copies((1, 0, 0, 0))}, "red"),  # one exact copy is enough
-        ("copies", {"copies": made.copies((0, 0, 0, 3))}, "green"),  # as many as among strangers
+        ("copies", {"copies": made.copies((0, 0, 0, 2))}, "green"),  # as many as among strangers
         ("copies", {"copies": made.copies((0, 20, 5, 5))}, "red"),
         ("copies", {"copies": made.copies((0, 4, 4, 4))}, "amber"),
         ("closeness", {"record_ratio": made.ratio(0.535, 0.03)}, "green"),
@@ -98,6 +98,30 @@ def test_a_classifier_that_knows_nobody_cannot_acquit():
     verdict = {v.key: v for v in answer(made.audit(), blind, None)}["identity"]
     assert verdict.colour == "amber"
     assert "names 30.0%" in verdict.why
+
+
+def test_a_holdout_with_the_real_people_cannot_acquit():
+    others = made.audit(copies=made.copies((0, 0, 0, 60)))
+    found = {v.key: v for v in answer(made.audit(), made.real_audit(), others)}
+    for key in ("closeness", "identity", "membership"):
+        assert found[key].colour == "amber"
+        assert "no set of other people: 15.0% of its images" in found[key].why
+    assert found["copies"].colour == "green"
+    leaky = made.audit(record_ratio=made.ratio(0.64, 0.03))
+    found = {v.key: v for v in answer(leaky, made.real_audit(), others)}
+    assert found["closeness"].colour == "red"
+
+
+@pytest.mark.parametrize("name", ["equal", "equal_others"])
+def test_one_mirrored_image_or_one_of_the_holdout_is_enough(name):
+    found = dataclasses.replace(made.copies((0, 0, 0, 1)), **{name: 1})
+    assert colours(copies=found)["copies"] == "red"
+    assert colours(copies=dataclasses.replace(found, **{name: 0}))["copies"] == "green"
+
+
+def test_near_copies_without_people_to_compare_with_are_not_denied():
+    found = dataclasses.replace(made.copies((0, 0, 0, 0)), calibrated=False)
+    assert colours(copies=found)["copies"] == "amber"
 
 
 def test_averages_are_explained_in_words():
