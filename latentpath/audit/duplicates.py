@@ -17,8 +17,7 @@ there is one, measures the rate of false alarms afresh.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -28,6 +27,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from latentpath.audit.correlation import PLAIN, VARIANTS, Variant, correlate, working_size
+from latentpath.audit.equality import (
+    all_turns,
+    digest_of,
+    digests_of,
+    in_any_turn,
+    originals,
+)
 from latentpath.audit.false_alarms import Calibration
 from latentpath.audit.intervals import Interval, share, wilson
 from latentpath.audit.nearest import (
@@ -83,6 +89,7 @@ class Duplicates:
         real: int64 [m], row of the original of each.
         kind: int64 [m], number in `KINDS` of each.
         suspicion: float64 [n], of every image; 0 for an exact copy.
+        others: int64, rows of the images that equal one of the holdout.
     """
 
     share: Interval
@@ -99,6 +106,7 @@ class Duplicates:
     real: np.ndarray  # [m]
     kind: np.ndarray  # [m]
     suspicion: np.ndarray  # [n]
+    others: np.ndarray
 
     def as_dict(self) -> dict[str, object]:
         """Return plain JSON values, nothing about single images."""
@@ -195,10 +203,10 @@ def prepare_duplicates(
     if holdout is not None:
         rows = _calibration_rows(holdout, calibration, generator)
         # Images of the real set itself are in the wrong place, and tell nothing of other people.
-        rows = rows[_originals(holdout.images[rows], reference)[0] < 0]
+        rows = rows[originals(holdout.images[rows], real.images)[0] < 0]
         if len(rows):
             others = _calibrated(holdout, rows, reference, None, progress)
-        digests = frozenset(_digest(image) for image in holdout.images)
+        digests = digests_of(holdout.images)
     return DuplicateReference(reference, people, others, digests, false_positives)
 
 
@@ -241,7 +249,7 @@ def find_duplicates(
     )
     kind, row, suspicion, equal = _judged(images, found, reference.reference, chance.threshold)
     rows = np.flatnonzero(kind >= 0)
-    others = reference.others
+    held_out = np.flatnonzero(in_any_turn(images, reference.others or frozenset()))
     return Duplicates(
         share=share(kind >= 0, groups),
         expected_share=reference.expected(labels),
@@ -249,7 +257,7 @@ def find_duplicates(
         by_kind={name: share(kind == number, groups) for number, name in enumerate(KINDS)},
         threshold=chance.threshold,
         equal=int(equal.sum()),
-        equal_others=None if others is None else _in_any_turn(images, others),
+        equal_others=None if reference.others is None else len(held_out),
         excess=chance.excess(kind >= 0, groups),
         certain=doubtless.excess(suspicion <= doubtless.threshold, groups),
         calibrated=chance.people > 0,
@@ -257,6 +265,7 @@ def find_duplicates(
         real=row[rows],
         kind=kind[rows],
         suspicion=suspicion,
+        others=held_out,
     )
 
 
@@ -293,7 +302,7 @@ def _matches(
 def _match_block(images: np.ndarray, reference: RealReference, own: np.ndarray | None) -> _Matches:
     check_same_size(images, reference.images.images)
     people = reference.images.identities
-    turned = dict(_turns(images))
+    turned = dict(all_turns(images))
     row, turn = _candidates(turned, reference, own)  # [n, c]
     queries = {number: working_size(as_planes(these)) for number, these in turned.items()}
     bank = reference.images.images
@@ -366,51 +375,16 @@ def _correlations(
     return value, shifted
 
 
-def _turns(images: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield a number and the images for each way to turn them: bit 0 left-right, 1 up-down, 2 axes.
-
-    Images that are not square keep their axes.
-    """
-    square = images.shape[1] == images.shape[2]
-    for number in range(8 if square else 4):
-        turned = images.transpose(0, 2, 1, 3) if number & 4 else images
-        turned = turned[:, ::-1] if number & 2 else turned
-        turned = turned[:, :, ::-1] if number & 1 else turned
-        yield number, np.ascontiguousarray(turned)
-
-
 def _judged(
     images: np.ndarray, found: _Matches, reference: RealReference, threshold: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Number in `KINDS` (-1: no copy), real row, suspicion, and whether it is equal; each [n]."""
-    original, turned = _originals(images, reference)
+    original, turned = originals(images, reference.images.images)
     equal = original >= 0
     kind = np.where(found.turn != 0, 1, np.where(found.shifted, 2, 3))
     kind = np.where(equal, turned, np.where(found.suspicion <= threshold, kind, -1))
     row = np.where(equal, original, found.row)
     return kind, row, np.where(equal, 0.0, found.suspicion), equal
-
-
-def _originals(images: np.ndarray, reference: RealReference) -> tuple[np.ndarray, np.ndarray]:
-    """The real image `[n]` that equals each in every pixel, -1 for none, and if it was turned."""
-    known: dict[bytes, int] = {}
-    for number, image in enumerate(reference.images.images):
-        known.setdefault(_digest(image), number)
-    row, changed = np.full(len(images), -1), np.zeros(len(images), np.int64)
-    for turn, turned in reversed([*_turns(images)]):  # a symmetric image is exact, not flipped
-        for number, image in enumerate(turned):
-            original = known.get(_digest(image))
-            if original is not None:
-                row[number], changed[number] = original, int(turn != 0)
-    return row, changed
-
-
-def _in_any_turn(images: np.ndarray, known: frozenset[bytes]) -> int:
-    """How many of the images are, as they are, mirrored or turned, among those of the digests."""
-    found = np.zeros(len(images), dtype=bool)
-    for _, turned in _turns(images):
-        found |= [_digest(image) in known for image in turned]
-    return int(found.sum())
 
 
 def _calibrated(
@@ -433,7 +407,7 @@ def _calibration_rows(images: ImageSet, most: int, generator: np.random.Generato
     Images that two people have, byte for byte, are left out: there the data is wrong, and says
     nothing about how similar people are.
     """
-    digests = [_digest(image) for image in images.images]
+    digests = [digest_of(image) for image in images.images]
     owners: dict[bytes, set[int]] = {}
     for digest, person in zip(digests, images.identities.tolist(), strict=True):
         owners.setdefault(digest, set()).add(person)
@@ -441,10 +415,6 @@ def _calibration_rows(images: ImageSet, most: int, generator: np.random.Generato
     rows = generator.permutation(rows)
     _, first = np.unique(images.identities[rows], return_index=True)
     return rows[np.sort(first)[:most]]
-
-
-def _digest(image: np.ndarray) -> bytes:
-    return hashlib.blake2b(image.tobytes(), digest_size=16).digest()
 
 
 def _spectrum(images: Tensor) -> Tensor:

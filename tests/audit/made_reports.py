@@ -63,6 +63,7 @@ def copies(counts: tuple[int, int, int, int] = (0, 0, 0, 2), n: int = PEOPLE) ->
         real=rows,
         kind=kind,
         suspicion=suspicion,
+        others=np.arange(0),
     )
 
 

@@ -91,6 +91,30 @@ def test_without_real_images_no_copy_is_shown_either(tmp_path):
     assert "Suspected copies" not in text_of(tmp_path / "b.html").split("Samples")[-1]
 
 
+@pytest.mark.parametrize("measured", [False, True])
+def test_real_images_stay_away_where_nobody_looked_for_copies(tmp_path, measured):
+    """Equal ones need no measure to be told; those of the holdout are named by it."""
+    copies = made.copies((0, 0, 0, 0)) if measured else None
+    report = made.report(1, made.audit(copies=copies))
+    pixels = report.sets[-1].images.images
+    first, second = np.argsort(report.sets[-1].audit.nearest.distance, kind="stable")[:2]
+
+    def shown(name: str) -> list[bool]:
+        page = write_report(tmp_path / name, report, include_real=False).read_text()
+        return [base64.b64encode(encode_png(image)).decode() in page for image in pixels]
+
+    before = shown("before.html")
+    assert before[first]
+    assert before[second]
+    report.real.images[7] = pixels[first][:, ::-1]
+    if copies is not None:
+        object.__setattr__(copies, "others", np.array([second]))
+    after = shown("after.html")
+    assert not after[first]
+    assert after[second] == (copies is None)
+    assert sum(after) == sum(before)  # others take their places
+
+
 def test_a_set_of_copies_alone_shows_nothing(tmp_path):
     subject = made.audit(copies=made.copies((made.PEOPLE, 0, 0, 0)))
     path = write_report(tmp_path / "a.html", made.report(1, subject), include_real=False)

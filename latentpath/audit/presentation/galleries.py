@@ -8,6 +8,7 @@ import numpy as np
 
 from latentpath.audit import figures
 from latentpath.audit.duplicates import KINDS, Duplicates
+from latentpath.audit.equality import digests_of, in_any_turn
 from latentpath.audit.nearest import NearestReal
 from latentpath.audit.presentation.words import LARGEST_SIDE, picture
 from latentpath.audit.report import Report, ReportSet
@@ -36,9 +37,7 @@ def _gallery(report: Report, row: ReportSet, include_real: bool) -> dict[str, An
     if images is None:
         return {"title": row.title, "sheet": None, "crisp": False, "groups": []}
     # A copy of a real image is a real image: it stays away where these do.
-    may_be_seen = np.arange(len(images))
-    if not include_real and row.audit.copies is not None:
-        may_be_seen = np.setdiff1d(may_be_seen, row.audit.copies.synthetic)
+    may_be_seen = np.arange(len(images)) if include_real else _no_copies(report, row, images)
     # Evenly over the set: sets are written walk by walk, so neighbours look alike.
     shown = may_be_seen[_evenly(len(may_be_seen), SAMPLES)]
     side = max(images.images.shape[1:3])
@@ -65,6 +64,14 @@ def _gallery(report: Report, row: ReportSet, include_real: bool) -> dict[str, An
         "crisp": side <= LARGEST_SIDE // 2,
         "groups": groups,
     }
+
+
+def _no_copies(report: Report, row: ReportSet, images: ImageSet) -> np.ndarray:
+    """Rows of the images that are no real person's, as far as can be told."""
+    same_size = images.images.shape[1:] == report.real.images.shape[1:]
+    known = digests_of(report.real.images) if same_size else frozenset()
+    rows, found = np.flatnonzero(~in_any_turn(images.images, known)), row.audit.copies
+    return rows if found is None else np.setdiff1d(rows, [*found.synthetic, *found.others])
 
 
 def _evenly(n: int, most: int) -> np.ndarray:
