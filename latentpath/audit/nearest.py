@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from latentpath.data import ImageSet
-from latentpath.errors import InputError, ShapeError, check_at_least
+from latentpath.errors import InputError, ShapeError
 from latentpath.models.embedding_search import EmbeddedImages, nearest_rows
 from latentpath.models.lpips import LPIPS
 from latentpath.progress import Progress, silent
@@ -56,23 +56,6 @@ class Neighbours:
 
 
 @dataclass(frozen=True, eq=False)
-class ClosestPairs:
-    """The synthetic images that come closest to a real one, closest first.
-
-    All of it names people: keep it with the data holder.
-
-    Attributes:
-        synthetic: int64 [m], rows of the synthetic set, all different.
-        real: int64 [m], row of the nearest real image of each.
-        distance: float32 [m], ascending.
-    """
-
-    synthetic: np.ndarray  # [m]
-    real: np.ndarray  # [m]
-    distance: np.ndarray  # [m]
-
-
-@dataclass(frozen=True, eq=False)
 class NearestReal:
     """Distance of every image of a set to its nearest real image.
 
@@ -97,16 +80,6 @@ class NearestReal:
     def quantile(self, q: float) -> float:
         """The distance below which a share `q` of the images lies."""
         return float(np.quantile(self.distance, q))
-
-    def closest_pairs(self, n: int = 20) -> ClosestPairs:
-        """The n images that come closest to a real one, each with its nearest real image.
-
-        Every pair shows another image of the set; ties by row number. Fewer than n images give
-        fewer pairs.
-        """
-        check_at_least(1, n=n)
-        rows = np.argsort(self.distance, kind="stable")[:n]
-        return ClosestPairs(rows, self.index[rows], self.distance[rows])
 
     def as_dict(self) -> dict[str, object]:
         """Return plain JSON values, without the rows of the nearest real images."""

@@ -211,7 +211,8 @@ RECIPES = {
             measure=_MEASURE,
             tradeoff=_TRADEOFF,
             training=TrainingConfig(
-                generator=GeneratorConfig(total_images=300_000),
+                # As many as the committed results were made with.
+                generator=GeneratorConfig(total_images=141_472),
                 encoder=EncoderConfig(steps=4000),
                 identity=IdentityConfig(steps=6000),
                 classifier=ClassifierConfig(width=8),

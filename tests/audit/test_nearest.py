@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from latentpath.audit import (
-    NearestReal,
     nearest_along_paths,
     nearest_other_person,
     nearest_real,
@@ -75,18 +74,6 @@ def test_k_neighbours_are_the_brute_force_ones(people, lpips):
     np.testing.assert_allclose(found.neighbours.distance, nearest.values[:, :4], rtol=1e-4)
     np.testing.assert_array_equal(found.distance, found.neighbours.distance[:, 0])
     assert nearest_real(fresh.images, prepare_real(real, lpips)).neighbours is None
-
-
-def test_closest_pairs_show_different_images_in_order():
-    distance = np.array([0.3, 0.1, 0.2, 0.1], np.float32)
-    found = NearestReal(distance, np.array([7, 5, 5, 2]))
-    pairs = found.closest_pairs(3)
-    assert pairs.synthetic.tolist() == [1, 3, 2]  # ties by row number
-    assert pairs.real.tolist() == [5, 2, 5]
-    np.testing.assert_array_equal(pairs.distance, distance[[1, 3, 2]])
-    assert len(found.closest_pairs().synthetic) == 4
-    with pytest.raises(InputError, match="n of at least 1"):
-        found.closest_pairs(0)
 
 
 def test_an_empty_set_is_refused(people, lpips):

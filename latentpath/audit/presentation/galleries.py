@@ -14,14 +14,10 @@ from latentpath.audit.presentation.words import LARGEST_SIDE, picture
 from latentpath.audit.report import Report, ReportSet
 from latentpath.data import ImageSet
 
+# Closest pairs of each set, pairs from the closest to the furthest, images on a sheet, its columns.
 CLOSEST = 20
-
-
 SPREAD = 12
-
-
 SAMPLES = 48
-
 SHEET_COLUMNS = 12
 
 
