@@ -8,6 +8,7 @@ together, whose arithmetic is the same; `disagreement` measures that.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,9 @@ from latentpath.walks import PlanConfig, straight_line
 from latentpath.walks.plan import EPS_DISTANCE, chunk_weights, plan_walk
 
 STEPS, CHUNK = 500, 4
+# Paths of a batch whose energies are computed.
+TOGETHER = 4
+SIDES = ("start", "end", "labels")
 # Steps after which the published walk's energy is noted.
 CHECKPOINTS = (0, 5, 10, 20, 30, 40, 50, 60, 80, 100, 150, 200, 300, 400, 500)
 
@@ -124,7 +128,7 @@ class PlanReference:
             fingerprint=self.fingerprint,
             points=self.points,
             steps=self.steps,
-            **{name: getattr(self, name).cpu().numpy() for name in ("start", "end", "labels")},
+            **{name: getattr(self, name).cpu().numpy() for name in SIDES},
             **{name: getattr(self.terms, name).cpu().numpy() for name in EnergyTerms.names()},
         )
 
@@ -134,20 +138,29 @@ class PlanReference:
         with np.load(file) as saved:
             tensors = {
                 name: torch.from_numpy(saved[name]).to(device)
-                for name in ("start", "end", "labels", *EnergyTerms.names())
+                for name in (*SIDES, *EnergyTerms.names())
             }
             terms = EnergyTerms(*(tensors.pop(name) for name in EnergyTerms.names()))
             rest = str(saved["fingerprint"]), int(saved["points"])
             return cls(*rest, *tensors.values(), saved["steps"].tolist(), terms)
 
-    def serves(self, networks: Networks, paths: int, points: int, steps: int) -> bool:
-        """Whether it holds so many paths of these networks, after so many steps."""
+    def serves(self, networks: Networks, points: int, steps: int) -> bool:
+        """Whether it holds paths of these networks, after so many steps."""
         return (
             self.fingerprint == networks.fingerprint()
             and self.points == points
-            and len(self.labels) >= paths
             and steps in self.steps
         )
+
+    def extended(self, more: PlanReference) -> PlanReference:
+        """It and other paths of the same networks, points and steps."""
+        sides = {name: torch.cat([getattr(self, name), getattr(more, name)]) for name in SIDES}
+        rows = [self.steps.index(step) for step in more.steps]
+        terms = {
+            name: torch.cat([getattr(self.terms, name)[rows], getattr(more.terms, name)], 1)
+            for name in EnergyTerms.names()
+        }
+        return dataclasses.replace(more, **sides, terms=EnergyTerms(**terms))
 
 
 class _Watched(PathEnergy):
@@ -167,16 +180,20 @@ class _Watched(PathEnergy):
 
 
 def compute_reference(
-    networks: Networks, paths: int, points: int, steps: int, progress: bool = True
+    networks: Networks,
+    start: Tensor,  # [B, D]
+    end: Tensor,  # [B, D]
+    labels: Tensor,  # [B]
+    points: int,
+    steps: int,
 ) -> PlanReference:
-    """Walk all paths together as published, and note the energies at the checkpoints."""
-    start, end, labels = networks.make_ends(paths)
+    """Walk paths together as published, and note the energies at the checkpoints."""
     energy = _Watched(networks.generator, networks.identity, networks.classifier)
     wanted = sorted({0, steps} | {step for step in CHECKPOINTS if step < steps})
     seen, began = energy.watch(wanted), time.perf_counter()
 
     def tell(_: str, done: int, total: int, __: object) -> None:
-        if progress and done % 25 == 0:
+        if done % 25 == 0:
             spent = time.perf_counter() - began
             print(f"  published energies, step {done} of {total}, {spent:.0f} s", flush=True)
 
@@ -186,7 +203,7 @@ def compute_reference(
     noted = []
     for step in wanted[:-1]:
         path = lines.clone()
-        path[:, 1:-1] = seen[step].view(paths, points - 2, -1)
+        path[:, 1:-1] = seen[step].view(len(path), points - 2, -1)
         noted.append(energy.terms(path, labels, weights, EPS_DISTANCE))
     terms = EnergyTerms.stack([*noted, result.after])
     return PlanReference(networks.fingerprint(), points, start, end, labels, wanted, terms)
@@ -195,11 +212,22 @@ def compute_reference(
 def reference(
     networks: Networks, file: Path, paths: int, points: int, steps: int, device: str = "cpu"
 ) -> PlanReference:
-    """The kept energies, or new ones where none fit these networks, paths and steps."""
+    """The kept energies; what they lack of these networks, paths and steps is computed and kept.
+
+    Paths are walked `TOGETHER` at a time and saved after each turn: an interrupted run goes on.
+    """
+    made = None
     if file.exists():
         kept = PlanReference.load(file, device)
-        if kept.serves(networks, paths, points, steps):
-            return kept
-    made = compute_reference(networks, paths, points, steps)
-    made.save(file)
+        if kept.serves(networks, points, steps):
+            made = kept
+    ends = networks.make_ends(paths)
+    while made is None or len(made.labels) < paths:
+        done = 0 if made is None else len(made.labels)
+        print(f"  published energies, paths {done + 1} to {min(done + TOGETHER, paths)} of {paths}")
+        more = compute_reference(
+            networks, *(side[done : done + TOGETHER] for side in ends), points, steps
+        )
+        made = more if made is None else made.extended(more)
+        made.save(file)
     return made

@@ -99,12 +99,24 @@ def test_reference_energies(modules, networks, tmp_path):
             config=PlanConfig(optim_steps=step),
         )
         torch.testing.assert_close(kept.at(step, 2).total, plan.after.total[:2], rtol=1e-4, atol=0)
-    assert kept.serves(networks, 2, 7, 5)
-    assert not kept.serves(networks, 4, 7, 5)  # too few paths
-    assert not kept.serves(networks, 2, 8, 5)
-    assert not kept.serves(networks, 2, 7, 6)
+    assert kept.serves(networks, 7, 5)
+    assert not kept.serves(networks, 8, 5)
+    assert not kept.serves(networks, 7, 6)
     other = dataclasses.replace(networks, classifier=networks.identity)
-    assert not kept.serves(other, 2, 7, 5)
+    assert not kept.serves(other, 7, 5)
+
+
+def test_reference_energies_go_on_where_they_stopped(modules, networks, tmp_path):
+    published, file = modules["walk_published"], tmp_path / "plan.npz"
+    first = published.reference(networks, file, paths=2, points=5, steps=5)
+    more = published.reference(networks, file, paths=7, points=5, steps=5)
+    assert len(more.labels) == 7
+    torch.testing.assert_close(more.terms.total[:, :2], first.terms.total, rtol=0, atol=0)
+    whole = published.reference(networks, tmp_path / "whole.npz", paths=7, points=5, steps=5)
+    for name in ("start", "end", "labels"):
+        assert torch.equal(getattr(more, name), getattr(whole, name))
+    torch.testing.assert_close(more.terms.total, whole.terms.total, rtol=1e-4, atol=0)
+    assert len(published.reference(networks, file, paths=3, points=5, steps=5).labels) == 7
 
 
 def run(modules, networks, monkeypatch, tmp_path, capsys, *arguments):
