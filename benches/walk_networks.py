@@ -131,9 +131,7 @@ class StandIn:
     stages: tuple[int, ...] = (64, 128, 256, 512)
     """Channels of the classifiers' stages: a ResNet-18."""
     surrogate: SurrogateConfig = field(
-        default_factory=lambda: SurrogateConfig(
-            points=3000, rounds=1, walk_points=3000, steps=2500, batch=64
-        )
+        default_factory=lambda: SurrogateConfig(width=512, depth=3)
     )
 
 
@@ -231,7 +229,7 @@ def stand_in(folder: Path, size: StandIn | None = None, device: str = "cpu") -> 
     networks = tuple(network.to(device) for network in (g, *guides.values()))
     path = folder / "surrogate.safetensors"
     if not path.exists():
-        print("  surrogate", flush=True)
+        print("  surrogate: about as long as 200 fast walks and 250,000 images take", flush=True)
         began = time.perf_counter()
         made = train_surrogate(
             *networks, latents.to(device), labels.to(device), config=size.surrogate

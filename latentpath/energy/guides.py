@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from latentpath import ops
 from latentpath.energy.images import REFUSALS, ImageModel, logits_of, random_images
-from latentpath.energy.inputs import replaced
+from latentpath.energy.layers import replaced
 from latentpath.errors import InputError
 
 

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from latentpath.energy.images import REFUSALS, ImageModel, logits_of, random_images
+from latentpath.energy.layers import replaced
+from latentpath.energy.norms import without_norms
 from latentpath.errors import ShapeError
 from latentpath.generators.precision import autocast_dtype
 
@@ -26,10 +28,12 @@ class ChannelMatch:
 
     Args:
         model: images [M, C, H, W] to logits.
+        fold_norms: make batch normalisations part of the convolutions before them, in a copy too;
+            see `without_norms`.
     """
 
-    def __init__(self, model: ImageModel) -> None:
-        self.model = model
+    def __init__(self, model: ImageModel, *, fold_norms: bool = False) -> None:
+        self.model, self._fold_norms = model, fold_norms
         channels = getattr(model, "img_channels", None)
         self.channels = channels if isinstance(channels, int) else None
         self._looked = self._channels_last = False
@@ -59,6 +63,9 @@ class ChannelMatch:
             folded = grey_copy(self.model, image)
             if folded is not None:
                 self.model, self.channels = folded, 1
+        if self._fold_norms:
+            taken = image.expand(-1, self.channels, -1, -1)
+            self.model = without_norms(self.model, taken) or self.model
         self._channels_last = self._runs(channels_last(image.expand(-1, self.channels, -1, -1)))
         self._looked = True
 
@@ -140,15 +147,3 @@ def grey_copy(model: ImageModel, image: Tensor) -> nn.Module | None:  # image [1
         return None
     same = folded.shape == whole.shape and torch.allclose(whole, folded, rtol=1e-3, atol=1e-4)
     return clone if same else None
-
-
-def replaced(model: nn.Module, path: list[str], layer: nn.Module) -> nn.Module:
-    """A shallow copy of `model` with the submodule at `path` replaced by `layer`."""
-    if not path:
-        return layer
-    clone = copy.copy(model)
-    clone._modules = dict(model._modules)
-    child = model._modules[path[0]]
-    assert child is not None
-    clone._modules[path[0]] = replaced(child, path[1:], layer)
-    return clone

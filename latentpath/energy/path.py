@@ -106,6 +106,8 @@ class PathEnergy:
         compile: name of a `torch.compile` backend for the networks, such as "inductor".
         cuda_graphs: record the gradient of a micro-batch once and replay it, on CUDA devices;
             makes `fixed_batches`. The networks must not change afterwards.
+        fold_norms: run the classifiers with batch normalisations that are part of the convolutions
+            before them: the same but for rounding, and faster. They must not change afterwards.
 
     One-channel images are repeated to three for a classifier that takes three, as the published
     code does; see `ChannelMatch`.
@@ -125,13 +127,17 @@ class PathEnergy:
         memory_budget: int = 0,
         compile: str | None = None,
         cuda_graphs: bool = False,
+        fold_norms: bool = False,
     ) -> None:
         check_whole(0, micro_batch=micro_batch, memory_budget=memory_budget)
         self.precision, self.fixed_batches = Precision.of(precision), fixed_batches or cuda_graphs
         self.generator, self.weights = generator, weights or EnergyWeights()
         self.micro_batch, self.memory_budget = micro_batch, memory_budget
         self._models = [identity, classifier, getattr(generator, "network", generator)]
-        self._inputs = [ChannelMatch(as_image_model(model)) for model in (identity, classifier)]
+        self._inputs = [
+            ChannelMatch(as_image_model(model), fold_norms=fold_norms)
+            for model in (identity, classifier)
+        ]
         self._split_head = split_head
         self._guides: tuple[IdentityGuide, ClassGuide] | None = None
         self._sizes: dict[torch.device, int] = {}

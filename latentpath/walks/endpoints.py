@@ -162,6 +162,7 @@ def relax_endpoints(
         "micro_batch": size,
         "precision": precision,
         "fixed_batches": True,
+        "fold_norms": True,
     }
     networks = as_generator(generator, centres.shape[1]), identity, classifier
     weights = [EnergyWeights(0.0, share, config.classification) for share in (1.0, 0.0)]

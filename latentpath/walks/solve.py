@@ -199,6 +199,7 @@ def walk_stream(
         precision=precision,
         fixed_batches=True,
         cuda_graphs=cuda_graphs,
+        fold_norms=True,
     )
     guide = None
     if surrogate is not None:
