@@ -2,7 +2,7 @@
 
     python benches/bench_walk.py                                  # all parts on the digits
     python benches/bench_walk.py --parts digits curve             # some of them
-    python benches/bench_walk.py --parts resnet64 --paths 4 --plan-steps 100
+    python benches/bench_walk.py --parts resnet64                 # an hour of published walks first
     python benches/bench_walk.py --estimate                       # how long it will take, no more
 
 Rows go to benches/results/walk.csv; `plots.py` draws docs/walk.svg from them. Parts:
@@ -245,7 +245,7 @@ def benches(options: argparse.Namespace) -> Iterator[tuple[str, Bench]]:
     """A part's name and its bench, part by part; networks are made when they are needed."""
     device = workload.DEVICE
     if wanted := [part for part in DIGITS_PARTS if part in options.parts]:
-        paths, steps = options.paths or 16, options.plan_steps or STEPS
+        paths, steps = options.paths, options.plan_steps
         networks = walk_networks.digits(
             options.surrogate, options.training_seconds, device, options.pairs
         )
@@ -253,7 +253,7 @@ def benches(options: argparse.Namespace) -> Iterator[tuple[str, Bench]]:
         for part in wanted:
             yield part, Bench(part, networks, kept, options, paths, steps)
     if "resnet64" in options.parts:
-        paths, steps = options.paths or 4, options.plan_steps or 100
+        paths, steps = options.paths, options.plan_steps
         folder = options.runs / "resnet64"
         networks = walk_networks.stand_in(folder, device=device)
         kept = walk_published.reference(
@@ -307,8 +307,8 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     add = made.add_argument
     add("--parts", nargs="+", choices=PARTS, default=list(DIGITS_PARTS))
-    add("--paths", type=int, default=0, help="walks at a time [16; resnet64 4]")
-    add("--plan-steps", type=int, default=0, help="published steps [500; resnet64 100]")
+    add("--paths", type=int, default=16, help="walks at a time [16]")
+    add("--plan-steps", type=int, default=STEPS, help="published steps [500]")
     add("--turns", type=int, default=3, help="times round the solvers, digits and resnet64 [3]")
     add("--window", type=int, default=10, help="published steps per window [10]")
     add("--passes", type=float, nargs="+", default=PASSES, help="of the curve")

@@ -130,9 +130,7 @@ class StandIn:
     batch: int = 32
     stages: tuple[int, ...] = (64, 128, 256, 512)
     """Channels of the classifiers' stages: a ResNet-18."""
-    surrogate: SurrogateConfig = field(
-        default_factory=lambda: SurrogateConfig(width=512, depth=3)
-    )
+    surrogate: SurrogateConfig = field(default_factory=lambda: SurrogateConfig(width=512, depth=3))
 
 
 def scanner(size: StandIn) -> StyleGAN2:

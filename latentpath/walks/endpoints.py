@@ -155,7 +155,8 @@ def relax_endpoints(
     if threshold is not None:
         check_finite(threshold=threshold)
     near = _neighbourhoods(centres, groups, config.radius)
-    size = fixed_micro_batch(micro_batch, centres.device)
+    networks = as_generator(generator, centres.shape[1]), identity, classifier
+    size = fixed_micro_batch(micro_batch, centres.device, networks[0].img_resolution)
     if not micro_batch and centres.device.type == "cpu":
         size = _MICRO_BATCH_CPU
     common: dict[str, Any] = {
@@ -164,7 +165,6 @@ def relax_endpoints(
         "fixed_batches": True,
         "fold_norms": True,
     }
-    networks = as_generator(generator, centres.shape[1]), identity, classifier
     weights = [EnergyWeights(0.0, share, config.classification) for share in (1.0, 0.0)]
     guides = [PathEnergy(*networks, weights=each, **common) for each in weights]
     first = guides[0].point_terms(centres, classes)

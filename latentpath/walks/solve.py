@@ -71,7 +71,7 @@ def walk(
         precision: of the fast solver's gradients; "plan" computes in float32, and the energies in
             the result are always float32.
         micro_batch: points that go through the networks together; bounds the memory. 0 chooses
-            by device.
+            by device and resolution.
         in_flight: most paths that the fast solver works on at a time; 0 chooses. It changes the
             speed and the memory and not the paths.
         split_head: run the identity classifier's trunk and let `ops.bank_lse` do its linear head;
@@ -189,12 +189,13 @@ def walk_stream(
     if (first := checked.peek()) is None:
         return iter(())
     device, width = first.start.device, first.start.shape[0]
+    wrapped = as_generator(generator, width)
     energy = PathEnergy(
-        as_generator(generator, width),
+        wrapped,
         identity,
         classifier,
         weights=config.weights,
-        micro_batch=fixed_micro_batch(micro_batch, device),
+        micro_batch=fixed_micro_batch(micro_batch, device, wrapped.img_resolution),
         split_head=split_head,
         precision=precision,
         fixed_batches=True,

@@ -12,7 +12,8 @@ import torch
 from tiny_walks import D, Setting, quick
 
 from latentpath.errors import InputError, ShapeError
-from latentpath.walks import PathResult, Request, WalkResult
+from latentpath.generators import FunctionGenerator
+from latentpath.walks import FastConfig, PathResult, Request, WalkResult, walk_stream
 
 
 @pytest.fixture
@@ -183,3 +184,24 @@ class TestBadRequests:
         with pytest.raises(InputError):
             setting.stream(endless(setting, taken), **options)
         assert taken == []
+
+
+@pytest.mark.parametrize(("side", "size"), [(9, 96), (64, 96), (100, 32), (256, 8), (300, 8)])
+def test_micro_batches_suit_the_images(side, size):
+    seen = []
+
+    def synthesize(w):
+        seen.append(len(w))
+        return torch.tanh(w[:, :1, None, None] * torch.linspace(0, 1, side)).expand(-1, 1, side, -1)
+
+    latent = torch.ones(2)
+    walked = walk_stream(
+        [Request(latent, -latent, 0)] * 3,
+        generator=FunctionGenerator(synthesize, latent_dim=2),
+        identity=lambda images: images[:, 0, 0, 1:4],
+        classifier=lambda images: images[:, 0, 1, 1:3],
+        steps=5,
+        config=FastConfig(passes=1.0),
+    )
+    assert len(list(walked)) == 3
+    assert max(seen) == size
