@@ -313,7 +313,7 @@ def parser() -> argparse.ArgumentParser:
     add("--window", type=int, default=10, help="published steps per window [10]")
     add("--passes", type=float, nargs="+", default=PASSES, help="of the curve")
     add("--long", type=int, nargs="+", default=LONG, help="points of the long paths")
-    add("--long-paths", type=int, default=2, help="walks of the longest [2]")
+    add("--long-paths", type=int, default=8, help="walks of the longest [8]")
     add("--surrogate", type=Path, help="file of the digits' surrogate [the one that ships]")
     add("--training-seconds", type=float, help="of it [what the file notes]")
     add("--training-points", type=int, default=_training_points(), help="passes it took")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -432,6 +433,9 @@ def test_from_an_image_folder_to_a_set_and_its_report(command, tmp_path):
         code, shown, err = command("train", network, *common, *options)
         assert (code, err) == (0, [])
         assert shown.startswith(f"weights: {weights / network}")
+        if network == "surrogate":
+            ratio = float(re.search(r"walk energy ratio ([\d.e+-]+)", shown)[1])
+            assert ("without this surrogate" in shown) == (ratio > 1)
     assert Image.open(weights / "generator.png").size[0] > 0
 
     code, shown, err = command(

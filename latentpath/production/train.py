@@ -103,7 +103,10 @@ def train_network(
     else:
         save_weights(path, module, kind=kind, config=module.config, notes=notes, half=half)  # type: ignore[arg-type]
     figures = ", ".join(f"{name} {value:.4g}" for name, value in result.items())
-    return f"weights: {path} ({path.stat().st_size / 1e6:.2f} MB; {figures})"
+    line = f"weights: {path} ({path.stat().st_size / 1e6:.2f} MB; {figures})"
+    if result.get("walk energy ratio", 0.0) > 1:
+        line += f"\nwalks end at lower energy without this surrogate: delete {path} to do without"
+    return line
 
 
 Trained = tuple[nn.Module, dict[str, float]]

@@ -156,19 +156,22 @@ def evaluate_surrogate(
 
     Returns:
         "energy correlation" of predicted and true identity energies, "gradient cosine", the mean
-        over the points, and "class agreement", the share of points where the largest class logit
-        is the same.
+        over the points, "class agreement", the share of points where the largest class logit is the
+        same, and "walk energy ratio", the mean true energy at which walks with the surrogate end
+        over that of the same walks without: above 1 it does harm.
     """
     config = config or SurrogateConfig()
     with seeded(seed, latents.device):
         run = _Run(generator, identity, classifier, latents.float(), labels.long(), config, silent)
         run.surrogate = surrogate
         truth = run.networks.truth(run.visited(paths))
+        with_it, without = run.walk_energies(paths)
     energy, slope, logits = run.predicted(truth.points)
     return {
         "energy correlation": float(torch.corrcoef(torch.stack([energy, truth.energy]))[0, 1]),
         "gradient cosine": float(F.cosine_similarity(slope, truth.gradient).mean()),
         "class agreement": float((logits.argmax(1) == truth.logits.argmax(1)).float().mean()),
+        "walk energy ratio": with_it / without,
     }
 
 
@@ -240,12 +243,26 @@ class _Run:
         people, noise = self.config.people, self.config.noise
         return line_points(self.latents, self.labels, count, people=people, noise=noise)
 
-    def visited(self, paths: int) -> Tensor:  # -> [m, D]
-        """Every point at which fast walks between new pairs ask for a true gradient."""
+    def pairs(self, paths: int) -> tuple[Tensor, Tensor, Tensor]:  # -> [B, D], [B, D], [B]
+        """Random ends of walks, and their classes."""
         classes = self.labels[torch.randint(len(self.labels), (paths,), device=self.labels.device)]
         start, end = (
             endpoints(self.latents, self.labels, classes, self.config.people) for _ in range(2)
         )
+        return start, end, classes
+
+    def walk_energies(self, paths: int) -> tuple[float, float]:
+        """Mean true energy of walks between new pairs with the surrogate, and without."""
+        ends, steps = self.pairs(paths), self.config.walk_steps
+        with_it, without = (
+            walk(*ends, **self.models, steps=steps, surrogate=surrogate).after.total.mean().item()
+            for surrogate in (self.surrogate, None)
+        )
+        return with_it, without
+
+    def visited(self, paths: int) -> Tensor:  # -> [m, D]
+        """Every point at which fast walks between new pairs ask for a true gradient."""
+        start, end, classes = self.pairs(paths)
         found: list[Tensor] = []
         walk(
             start,

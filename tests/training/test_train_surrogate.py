@@ -84,6 +84,7 @@ def test_training_lowers_the_errors(networks, real):
     assert after["energy correlation"] > max(0.9, before["energy correlation"])
     assert after["gradient cosine"] > max(0.9, before["gradient cosine"] + 0.2)
     assert after["class agreement"] > 0.9
+    assert 0.5 < after["walk energy ratio"] < 1.05
     assert set(after) == set(before)
     steps = [figures for stage, *_, figures in told if stage == "surrogate"]
     assert len(steps) == 800
