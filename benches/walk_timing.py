@@ -49,6 +49,7 @@ ABLATIONS = (
     Setting("one start", {"starts": 1}),
     Setting("one step on the surrogate's model", {"inner_steps": 1}),
     Setting("ten steps on it", {"inner_steps": 10}),
+    Setting("no memory", {"memory": 0}),
     Setting("no damping", {"damping": 0.0}),
     Setting("all knots every time", {"active": 1.0}),
     Setting("no coarse levels", coarse=False),

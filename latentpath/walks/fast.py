@@ -1,19 +1,23 @@
-"""The fast walk: coarse to fine, with a surrogate between true gradients.
+"""The fast walk: coarse to fine, on a model of the energy that learns from every true gradient.
 
-Five ideas, each of which saves generator passes:
+Six ideas, each of which saves generator passes:
 
 - Coarse to fine (`latentpath.walks.levels`). Most of the way is found with 6 and 12 knots, where
   an evaluation of the path costs an eighth and a quarter of one of 48 points.
-- Between two true evaluations the path moves several steps on a model of the guide energy around
-  the points w_0 where it was last evaluated,
+- Between two true evaluations the path moves several steps on a model of the guide energy whose
+  gradient costs no generator call,
 
-      m(w) = s(w) + <grad g(w_0) - grad s(w_0), w - w_0> + damping / 2 |w - w_0|^2,
+      grad m(w) = grad s(w) + e(w) + damping (w - w_0),
 
-  with s a latent surrogate (`latentpath.models.Surrogate`), which costs no generator call. At w_0
-  the model has the true gradient g, so a wrong surrogate can slow a walk down and not lead it
-  astray. (This is first-order model management, as in Alexandrov et al., "Approximation and Model
-  Management in Aerodynamic Optimization with Variable-Fidelity Models", Journal of Aircraft 2001.)
-  Without a surrogate there is one step per evaluation.
+  with s a latent surrogate (`latentpath.models.Surrogate`; zero without one), w_0 where the knot
+  was last evaluated, and e the surrogate's error: grad g - grad s of the true energy g, as at w_0.
+  A wrong surrogate can so slow a walk down and not lead it astray. (This is first-order model
+  management, as in Alexandrov et al., "Approximation and Model Management in Aerodynamic
+  Optimization with Variable-Fidelity Models", Journal of Aircraft 2001.)
+- A path remembers where it has been evaluated, and e is interpolated from all of it
+  (`latentpath.walks.error_field`): so the model knows the curvature of valleys that it has crossed,
+  and starts and finer levels profit from earlier ones. Levels of many knots, and paths without a
+  memory, take e at w_0 alone; without a surrogate they make one step per evaluation.
 - The coarsest level is walked twice, the second time with shorter steps, and the better path goes
   on: its energy there foretells the energy at the end, and which steps suit the latents.
 - On finer levels only some of the knots are evaluated at a time: those that moved farthest since
@@ -38,6 +42,7 @@ from latentpath.energy import EnergyWeights, PathEnergy
 from latentpath.energy.surrogate import SurrogateGuide
 from latentpath.errors import InputError, check_above_zero, check_at_least
 from latentpath.generators.checks import check_finite, check_whole
+from latentpath.walks.error_field import ErrorField, Memory
 from latentpath.walks.levels import Level, plan_levels, resample
 from latentpath.walks.plan import straight_line
 
@@ -60,7 +65,10 @@ class FastConfig:
     passes: float = 36.0
     """Most true gradients per point of the path. Fewer are faster; long paths take fewer anyway."""
     inner_steps: int = 5
-    """Steps on the surrogate's model for each true gradient; without a surrogate always 1."""
+    """Steps on the model for each true gradient; 1 where nothing but that gradient is known."""
+    memory: int = 256
+    """True gradients that a path remembers for its model, which serve levels of up to half as many
+    knots; 0 for none but the last of each knot."""
     lr: float = 2.1
     """Length of the first steps on the coarsest level, in spreads of the latents: each coordinate
     moves by up to lr * spread / sqrt(D). The spread is the root mean square deviation per
@@ -70,9 +78,9 @@ class FastConfig:
     """Decay of Adam's moments."""
     eps: float = 1e-8
     """Added to Adam's denominator."""
-    damping: float = 4.0
+    damping: float = 0.5
     """Curvature that keeps the path near the points last evaluated, nats per squared spread;
-    larger trusts the surrogate less."""
+    larger trusts the model less."""
     active: float = 0.5
     """Share of the knots that a true evaluation looks at, on levels of more than 16."""
     tolerance: float = 1e-4
@@ -80,7 +88,7 @@ class FastConfig:
     evaluation; 0 always uses all passes."""
     coarsest: int = 6
     """Interior knots of the coarsest level."""
-    starts: int = 2
+    starts: int = 3
     """Times that the coarsest level is walked from the straight line, each time with shorter steps.
     The path of least energy goes on with its steps: so walks leave bad valleys, and find the steps
     that suit their latents."""
@@ -92,6 +100,7 @@ class FastConfig:
     def __post_init__(self) -> None:
         whole = ("inner_steps", "coarsest", "starts", "chunk")
         check_whole(1, **{name: getattr(self, name) for name in whole})
+        check_whole(0, memory=self.memory)
         numbers = ("passes", "lr", "damping", "eps", "active", "tolerance")
         check_finite(**{name: getattr(self, name) for name in numbers})
         check_above_zero(passes=self.passes, lr=self.lr, eps=self.eps)
@@ -127,6 +136,10 @@ class Flight:
     """[n, D], true gradient there less the surrogate's (all of it without a surrogate)."""
     energies: Tensor
     """[n], weighted guide energy there; NaN before a knot's first evaluation."""
+    memory: Memory
+    """The surrogate's errors where the path was last evaluated, for a point weight of 1."""
+    spread: float
+    """How far apart latents are, per coordinate."""
     rate: float
     """First learning rate on the coarsest level, latent units per step."""
     starts: int = 1
@@ -172,24 +185,21 @@ class FastSolver:
     ) -> None:
         self.energy, self.config, self.guide, self.visited = energy, config, guide, visited
         self.levels = plan_levels(steps, config.passes, config.coarsest, config.starts)
-        self.inner_steps = config.inner_steps if guide is not None else 1
         self.steps, interior = steps, steps - 2
         # The mean of one over the chunk sizes: see plan.chunk_weights.
         self.point_weight = math.ceil(interior / config.chunk) / interior
         weights = config.weights
-        scale = weights.identity or 0.1 * weights.classification
-        self.spread: float | None = None
-        self.damping = 0.0
-        if guide is not None:
-            self.spread = float(guide.surrogate.spread)
-            self.damping = config.damping * scale / self.spread**2
+        self.damping = config.damping * (weights.identity or 0.1 * weights.classification)
+        self.spread = None if guide is None else float(guide.surrogate.spread)
 
     def take_off(self, number: int, label: int, start: Tensor, end: Tensor) -> Flight:  # [D] x2
         """A path on the straight line, with the knots of the first level."""
         path = resample(torch.stack([start, end]), self.levels[0].points)
         none = torch.zeros_like(path[1:-1])
-        rate = self.config.lr * self._spread(start, end) / math.sqrt(len(start))
-        flight = Flight(number, label, 0, path, none, none, none, none, none[:, 0], rate)
+        spread, memory = self._spread(start, end), Memory(self.config.memory, start)
+        rate = self.config.lr * spread / math.sqrt(len(start))
+        none_yet = none, none, none, none, none[:, 0]
+        flight = Flight(number, label, 0, path, *none_yet, memory, spread, rate)
         return self._enter(flight, 0, path, none)
 
     def _spread(self, start: Tensor, end: Tensor) -> float:  # [D] x2
@@ -281,17 +291,31 @@ class FastSolver:
         taken = torch.tensor([flight.adam_steps for flight in flights], device=device)
         rates = gradients.new_tensor([self._rate(flight, level) for flight in flights])
         labels = torch.tensor([flight.label for flight in flights], device=device)
+        spreads = gradients.new_tensor([flight.spread for flight in flights])
         weight = self._point_weight(level)
         stiffness = self.config.weights.smoothness * level.smoothness_scale
+        damping = self.damping * weight / spreads.square()[:, None, None]
         each = labels.repeat_interleave(n), gradients.new_full((b * n,), weight)
         chosen = rows[:, :, None].expand(-1, -1, d)
+        field: ErrorField | None = None
+        steps = self._inner_steps(level)
         energy: Tensor | None = None
-        for step in range(self.inner_steps):
-            slope = self._surrogate_slope(path, *each)
+        for step in range(steps):
+            slope, knots = self._surrogate_slope(path, *each), path[:, 1:-1]
             if step == 0:
-                anchor.scatter_(1, chosen, path[:, 1:-1].gather(1, chosen))
+                anchor.scatter_(1, chosen, knots.gather(1, chosen))
                 correction.scatter_(1, chosen, gradients - slope.gather(1, chosen))
-            slope = slope + correction + (self.damping * weight) * (path[:, 1:-1] - anchor)
+                if self._remembers(level):
+                    errors = correction.gather(1, chosen) / weight
+                    for flight, points, found in zip(
+                        flights, knots.gather(1, chosen), errors, strict=True
+                    ):
+                        flight.memory.add(points, found)
+                    memories = [flight.memory for flight in flights]
+                    field = ErrorField(memories, spreads * math.sqrt(d))
+            if field is not None:
+                correction = weight * field(knots)
+            slope = slope + correction + damping * (knots - anchor)
             before = path.clone() if level.alpha else None
             smoothness, _ = ops.path_step_(
                 path,
@@ -315,13 +339,21 @@ class FastSolver:
         for i, flight in enumerate(flights):
             flight.path, flight.exp_avg, flight.exp_avg_sq = path[i], exp_avg[i], exp_avg_sq[i]
             flight.anchor, flight.correction = anchor[i], correction[i]
-            flight.adam_steps += self.inner_steps
+            flight.adam_steps += steps
             flight.evaluations += 1
             if finite[i]:
                 self._judge(flight, totals[i])
             else:  # nothing comes back from there
                 flight.path = straight_line(path[i, :1], path[i, -1:], self.steps)[0]
                 flight.stopped = "line"
+
+    def _remembers(self, level: Level) -> bool:
+        """Whether the memory holds enough of a level's knots to interpolate."""
+        return 2 * level.interior <= self.config.memory
+
+    def _inner_steps(self, level: Level) -> int:
+        modelled = self.guide is not None or self._remembers(level)
+        return self.config.inner_steps if modelled else 1
 
     def _surrogate_slope(self, path: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
         """The surrogate's gradient at the knots of paths [B, n + 2, D], zero without one."""

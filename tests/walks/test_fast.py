@@ -312,6 +312,8 @@ class TestOptions:
             {"passes": float("inf")},
             {"passes": "8"},
             {"inner_steps": 0},
+            {"memory": -1},
+            {"memory": 2.5},
             {"inner_steps": 2.0},
             {"lr": 0.0},
             {"lr": float("nan")},

@@ -1,0 +1,76 @@
+"""What a path has learnt about the guides where it has been: errors of its model, interpolated.
+
+Every true evaluation tells, at one point, by how much the model's gradient errs. A path meets the
+same region again and again, from one evaluation to the next, on the next start and with more
+knots, so errors are worth remembering. Between the remembered points they are interpolated by
+kriging: with X the points, E their errors, l a length and
+
+    k(a, b) = exp(-|a - b| / l),    e(w) = k(w, X) (k(X, X) + noise I)^-1 E,
+
+the mean of a Gaussian process with exponential covariance (Rasmussen and Williams, "Gaussian
+Processes for Machine Learning", 2006, equations 2.25 and 4.18). Far from all points e is zero,
+which leaves the model as it was.
+
+A gradient taken from the last evaluation alone hops from one side of a narrow valley to the other,
+since it knows nothing of the valley's curvature; two remembered points on both sides do.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+# Variance of what cannot be interpolated, against that of the errors.
+_NOISE = 0.03
+# Empty places of a memory are so far away that they share nothing with any point.
+_FAR = 1e6
+
+
+class Memory:
+    """The last points at which one path was evaluated, and the model's errors there.
+
+    Args:
+        size: points N that it holds; older ones are forgotten.
+        like: a tensor [..., D] of the path's dtype and device.
+    """
+
+    def __init__(self, size: int, like: Tensor) -> None:
+        self.points = like.new_full((size, like.shape[-1]), _FAR)
+        self.errors = torch.zeros_like(self.points)
+        self.told = 0
+
+    def add(self, points: Tensor, errors: Tensor) -> None:  # [a, D] x2
+        """Remember more points; of more than N only the last N."""
+        size = len(self.points)
+        points, errors = points[-size:], errors[-size:]
+        rows = torch.arange(self.told, self.told + len(points), device=points.device) % size
+        self.points[rows], self.errors[rows] = points, errors
+        self.told += len(points)
+
+
+class ErrorField:
+    """The errors that paths remember, interpolated, for several paths at a time.
+
+    What comes out for a path depends on its own memory alone.
+
+    Args:
+        memories: of one size.
+        lengths: over which the errors of a path change, [B].
+    """
+
+    def __init__(self, memories: list[Memory], lengths: Tensor) -> None:
+        self.points = torch.stack([memory.points for memory in memories])  # [B, N, D]
+        self.lengths = lengths[:, None, None]
+        errors = torch.stack([memory.errors for memory in memories])
+        covariance = self._covariance(self.points)
+        covariance.diagonal(dim1=1, dim2=2).add_(_NOISE)
+        # What is not finite stays so, and the path that owns it ends: nothing to raise here.
+        factor, _ = torch.linalg.cholesky_ex(covariance)
+        self.coefficients = torch.cholesky_solve(errors, factor)
+
+    def _covariance(self, points: Tensor) -> Tensor:  # [B, n, D] -> [B, n, N]
+        return torch.cdist(points, self.points).div_(-self.lengths).exp_()
+
+    def __call__(self, points: Tensor) -> Tensor:  # [B, n, D] -> [B, n, D]
+        """The errors expected at points of each path."""
+        return self._covariance(points) @ self.coefficients

@@ -1,0 +1,50 @@
+"""What a path remembers of its model's errors, and their interpolation."""
+
+import pytest
+import torch
+
+from latentpath.walks.error_field import _NOISE, ErrorField, Memory
+
+LENGTHS = (1.5, 4.0, 0.7)
+
+
+def filled(told: int, size: int, seed: int) -> tuple[Memory, torch.Tensor, torch.Tensor]:
+    """A memory that was told so many points, in lots of ragged sizes, and all of them."""
+    draw = torch.Generator().manual_seed(seed)
+    points, errors = (torch.randn(told, 5, generator=draw) for _ in range(2))
+    memory = Memory(size, points)
+    for lot in zip(points.split(7), errors.split(7), strict=True):
+        memory.add(*lot)
+    return memory, points[-size:], errors[-size:]
+
+
+@pytest.mark.parametrize("told", [1, 6, 23, 24, 25, 61])
+def test_interpolates_as_the_formula_in_float64(told: int) -> None:
+    kept = [filled(told, 24, seed) for seed in range(3)]
+    at = torch.randn(3, 11, 5, generator=torch.Generator().manual_seed(9))
+    found = ErrorField([memory for memory, _, _ in kept], torch.tensor(LENGTHS))(at)
+    for i, (_, points, errors) in enumerate(kept):
+        x, e, w = points.double(), errors.double(), at[i].double()
+        k = torch.exp(-torch.cdist(x, x) / LENGTHS[i]) + _NOISE * torch.eye(len(x)).double()
+        expected = torch.exp(-torch.cdist(w, x) / LENGTHS[i]) @ torch.linalg.solve(k, e)
+        torch.testing.assert_close(found[i].double(), expected, rtol=2e-4, atol=2e-4)
+
+
+def test_is_zero_far_away_and_near_the_error_where_it_is_known() -> None:
+    memory, points, errors = filled(6, 24, 0)
+    field = ErrorField([memory], torch.tensor([0.5]))
+    assert field(points[None] + 1e3).abs().max() < 1e-6
+    known = field(points[None])[0]
+    assert (known - errors).norm() < 0.1 * errors.norm()
+
+
+def test_a_path_gets_the_same_beside_others_and_beside_one_that_is_not_finite() -> None:
+    memories = [filled(40, 24, seed)[0] for seed in range(3)]
+    broken = Memory(24, memories[0].points)
+    broken.add(torch.full((3, 5), torch.nan), torch.full((3, 5), torch.nan))
+    at = torch.randn(4, 9, 5, generator=torch.Generator().manual_seed(1))
+    lengths = torch.tensor([*LENGTHS, 1.0])
+    together = ErrorField([*memories, broken], lengths)(at)
+    for i, memory in enumerate(memories):
+        assert torch.equal(ErrorField([memory], lengths[i : i + 1])(at[i : i + 1])[0], together[i])
+    assert not together[3].isfinite().all()
