@@ -51,7 +51,9 @@ class Memory:
 class ErrorField:
     """The errors that paths remember, interpolated, for several paths at a time.
 
-    What comes out for a path depends on its own memory alone.
+    What comes out for a path depends on its own memory alone. On processors paths are computed one
+    after the other, since routines for stacks of matrices split their work, and so round, by the
+    number of matrices.
 
     Args:
         memories: of one size.
@@ -59,18 +61,37 @@ class ErrorField:
     """
 
     def __init__(self, memories: list[Memory], lengths: Tensor) -> None:
-        self.points = torch.stack([memory.points for memory in memories])  # [B, N, D]
-        self.lengths = lengths[:, None, None]
+        self.size = 1 if lengths.device.type == "cpu" else len(memories)
+        points = torch.stack([memory.points for memory in memories])  # [B, N, D]
         errors = torch.stack([memory.errors for memory in memories])
-        covariance = self._covariance(self.points)
-        covariance.diagonal(dim1=1, dim2=2).add_(_NOISE)
-        # What is not finite stays so, and the path that owns it ends: nothing to raise here.
-        factor, _ = torch.linalg.cholesky_ex(covariance)
-        self.coefficients = torch.cholesky_solve(errors, factor)
-
-    def _covariance(self, points: Tensor) -> Tensor:  # [B, n, D] -> [B, n, N]
-        return torch.cdist(points, self.points).div_(-self.lengths).exp_()
+        self.parts = [
+            (x, length, _coefficients(x, e, length))
+            for x, e, length in zip(
+                points.split(self.size),
+                errors.split(self.size),
+                lengths[:, None, None].split(self.size),
+                strict=True,
+            )
+        ]
 
     def __call__(self, points: Tensor) -> Tensor:  # [B, n, D] -> [B, n, D]
         """The errors expected at points of each path."""
-        return self._covariance(points) @ self.coefficients
+        found = [
+            _covariance(at, x, length) @ coefficients
+            for at, (x, length, coefficients) in zip(
+                points.split(self.size), self.parts, strict=True
+            )
+        ]
+        return torch.cat(found)
+
+
+def _covariance(a: Tensor, b: Tensor, length: Tensor) -> Tensor:  # [B, n, D], [B, N, D], [B, 1, 1]
+    return torch.cdist(a, b).div_(-length).exp_()
+
+
+def _coefficients(points: Tensor, errors: Tensor, length: Tensor) -> Tensor:  # -> [B, N, D]
+    covariance = _covariance(points, points, length)
+    covariance.diagonal(dim1=1, dim2=2).add_(_NOISE)
+    # What is not finite stays so, and the path that owns it ends: nothing to raise here.
+    factor, _ = torch.linalg.cholesky_ex(covariance)
+    return torch.cholesky_solve(errors, factor)
