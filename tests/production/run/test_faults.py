@@ -65,7 +65,8 @@ class TestKilled:
 
     def test_asked_twice_it_stops_at_once(self, tmp_path):
         folder = RunFolder(tmp_path / "run")
-        process = killable.start(folder.root, config={"optim_steps": 100_000})
+        endless = {"solver": "plan", "optim_steps": 1_000_000}
+        process = killable.start(folder.root, config=endless)
         wait_for(lambda: folder.ledger.exists() and read_status(folder.root).shards)
         os.kill(process.pid, signal.SIGINT)
         time.sleep(0.3)
@@ -198,7 +199,8 @@ class TestLedger:
 class TestTwoRuns:
     def test_the_second_is_refused(self, perform, tmp_path):
         folder = RunFolder(tmp_path / "run")
-        process = killable.start(folder.root, config={"optim_steps": 100_000})
+        endless = {"solver": "plan", "optim_steps": 1_000_000}
+        process = killable.start(folder.root, config=endless)
         wait_for(lambda: folder.ledger.exists() and read_status(folder.root).shards)
         for given in ({"resume": True}, {"overwrite": True}):
             with pytest.raises(RunError, match=f"the process {process.pid} at work") as error:
@@ -258,9 +260,7 @@ class TestDamagedAfterwards:
         assert not verify_run(copied.root).ok
 
     def test_a_set_that_was_swapped_for_another_with_its_private_file(self, perform, copied):
-        other = perform(
-            "other", config=killable.config(gate_quantile=0.0, solver="plan", optim_steps=0)
-        )
+        other = perform("other", config=killable.config(solver="plan", optim_steps=20))
         shutil.rmtree(copied.set)
         shutil.copytree(other.folder.set, copied.set)
         shutil.copy(other.folder.private_file, copied.private_file)
