@@ -30,7 +30,8 @@ from latentpath.training import SurrogateConfig, train_surrogate
 from latentpath.training.augment import AugmentConfig, augment
 from latentpath.training.schedule import one_cycle
 
-PAIRS = 3
+# The digits' pairs come in sets: the first is drawn with this seed, each next one with the next.
+PAIRS, PAIRS_EACH = 3, 16
 
 Ends = tuple[Tensor, Tensor, Tensor]  # [B, D], [B, D], [B]
 
@@ -75,21 +76,19 @@ def digits(
     surrogate: Path | None = None,
     training_seconds: float | None = None,
     device: str = "cpu",
-    pairs: int = PAIRS,
 ) -> Networks:
-    """The demo's networks; the paths join averages of five private digits of one class.
-
-    The fast walk was tuned on the pairs that are drawn with the seed `PAIRS`.
-    """
+    """The demo's networks; the paths join averages of five private digits of one class."""
     bundle = load_bundle(ASSETS, device, with_surrogate=False)
 
     def make_ends(paths: int) -> Ends:
         made = prepare_endpoints(load_digits_split().private, bundle, ProduceConfig(count=500))
         labels = torch.as_tensor(made.labels)
-        source = torch.Generator().manual_seed(pairs)
-        drawn = []
+        source, drawn = torch.Generator(), []
         for number in range(paths):
-            rows = torch.nonzero(labels == number % 10)[:, 0]
+            of_set, at = divmod(number, PAIRS_EACH)
+            if at == 0:
+                source.manual_seed(PAIRS + of_set)
+            rows = torch.nonzero(labels == at % 10)[:, 0]
             drawn.append(rows[torch.randperm(len(rows), generator=source)[:2]])
         start, end = torch.stack(drawn).unbind(1)
         return made.centroids[start], made.centroids[end], labels[start]
@@ -97,8 +96,7 @@ def digits(
     path = surrogate or ASSETS / "surrogate.safetensors"
     models = bundle.generator, bundle.identity, bundle.classifier
     found, noted = _open_surrogate(path, models, device) if path.exists() else (None, None)
-    name = "digits" if pairs == PAIRS else f"digits, pairs {pairs}"
-    return Networks(name, *models, make_ends, found, training_seconds or noted)
+    return Networks("digits", *models, make_ends, found, training_seconds or noted)
 
 
 def _open_surrogate(

@@ -14,6 +14,7 @@ from unittest import mock
 import torch
 import walk_published
 import workload
+from torch import Tensor
 from walk_networks import Networks
 from walk_published import PlanReference, PublishedWalk
 
@@ -46,10 +47,12 @@ class Setting:
 ABLATIONS = (
     Setting("default"),
     Setting("no surrogate", surrogate=False),
-    Setting("one start", {"starts": 1}),
-    Setting("one step on the surrogate's model", {"inner_steps": 1}),
-    Setting("ten steps on it", {"inner_steps": 10}),
     Setting("no memory", {"memory": 0}),
+    Setting("neither surrogate nor memory", {"memory": 0}, surrogate=False),
+    Setting("one start", {"starts": 1}),
+    Setting("two starts", {"starts": 2}),
+    Setting("one step on the model", {"inner_steps": 1}),
+    Setting("ten steps on it", {"inner_steps": 10}),
     Setting("no damping", {"damping": 0.0}),
     Setting("all knots every time", {"active": 1.0}),
     Setting("no coarse levels", coarse=False),
@@ -139,6 +142,7 @@ class Bench:
             **means,
             "published_steps": self.plan_steps,
             "energy_ratio": round(float(total.mean() / goal.mean()), 4),
+            "ratio_error": ratio_error(total, goal),
             "lower_share": round(float((total <= goal).float().mean()), 3),
             **figures,
         }
@@ -187,6 +191,14 @@ class Bench:
                 "amortised_speed_up": round(statistics.median(more), 2),
             }
         return self.row("fast", setting.name, result.after, **figures)
+
+
+def ratio_error(total: Tensor, goal: Tensor) -> float | str:  # [n] x2
+    """Standard error of the ratio of two means, over paths; empty for one path."""
+    if len(total) < 2:
+        return ""
+    apart = total - goal * (total.mean() / goal.mean())
+    return round(float(apart.std() / goal.mean() / len(total) ** 0.5), 4)
 
 
 def _spread(seconds: Sequence[float]) -> dict[str, float]:

@@ -18,7 +18,7 @@ Six ideas, each of which saves generator passes:
   (`latentpath.walks.error_field`): so the model knows the curvature of valleys that it has crossed,
   and starts and finer levels profit from earlier ones. Levels of many knots, and paths without a
   memory, take e at w_0 alone; without a surrogate they make one step per evaluation.
-- The coarsest level is walked twice, the second time with shorter steps, and the better path goes
+- The coarsest level is walked several times, each time with shorter steps, and the best path goes
   on: its energy there foretells the energy at the end, and which steps suit the latents.
 - On finer levels only some of the knots are evaluated at a time: those that moved farthest since
   they were last evaluated. The others keep their correction; settled ones wait longest.

@@ -153,6 +153,7 @@ def test_rows_of_the_comparison(modules, networks, monkeypatch, tmp_path, capsys
     assert fast["amortised_passes"] > fast["passes"]
     assert "amortised_passes" not in without
     assert fast["rounds"] == 2
+    assert 0 < fast["ratio_error"] < 1
     assert fast["p20_s"] <= fast["seconds_per_path"] <= fast["p80_s"]
 
 
@@ -175,8 +176,20 @@ def test_rows_of_curve_and_long_paths(modules, networks, monkeypatch, tmp_path, 
     assert picture.read_text().count("no surrogate") > 0
 
 
+def test_standard_error_of_a_ratio_is_the_spread_of_resampled_ones(modules):
+    source = torch.Generator().manual_seed(0)
+    goal = 10 + torch.rand(60, generator=source, dtype=torch.float64)
+    total = 0.9 * goal + torch.randn(60, generator=source, dtype=torch.float64)
+    rows = torch.randint(60, (4000, 60), generator=source)
+    resampled = total[rows].mean(1) / goal[rows].mean(1)
+    found = modules["walk_timing"].ratio_error(total, goal)
+    assert found == pytest.approx(float(resampled.std()), rel=0.05)
+    assert modules["walk_timing"].ratio_error(total[:1], goal[:1]) == ""
+
+
 def test_nothing_is_stored_unless_wanted(modules, networks, monkeypatch, tmp_path, capsys):
-    words = ["--parts", "ablation", "--paths", "1", "--plan-steps", "1", "--estimate"]
+    words = ["--parts", "ablation", "--paths", "1", "--plan-steps", "1"]
+    words += ["--ablation-paths", "1", "--estimate"]
     assert run(modules, networks, monkeypatch, tmp_path, capsys, *words) == ([], [])
     words[-1] = "--dry-run"
     assert all(setting.config() for setting in modules["bench_walk"].ABLATIONS)
