@@ -22,8 +22,6 @@ from torch import Tensor
 
 # Variance of what cannot be interpolated, against that of the errors.
 _NOISE = 0.03
-# Empty places of a memory are so far away that they share nothing with any point.
-_FAR = 1e6
 
 
 class Memory:
@@ -35,9 +33,12 @@ class Memory:
     """
 
     def __init__(self, size: int, like: Tensor) -> None:
-        self.points = like.new_full((size, like.shape[-1]), _FAR)
+        self.points = like.new_zeros(size, like.shape[-1])
         self.errors = torch.zeros_like(self.points)
         self.told = 0
+
+    def __len__(self) -> int:
+        return min(self.told, len(self.points))
 
     def add(self, points: Tensor, errors: Tensor) -> None:  # [a, D] x2
         """Remember more points; of more than N only the last N."""
@@ -56,23 +57,18 @@ class ErrorField:
     number of matrices.
 
     Args:
-        memories: of one size.
+        memories: one for each path.
         lengths: over which the errors of a path change, [B].
     """
 
     def __init__(self, memories: list[Memory], lengths: Tensor) -> None:
         self.size = 1 if lengths.device.type == "cpu" else len(memories)
-        points = torch.stack([memory.points for memory in memories])  # [B, N, D]
-        errors = torch.stack([memory.errors for memory in memories])
-        self.parts = [
-            (x, length, _coefficients(x, e, length))
-            for x, e, length in zip(
-                points.split(self.size),
-                errors.split(self.size),
-                lengths[:, None, None].split(self.size),
-                strict=True,
-            )
-        ]
+        self.parts = []
+        for first in range(0, len(memories), self.size):
+            chosen = slice(first, first + self.size)
+            length = lengths[chosen, None, None]
+            points, coefficients = _coefficients(memories[chosen], length)
+            self.parts.append((points, length, coefficients))
 
     def __call__(self, points: Tensor) -> Tensor:  # [B, n, D] -> [B, n, D]
         """The errors expected at points of each path."""
@@ -86,12 +82,24 @@ class ErrorField:
 
 
 def _covariance(a: Tensor, b: Tensor, length: Tensor) -> Tensor:  # [B, n, D], [B, N, D], [B, 1, 1]
-    return torch.cdist(a, b).div_(-length).exp_()
+    # By matrix products, which lose the short distances of latents far from zero: near it, then.
+    near = b[:, :1]
+    distances = torch.cdist(a - near, b - near, compute_mode="use_mm_for_euclid_dist")
+    return distances.div_(-length).exp_()
 
 
-def _coefficients(points: Tensor, errors: Tensor, length: Tensor) -> Tensor:  # -> [B, N, D]
-    covariance = _covariance(points, points, length)
-    covariance.diagonal(dim1=1, dim2=2).add_(_NOISE)
+def _coefficients(memories: list[Memory], length: Tensor) -> tuple[Tensor, Tensor]:
+    """What is remembered, [B, N, D], and (k(X, X) + noise I)^-1 E; zero where less is."""
+    counts = torch.tensor([len(memory) for memory in memories], device=length.device)
+    most = int(counts.max())
+    points = torch.stack([memory.points[:most] for memory in memories])
+    errors = torch.stack([memory.errors[:most] for memory in memories])
+    there = torch.arange(most, device=length.device) < counts[:, None]
+    both = there[:, :, None] & there[:, None, :]
+    covariance = _covariance(points, points, length).where(both, 0)
+    # A point's distance from itself is zero, but for rounding; where it is not finite it stays so.
+    diagonal = covariance.diagonal(dim1=1, dim2=2)
+    diagonal.copy_(diagonal.sign() + _NOISE)
     # What is not finite stays so, and the path that owns it ends: nothing to raise here.
     factor, _ = torch.linalg.cholesky_ex(covariance)
-    return torch.cholesky_solve(errors, factor)
+    return points, torch.cholesky_solve(errors, factor)

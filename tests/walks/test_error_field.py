@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from latentpath.walks.error_field import _NOISE, ErrorField, Memory
+from latentpath.walks.error_field import _NOISE, ErrorField, Memory, _coefficients, _covariance
 
 LENGTHS = (1.5, 4.0, 0.7)
 
@@ -28,6 +28,26 @@ def test_interpolates_as_the_formula_in_float64(told: int) -> None:
         k = torch.exp(-torch.cdist(x, x) / LENGTHS[i]) + _NOISE * torch.eye(len(x)).double()
         expected = torch.exp(-torch.cdist(w, x) / LENGTHS[i]) @ torch.linalg.solve(k, e)
         torch.testing.assert_close(found[i].double(), expected, rtol=2e-4, atol=2e-4)
+
+
+def test_short_distances_count_far_from_zero() -> None:
+    memory, points, errors = filled(20, 24, 0)
+    away = Memory(24, points)
+    away.add(points + 4096, errors)  # in float32 a point moves by 0.0002 at most
+    length = torch.tensor([0.5])
+    at = points[None] + 0.125
+    here, there = ErrorField([memory], length)(at), ErrorField([away], length)(at + 4096)
+    torch.testing.assert_close(there, here, rtol=0.01, atol=0.01)
+
+
+def test_paths_computed_together_are_as_those_computed_alone() -> None:
+    """As on a GPU, where memories of several lengths share a stack of matrices."""
+    memories = [filled(told, 24, told)[0] for told in (3, 61, 16)]
+    at = torch.randn(3, 9, 5, generator=torch.Generator().manual_seed(1))
+    length = torch.tensor(LENGTHS)[:, None, None]
+    points, coefficients = _coefficients(memories, length)
+    alone = ErrorField(memories, length[:, 0, 0])(at)
+    torch.testing.assert_close(_covariance(at, points, length) @ coefficients, alone)
 
 
 def test_is_zero_far_away_and_near_the_error_where_it_is_known() -> None:
