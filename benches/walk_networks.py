@@ -27,7 +27,7 @@ from latentpath.models.surrogate import networks_fingerprint
 from latentpath.production import ASSETS, ProduceConfig, load_bundle
 from latentpath.production.prepare import prepare_endpoints
 from latentpath.training import SurrogateConfig, train_surrogate
-from latentpath.training.augment import AugmentConfig, augment
+from latentpath.training.augmentation import AugmentConfig, augment
 from latentpath.training.schedule import one_cycle
 
 # The digits' pairs come in sets: the first is drawn with this seed, each next one with the next.

@@ -24,7 +24,7 @@ import torch
 from tiny_runs import config, options
 
 import latentpath
-from latentpath.errors import IntegrityError, LatentpathError, RunError
+from latentpath.core.errors import IntegrityError, LatentpathError, RunError
 from latentpath.production.run import RunFolder, perform_run
 from latentpath.production.run.plan import read_plan
 from latentpath.production.run.shard import read_shard

@@ -43,7 +43,7 @@ PEOPLE = 26
 # What is left of a name when someone thinks that a hash hides it.
 _HASHES = ("md5", "sha1", "sha256", "sha512", "blake2b", "blake2s")
 
-pytestmark = pytest.mark.filterwarnings("default::latentpath.errors.LatentpathWarning")
+pytestmark = pytest.mark.filterwarnings("default::latentpath.core.errors.LatentpathWarning")
 
 
 def person(number):

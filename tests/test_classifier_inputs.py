@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+from latentpath.core.errors import InputError, UnsupportedError
 from latentpath.energy import PathEnergy
 from latentpath.energy.batches import fitting_size, saved_bytes
 from latentpath.energy.graphs import CudaGraphed
 from latentpath.energy.inputs import ChannelMatch, channels_last, grey_copy
-from latentpath.errors import InputError, UnsupportedError
 from latentpath.generators import FunctionGenerator, StyleGAN2
 
 D, PEOPLE, CLASSES, SIDE = 16, 33, 12, 16

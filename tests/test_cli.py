@@ -340,9 +340,9 @@ class TestTrain:
 
 def test_the_test_split_of_an_npz_is_what_tests(tmp_path):
     """Not its training split, which may well be the private set itself."""
-    from latentpath.bars import Bars
     from latentpath.cli import make_parser
     from latentpath.cli.produce import read_test
+    from latentpath.cli.progress_bars import Bars
 
     pixels = np.arange(3 * 4, dtype=np.uint8).reshape(3, 1, 2, 2)[:, 0]
     labels = np.array([[0], [1], [0]])
@@ -363,7 +363,7 @@ def test_interrupted(command, monkeypatch):
     def stop():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("latentpath.production.info.info_lines", stop)
+    monkeypatch.setattr("latentpath.production.info_lines", stop)
     code, _, err = command("info")
     assert code == 130
     assert len(err) == 1

@@ -18,13 +18,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import tiny_models
 
-from latentpath.audit import prepare_real
 from latentpath.audit.sources import attack_sources
 from latentpath.cli import main
 from latentpath.data import read_image_set
 from latentpath.production import produce
-from latentpath.production.people_behind import people_behind
+from latentpath.production.group_members import people_behind
 from latentpath.production.private_file import default_private_file
+from latentpath.similarity import prepare_real
 
 
 @pytest.fixture(scope="module")

@@ -97,7 +97,7 @@ def test_impossible_audit_options_are_found_before_any_work(produce, tmp_path):
     assert not (tmp_path / "set").exists()
 
 
-@pytest.mark.filterwarnings("default::latentpath.errors.LatentpathWarning")
+@pytest.mark.filterwarnings("default::latentpath.core.errors.LatentpathWarning")
 def test_test_images_that_are_private_are_pointed_out(produce, images, tmp_path):
     code, lines = produce("--report", tmp_path / "r.html", "--test", images, *AUDIT)
     assert code == 0

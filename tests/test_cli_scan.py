@@ -74,7 +74,7 @@ def test_names_on_request(scan, folder):
     assert "'b/2.png'" in errors[0]
 
 
-@pytest.mark.filterwarnings("default::latentpath.errors.LatentpathWarning")
+@pytest.mark.filterwarnings("default::latentpath.core.errors.LatentpathWarning")
 def test_no_more_copies_than_there_are(scan, folder):
     (folder / "b" / "2.png").write_bytes((folder / "a" / "1.png").read_bytes())
     _, report, _ = scan()

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from latentpath.core.errors import InputError, ShapeError
 from latentpath.energy import (
     ClassGuide,
     EnergyTerms,
@@ -16,7 +17,6 @@ from latentpath.energy import (
     PathEnergy,
     find_linear_head,
 )
-from latentpath.errors import InputError, ShapeError
 from latentpath.generators import FunctionGenerator
 from latentpath.models import Classifier
 

@@ -7,8 +7,8 @@ import pickle
 
 import pytest
 
-from latentpath import errors
-from latentpath.errors import InputError, LatentpathError, MissingExtraError, require_extra
+from latentpath.core import errors
+from latentpath.core.errors import InputError, LatentpathError, MissingExtraError, require_extra
 
 FAMILIES = [
     kind

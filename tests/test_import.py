@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import latentpath
+from latentpath.core.faces import face_names
 
 PACKAGE = Path(latentpath.__file__).parent
 EXTRAS = (
@@ -56,7 +58,7 @@ print(sorted(name for name in sys.modules if name.startswith("latentpath.")))
 """
     extras, parts = run(code).splitlines()
     assert extras == "[]"
-    assert parts == "['latentpath._version']"
+    assert parts == "['latentpath._version', 'latentpath.core', 'latentpath.core.faces']"
 
 
 def test_walking_needs_no_extra():
@@ -66,6 +68,7 @@ import sys
 for name in {EXTRAS!r}:
     sys.modules[name] = None
 import torch, latentpath
+from latentpath.core import MissingExtraError
 from latentpath.generators import FunctionGenerator
 for name in latentpath.__all__:
     getattr(latentpath, name)
@@ -76,7 +79,7 @@ path = latentpath.get_privacy_path(torch.zeros(4), torch.ones(4), model, model, 
 print(tuple(path.shape))
 try:
     latentpath.load_generator("nothing.safetensors")
-except latentpath.errors.MissingExtraError as error:
+except MissingExtraError as error:
     print(error)
 """
     shape, error = run(code).splitlines()
@@ -112,31 +115,36 @@ def test_no_public_name_hides_a_module():
     assert not (set(latentpath.__all__) - {"__version__"}) & modules
 
 
-# The house plan (DESIGN.md, section 5): who knows whom. What these know, they know too.
+# The house plan: who knows whom. What these know, they know too.
 KNOWS = {
-    "errors": (),
-    "progress": (),
+    "core": (),
     "_version": (),
     "ops": (),
+    "data": (),
     "generators": ("ops",),
-    "models": ("generators",),
+    "similarity": ("ops", "data"),
+    "models": ("generators", "similarity"),
     "energy": ("ops", "models"),
     "walks": ("energy",),
     "ksame": ("ops",),
     "training": ("models", "walks"),
-    "data": (),
     "audit": ("models", "training", "data"),
     "production": ("models", "energy", "walks", "ksame", "training", "data", "audit"),
     "compat": ("walks",),
     "experiments": ("production", "audit"),
-    "options": (),
-    "bars": (),
-    "cli": ("experiments", "production", "audit", "training", "options", "bars"),
+    "cli": ("experiments", "production", "audit", "training"),
     "__main__": ("cli",),
     # Public names, resolved on first use; never the command line.
     "__init__": ("compat", "production"),
 }
-EVERYWHERE = {"errors", "progress", "_version"}
+EVERYWHERE = {"core", "_version"}
+
+# Modules that other packages may import as modules, past the face: their names need the prefix.
+PAST_THE_FACE = {
+    "latentpath.core.faces.lazy_face",
+    "latentpath.data.manifest",
+    "latentpath.ops.dispatch",
+}
 
 
 def allowed(part: str) -> set[str]:
@@ -188,6 +196,45 @@ def test_arrows_point_down_only(path):
         assert name in allowed(part) | ({"_C"} if part == "ops" else set()), (
             f"{path}:{line}: {part} must not know {other}"
         )
+
+
+def past_the_face(path: Path, part: str) -> set[str]:
+    """What a file of `part` imports from another package that is not on that package's face."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.ImportFrom) or not node.module:
+            continue
+        names = node.module.split(".")
+        if names[0] != "latentpath" or len(names) < 2 or names[1] in (part, "_version"):
+            continue
+        public = importlib.import_module(f"latentpath.{names[1]}").__all__
+        found |= {
+            f"{node.module}.{alias.name}"
+            for alias in node.names
+            if len(names) > 2 or alias.name not in public
+        }
+    return found
+
+
+def test_packages_meet_at_their_faces():
+    found = set()
+    for path in FILES:
+        found |= past_the_face(path, path.relative_to(PACKAGE).parts[0].removesuffix(".py"))
+    assert found <= PAST_THE_FACE, found - PAST_THE_FACE
+
+
+@pytest.mark.parametrize("stub", sorted(PACKAGE.rglob("__init__.pyi")), ids=lambda p: p.parent.name)
+def test_faces(stub):
+    """Every name of a face is there, and none is that of a module, which would hide it."""
+    package = ".".join(["latentpath", *stub.parent.relative_to(PACKAGE).parts])
+    face = importlib.import_module(package)
+    for name in face_names(stub):
+        assert getattr(face, name) is not None
+        assert name in dir(face)
+        assert not (stub.parent / f"{name}.py").exists()
+        assert not (stub.parent / name).is_dir()
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = face.nonsense
 
 
 def test_nothing_imports_the_command_line():

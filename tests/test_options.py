@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from latentpath.audit import AuditConfig
-from latentpath.errors import InputError
-from latentpath.options import add_options, read_options
+from latentpath.cli.options import add_options, read_options
+from latentpath.core.errors import InputError
 from latentpath.production import ProduceConfig
 from latentpath.production.demo import DEMO_CONFIG
 from latentpath.training import (

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from latentpath.core.errors import InputError, ShapeError, WeightsError
+from latentpath.core.modes import evaluating
 from latentpath.energy import EnergyWeights, SurrogateGuide, find_linear_head
 from latentpath.energy.guides import FeatureEnergy
 from latentpath.energy.surrogate import find_identity_head
-from latentpath.errors import InputError, ShapeError, WeightsError
-from latentpath.generators.modes import evaluating
 from latentpath.models import Surrogate
 from latentpath.ops import dispatch
 

@@ -11,8 +11,9 @@ from PIL import Image
 from latentpath.data import ImageSet
 from latentpath.generators import StyleGAN2, save_generator
 from latentpath.generators.weights import save_weights
-from latentpath.models import LPIPS, Classifier, Encoder
+from latentpath.models import Classifier, Encoder
 from latentpath.production import Bundle, ProduceConfig
+from latentpath.similarity import LPIPS
 
 CLASSES = ("left", "middle", "right")
 SIDE = 16

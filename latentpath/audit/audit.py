@@ -12,15 +12,13 @@ from latentpath.audit.config import AuditConfig, chosen_measures
 from latentpath.audit.matching import shared_images, without_shared
 from latentpath.audit.measures import SetAudit, measure_real, measure_set
 from latentpath.audit.naming import IdentityClassifier
-from latentpath.audit.nearest import RealReference
 from latentpath.audit.questions import answer
 from latentpath.audit.setting import Setting
 from latentpath.audit.sources import Sources, checked_sources
 from latentpath.audit.verdict import Colour, Verdict, overall
+from latentpath.core import InputError, LatentpathWarning, Progress, silent
 from latentpath.data import ImageSet
-from latentpath.errors import InputError, LatentpathWarning
-from latentpath.models.lpips import LPIPS
-from latentpath.progress import Progress, silent
+from latentpath.similarity import LPIPS, RealReference
 
 # What is asked of the holdout, as if it were a synthetic set: what each measure says of people
 # from whom nothing can have leaked.

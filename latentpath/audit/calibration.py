@@ -24,7 +24,7 @@ import numpy as np
 from latentpath.audit.intervals import Interval
 from latentpath.audit.predictions import Predictions, softmax
 from latentpath.audit.sampling_error import mean_interval
-from latentpath.errors import ShapeError, check_at_least
+from latentpath.core import ShapeError, check_at_least
 
 MOST_BINS = 15
 

@@ -29,16 +29,15 @@ from typing import NamedTuple
 import numpy as np
 
 from latentpath.audit.intervals import LEVEL, Interval, wilson
-from latentpath.audit.nearest import (
+from latentpath.core import DataError, InputError, Progress, ShapeError, silent
+from latentpath.data import ImageSet
+from latentpath.similarity import (
     SEARCH_BYTES,
     RealReference,
     check_same_size,
     first_of_each,
     nearest_neighbours,
 )
-from latentpath.data import ImageSet
-from latentpath.errors import DataError, InputError, ShapeError
-from latentpath.progress import Progress, silent
 
 # Distances that differ by less than this share of them are a tie: rounding, not closeness.
 _TIE = 1e-5

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from latentpath.audit.fidelity import FidelityConfig
 from latentpath.audit.limits import Limits
 from latentpath.audit.membership import MembershipConfig
-from latentpath.errors import InputError, check_at_least
-from latentpath.training import ClassifierConfig
-from latentpath.training.witness import WitnessConfig
+from latentpath.core import InputError, check_at_least
+from latentpath.training import ClassifierConfig, WitnessConfig
 
 # Every measure, as on the command line and in `audit.json`, in the order in which it is taken.
 MEASURES = (

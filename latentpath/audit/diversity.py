@@ -15,9 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from latentpath.errors import ShapeError
-from latentpath.models.embedding_search import EMBED_BATCH, EmbeddedImages
-from latentpath.progress import Progress, silent
+from latentpath.core import Progress, ShapeError, silent
+from latentpath.similarity import EMBED_BATCH, EmbeddedImages
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
-from latentpath.errors import require_extra
+from latentpath.core import require_extra
 
 # Okabe and Ito: blue for the walk, vermilion for the straight line.
 WALK_COLOUR = "#0072B2"

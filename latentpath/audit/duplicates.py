@@ -36,17 +36,16 @@ from latentpath.audit.equality import (
 )
 from latentpath.audit.false_alarms import Calibration
 from latentpath.audit.intervals import Interval, share, wilson
-from latentpath.audit.nearest import (
+from latentpath.core import InputError, Progress, check_at_least, silent
+from latentpath.data import ImageSet
+from latentpath.similarity import (
     RealReference,
     as_planes,
     check_same_size,
     first_of_each,
     nearest_neighbours,
+    prepare_second,
 )
-from latentpath.audit.second import prepare_second
-from latentpath.data import ImageSet
-from latentpath.errors import InputError, check_at_least
-from latentpath.progress import Progress, silent
 
 # In the order in which they are tried: the first that holds is an image's kind.
 KINDS = ("exact", "flipped", "shifted", "near")

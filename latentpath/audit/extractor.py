@@ -14,11 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from latentpath.data import to_tensor
-from latentpath.data.images import check_images
-from latentpath.errors import DataError, InputError, ShapeError
-from latentpath.models.lpips import LPIPS
-from latentpath.progress import Progress, silent
+from latentpath.core import DataError, InputError, Progress, ShapeError, silent
+from latentpath.data import check_images, to_tensor
+from latentpath.similarity import LPIPS
 
 # float [m, C, H, W] in [-1, 1] -> [m, F], or [m, F, H', W'], which is averaged over the image.
 Extractor = Callable[[Tensor], Tensor]

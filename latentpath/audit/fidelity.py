@@ -31,12 +31,10 @@ from latentpath.audit.extractor import (
     extractor_name,
 )
 from latentpath.audit.manifold import ManifoldScores, manifold_scores, neighbour_radii
-from latentpath.audit.nearest import RealReference, as_planes, check_same_size
 from latentpath.audit.set_distance import frechet_distance, kernel_distance
+from latentpath.core import DataError, InputError, Progress, check_at_least, silent
 from latentpath.data import ImageSet
-from latentpath.errors import DataError, InputError, check_at_least
-from latentpath.models.lpips import LPIPS
-from latentpath.progress import Progress, silent
+from latentpath.similarity import LPIPS, RealReference, as_planes, check_same_size
 
 # Share of a set that would have to change class, above which the report says so.
 _DIFFERENT_MIX = 0.1

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from latentpath.audit.drawing import INK, LINE_COLOUR, WALK_COLOUR, as_svg, house_style, new_figure
-from latentpath.errors import InputError, ShapeError, require_extra
+from latentpath.core import InputError, ShapeError, require_extra
 
 _DISTANCE_LABEL = "LPIPS to nearest\nreal image (no unit)"
 _PLACE_LABEL = "Place on the path (% of its points, 0 and 100: endpoints)"

@@ -32,13 +32,10 @@ from torch import Tensor
 
 from latentpath.audit.group_score import Duel, GroupScore, score_duels
 from latentpath.audit.intervals import RESAMPLES
-from latentpath.audit.nearest import RealReference, as_planes, check_same_size
 from latentpath.audit.set_attack import Embed, as_float
+from latentpath.core import DataError, InputError, Progress, ShapeError, check_at_least, silent
 from latentpath.data import ImageSet
-from latentpath.errors import DataError, InputError, ShapeError, check_at_least
-from latentpath.models.embedding_search import EmbeddedImages
-from latentpath.models.lpips import LPIPS
-from latentpath.progress import Progress, silent
+from latentpath.similarity import LPIPS, EmbeddedImages, RealReference, as_planes, check_same_size
 
 
 @dataclass(frozen=True)

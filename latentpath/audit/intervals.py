@@ -19,7 +19,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from latentpath.errors import DataError, InputError, check_at_least
+from latentpath.core import DataError, InputError, check_at_least
 
 RESAMPLES = 2000
 LEVEL = 0.95

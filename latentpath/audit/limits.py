@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from latentpath.errors import InputError
+from latentpath.core import InputError
 
 
 @dataclass(frozen=True)

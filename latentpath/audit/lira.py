@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentpath.errors import DataError, ShapeError
+from latentpath.core import DataError, ShapeError
 
 # Below this many models on a side, its variances are shared by all people, as a variance of few
 # numbers is mostly noise; the paper does so below 64 models, 32 on each side.

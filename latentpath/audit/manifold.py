@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from latentpath.errors import InputError, ShapeError, check_at_least
+from latentpath.core import InputError, ShapeError, check_at_least
 
 # Distances that differ by less than this share of the features' squared length are equal: they
 # are |a|^2 + |b|^2 - 2ab in 64 bits, and a copy must count as lying where its original lies.

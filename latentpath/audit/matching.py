@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from latentpath.data import ImageSet, resize_images
-from latentpath.data.decode import with_channels
-from latentpath.errors import DataError, ShapeError
+from latentpath.core import DataError, ShapeError
+from latentpath.data import ImageSet, resize_images, with_channels
 
 _SHOWN = 60
 

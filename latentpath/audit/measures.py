@@ -15,18 +15,18 @@ from latentpath.audit.duplicates import Duplicates, find_duplicates
 from latentpath.audit.fidelity import Fidelity, measure_fidelity
 from latentpath.audit.group_attack import GroupAttack
 from latentpath.audit.membership import Membership, measure_membership
-from latentpath.audit.nearest import (
+from latentpath.audit.reidentification import Reidentification, reidentify
+from latentpath.audit.setting import Setting
+from latentpath.audit.sources import Sources, attack_sources, checked_sources
+from latentpath.audit.utility import Utility, measure_utility
+from latentpath.core import Progress
+from latentpath.data import ImageSet
+from latentpath.similarity import (
     NearestReal,
     RealReference,
     nearest_other_person,
     nearest_real,
 )
-from latentpath.audit.reidentification import Reidentification, reidentify
-from latentpath.audit.setting import Setting
-from latentpath.audit.sources import Sources, attack_sources, checked_sources
-from latentpath.audit.utility import Utility, measure_utility
-from latentpath.data import ImageSet
-from latentpath.progress import Progress
 
 NEEDS_HOLDOUT = "It needs real images of other people (a holdout), and there are none."
 NEEDS_SOURCES = "It is not known which people are behind each image."

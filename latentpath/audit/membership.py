@@ -41,13 +41,12 @@ from torch import Tensor
 
 from latentpath.audit.intervals import RESAMPLES
 from latentpath.audit.lira import aligned, confidence, lira_offline, lira_online, random_halves
-from latentpath.audit.nearest import check_same_size
 from latentpath.audit.roc import AttackScore, score_attack
 from latentpath.audit.set_attack import Embed, attack_set
+from latentpath.core import DataError, InputError, Progress, check_at_least, silent
 from latentpath.data import ImageSet, to_tensor
-from latentpath.errors import DataError, InputError, check_at_least
-from latentpath.progress import Progress, silent
-from latentpath.training.shadow import ShadowConfig, train_shadows
+from latentpath.similarity import check_same_size
+from latentpath.training import ShadowConfig, train_shadows
 
 Target = Callable[[Tensor], Tensor]  # [m, C, H, W] in [-1, 1] -> logits [m, K]
 

@@ -11,9 +11,8 @@ from torch import Tensor
 
 from latentpath.audit.intervals import Interval, share
 from latentpath.audit.roc import threshold_at
+from latentpath.core import DataError, InputError, Progress, ShapeError, silent
 from latentpath.data import ImageSet, to_tensor
-from latentpath.errors import DataError, InputError, ShapeError
-from latentpath.progress import Progress, silent
 
 IdentityClassifier = Callable[[Tensor], Tensor]  # [M, C, H, W] in [-1, 1] -> [M, N]
 

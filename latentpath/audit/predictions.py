@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from latentpath.errors import DataError, ShapeError
+from latentpath.core import DataError, ShapeError
 
 
 @dataclass(frozen=True, eq=False)

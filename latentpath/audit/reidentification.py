@@ -48,8 +48,8 @@ from latentpath.audit.naming import (
     ask,
     calibrated_naming,
 )
+from latentpath.core import Progress, silent
 from latentpath.data import ImageSet
-from latentpath.progress import Progress, silent
 
 
 @dataclass(frozen=True)

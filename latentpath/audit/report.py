@@ -16,8 +16,8 @@ from latentpath._version import __version__
 from latentpath.audit.audit import SetAudit
 from latentpath.audit.figures import EnergyComparison, WalkProfile
 from latentpath.audit.verdict import Verdict, overall
+from latentpath.core import InputError, require_extra
 from latentpath.data import ImageSet
-from latentpath.errors import InputError, require_extra
 
 JSON_FORMAT = 2
 JSON_NAME = "audit.json"

@@ -23,7 +23,7 @@ from latentpath.audit.intervals import (
     resampled_counts,
     share,
 )
-from latentpath.errors import DataError, ShapeError
+from latentpath.core import DataError, ShapeError
 
 FALSE_POSITIVES = (0.01, 0.001)
 

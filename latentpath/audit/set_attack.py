@@ -25,13 +25,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentpath.audit.nearest import as_planes, check_same_size
 from latentpath.audit.roc import AttackScore, score_attack
+from latentpath.core import DataError, Progress, silent
 from latentpath.data import ImageSet
-from latentpath.errors import DataError
-from latentpath.models.embedding_search import EmbeddedImages, nearest_rows
-from latentpath.models.lpips import LPIPS
-from latentpath.progress import Progress, silent
+from latentpath.similarity import LPIPS, EmbeddedImages, as_planes, check_same_size, nearest_rows
 
 Embed = Callable[[Tensor], Tensor]  # [m, C, H, W] in [-1, 1] -> [m, F]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from latentpath.errors import DataError, ShapeError, check_at_least, require_extra
+from latentpath.core import DataError, ShapeError, check_at_least, require_extra
 
 # Rows handed to torchmetrics at once.
 _CHUNK = 4096

@@ -13,14 +13,17 @@ from latentpath.audit.duplicates import DuplicateReference, prepare_duplicates
 from latentpath.audit.fidelity import FidelityReference, prepare_fidelity
 from latentpath.audit.membership import MembershipReference, prepare_membership
 from latentpath.audit.naming import IdentityClassifier
-from latentpath.audit.nearest import RealReference, check_same_size, prepare_real
-from latentpath.audit.second import prepare_second
+from latentpath.core import DataError, Progress, silent
 from latentpath.data import ImageSet, to_tensor
-from latentpath.errors import DataError
-from latentpath.models.lpips import LPIPS
-from latentpath.models.witness import Witness
-from latentpath.progress import Progress, silent
-from latentpath.training.witness import train_witness
+from latentpath.models import Witness
+from latentpath.similarity import (
+    LPIPS,
+    RealReference,
+    check_same_size,
+    prepare_real,
+    prepare_second,
+)
+from latentpath.training import train_witness
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,10 +13,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from latentpath.audit.group_attack import GroupAttack, attack_groups
-from latentpath.audit.nearest import RealReference
+from latentpath.core import InputError, Progress, ShapeError, check_at_least, silent
 from latentpath.data import ImageSet
-from latentpath.errors import InputError, ShapeError, check_at_least
-from latentpath.progress import Progress, silent
+from latentpath.similarity import RealReference
 
 # For every image the people behind it, by the numbers that the real set's identities have.
 Sources = Sequence[np.ndarray]

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from latentpath.audit.calibration import Calibration, measure_calibration
 from latentpath.audit.intervals import Interval
-from latentpath.audit.nearest import check_same_size
 from latentpath.audit.predictions import Predictions
 from latentpath.audit.sampling_error import (
     accuracy_score,
@@ -27,10 +26,10 @@ from latentpath.audit.sampling_error import (
     class_auc,
     recall_score,
 )
+from latentpath.core import DataError, InputError, Progress, silent
 from latentpath.data import ImageSet, to_tensor
-from latentpath.errors import DataError, InputError
 from latentpath.models import Classifier
-from latentpath.progress import Progress, silent
+from latentpath.similarity import check_same_size
 from latentpath.training import ClassifierConfig, predict, train_classifier
 
 _BATCH = 1024

@@ -19,7 +19,7 @@ from latentpath.audit.sampling_error import (
     difference,
 )
 from latentpath.audit.utility import Utility
-from latentpath.errors import DataError, check_at_least
+from latentpath.core import DataError, check_at_least
 
 
 @dataclass(frozen=True)

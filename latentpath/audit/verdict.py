@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from latentpath.audit.intervals import Interval
-from latentpath.errors import InputError
+from latentpath.core import InputError
 
 Colour = Literal["green", "amber", "red", "grey"]
 

@@ -23,7 +23,6 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TextIO
 
 from latentpath._version import __version__
-from latentpath.bars import Bars
 from latentpath.cli import (
     audit,
     convert,
@@ -37,7 +36,10 @@ from latentpath.cli import (
     verify,
 )
 from latentpath.cli.command import Command, LateParser
-from latentpath.errors import InputError, LatentpathError, RunError, describe_error
+from latentpath.cli.progress_bars import Bars
+from latentpath.core import InputError, LatentpathError, RunError, describe_error
+
+__all__ = ["main"]
 
 # In the order in which the help lists them.
 COMMANDS = (demo, scan, produce, status, verify, audit, train, convert, experiment, info)

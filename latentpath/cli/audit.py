@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentpath.bars import Bars
 from latentpath.cli.audit_sets import AuditSets, add_set_options, read_sets, set_folder
 from latentpath.cli.command import add_command
 from latentpath.cli.common_options import (
@@ -14,7 +13,8 @@ from latentpath.cli.common_options import (
     device_of,
     today,
 )
-from latentpath.errors import InputError, OutputExistsError, WeightsError
+from latentpath.cli.progress_bars import Bars
+from latentpath.core import InputError, OutputExistsError, WeightsError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +42,7 @@ def add(commands: Any) -> None:
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     from latentpath.audit import MEASURES, QUICK, AuditConfig
-    from latentpath.options import add_options
+    from latentpath.cli.options import add_options
 
     parser.epilog = _EPILOG
     add_set_options(parser)
@@ -88,9 +88,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace, bars: Bars) -> int:
-    from latentpath.audit import AuditConfig, audit_set, report_on, write_report
-    from latentpath.audit.verdict import SEVERITY
-    from latentpath.options import read_options
+    from latentpath.audit import SEVERITY, AuditConfig, audit_set, report_on, write_report
+    from latentpath.cli.options import read_options
 
     config = read_options(arguments, AuditConfig)
     measures = _measures(arguments)
@@ -128,8 +127,7 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> int:
 
 def _measures(arguments: argparse.Namespace) -> tuple[str, ...]:
     """The measures that were asked for."""
-    from latentpath.audit import MEASURES, QUICK
-    from latentpath.audit.config import chosen_measures
+    from latentpath.audit import MEASURES, QUICK, chosen_measures
 
     if arguments.quick:
         return QUICK
@@ -172,7 +170,7 @@ def _checked_out(arguments: argparse.Namespace) -> Path:
 
 def _people_behind(arguments: argparse.Namespace, sets: AuditSets) -> list[np.ndarray]:
     """The people behind every synthetic image."""
-    from latentpath.production.people_behind import people_behind
+    from latentpath.production import people_behind
 
     if arguments.synthetic_csv or arguments.synthetic_identities:
         raise InputError(
@@ -186,9 +184,9 @@ def _people_behind(arguments: argparse.Namespace, sets: AuditSets) -> list[np.nd
 
 def _identity(folder: str, sets: AuditSets, device: str) -> Classifier:
     """The identity classifier of a weights folder, made for the people of the real set."""
-    from latentpath.generators.weights import build, read_weights
+    from latentpath.generators import build, read_weights
     from latentpath.models import Classifier
-    from latentpath.production.bundle import FILES, people_fingerprint
+    from latentpath.production import FILES, people_fingerprint
 
     path = Path(folder) / FILES["identity"]
     weights = read_weights(path, kind="identity")

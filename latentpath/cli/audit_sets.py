@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latentpath.bars import Bars
 from latentpath.cli.common_options import add_column_options, add_file_options
-from latentpath.errors import InputError
+from latentpath.cli.progress_bars import Bars
+from latentpath.core import InputError
 
 if TYPE_CHECKING:
-    from latentpath.audit.matching import Form
+    from latentpath.audit import Form
     from latentpath.data import DataSource, ImageSet
 
 # Word on the command line -> part of the demo's digits.
@@ -113,7 +113,7 @@ def read_sets(arguments: argparse.Namespace, bars: Bars) -> AuditSets:
         DataError: a set that cannot be read, or whose classes the real set does not have.
         ShapeError: sizes that differ and are no squares.
     """
-    from latentpath.audit.matching import Form, in_form, with_classes
+    from latentpath.audit import Form, in_form, with_classes
 
     places = _baselines(arguments.baseline)
     synthetic = _read(arguments, "synthetic", arguments.synthetic, bars)
@@ -211,7 +211,7 @@ def _source(arguments: argparse.Namespace, role: str, place: Path) -> DataSource
 
 def set_folder(place: Path) -> Path:
     """The set's folder where a run was named, else the place itself."""
-    from latentpath.production.run import RunFolder
+    from latentpath.production import RunFolder
 
     run = RunFolder.at(place)
     return run.set if run.has_plan() else place
@@ -219,7 +219,7 @@ def set_folder(place: Path) -> Path:
 
 def _tells_walks(place: Path) -> bool:
     """Whether this is a set of ours whose table says which walk every image is a point of."""
-    from latentpath.data.manifest import is_written_set
+    from latentpath.data import is_written_set
 
     table = place / TABLE_NAME
     if not (place.is_dir() and is_written_set(place) and table.is_file()):

@@ -11,7 +11,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from latentpath.bars import Bars
+from latentpath.cli.progress_bars import Bars
 
 Command = Callable[[argparse.Namespace, Bars], int | None]
 """Runs a command; returns the exit code, None for 0."""

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latentpath.bars import Bars
-from latentpath.errors import InputError
+from latentpath.cli.progress_bars import Bars
+from latentpath.core import InputError
 
 if TYPE_CHECKING:
     from latentpath.audit import AuditConfig

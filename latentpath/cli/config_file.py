@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from latentpath.errors import InputError, OutputExistsError, require_extra
+from latentpath.core import InputError, OutputExistsError, require_extra
 
 EXAMPLE = "run.toml"
 # Options that say what to do now; they make no sense in a file.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from latentpath.bars import Bars
 from latentpath.cli.command import add_command
+from latentpath.cli.progress_bars import Bars
 
 
 def add(commands: Any) -> None:
@@ -34,7 +34,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace, bars: Bars) -> None:
-    from latentpath.generators.convert import convert_generator
+    from latentpath.generators import convert_generator
 
     converted = convert_generator(
         arguments.source,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from latentpath.bars import Bars
 from latentpath.cli.command import add_command
 from latentpath.cli.common_options import (
     add_audit_options,
@@ -15,7 +14,8 @@ from latentpath.cli.common_options import (
     say_set,
     today,
 )
-from latentpath.options import add_options, read_options
+from latentpath.cli.options import add_options, read_options
+from latentpath.cli.progress_bars import Bars
 
 
 def add(commands: Any) -> None:
@@ -25,8 +25,7 @@ def add(commands: Any) -> None:
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    from latentpath.production import ProduceConfig
-    from latentpath.production.demo import DEMO_AUDIT, DEMO_CONFIG
+    from latentpath.production import DEMO_AUDIT, DEMO_CONFIG, ProduceConfig
 
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for set and report")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier demo")
@@ -36,8 +35,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace, bars: Bars) -> None:
-    from latentpath.production import ProduceConfig, run_demo
-    from latentpath.production.demo import DEMO_AUDIT
+    from latentpath.production import DEMO_AUDIT, ProduceConfig, run_demo
 
     result = run_demo(
         arguments.out,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from latentpath.bars import Bars
 from latentpath.cli.command import add_command
+from latentpath.cli.progress_bars import Bars
 
 
 def add(commands: Any) -> None:
@@ -15,6 +15,6 @@ def add(commands: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace, bars: Bars) -> None:
-    from latentpath.production.info import info_lines
+    from latentpath.production import info_lines
 
     print("\n".join(info_lines()))

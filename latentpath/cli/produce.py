@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentpath.bars import Bars
 from latentpath.cli.command import add_command
 from latentpath.cli.common_options import (
     add_audit_options,
@@ -25,14 +24,14 @@ from latentpath.cli.config_file import (
     resolved,
     use_config_file,
 )
-from latentpath.errors import InputError
-from latentpath.options import add_options, read_options
+from latentpath.cli.options import add_options, read_options
+from latentpath.cli.progress_bars import Bars
+from latentpath.core import InputError
 
 if TYPE_CHECKING:
     from latentpath.audit import AuditConfig, SetAudit
     from latentpath.data import ImageSet
-    from latentpath.production import Bundle
-    from latentpath.production.run import RunResult
+    from latentpath.production import Bundle, RunResult
 
 
 def add(commands: Any) -> None:
@@ -43,8 +42,7 @@ def add(commands: Any) -> None:
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     from latentpath.audit import AuditConfig
-    from latentpath.production import ProduceConfig
-    from latentpath.production.run import OutputConfig, RunConfig
+    from latentpath.production import OutputConfig, ProduceConfig, RunConfig
 
     add_config_options(parser)
     add_data_options(parser)
@@ -88,16 +86,20 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 def _run(arguments: argparse.Namespace, bars: Bars) -> None:
     from latentpath.audit import AuditConfig
-    from latentpath.production import ProduceConfig, check_comparison, load_bundle
-    from latentpath.production.run import (
+    from latentpath.production import (
         Options,
         OutputConfig,
+        ProduceConfig,
         RunConfig,
         RunFolder,
+        add_audit,
+        check_comparison,
+        load_bundle,
         perform_run,
+        seal_line,
+        shortage_lines,
+        summary_lines,
     )
-    from latentpath.production.run.card import add_audit
-    from latentpath.production.run.summary import seal_line, shortage_lines, summary_lines
 
     _check_options(arguments)
     config = read_options(arguments, ProduceConfig)
@@ -159,9 +161,7 @@ def _report(
 ) -> SetAudit:
     """Audit the set beside its baselines; what was found of the set itself."""
     from latentpath.audit import write_report
-    from latentpath.production import compare
-    from latentpath.production.demo import at_resolution
-    from latentpath.production.run.result import synthetic_set
+    from latentpath.production import at_resolution, compare, synthetic_set
 
     made = synthetic_set(result, data, bundle, bars)
     report = compare(

@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from latentpath.bars import Bars
 from latentpath.cli.command import add_command
 from latentpath.cli.common_options import add_data_options, data_source
-from latentpath.errors import InputError
+from latentpath.cli.progress_bars import Bars
+from latentpath.core import InputError
 
 
 def add(commands: Any) -> None:
@@ -25,8 +25,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace, bars: Bars) -> None:
-    from latentpath.data import scan
-    from latentpath.data.read import check_reading
+    from latentpath.data import check_reading, scan
 
     if arguments.data == "digits" and not Path("digits").exists():
         raise InputError(

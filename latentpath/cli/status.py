@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from latentpath.bars import Bars
 from latentpath.cli.command import add_command
+from latentpath.cli.progress_bars import Bars
 
 
 def add(commands: Any) -> None:
@@ -20,7 +20,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace, bars: Bars) -> None:
-    from latentpath.production.run.status import read_status, status_json
+    from latentpath.production import read_status, status_json
 
     status = read_status(arguments.run)
     print(status_json(status) if arguments.json else "\n".join(status.lines()))

@@ -6,7 +6,6 @@ import argparse
 import functools
 from typing import Any
 
-from latentpath.bars import Bars
 from latentpath.cli.command import add_command
 from latentpath.cli.common_options import (
     add_data_options,
@@ -15,7 +14,8 @@ from latentpath.cli.common_options import (
     device_of,
     read_data,
 )
-from latentpath.options import add_options, read_options
+from latentpath.cli.options import add_options, read_options
+from latentpath.cli.progress_bars import Bars
 
 # Name, configuration in latentpath.training, what it is.
 NETWORKS = (
@@ -48,7 +48,7 @@ def _add_options(parser: argparse.ArgumentParser, network: str, config: str) -> 
 
 
 def _run(arguments: argparse.Namespace, bars: Bars) -> None:
-    from latentpath.production.train import train_network
+    from latentpath.production import train_network
 
     check_apart(arguments, "out")
     data = read_data(arguments, bars)

@@ -6,8 +6,8 @@ import argparse
 import json
 from typing import Any
 
-from latentpath.bars import Bars
 from latentpath.cli.command import add_command
+from latentpath.cli.progress_bars import Bars
 
 
 def add(commands: Any) -> None:
@@ -35,9 +35,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace, bars: Bars) -> int:
-    from latentpath.production.run import RunFolder
-    from latentpath.production.run.verify import verify_run
-    from latentpath.production.verify import verify_set
+    from latentpath.production import RunFolder, verify_run, verify_set
 
     check = verify_run if RunFolder.at(arguments.set).has_plan() else verify_set
     found = check(arguments.set, arguments.private, seal=arguments.seal, progress=bars)

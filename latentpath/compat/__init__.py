@@ -1,5 +1,5 @@
 """Drop-in signatures of other projects."""
 
-from latentpath.compat.plan import get_privacy_path
+from latentpath.core.faces import lazy_face
 
-__all__ = ["get_privacy_path"]
+__getattr__, __dir__, __all__ = lazy_face(__name__)

@@ -9,10 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latentpath.core import ShapeError, silent
 from latentpath.energy import ImageModel
-from latentpath.errors import ShapeError
-from latentpath.models.surrogate import Surrogate
-from latentpath.progress import silent
+from latentpath.models import Surrogate
 from latentpath.walks import PlanConfig, walk
 
 

@@ -13,8 +13,8 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from latentpath.core import DataError
 from latentpath.data.naming import detail, named
-from latentpath.errors import DataError
 
 UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
 """What zipfile raises on damaged, encrypted (RuntimeError) or foreign archives."""

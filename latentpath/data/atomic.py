@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from latentpath.core import InputError, OutputExistsError
 from latentpath.data.manifest import is_written_set
-from latentpath.errors import InputError, OutputExistsError
 
 try:
     import fcntl

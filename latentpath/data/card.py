@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from latentpath.errors import InputError
+from latentpath.core import InputError
 
 if TYPE_CHECKING:
     from latentpath.data.writers import SetForm

@@ -8,10 +8,10 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from latentpath.core import DataError
 from latentpath.data.find import entries, is_dicom, is_image, kinds_text, left_out_note
 from latentpath.data.listing import IMAGE_KINDS, number_names
 from latentpath.data.naming import and_first, named
-from latentpath.errors import DataError
 
 SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
 

@@ -8,11 +8,11 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from latentpath.core import DataError
 from latentpath.data.class_folders import ClassFolders
 from latentpath.data.find import is_image, left_out_note
 from latentpath.data.listing import IMAGE_KINDS, number_names, number_people
 from latentpath.data.naming import and_first
-from latentpath.errors import DataError
 
 APTOS_TABLE = "train.csv"
 APTOS_COLUMNS = ("id_code", "diagnosis")

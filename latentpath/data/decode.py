@@ -14,8 +14,8 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
+from latentpath.core import require_extra
 from latentpath.data.naming import detail, libraries_quiet
-from latentpath.errors import require_extra
 
 if TYPE_CHECKING:
     from PIL.Image import Image

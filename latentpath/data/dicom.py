@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from latentpath.core import MissingExtraError, Progress, require_extra, silent
 from latentpath.data.decode import (
     MAX_PIXELS,
     UndecodableError,
@@ -24,8 +25,6 @@ from latentpath.data.decode import (
 from latentpath.data.dicom_grey import grey_levels
 from latentpath.data.listing import number_people
 from latentpath.data.naming import detail, libraries_quiet, named
-from latentpath.errors import MissingExtraError, require_extra
-from latentpath.progress import Progress, silent
 
 STAGE = "read patients"
 

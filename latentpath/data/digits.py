@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from latentpath.core import DataError, require_extra
 from latentpath.data.images import ImageSet
-from latentpath.errors import DataError, require_extra
 
 CLASS_NAMES = tuple("0123456789")
 PER_CLASS = {"private": 200, "test": 100, "non_members": 200}

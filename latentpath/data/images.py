@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from latentpath.errors import DataError, InputError, ShapeError, require_extra
+from latentpath.core import DataError, InputError, ShapeError, require_extra
 
 
 @dataclass(frozen=True, eq=False)

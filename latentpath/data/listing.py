@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from latentpath.core import DataError
 from latentpath.data.naming import named
-from latentpath.errors import DataError
 
 ReadImage = Callable[[int, "int | None"], np.ndarray]
 """Reads the image of a row, with as many channels: uint8 [H, W, C]; raises UndecodableError."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from latentpath.errors import DataError, InputError, UnsupportedError
+from latentpath.core import DataError, InputError, UnsupportedError
 
 FILE_NAME = "manifest.json"
 FORMAT = "latentpath-image-set/1"

@@ -13,12 +13,12 @@ from typing import IO
 
 import numpy as np
 
+from latentpath.core import DataError
 from latentpath.data.archive import UNREADABLE, ArchiveLimits, open_archive, unreadable
 from latentpath.data.decode import UndecodableError, to_eight_bits, with_channels
 from latentpath.data.listing import Listing
 from latentpath.data.manifest import is_written_set
 from latentpath.data.naming import detail
-from latentpath.errors import DataError
 
 SPLITS = ("train", "val", "test")
 MAX_CLASSES = 256

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from latentpath.errors import require_extra
+from latentpath.core import require_extra
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _LOCAL_HEADER = struct.Struct("<4s5H3L2H")

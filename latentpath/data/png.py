@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from latentpath.core import InputError
 from latentpath.data.images import check_images
-from latentpath.errors import InputError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOUR_TYPE = {1: 0, 3: 2}

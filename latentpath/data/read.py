@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from latentpath.core import DataError, InputError, LatentpathWarning, Progress, silent
 from latentpath.data.decode import UndecodableError, with_channels
 from latentpath.data.images import ImageSet, resize_images
 from latentpath.data.listing import Listing
 from latentpath.data.source import DataSource
 from latentpath.data.survey import Survey, Surveyor
-from latentpath.errors import DataError, InputError, LatentpathWarning
-from latentpath.progress import Progress, silent
 
 STAGE = "read images"
 

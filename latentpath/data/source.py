@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from latentpath.core import DataError, InputError, Progress, silent
 from latentpath.data.class_folders import ClassFolders, list_class_folders
 from latentpath.data.conventions import (
     APTOS_CLASSES,
@@ -34,8 +35,6 @@ from latentpath.data.stylegan_set import (
 )
 from latentpath.data.table import Table, find_table, resolve_images
 from latentpath.data.written import list_written_set
-from latentpath.errors import DataError, InputError
-from latentpath.progress import Progress, silent
 
 FORMATS = (
     "latentpath",

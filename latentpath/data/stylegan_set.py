@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from latentpath.core import DataError
 from latentpath.data.archive import UNREADABLE, open_archive, read_member, unreadable
 from latentpath.data.decode import UndecodableError, decode_image
 from latentpath.data.find import is_image, left_out_note
 from latentpath.data.listing import IMAGE_KINDS, Listing
 from latentpath.data.naming import and_first, detail
-from latentpath.errors import DataError
 
 LABELS_NAME = "dataset.json"
 _WHAT = f"a StyleGAN dataset with {LABELS_NAME}"

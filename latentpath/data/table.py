@@ -9,9 +9,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from latentpath.core import DataError
 from latentpath.data.find import inside
 from latentpath.data.naming import named
-from latentpath.errors import DataError
 
 # Behind the closing quote of a cell; a quote that is doubled stands in one.
 _SPACES_BEHIND_QUOTE = re.compile(r'(?<!")" +(?=[,;\t\r\n]|$)')

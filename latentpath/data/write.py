@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from latentpath.core import InputError, Progress, ShapeError, silent
 from latentpath.data import manifest as manifest_file
 from latentpath.data.atomic import check_output_is_free, new_folder
 from latentpath.data.card import CARD_NAME, DatasetCard
@@ -20,8 +21,6 @@ from latentpath.data.writers import WRITERS, Batch, SetForm, Writer, safe_folder
 from latentpath.data.writers.folder import TABLE_NAME
 from latentpath.data.writers.npz import NpzWriter
 from latentpath.data.writers.writer import describe_file
-from latentpath.errors import InputError, ShapeError
-from latentpath.progress import Progress, silent
 
 __all__ = ["LAYOUTS", "NPZ_NAME", "SHARD_IMAGES", "TABLE_NAME", "encode_png", "write_image_set"]
 

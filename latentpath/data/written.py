@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from latentpath.core import DataError
 from latentpath.data.decode import decode_image
 from latentpath.data.listing import Listing, number_names
 from latentpath.data.manifest import read_manifest
 from latentpath.data.table import Table, resolve_images
 from latentpath.data.writers.folder import TABLE_NAME
-from latentpath.errors import DataError
 
 
 def list_written_set(root: Path) -> Listing:

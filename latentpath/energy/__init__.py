@@ -9,19 +9,6 @@ size of the chunk a point fell into). Source: Pennisi et al., "A Privacy-Preserv
 Latent Space of Generative Models for Medical Applications", MICCAI 2023, equations 3 to 6.
 """
 
-from latentpath.energy.guides import ClassGuide, IdentityGuide, find_linear_head
-from latentpath.energy.images import ImageModel
-from latentpath.energy.path import EnergyTerms, EnergyWeights, PathEnergy, PointTerms
-from latentpath.energy.surrogate import SurrogateGuide
+from latentpath.core.faces import lazy_face
 
-__all__ = [
-    "ClassGuide",
-    "EnergyTerms",
-    "EnergyWeights",
-    "IdentityGuide",
-    "ImageModel",
-    "PathEnergy",
-    "PointTerms",
-    "SurrogateGuide",
-    "find_linear_head",
-]
+__getattr__, __dir__, __all__ = lazy_face(__name__)

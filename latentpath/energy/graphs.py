@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latentpath.errors import UnsupportedError
+from latentpath.core import UnsupportedError
 
 _WARM_UP = 3
 

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latentpath import ops
+from latentpath.core import InputError
 from latentpath.energy.images import REFUSALS, ImageModel, logits_of, random_images
 from latentpath.energy.layers import replaced
-from latentpath.errors import InputError
 
 
 class IdentityGuide:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latentpath.errors import InputError, ShapeError
+from latentpath.core import InputError, ShapeError
 from latentpath.generators import Generator
 
 ImageModel = Callable[[Tensor], Tensor]

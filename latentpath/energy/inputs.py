@@ -7,11 +7,11 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from latentpath.core import ShapeError
 from latentpath.energy.images import REFUSALS, ImageModel, logits_of, random_images
 from latentpath.energy.layers import replaced
 from latentpath.energy.norms import without_norms
-from latentpath.errors import ShapeError
-from latentpath.generators.precision import autocast_dtype
+from latentpath.generators import autocast_dtype
 
 
 class ChannelMatch:

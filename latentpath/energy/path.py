@@ -10,17 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from latentpath import ops
+from latentpath.core import InputError, ShapeError, check_finite, check_whole, evaluating
 from latentpath.energy.batches import MicroBatch, first_guess, fitting_size, saved_bytes
 from latentpath.energy.graphs import CudaGraphed
 from latentpath.energy.guides import ClassGuide, IdentityGuide
 from latentpath.energy.images import ImageModel, check_gradients, gradient, images_of, logits_of
 from latentpath.energy.inputs import ChannelMatch
 from latentpath.energy.programs import as_image_model
-from latentpath.errors import InputError, ShapeError
-from latentpath.generators import Generator
-from latentpath.generators.checks import check_finite, check_whole
-from latentpath.generators.modes import evaluating
-from latentpath.generators.precision import Precision, PrecisionName
+from latentpath.generators import Generator, Precision, PrecisionName
 
 
 @dataclass(frozen=True)

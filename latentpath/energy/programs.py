@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from latentpath.core import InputError
 from latentpath.energy.images import ImageModel
-from latentpath.errors import InputError
 
 
 def as_image_model(model: Any) -> ImageModel:

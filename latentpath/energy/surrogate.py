@@ -19,14 +19,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from latentpath.core import InputError, ShapeError, WeightsError, evaluating
 from latentpath.energy.guides import FeatureEnergy, check_labels, find_linear_head
 from latentpath.energy.images import ImageModel
 from latentpath.energy.inputs import ChannelMatch
 from latentpath.energy.path import EnergyWeights
 from latentpath.energy.programs import as_image_model
-from latentpath.errors import InputError, ShapeError, WeightsError
-from latentpath.generators.modes import evaluating
-from latentpath.models.surrogate import Surrogate
+from latentpath.models import Surrogate
 
 # Points that go through the surrogate together, always as many: see `SurrogateGuide`.
 _BLOCKS = {"cpu": 192, "cuda": 8192}

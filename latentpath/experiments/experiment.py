@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from latentpath.audit.figures import encode_png
+from latentpath.audit import encode_png
+from latentpath.core import InputError, Progress, silent
 from latentpath.data import ImageSet
-from latentpath.errors import InputError
 from latentpath.experiments.columns import figures, worst_attack
 from latentpath.experiments.measures import Measures
 from latentpath.experiments.networks import absent_networks, ready_networks
@@ -31,15 +31,17 @@ from latentpath.experiments.splits import Splits, read_splits, share_of
 from latentpath.experiments.store import ResultStore
 from latentpath.experiments.table import as_csv, summarise
 from latentpath.experiments.tradeoff import REFERENCE, Variant, variants
-from latentpath.production import Bundle, ProduceConfig, load_bundle, produce_set
-from latentpath.production.demo import at_resolution
-from latentpath.production.run.fingerprints import (
+from latentpath.production import (
+    Bundle,
+    ProduceConfig,
     arithmetic,
+    at_resolution,
     data_fingerprint,
+    load_bundle,
     models_fingerprint,
+    produce_set,
+    write_durably,
 )
-from latentpath.production.run.layout import write_durably
-from latentpath.progress import Progress, silent
 
 
 @dataclass(frozen=True)

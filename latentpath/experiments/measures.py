@@ -11,31 +11,30 @@ import numpy as np
 import torch
 
 from latentpath.audit import (
-    RealReference,
-    measure_utility,
-    nearest_other_person,
-    nearest_real,
-    prepare_real,
-    reidentify,
-)
-from latentpath.audit.closest_record import record_ratio
-from latentpath.audit.membership import (
     MembershipConfig,
     MembershipReference,
+    attack_sources,
     measure_membership,
+    measure_utility,
     prepare_membership,
+    record_ratio,
+    reidentify,
 )
-from latentpath.audit.second import prepare_second
-from latentpath.audit.sources import attack_sources
+from latentpath.core import Progress, silent
 from latentpath.data import ImageSet, to_tensor
 from latentpath.experiments.recipe import MeasureConfig
 from latentpath.experiments.sets import MadeSet
 from latentpath.experiments.splits import Splits, share_of
-from latentpath.models.witness import Witness
+from latentpath.models import Witness
 from latentpath.production import Bundle
-from latentpath.progress import Progress, silent
-from latentpath.training.shadow import ShadowConfig
-from latentpath.training.witness import train_witness
+from latentpath.similarity import (
+    RealReference,
+    nearest_other_person,
+    nearest_real,
+    prepare_real,
+    prepare_second,
+)
+from latentpath.training import ShadowConfig, train_witness
 
 
 @dataclass

@@ -6,12 +6,10 @@ from pathlib import Path
 
 import torch
 
+from latentpath.core import Progress, silent
 from latentpath.data import ImageSet
 from latentpath.experiments.recipe import TrainingConfig
-from latentpath.production import Bundle, load_bundle
-from latentpath.production.bundle import FILES
-from latentpath.production.train import train_network
-from latentpath.progress import Progress, silent
+from latentpath.production import FILES, Bundle, load_bundle, train_network
 
 # In the order in which they need each other, with their kinds.
 NETWORKS = {

@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from latentpath.audit.drawing import (
+from latentpath.audit import (
     INK,
     LINE_COLOUR,
     PALETTE,
     QUIET_COLOUR,
     WALK_COLOUR,
+    contact_sheet,
     house_style,
     new_figure,
 )
-from latentpath.audit.figures import contact_sheet
+from latentpath.core import require_extra
 from latentpath.data import ImageSet
-from latentpath.errors import require_extra
 from latentpath.experiments.columns import COLUMNS
 from latentpath.experiments.published import PUBLISHED
 from latentpath.experiments.recipe import SETS, STYLE

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from latentpath.core import InputError, check_at_least
 from latentpath.data import FORMATS
-from latentpath.errors import InputError, check_at_least
 from latentpath.production import ASSETS, ProduceConfig
 from latentpath.training import (
     ClassifierConfig,
@@ -14,8 +14,8 @@ from latentpath.training import (
     GeneratorConfig,
     IdentityConfig,
     SurrogateConfig,
+    WitnessConfig,
 )
-from latentpath.training.witness import WitnessConfig
 
 # Every set of the comparison, in the order of the tables, and what the pictures call it.
 SETS = {

@@ -9,21 +9,24 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from latentpath.core import Progress, silent
 from latentpath.data import ImageSet
 from latentpath.experiments.recipe import STYLE, CompareConfig
 from latentpath.experiments.splits import rows_in_shares
 from latentpath.ksame import Grouping
 from latentpath.production import (
     Bundle,
+    Endpoints,
     ProduceConfig,
+    StyleConfig,
     SyntheticSet,
+    align_style,
     make_baselines,
+    prepare_endpoints,
     produce_set,
+    render,
+    safe_endpoints,
 )
-from latentpath.production.prepare import Endpoints, prepare_endpoints, safe_endpoints
-from latentpath.production.style import StyleConfig, align_style
-from latentpath.production.walking import render
-from latentpath.progress import Progress, silent
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from latentpath.data import ImageSet, load_digits_split, read_image_set
-from latentpath.data.medmnist import SPLITS
-from latentpath.errors import DataError, InputError
+from latentpath.core import DataError, InputError, Progress, silent
+from latentpath.data import SPLITS, ImageSet, load_digits_split, read_image_set
 from latentpath.experiments.recipe import Recipe
-from latentpath.progress import Progress, silent
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from latentpath.errors import DataError, OutputExistsError
-from latentpath.production.run.fingerprints import check_same
-from latentpath.production.run.layout import write_durably
+from latentpath.core import DataError, OutputExistsError
+from latentpath.production import check_same, write_durably
 
 FORMAT = 1
 _SETTINGS = "experiment.json"

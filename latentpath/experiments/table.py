@@ -8,8 +8,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from latentpath.audit.intervals import LEVEL
-from latentpath.audit.sampling_error import t_quantile
+from latentpath.audit import LEVEL, t_quantile
 from latentpath.experiments.columns import COLUMNS
 
 Row = Mapping[str, Any]

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from latentpath.errors import InputError
+from latentpath.core import InputError
 from latentpath.production import ProduceConfig
 
 # What the straight lines, the centroids and the real images are called in this grid.

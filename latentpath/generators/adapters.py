@@ -9,9 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from latentpath.errors import InputError, ShapeError
-from latentpath.generators.checks import check_finite, check_whole
-from latentpath.generators.modes import evaluating
+from latentpath.core import InputError, ShapeError, check_finite, check_whole, evaluating
 
 
 class DecoderGenerator:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from latentpath.errors import InputError, OutputExistsError, require_extra
+from latentpath.core import InputError, OutputExistsError, require_extra
 from latentpath.generators.load import build_generator, read_generator
 from latentpath.generators.state_dict import Configuration
 from latentpath.generators.stylegan2 import StyleGAN2

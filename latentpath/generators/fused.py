@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from latentpath import ops
-from latentpath.errors import UnsupportedError
+from latentpath.core import UnsupportedError
 from latentpath.generators.fused_plan import FusedLayer, FusedPlan
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from latentpath import ops
-from latentpath.ops.modulated_act import MOST_RGB
+from latentpath.ops import MOST_RGB
 
 if TYPE_CHECKING:
     from latentpath.generators.layers import FullyConnectedLayer

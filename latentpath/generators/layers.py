@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latentpath.errors import InputError
+from latentpath.core import InputError
 
 _SQRT2 = math.sqrt(2.0)
 

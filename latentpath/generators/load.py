@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from latentpath.errors import InputError
+from latentpath.core import InputError
 from latentpath.generators.published.file_kinds import HEAD_BYTES, is_safetensors, is_torch_file
 from latentpath.generators.published.options import checked_configuration
 from latentpath.generators.published.read import read_published

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from latentpath.errors import InputError, ShapeError
-from latentpath.generators.checks import check_whole
+from latentpath.core import InputError, ShapeError, check_whole
 from latentpath.generators.layers import (
     FullyConnectedLayer,
     normalize_2nd_moment,

@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 
-from latentpath.errors import InputError
+from latentpath.core import InputError
 from latentpath.ops import dispatch
 
 PrecisionName = Literal["float32", "bfloat16", "float16", "auto"]

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from latentpath.errors import InputError, ShapeError
+from latentpath.core import InputError, ShapeError
 
 
 @runtime_checkable

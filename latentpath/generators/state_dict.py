@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latentpath.errors import InputError, WeightsError, require_extra
+from latentpath.core import InputError, WeightsError, require_extra
 from latentpath.generators.published.errors import shown
 from latentpath.generators.published.options import checked_configuration
 from latentpath.generators.weights import Weights

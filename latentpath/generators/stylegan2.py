@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latentpath.errors import InputError
+from latentpath.core import InputError
 from latentpath.generators.mapping import MappingNetwork, check_rows
 from latentpath.generators.synthesis import NoiseMode, SynthesisNetwork
 

@@ -16,9 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latentpath.errors import InputError, ShapeError
+from latentpath.core import InputError, ShapeError, check_whole
 from latentpath.generators import fused, fused_plan
-from latentpath.generators.checks import check_whole
 from latentpath.generators.layers import (
     Conv2dLayer,
     FullyConnectedLayer,
@@ -30,7 +29,7 @@ from latentpath.generators.layers import (
     widened,
 )
 from latentpath.generators.precision import autocast_dtype, float32_asked
-from latentpath.ops.first_order import is_transformed
+from latentpath.ops import is_transformed
 
 NoiseMode = Literal["const", "none", "random"]
 _NOISE_MODES = ("const", "none", "random")

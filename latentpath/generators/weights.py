@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from latentpath.errors import WeightsError, require_extra
+from latentpath.core import WeightsError, require_extra
 
 _KEY = "latentpath"
 ModuleT = TypeVar("ModuleT", bound=nn.Module)

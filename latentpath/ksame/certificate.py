@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy.typing as npt
 
-from latentpath.errors import PrivacyError
+from latentpath.core import PrivacyError
 from latentpath.ksame.grouping import Grouping
 from latentpath.ksame.statement import Statement
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from latentpath.errors import InputError, PrivacyError
+from latentpath.core import InputError, PrivacyError, Progress, silent
 from latentpath.ksame.approximate import approximate_groups
 from latentpath.ksame.distances import squared_distances, squared_norms
 from latentpath.ksame.farthest import farthest_groups
@@ -30,7 +30,6 @@ from latentpath.ksame.people import (
     fold_rows,
     sort_pairs,
 )
-from latentpath.progress import Progress, silent
 
 # points [n, D], k -> group numbers [n], -1 for points left over
 _METHODS: dict[str, Callable[[Tensor, int], Tensor]] = {

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from latentpath.errors import InputError
+from latentpath.core import InputError
 from latentpath.ksame.pair_methods import PAIR_METHODS
 from latentpath.ksame.people import IntArray, Latents, as_integers, as_latents
 

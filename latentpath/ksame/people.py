@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from latentpath.errors import DataError, ShapeError
+from latentpath.core import DataError, ShapeError
 
 IntArray = npt.NDArray[np.int64]
 Latents = Tensor | npt.NDArray[np.floating]

@@ -21,7 +21,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from latentpath.errors import InputError, PrivacyError, ShapeError, require_extra
+from latentpath.core import InputError, PrivacyError, ShapeError, require_extra
 from latentpath.ksame.people import IntArray, Latents, as_integers, as_latents, fold_rows
 from latentpath.ksame.statement import Statement
 

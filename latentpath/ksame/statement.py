@@ -16,7 +16,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from latentpath._version import __version__
-from latentpath.errors import DataError, PrivacyError
+from latentpath.core import DataError, PrivacyError
 
 _FORMAT = 1
 _DERIVED = frozenset({"format", "kind", "configuration_hash", "promise", "not_promised"})

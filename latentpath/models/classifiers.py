@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from latentpath.errors import InputError, ShapeError, require_extra
+from latentpath.core import InputError, ShapeError, require_extra
 
 
 def residual_trunk(img_channels: int, img_resolution: int, width: int) -> nn.Module:

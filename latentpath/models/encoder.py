@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from latentpath.errors import ShapeError
+from latentpath.core import Progress, ShapeError, silent
 from latentpath.generators import Generator
 from latentpath.models.classifiers import residual_trunk
-from latentpath.progress import Progress, silent
 
 
 class Encoder(nn.Module):

@@ -16,9 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latentpath.errors import InputError, ShapeError, WeightsError
-from latentpath.generators.checks import check_whole
-from latentpath.generators.weights import build, read_weights, save_weights
+from latentpath.core import InputError, ShapeError, WeightsError, check_whole
+from latentpath.generators import build, read_weights, save_weights
 
 _REMEDY = "run `latentpath train surrogate` again"
 

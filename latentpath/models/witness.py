@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latentpath.errors import InputError, ShapeError
-from latentpath.models.reduction import reduced
+from latentpath.core import InputError, ShapeError
+from latentpath.similarity import reduced
 
 # Larger images are reduced to this side, pixels.
 SIDE = 64

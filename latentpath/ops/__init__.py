@@ -3,17 +3,25 @@
 from latentpath.ops.bank_lse import bank_lse
 from latentpath.ops.dispatch import implementations
 from latentpath.ops.fir2d import fir2d
+from latentpath.ops.first_order import is_transformed
 from latentpath.ops.kl_uniform import kl_uniform
-from latentpath.ops.modulated_act import Activation, modulated_act_, modulated_act_backward_
+from latentpath.ops.modulated_act import (
+    MOST_RGB,
+    Activation,
+    modulated_act_,
+    modulated_act_backward_,
+)
 from latentpath.ops.path_smooth import path_smooth_
 from latentpath.ops.path_step import path_step_
 from latentpath.ops.row_distances import row_distances
 
 __all__ = [
+    "MOST_RGB",
     "Activation",
     "bank_lse",
     "fir2d",
     "implementations",
+    "is_transformed",
     "kl_uniform",
     "modulated_act_",
     "modulated_act_backward_",

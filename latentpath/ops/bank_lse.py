@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latentpath.errors import ShapeError, UnsupportedError
+from latentpath.core import ShapeError, UnsupportedError
 from latentpath.ops import dispatch
 from latentpath.ops.first_order import refuse_transforms, scale_rows
 from latentpath.ops.registration import register

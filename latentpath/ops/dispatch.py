@@ -18,7 +18,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from latentpath.errors import InputError, LatentpathWarning, ShapeError, UnsupportedError
+from latentpath.core import InputError, LatentpathWarning, ShapeError, UnsupportedError
 
 IMPLEMENTATIONS = ("reference", "native", "triton")
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from latentpath.errors import InputError, ShapeError, UnsupportedError
+from latentpath.core import InputError, ShapeError, UnsupportedError
 from latentpath.ops import dispatch
 from latentpath.ops.first_order import refuse_transforms
 from latentpath.ops.registration import register

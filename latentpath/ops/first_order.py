@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from latentpath.errors import UnsupportedError
+from latentpath.core import UnsupportedError
 from latentpath.ops.registration import register
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latentpath.errors import ShapeError
+from latentpath.core import ShapeError
 from latentpath.ops import dispatch
 from latentpath.ops.first_order import refuse_second_derivative, refuse_transforms, scale_last_rows
 from latentpath.ops.registration import register

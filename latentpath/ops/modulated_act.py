@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from latentpath.errors import InputError, ShapeError, UnsupportedError
+from latentpath.core import InputError, ShapeError, UnsupportedError
 from latentpath.ops import dispatch
 from latentpath.ops.first_order import refuse_transforms
 from latentpath.ops.registration import mark_written, register

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from latentpath.errors import InputError
+from latentpath.core import InputError
 from latentpath.ops import dispatch
 from latentpath.ops.first_order import refuse_transforms
 from latentpath.ops.path_step import check_path

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from latentpath.errors import InputError, ShapeError
+from latentpath.core import InputError, ShapeError
 from latentpath.ops import dispatch
 from latentpath.ops.first_order import refuse_transforms
 from latentpath.ops.registration import mark_written, register

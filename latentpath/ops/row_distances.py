@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from latentpath.errors import ShapeError
+from latentpath.core import ShapeError
 from latentpath.ops import dispatch
 from latentpath.ops.registration import register
 

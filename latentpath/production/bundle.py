@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 
+from latentpath.core import WeightsError
 from latentpath.data import ImageSet
-from latentpath.errors import WeightsError
-from latentpath.generators import StyleGAN2
-from latentpath.generators.weights import build, read_weights
-from latentpath.models import LPIPS, Classifier, Encoder, Surrogate, load_surrogate
-from latentpath.training.checkpoint import fingerprint
+from latentpath.generators import StyleGAN2, build, read_weights
+from latentpath.models import Classifier, Encoder, Surrogate, load_surrogate
+from latentpath.similarity import LPIPS
+from latentpath.training import fingerprint
 
 # The weights that `latentpath demo` runs on ship here.
 ASSETS = Path(__file__).resolve().parent.parent / "assets"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from latentpath.core import InputError, PrivacyError, check_above_zero, check_at_least
 from latentpath.energy import EnergyWeights
-from latentpath.errors import InputError, PrivacyError, check_above_zero, check_at_least
 from latentpath.walks import FastConfig, PlanConfig
 
 # Points on a published walk, for which the published weights were chosen.

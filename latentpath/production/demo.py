@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from latentpath.audit import AuditConfig, Report, overview_figure, write_report
+from latentpath.core import Progress, silent
 from latentpath.data import (
     ImageSet,
     check_output_is_free,
@@ -17,12 +18,11 @@ from latentpath.data import (
     write_image_set,
 )
 from latentpath.production.bundle import ASSETS, load_bundle
-from latentpath.production.compare import compare, make_baselines
+from latentpath.production.comparison import compare, make_baselines
 from latentpath.production.config import ProduceConfig
 from latentpath.production.private_file import default_private_file
-from latentpath.production.produce import SyntheticSet, produce_set
+from latentpath.production.synthetic import SyntheticSet, produce_set
 from latentpath.production.write import check_output, write_set
-from latentpath.progress import Progress, silent
 from latentpath.training import ClassifierConfig
 
 # Sized for less than three minutes on two cores.

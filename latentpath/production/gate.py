@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from latentpath.audit.nearest import RealReference, nearest_other_person, nearest_real
 from latentpath.data import to_tensor
 from latentpath.models import Classifier
+from latentpath.similarity import RealReference, nearest_other_person, nearest_real
 from latentpath.training import predict
 
 # Reasons to turn a sample away, in the order in which they are counted.

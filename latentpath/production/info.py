@@ -10,11 +10,11 @@ import torch
 
 from latentpath import ops
 from latentpath._version import __version__
-from latentpath.errors import LatentpathError
-from latentpath.generators.weights import read_weights
-from latentpath.models.lpips import WEIGHTS as LPIPS_WEIGHTS
+from latentpath.core import LatentpathError
+from latentpath.generators import read_weights
 from latentpath.ops import dispatch
 from latentpath.production.bundle import ASSETS, FILES
+from latentpath.similarity import WEIGHTS as LPIPS_WEIGHTS
 
 _PACKAGES = (
     "numpy",

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from latentpath.data.plain import NotPlainError, read_plain_npz
-from latentpath.errors import IntegrityError
+from latentpath.core import IntegrityError
+from latentpath.data import NotPlainError, read_plain_npz
 
 _UNDATED = (1980, 1, 1, 0, 0, 0)
 

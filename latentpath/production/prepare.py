@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latentpath.core import PrivacyError, Progress, silent
 from latentpath.data import ImageSet, resize_images, to_tensor
-from latentpath.errors import PrivacyError
 from latentpath.ksame import (
     Certificate,
     Grouping,
@@ -24,7 +24,6 @@ from latentpath.production.bundle import Bundle
 from latentpath.production.config import ProduceConfig
 from latentpath.production.private_endpoints import private_endpoints
 from latentpath.production.style import StyleConfig, align_style
-from latentpath.progress import Progress, silent
 from latentpath.training import encode
 from latentpath.walks import RelaxConfig, RelaxedEndpoints, relax_endpoints
 

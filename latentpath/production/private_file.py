@@ -37,9 +37,8 @@ from pathlib import Path
 
 import numpy as np
 
-from latentpath.data.atomic import NoLocksError, flush, take_lock
-from latentpath.data.manifest import FILE_NAME
-from latentpath.errors import InputError, IntegrityError, OutputExistsError
+from latentpath.core import InputError, IntegrityError, OutputExistsError
+from latentpath.data import FILE_NAME, NoLocksError, flush, take_lock
 from latentpath.production.packed import pack, unpack
 
 FORMAT = "latentpath-private/1"

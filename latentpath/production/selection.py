@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from latentpath.errors import InputError
+from latentpath.core import InputError
 from latentpath.ksame import Pairing, pair_groups, pair_limits
 from latentpath.production.config import ProduceConfig
 from latentpath.production.prepare import Endpoints

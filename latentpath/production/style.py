@@ -30,12 +30,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latentpath.core import InputError, Progress, silent
 from latentpath.data import ImageSet, to_tensor
-from latentpath.errors import InputError
 from latentpath.generators import Generator
 from latentpath.ksame import Grouping
-from latentpath.models import LPIPS
-from latentpath.progress import Progress, silent
+from latentpath.similarity import LPIPS
 
 _GRID = 4  # crops along each side
 # Shares of the steps over which the rate rises and falls, as in StyleGAN2's projector.

@@ -11,14 +11,12 @@ from torch import Tensor, nn
 
 from latentpath._version import __version__
 from latentpath.audit import contact_sheet
+from latentpath.core import InputError, Progress, WeightsError, require_extra, silent
 from latentpath.data import ImageSet, to_tensor, to_uint8
-from latentpath.errors import InputError, WeightsError, require_extra
-from latentpath.generators import StyleGAN2, load_generator, save_generator
-from latentpath.generators.weights import save_weights
+from latentpath.generators import StyleGAN2, load_generator, save_generator, save_weights
 from latentpath.models import Surrogate, save_surrogate
 from latentpath.production.bundle import FILES, load_bundle, people_fingerprint
 from latentpath.production.demo import at_resolution
-from latentpath.progress import Progress, silent
 from latentpath.training import (
     encode,
     evaluate_surrogate,

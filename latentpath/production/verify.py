@@ -17,13 +17,19 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from latentpath.core import (
+    DataError,
+    IntegrityError,
+    LatentpathError,
+    PrivacyError,
+    Progress,
+    silent,
+)
 from latentpath.data import manifest as manifest_file
-from latentpath.errors import DataError, IntegrityError, LatentpathError, PrivacyError
 from latentpath.production.private_file import file_hash
 from latentpath.production.verify_entries import odd_values, unknown_entries
 from latentpath.production.verify_promise import check_certificate, check_private
 from latentpath.production.verify_samples import Samples, check_samples, check_walks
-from latentpath.progress import Progress, silent
 
 # What entries of unexpected types lead to, in a manifest that someone wrote by hand.
 _MALFORMED = (TypeError, ValueError, KeyError, AttributeError, IndexError, OverflowError)

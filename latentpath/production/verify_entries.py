@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
+from latentpath.data import WRITERS, safe_folder_names
 from latentpath.data import manifest as manifest_file
-from latentpath.data.writers import WRITERS, safe_folder_names
 from latentpath.production.config import ProduceConfig
 from latentpath.production.gate import NAMES_A_PERSON, OUT_OF_CLASS, TOO_CLOSE
 

@@ -17,16 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from latentpath.data.card import CARD_NAME, DatasetCard
-from latentpath.data.writers import WRITERS, Batch, SetForm
-from latentpath.data.writers.folder import IMAGES_NAME, TABLE_NAME
-from latentpath.errors import (
+from latentpath.core import (
     InputError,
     IntegrityError,
     LatentpathError,
     PrivacyError,
     require_extra,
 )
+from latentpath.data import CARD_NAME, IMAGES_NAME, TABLE_NAME, WRITERS, Batch, DatasetCard, SetForm
 
 COLUMNS: dict[str, type] = {"path": int, "step": int}
 REBUILT = ("webdataset", "stylegan", "parquet")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from latentpath.errors import IntegrityError, LatentpathError, PrivacyError
+from latentpath.core import IntegrityError, LatentpathError, PrivacyError
 from latentpath.ksame import (
     Certificate,
     Grouping,
@@ -28,7 +28,7 @@ from latentpath.production.private_file import (
     samples_hash,
 )
 from latentpath.production.verify_samples import Samples
-from latentpath.walks.hull import Neighbourhood
+from latentpath.walks import Neighbourhood
 
 _KINDS: dict[str, type[Statement]] = {
     Certificate.kind: Certificate,

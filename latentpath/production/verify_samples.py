@@ -11,10 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from latentpath.data.medmnist import SPLITS
-from latentpath.data.plain import NotPlainError, read_plain_npz, read_plain_png
-from latentpath.data.write import NPZ_NAME, TABLE_NAME
-from latentpath.errors import IntegrityError, LatentpathError, PrivacyError
+from latentpath.core import IntegrityError, LatentpathError, PrivacyError, Progress, silent
+from latentpath.data import (
+    NPZ_NAME,
+    SPLITS,
+    TABLE_NAME,
+    NotPlainError,
+    read_plain_npz,
+    read_plain_png,
+)
 from latentpath.production.verify_layouts import (
     Packed,
     check_card,
@@ -22,7 +27,6 @@ from latentpath.production.verify_layouts import (
     check_layouts,
     read_packed,
 )
-from latentpath.progress import Progress, silent
 
 _COLUMNS = ["file", "label", "class_name", "path", "step"]
 

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latentpath.core import Progress, silent
 from latentpath.data import to_uint8
 from latentpath.production.bundle import Bundle
 from latentpath.production.config import ProduceConfig
-from latentpath.progress import Progress, silent
 from latentpath.walks import WalkResult, walk
 
 

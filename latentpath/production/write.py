@@ -7,6 +7,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+from latentpath.core import Progress, silent
 from latentpath.data import ImageSet, check_output_is_free, write_image_set
 from latentpath.production.bundle import Bundle
 from latentpath.production.config import ProduceConfig
@@ -21,8 +22,7 @@ from latentpath.production.private_file import (
     samples_hash,
     settle,
 )
-from latentpath.production.produce import SyntheticSet, produce_set
-from latentpath.progress import Progress, silent
+from latentpath.production.synthetic import SyntheticSet, produce_set
 
 
 def check_output(

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latentpath.errors import WeightsError
+from latentpath.core import WeightsError
 
 _FORMAT = "latentpath-checkpoint/1"
 

@@ -15,10 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latentpath.errors import check_above_zero, check_at_least
+from latentpath.core import Progress, check_above_zero, check_at_least, silent
 from latentpath.models import Classifier
-from latentpath.progress import Progress, silent
-from latentpath.training.augment import AugmentConfig, augment
+from latentpath.training.augmentation import AugmentConfig, augment
 from latentpath.training.checkpoint import Checkpointer, fingerprint, seeded
 from latentpath.training.gan import check_training_images
 from latentpath.training.schedule import one_cycle

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from latentpath.generators.layers import Conv2dLayer, FullyConnectedLayer, normalize_2nd_moment
+from latentpath.generators import Conv2dLayer, FullyConnectedLayer, normalize_2nd_moment
 
 
 class DiscriminatorBlock(nn.Module):

@@ -16,9 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from latentpath.errors import ShapeError, check_above_zero, check_at_least
-from latentpath.models import LPIPS, Encoder
-from latentpath.progress import Progress, silent
+from latentpath.core import Progress, ShapeError, check_above_zero, check_at_least, silent
+from latentpath.models import Encoder
+from latentpath.similarity import LPIPS
 from latentpath.training.checkpoint import Checkpointer, fingerprint, seeded
 from latentpath.training.gan import check_training_images
 from latentpath.training.schedule import one_cycle

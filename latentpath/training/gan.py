@@ -16,10 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latentpath.errors import DataError, check_above_zero, check_at_least
+from latentpath.core import DataError, Progress, check_above_zero, check_at_least, silent
 from latentpath.generators import StyleGAN2
-from latentpath.progress import Progress, silent
-from latentpath.training.augment import AugmentConfig, augment
+from latentpath.training.augmentation import AugmentConfig, augment
 from latentpath.training.checkpoint import Checkpointer, fingerprint, seeded
 from latentpath.training.discriminator import Discriminator
 

@@ -22,9 +22,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latentpath.errors import DataError, ShapeError, check_above_zero, check_at_least
-from latentpath.models.reduction import reduced
-from latentpath.progress import Progress, silent
+from latentpath.core import (
+    DataError,
+    Progress,
+    ShapeError,
+    check_above_zero,
+    check_at_least,
+    silent,
+)
+from latentpath.similarity import reduced
 
 # Side of the last feature map, which the linear layer sees pixel by pixel.
 _POOLED = 4

@@ -19,13 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from latentpath.energy import ImageModel
-from latentpath.energy.guides import check_labels
-from latentpath.errors import check_above_zero, check_at_least
+from latentpath.core import Progress, check_above_zero, check_at_least, check_whole, silent
+from latentpath.energy import ImageModel, check_labels
 from latentpath.generators import as_generator
-from latentpath.generators.checks import check_whole
-from latentpath.models.surrogate import Surrogate, networks_fingerprint
-from latentpath.progress import Progress, silent
+from latentpath.models import Surrogate, networks_fingerprint
 from latentpath.training.checkpoint import Checkpointer, fingerprint, seeded
 from latentpath.training.schedule import one_cycle
 from latentpath.training.surrogate_points import (

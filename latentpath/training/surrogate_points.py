@@ -7,16 +7,20 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from latentpath.energy import ImageModel
-from latentpath.energy.batches import first_guess
-from latentpath.energy.guides import FeatureEnergy
-from latentpath.energy.images import check_gradients, gradient, images_of, logits_of
-from latentpath.energy.inputs import ChannelMatch
-from latentpath.energy.programs import as_image_model
-from latentpath.energy.surrogate import find_identity_head
-from latentpath.errors import DataError
+from latentpath.core import DataError, evaluating
+from latentpath.energy import (
+    ChannelMatch,
+    FeatureEnergy,
+    ImageModel,
+    as_image_model,
+    check_gradients,
+    find_identity_head,
+    first_guess,
+    gradient,
+    images_of,
+    logits_of,
+)
 from latentpath.generators import Generator
-from latentpath.generators.modes import evaluating
 
 
 @dataclass(frozen=True)

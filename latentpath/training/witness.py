@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from latentpath.models.witness import Witness
-from latentpath.progress import Progress, silent
-from latentpath.training.augment import AugmentConfig
+from latentpath.core import Progress, silent
+from latentpath.models import Witness
+from latentpath.training.augmentation import AugmentConfig
 from latentpath.training.checkpoint import Checkpointer, fingerprint, seeded
 from latentpath.training.classify import ClassifierConfig, fit_classifier
 from latentpath.training.gan import check_training_images

@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latentpath.errors import InputError, ShapeError
-from latentpath.generators.checks import check_whole
+from latentpath.core import InputError, ShapeError, check_whole
 from latentpath.walks.pool import Request
 
 # Points per micro-batch where all have to be of one size. One number for all machines of a kind,

@@ -22,12 +22,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latentpath.core import (
+    InputError,
+    Progress,
+    ShapeError,
+    check_above_zero,
+    check_at_least,
+    check_finite,
+    check_whole,
+    silent,
+)
 from latentpath.energy import EnergyWeights, ImageModel, PathEnergy, PointTerms
-from latentpath.errors import InputError, ShapeError, check_above_zero, check_at_least
-from latentpath.generators import as_generator
-from latentpath.generators.checks import check_finite, check_whole
-from latentpath.generators.precision import Precision, PrecisionName
-from latentpath.progress import Progress, silent
+from latentpath.generators import Precision, PrecisionName, as_generator
 from latentpath.walks.arguments import (
     as_labels,
     as_rows,

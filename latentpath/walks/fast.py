@@ -38,10 +38,8 @@ import torch
 from torch import Tensor
 
 from latentpath import ops
-from latentpath.energy import EnergyWeights, PathEnergy
-from latentpath.energy.surrogate import SurrogateGuide
-from latentpath.errors import InputError, check_above_zero, check_at_least
-from latentpath.generators.checks import check_finite, check_whole
+from latentpath.core import InputError, check_above_zero, check_at_least, check_finite, check_whole
+from latentpath.energy import EnergyWeights, PathEnergy, SurrogateGuide
 from latentpath.walks.error_field import ErrorField, Memory
 from latentpath.walks.levels import Level, plan_levels, resample
 from latentpath.walks.plan import straight_line

@@ -14,10 +14,8 @@ import torch
 from torch import Tensor
 
 from latentpath import ops
+from latentpath.core import InputError, Progress, check_finite, check_whole, silent
 from latentpath.energy import EnergyTerms, EnergyWeights, PathEnergy
-from latentpath.errors import InputError
-from latentpath.generators.checks import check_finite, check_whole
-from latentpath.progress import Progress, silent
 from latentpath.walks.result import WalkResult
 
 # What PyTorch's pairwise distance adds to each coordinate difference.

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from latentpath.core import Progress, silent
 from latentpath.energy import EnergyTerms, PathEnergy
-from latentpath.progress import Progress, silent
 from latentpath.walks.fast import FastSolver, Flight
 from latentpath.walks.plan import EPS_DISTANCE, check_finite_walk, chunk_weights, straight_line
 from latentpath.walks.result import PathResult

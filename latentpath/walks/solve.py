@@ -8,14 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latentpath.energy import ImageModel, PathEnergy
-from latentpath.energy.surrogate import SurrogateGuide
-from latentpath.errors import InputError, ShapeError
-from latentpath.generators import as_generator
-from latentpath.generators.checks import check_whole
-from latentpath.generators.precision import Precision, PrecisionName
-from latentpath.models.surrogate import Surrogate
-from latentpath.progress import Progress, silent
+from latentpath.core import InputError, Progress, ShapeError, check_whole, silent
+from latentpath.energy import ImageModel, PathEnergy, SurrogateGuide
+from latentpath.generators import Precision, PrecisionName, as_generator
+from latentpath.models import Surrogate
 from latentpath.walks.arguments import (
     CheckedRequests,
     as_labels,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from latentpath.data import ImageSet
-from latentpath.models.lpips import LPIPS
+from latentpath.similarity.lpips import LPIPS
 
 SIZE = 16
 Maker = Callable[..., ImageSet]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from latentpath.audit import AuditConfig, NearestReal, Report, ReportSet, SetAudit
+from latentpath.audit import AuditConfig, Report, ReportSet, SetAudit
 from latentpath.audit.closest_record import RecordRatio
 from latentpath.audit.diversity import Diversity
 from latentpath.audit.duplicates import KINDS, Duplicates
@@ -22,6 +22,7 @@ from latentpath.audit.reidentification import Reidentification
 from latentpath.audit.roc import CURVE, AttackScore
 from latentpath.audit.utility import Utility, from_predictions
 from latentpath.data import ImageSet
+from latentpath.similarity import NearestReal
 
 NAMES = ("no finding", "an infiltrate with a name that goes on and on for quite some while")
 PEOPLE = 400

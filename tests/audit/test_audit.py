@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from latentpath.audit import BRIEF, MEASURES, AuditConfig, audit_real, audit_set, prepare_real
+from latentpath.audit import BRIEF, MEASURES, AuditConfig, audit_real, audit_set
+from latentpath.core.errors import DataError, InputError, LatentpathWarning, ShapeError
 from latentpath.data import ImageSet, to_tensor
-from latentpath.errors import DataError, InputError, LatentpathWarning, ShapeError
+from latentpath.similarity import prepare_real
 from latentpath.training import ClassifierConfig
 from latentpath.training.witness import WitnessConfig
 

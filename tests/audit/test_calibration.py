@@ -14,7 +14,7 @@ from latentpath.audit.calibration import (
     reliability_curve,
 )
 from latentpath.audit.predictions import Predictions, softmax
-from latentpath.errors import InputError, ShapeError
+from latentpath.core.errors import InputError, ShapeError
 
 
 def _predictions(logits: np.ndarray, labels: np.ndarray, people: np.ndarray | None = None):

@@ -7,11 +7,11 @@ import itertools
 import numpy as np
 import pytest
 
-from latentpath.audit import prepare_real
 from latentpath.audit.closest_record import record_ratio
-from latentpath.audit.second import prepare_second
+from latentpath.core.errors import DataError, InputError, ShapeError
 from latentpath.data import ImageSet, load_digits_split, read_image_set
-from latentpath.errors import DataError, InputError, ShapeError
+from latentpath.similarity import prepare_real
+from latentpath.similarity.gradients import prepare_second
 
 
 def grey(images):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from latentpath.audit.diversity import intra_set_lpips
-from latentpath.audit.nearest import as_planes
-from latentpath.errors import ShapeError
+from latentpath.core.errors import ShapeError
+from latentpath.similarity.nearest import as_planes
 
 
 def _pairs(lpips, images) -> np.ndarray:

@@ -10,8 +10,8 @@ from PIL import Image
 
 from latentpath.audit.correlation import Variant, correlate, smoothed
 from latentpath.audit.duplicates import KINDS, find_duplicates, prepare_duplicates
+from latentpath.core.errors import InputError, ShapeError
 from latentpath.data import ImageSet, load_digits_split, read_image_set, to_tensor
-from latentpath.errors import InputError, ShapeError
 
 COPIES = 30  # 5% of 600
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from latentpath.audit.extractor import AlexNetFeatures, extract_features, extractor_name
-from latentpath.errors import DataError, InputError, ShapeError
+from latentpath.core.errors import DataError, InputError, ShapeError
 
 
 def grey(images: torch.Tensor) -> torch.Tensor:

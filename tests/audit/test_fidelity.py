@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from latentpath.audit.fidelity import FidelityConfig, measure_fidelity, prepare_fidelity
-from latentpath.audit.nearest import prepare_real
+from latentpath.core.errors import DataError, InputError, ShapeError
 from latentpath.data import ImageSet
-from latentpath.errors import DataError, InputError, ShapeError
+from latentpath.similarity.nearest import prepare_real
 
 pytest.importorskip("torchmetrics")
 

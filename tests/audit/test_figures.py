@@ -10,7 +10,7 @@ import pytest
 
 from latentpath.audit import EnergyComparison, WalkProfile, contact_sheet
 from latentpath.audit.figures import encode_png, energy_figure, profile_figure
-from latentpath.errors import InputError, ShapeError
+from latentpath.core.errors import InputError, ShapeError
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from latentpath.audit import prepare_real
 from latentpath.audit.group_attack import attack_groups
-from latentpath.audit.second import prepare_second
+from latentpath.core.errors import DataError, InputError, ShapeError
 from latentpath.data import ImageSet
-from latentpath.errors import DataError, InputError, ShapeError
+from latentpath.similarity import prepare_real
+from latentpath.similarity.gradients import prepare_second
 
 
 def noise(count: int, seed: int, per_person: int = 1) -> ImageSet:

@@ -15,7 +15,7 @@ from latentpath.audit.intervals import (
     share,
     wilson,
 )
-from latentpath.errors import DataError, InputError
+from latentpath.core.errors import DataError, InputError
 
 SETS = 400
 

@@ -16,7 +16,7 @@ from latentpath.audit.lira import (
     lira_online,
     random_halves,
 )
-from latentpath.errors import DataError, ShapeError
+from latentpath.core.errors import DataError, ShapeError
 
 
 def normal_log_density(x: float, values: list[float], variance: float) -> float:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from latentpath.audit.manifold import ManifoldScores, manifold_scores, neighbour_radii
-from latentpath.errors import InputError, ShapeError
+from latentpath.core.errors import InputError, ShapeError
 
 
 def _column(*values: float) -> torch.Tensor:

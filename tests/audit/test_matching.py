@@ -12,8 +12,8 @@ from latentpath.audit.matching import (
     with_classes,
     without_shared,
 )
+from latentpath.core.errors import DataError, ShapeError
 from latentpath.data import ImageSet, resize_images
-from latentpath.errors import DataError, ShapeError
 
 
 def test_a_set_of_that_form_is_left_alone(people):

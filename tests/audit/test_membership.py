@@ -15,8 +15,8 @@ from latentpath.audit.membership import (
     measure_membership,
     prepare_membership,
 )
+from latentpath.core.errors import DataError, InputError, ShapeError
 from latentpath.data import ImageSet
-from latentpath.errors import DataError, InputError, ShapeError
 from latentpath.training.shadow import ShadowConfig
 
 CONFIG = MembershipConfig(

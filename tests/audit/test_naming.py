@@ -11,8 +11,8 @@ import torch
 
 from latentpath.audit.naming import agreement, ask, calibrated_naming
 from latentpath.audit.reidentification import reidentify
+from latentpath.core.errors import DataError, InputError, ShapeError
 from latentpath.data import to_tensor
-from latentpath.errors import DataError, InputError, ShapeError
 
 PEOPLE = 30
 

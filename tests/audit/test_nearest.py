@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from latentpath.audit import (
+from latentpath.core.errors import InputError, ShapeError
+from latentpath.data import to_tensor
+from latentpath.similarity import (
     nearest_along_paths,
     nearest_other_person,
     nearest_real,
     prepare_real,
 )
-from latentpath.data import to_tensor
-from latentpath.errors import InputError, ShapeError
 
 
 def test_planted_copies_are_found(people, lpips):

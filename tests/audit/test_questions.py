@@ -13,7 +13,7 @@ from latentpath.audit.config import MEASURES
 from latentpath.audit.group_attack import GroupAttack
 from latentpath.audit.questions import QUESTIONS, answer
 from latentpath.audit.verdict import overall
-from latentpath.errors import InputError
+from latentpath.core.errors import InputError
 
 KEYS = [question.key for question in QUESTIONS]
 

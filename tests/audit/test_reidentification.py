@@ -11,8 +11,8 @@ import torch
 
 from latentpath.audit import reidentify
 from latentpath.audit.reidentification import chance_agreement
+from latentpath.core.errors import ShapeError
 from latentpath.data import to_tensor
-from latentpath.errors import ShapeError
 
 PEOPLE = 40
 

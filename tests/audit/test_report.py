@@ -19,14 +19,14 @@ from latentpath.audit import (
     WalkProfile,
     audit_real,
     audit_set,
-    prepare_real,
     write_report,
 )
 from latentpath.audit.figures import encode_png
 from latentpath.audit.reidentification import Reidentification
 from latentpath.audit.report import plain
 from latentpath.audit.utility import Accuracy, Utility
-from latentpath.errors import InputError, MissingExtraError
+from latentpath.core.errors import InputError, MissingExtraError
+from latentpath.similarity import prepare_real
 
 for package in ("jinja2", "matplotlib", "PIL"):
     pytest.importorskip(package)

@@ -17,7 +17,7 @@ from latentpath.audit.roc import (
     threshold_at,
     tpr_at,
 )
-from latentpath.errors import DataError, ShapeError
+from latentpath.core.errors import DataError, ShapeError
 
 
 def array(*values: float) -> np.ndarray:

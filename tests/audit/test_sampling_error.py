@@ -17,7 +17,7 @@ from latentpath.audit.sampling_error import (
     recall_score,
     t_quantile,
 )
-from latentpath.errors import DataError, ShapeError
+from latentpath.core.errors import DataError, ShapeError
 
 
 def make(logits, labels, people=None) -> Predictions:

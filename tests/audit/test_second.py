@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from latentpath.audit import nearest_real
-from latentpath.audit.second import OrientedGradients, prepare_second
+from latentpath.core.errors import InputError, ShapeError
 from latentpath.data import load_digits_split, to_tensor
-from latentpath.errors import InputError, ShapeError
+from latentpath.similarity import nearest_real
+from latentpath.similarity.gradients import OrientedGradients, prepare_second
 
 EMBED = OrientedGradients()
 

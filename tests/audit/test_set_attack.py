@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from latentpath.audit.set_attack import attack_set
+from latentpath.core.errors import DataError, ShapeError
 from latentpath.data import ImageSet
-from latentpath.errors import DataError, ShapeError
 
 
 def noise(count: int, seed: int) -> ImageSet:

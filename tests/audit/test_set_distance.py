@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from latentpath.audit.set_distance import frechet_distance, kernel_distance
-from latentpath.errors import DataError, ShapeError
+from latentpath.core.errors import DataError, ShapeError
 
 pytest.importorskip("torchmetrics")
 

@@ -12,11 +12,12 @@ import pytest
 pytest.importorskip("mlxtend")
 pytest.importorskip("safetensors")
 
-from latentpath.audit import QUICK, audit_set, prepare_real, report_on
+from latentpath.audit import QUICK, audit_set, report_on
 from latentpath.audit.measures import NEEDS_SOURCES
 from latentpath.audit.sources import attack_sources
+from latentpath.core.errors import InputError, ShapeError
 from latentpath.data import ImageSet, load_digits_split
-from latentpath.errors import InputError, ShapeError
+from latentpath.similarity import prepare_real
 
 K = 2
 

@@ -10,8 +10,8 @@ import pytest
 from latentpath.audit.predictions import Predictions
 from latentpath.audit.utility import Utility, from_predictions, measure_utility
 from latentpath.audit.utility_difference import UtilityDifference, compare_utility
+from latentpath.core.errors import DataError, InputError, ShapeError
 from latentpath.data import ImageSet
-from latentpath.errors import DataError, InputError, ShapeError
 from latentpath.training import AugmentConfig, ClassifierConfig
 
 pytest.importorskip("monai")

@@ -8,7 +8,7 @@ import pytest
 
 from latentpath.audit.intervals import Interval
 from latentpath.audit.verdict import SEVERITY, Finding, Verdict, decide, grade, overall
-from latentpath.errors import InputError
+from latentpath.core.errors import InputError
 
 NAN = float("nan")
 

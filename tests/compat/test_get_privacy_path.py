@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import latentpath
-from latentpath.errors import InputError, ShapeError
+from latentpath.core.errors import InputError, ShapeError
 from latentpath.generators import FunctionGenerator, StyleGAN2
 from latentpath.walks import PlanConfig
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from latentpath.core.errors import InputError, OutputExistsError
 from latentpath.data import atomic, check_output_is_free, read_image_set, write_image_set
 from latentpath.data.atomic import new_folder
-from latentpath.errors import InputError, OutputExistsError
 
 
 def write(out, value, n=3, **options):

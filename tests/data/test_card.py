@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from latentpath.core.errors import InputError
 from latentpath.data import DatasetCard, write_image_set
-from latentpath.errors import InputError
 
 NAMES = ("healthy", "ill | *x* <b>", "---")
 MANIFEST = {

@@ -22,10 +22,10 @@ from pydicom.uid import (
     JPEGLosslessSV1,
 )
 
+from latentpath.core.errors import DataError, MissingExtraError
 from latentpath.data import names_shown, read_image_set, scan
 from latentpath.data.decode import UndecodableError
 from latentpath.data.dicom import decode_dicom
-from latentpath.errors import DataError, MissingExtraError
 
 RNG = np.random.default_rng(0)
 

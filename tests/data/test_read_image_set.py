@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from latentpath.core.errors import DataError, InputError, LatentpathWarning
 from latentpath.data import names_shown, read_image_set, scan
-from latentpath.errors import DataError, InputError, LatentpathWarning
 
 
 def picture(seed, shape=(6, 5)):

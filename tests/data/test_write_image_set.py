@@ -14,15 +14,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from latentpath.data import load_digits_split, read_image_set, read_manifest, write_image_set
-from latentpath.data.writers import safe_folder_names
-from latentpath.errors import (
+from latentpath.core.errors import (
     DataError,
     InputError,
     OutputExistsError,
     ShapeError,
     UnsupportedError,
 )
+from latentpath.data import load_digits_split, read_image_set, read_manifest, write_image_set
+from latentpath.data.writers import safe_folder_names
 
 NAMES = ("TB +", "tb +", "Ärzte/../..", "con", 'a "b", c', "3")
 

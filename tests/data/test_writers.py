@@ -14,11 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentpath.data import write_image_set
-from latentpath.data.plain import read_plain_npz, read_plain_png
-from latentpath.data.png import PngOptions, encode_pngs
-from latentpath.data.writers import WRITERS, Batch, SetForm
-from latentpath.errors import (
+from latentpath.core.errors import (
     DataError,
     InputError,
     LatentpathError,
@@ -26,6 +22,10 @@ from latentpath.errors import (
     OutputExistsError,
     ShapeError,
 )
+from latentpath.data import write_image_set
+from latentpath.data.plain import read_plain_npz, read_plain_png
+from latentpath.data.png import PngOptions, encode_pngs
+from latentpath.data.writers import WRITERS, Batch, SetForm
 
 NAMES = ("healthy", "ill / CON", "../../x", "ü, ö")
 COLUMNS = {"path": int, "energy": float, "note": str}

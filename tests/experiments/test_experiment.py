@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentpath.audit import prepare_real
 from latentpath.audit.sources import attack_sources
-from latentpath.errors import DataError, InputError, OutputExistsError
+from latentpath.core.errors import DataError, InputError, OutputExistsError
 from latentpath.experiments import SETS, run_experiment
 from latentpath.experiments.columns import COLUMNS
 from latentpath.experiments.sets import SetMaker
 from latentpath.experiments.splits import read_splits
 from latentpath.production import load_bundle
+from latentpath.similarity import prepare_real
 
 
 class StoppedError(Exception):

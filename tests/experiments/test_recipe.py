@@ -10,7 +10,7 @@ import tiny_models
 from tiny_splits import write_npz
 
 from latentpath import cli
-from latentpath.errors import DataError, InputError
+from latentpath.core.errors import DataError, InputError
 from latentpath.experiments import RECIPES, CompareConfig, MeasureConfig, TradeoffConfig
 from latentpath.experiments.recipe import KNOBS
 from latentpath.experiments.sets import chosen_groups, part_of

@@ -27,7 +27,7 @@ import torch
 import watching
 
 import latentpath
-from latentpath.errors import WeightsError
+from latentpath.core.errors import WeightsError
 from latentpath.generators import StyleGAN2
 
 MEMORY = 300 << 20

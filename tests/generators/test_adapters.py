@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from latentpath.core.errors import InputError, ShapeError
 from latentpath.energy import EnergyWeights, PathEnergy
-from latentpath.errors import InputError, ShapeError
 from latentpath.generators import DecoderGenerator, Generator
 
 SHAPE = (3, 8, 8)

@@ -12,7 +12,7 @@ import torch
 
 import latentpath
 from latentpath.cli import main
-from latentpath.errors import OutputExistsError, WeightsError
+from latentpath.core.errors import OutputExistsError, WeightsError
 from latentpath.generators.convert import convert_generator
 from latentpath.generators.weights import read_weights
 

@@ -8,7 +8,7 @@ import pickle
 import pytest
 import torch
 
-from latentpath.errors import UnsupportedError
+from latentpath.core.errors import UnsupportedError
 from latentpath.generators import StyleGAN2, fused
 
 ARCHITECTURES = ("skip", "orig", "resnet")

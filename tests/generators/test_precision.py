@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from latentpath.errors import InputError
+from latentpath.core.errors import InputError
 from latentpath.generators.precision import Precision, autocast_dtype, float32_asked
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from latentpath.errors import InputError, ShapeError
+from latentpath.core.errors import InputError, ShapeError
 from latentpath.generators import FunctionGenerator, Generator, PublishedGenerator, as_generator
 
 

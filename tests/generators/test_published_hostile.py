@@ -20,7 +20,7 @@ import torch
 import watching
 
 import latentpath
-from latentpath.errors import WeightsError
+from latentpath.core.errors import WeightsError
 from latentpath.generators.published import (
     DamagedPickleError,
     ForeignFileError,
@@ -103,7 +103,7 @@ def test_within_the_address_space(tmp_path):
 import resource, sys
 from pathlib import Path
 import latentpath
-from latentpath.errors import WeightsError
+from latentpath.core.errors import WeightsError
 folder = Path({str(tmp_path)!r})
 latentpath.load_generator(folder / "valid.pkl")
 pages = int(Path("/proc/self/statm").read_text().split()[0])

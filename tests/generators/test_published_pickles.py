@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import latentpath
-from latentpath.errors import WeightsError
+from latentpath.core.errors import WeightsError
 from latentpath.generators import StyleGAN2
 from latentpath.generators.published import DamagedPickleError, ForeignFileError
 

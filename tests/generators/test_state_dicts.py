@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import latentpath
-from latentpath.errors import InputError, WeightsError
+from latentpath.core.errors import InputError, WeightsError
 from latentpath.generators import save_generator
 
 safetensors = pytest.importorskip("safetensors.torch")

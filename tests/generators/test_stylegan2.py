@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from latentpath.errors import InputError, ShapeError
+from latentpath.core.errors import InputError, ShapeError
 from latentpath.generators import Generator, Precision, StyleGAN2
 
 NAMES = ("gray32", "cond_rgb64", "resnet_rgb16")

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import latentpath
-from latentpath.errors import WeightsError
+from latentpath.core.errors import WeightsError
 from latentpath.generators import StyleGAN2, load_generator, save_generator
 from latentpath.generators.weights import build, read_weights, save_weights
 

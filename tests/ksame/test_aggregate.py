@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from latentpath.errors import DataError, InputError, ShapeError
+from latentpath.core.errors import DataError, InputError, ShapeError
 from latentpath.ksame import aggregate, geometric_median, k_same
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import latentpath
-from latentpath.errors import DataError, PrivacyError
+from latentpath.core.errors import DataError, PrivacyError
 from latentpath.ksame import Certificate, certify, k_same, merge
 
 # Persons are numbered so that no count or setting can be mistaken for one of them.

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latentpath.errors import DataError, InputError, PrivacyError, ShapeError
+from latentpath.core.errors import DataError, InputError, PrivacyError, ShapeError
 from latentpath.ksame import Grouping, k_same
 
 METHODS = ("farthest", "mdav", "auto")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
-from latentpath.errors import DataError, InputError, ShapeError
+from latentpath.core.errors import DataError, InputError, ShapeError
 from latentpath.ksame import neighbours, pair_groups, pair_limits, pair_methods
 
 METHODS = ("random", "nearest", "tour")

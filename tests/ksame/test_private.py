@@ -11,7 +11,7 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from latentpath.errors import InputError, PrivacyError, ShapeError
+from latentpath.core.errors import InputError, PrivacyError, ShapeError
 from latentpath.ksame import PrivateCertificate, merge, private_centroids
 
 pytest.importorskip("dp_accounting", reason="needs the extra 'dp'")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from latentpath.errors import InputError, ShapeError
+from latentpath.core.errors import InputError, ShapeError
 from latentpath.models import Classifier
 
 pytest.importorskip("monai")

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from latentpath.errors import DataError, ShapeError
-from latentpath.models.embedding_search import EMBED_BATCH, EmbeddedImages, nearest_rows
+from latentpath.core.errors import DataError, ShapeError
+from latentpath.similarity.search import EMBED_BATCH, EmbeddedImages, nearest_rows
 
 WIDTH = 2000
 

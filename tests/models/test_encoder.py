@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from latentpath.errors import ShapeError
+from latentpath.core.errors import ShapeError
 from latentpath.models import Encoder
 
 pytest.importorskip("monai")

@@ -12,10 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from latentpath.errors import DataError, InputError, MissingExtraError, ShapeError, WeightsError
-from latentpath.models import lpips as lpips_module
-from latentpath.models.embedding_search import EmbeddedImages, nearest_rows
-from latentpath.models.lpips import LPIPS
+from latentpath.core.errors import (
+    DataError,
+    InputError,
+    MissingExtraError,
+    ShapeError,
+    WeightsError,
+)
+from latentpath.similarity import lpips as lpips_module
+from latentpath.similarity.lpips import LPIPS
+from latentpath.similarity.search import EmbeddedImages, nearest_rows
 
 
 @pytest.fixture(scope="module")

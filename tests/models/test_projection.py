@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from latentpath.errors import ShapeError
+from latentpath.core.errors import ShapeError
 from latentpath.generators import FunctionGenerator
 from latentpath.models import ProjectionConfig, project
 

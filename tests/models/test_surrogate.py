@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from latentpath.errors import InputError, LatentpathError, ShapeError, WeightsError
+from latentpath.core.errors import InputError, LatentpathError, ShapeError, WeightsError
 from latentpath.generators import FunctionGenerator
 from latentpath.models import Surrogate, load_surrogate, save_surrogate
 from latentpath.models.surrogate import networks_fingerprint

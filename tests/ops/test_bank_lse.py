@@ -10,7 +10,7 @@ import torch
 from conformance import assert_within_budget, backends, error
 
 from latentpath import ops
-from latentpath.errors import ShapeError, UnsupportedError
+from latentpath.core.errors import ShapeError, UnsupportedError
 from latentpath.ops.bank_lse import _bank_lse, _bank_lse_reference
 
 # (query, bank); the plain formula to compare with runs in the bank's dtype.

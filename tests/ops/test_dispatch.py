@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from latentpath import ops
-from latentpath.errors import InputError, UnsupportedError
+from latentpath.core.errors import InputError, UnsupportedError
 from latentpath.ops import dispatch
 
 OPS = (

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from conformance import assert_within_budget, backends
 
-from latentpath.errors import InputError, ShapeError, UnsupportedError
+from latentpath.core.errors import InputError, ShapeError, UnsupportedError
 from latentpath.ops import fir2d
 from latentpath.ops.fir2d import _fir2d
 

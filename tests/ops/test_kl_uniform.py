@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentpath import ops
-from latentpath.errors import InputError, ShapeError, UnsupportedError
+from latentpath.core.errors import InputError, ShapeError, UnsupportedError
 from latentpath.ops.kl_uniform import _kl_uniform, _kl_uniform_reference
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentpath import ops
-from latentpath.errors import InputError, ShapeError, UnsupportedError
+from latentpath.core.errors import InputError, ShapeError, UnsupportedError
 from latentpath.ops import Activation, dispatch, modulated_act_, modulated_act_backward_
 from latentpath.ops.modulated_act import _backward, _forward
 

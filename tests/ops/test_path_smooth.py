@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentpath import ops
-from latentpath.errors import InputError, ShapeError, UnsupportedError
+from latentpath.core.errors import InputError, ShapeError, UnsupportedError
 from latentpath.ops.path_smooth import _path_smooth
 
 # B, T, D: the shortest path, long ones, widths around the kernel's strips of 128 columns

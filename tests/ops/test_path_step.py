@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentpath import ops
-from latentpath.errors import InputError, ShapeError, UnsupportedError
+from latentpath.core.errors import InputError, ShapeError, UnsupportedError
 from latentpath.ops.path_step import _path_step
 
 # B, T, D: the shortest path, one chunk and several, widths that no vector divides

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latentpath import ops
-from latentpath.errors import InputError, ShapeError, UnsupportedError
+from latentpath.core.errors import InputError, ShapeError, UnsupportedError
 from latentpath.ops.row_distances import _row_distances
 
 SHAPES = [(1, 1, 1), (3, 2, 5), (7, 4, 123), (9, 5, 507), (33, 11, 64), (252, 3, 512), (64, 8, 16)]

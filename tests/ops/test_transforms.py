@@ -7,7 +7,7 @@ import torch
 from torch.autograd import forward_ad
 
 from latentpath import ops
-from latentpath.errors import UnsupportedError
+from latentpath.core.errors import UnsupportedError
 
 BANK = torch.randn(7, 5, generator=torch.Generator().manual_seed(0))
 X = torch.randn(3, 5, generator=torch.Generator().manual_seed(1))

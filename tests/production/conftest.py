@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import tiny_models
 
-from latentpath.models import LPIPS
+from latentpath.similarity import LPIPS
 
 
 @pytest.fixture(scope="session")

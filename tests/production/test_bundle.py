@@ -8,7 +8,7 @@ import pytest
 import tiny_models
 import torch
 
-from latentpath.errors import WeightsError
+from latentpath.core.errors import WeightsError
 from latentpath.generators.weights import save_weights
 from latentpath.models import Classifier, Encoder, Surrogate, save_surrogate
 from latentpath.models.surrogate import networks_fingerprint

@@ -13,8 +13,8 @@ pytest.importorskip("mlxtend")
 
 from latentpath import cli
 from latentpath.audit import AuditConfig
+from latentpath.core.errors import OutputExistsError
 from latentpath.data import load_digits_split, read_image_set, read_manifest, to_tensor
-from latentpath.errors import OutputExistsError
 from latentpath.production import ASSETS, demo, load_bundle, run_demo
 from latentpath.training import predict
 

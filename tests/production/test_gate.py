@@ -8,9 +8,9 @@ import tiny_models
 import torch
 from torch import nn
 
-from latentpath.audit import nearest_other_person, prepare_real
 from latentpath.production import Gate
 from latentpath.production.gate import NAMES_A_PERSON, OUT_OF_CLASS, TOO_CLOSE
+from latentpath.similarity import nearest_other_person, prepare_real
 
 
 class Planted(nn.Module):

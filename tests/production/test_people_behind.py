@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import tiny_models
 
+from latentpath.core.errors import DataError, InputError, IntegrityError
 from latentpath.data import read_image_set
 from latentpath.data.manifest import FILE_NAME
-from latentpath.errors import DataError, InputError, IntegrityError
 from latentpath.production import produce
-from latentpath.production.people_behind import people_behind
+from latentpath.production.group_members import people_behind
 from latentpath.production.private_file import (
     default_private_file,
     file_hash,

@@ -12,8 +12,8 @@ import tiny_models
 import torch
 from tiny_models import quick_config
 
+from latentpath.core.errors import InputError, PrivacyError
 from latentpath.data import read_manifest
-from latentpath.errors import InputError, PrivacyError
 from latentpath.ksame import PrivateCertificate, merge
 from latentpath.models import Encoder
 from latentpath.production import ProduceConfig, compare, produce_set, write_set

@@ -12,8 +12,8 @@ import tiny_models
 from tiny_models import quick_config
 
 from latentpath.cli import main
+from latentpath.core.errors import InputError, OutputExistsError
 from latentpath.data import write_image_set
-from latentpath.errors import InputError, OutputExistsError
 from latentpath.production import check_output, produce_set, write_set
 from latentpath.production.private_file import (
     default_private_file,

@@ -13,8 +13,8 @@ import torch
 from tiny_models import quick_config
 
 import latentpath
+from latentpath.core.errors import InputError, OutputExistsError, PrivacyError
 from latentpath.data import ImageSet, read_image_set, read_manifest
-from latentpath.errors import InputError, OutputExistsError, PrivacyError
 from latentpath.production import ProduceConfig, produce, produce_set, write_set
 from latentpath.production.gate import NAMES_A_PERSON, OUT_OF_CLASS
 

@@ -15,8 +15,8 @@ import torch
 from tiny_models import quick_config
 from torch import nn
 
+from latentpath.core.errors import InputError, PrivacyError
 from latentpath.data import load_digits_split, resize_images, to_tensor, write_image_set
-from latentpath.errors import InputError, PrivacyError
 from latentpath.ksame import aggregate, k_same
 from latentpath.production import ProduceConfig, make_baselines, produce_set, write_set
 from latentpath.production.bundle import ASSETS, load_bundle

@@ -8,8 +8,8 @@ import tiny_models
 import torch
 from tiny_models import quick_config
 
+from latentpath.core.errors import InputError
 from latentpath.data import to_tensor
-from latentpath.errors import InputError
 from latentpath.ksame import aggregate, k_same
 from latentpath.production import make_baselines, produce_set, write_set
 from latentpath.production.prepare import encode_images

@@ -17,9 +17,9 @@ import tiny_models
 from tiny_models import quick_config
 
 from latentpath.cli import main
+from latentpath.core.errors import DataError, IntegrityError, PrivacyError
 from latentpath.data import write_image_set
 from latentpath.data.manifest import encode_content, seal
-from latentpath.errors import DataError, IntegrityError, PrivacyError
 from latentpath.production import produce_set, write_set
 from latentpath.production.private_file import default_private_file, read_record
 from latentpath.production.verify import verify_set

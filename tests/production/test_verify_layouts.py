@@ -16,11 +16,11 @@ pytest.importorskip("pyarrow")
 
 import json
 
+from latentpath.core.errors import LatentpathError
 from latentpath.data import DatasetCard, read_manifest, write_image_set
 from latentpath.data.manifest import encode_content, seal
 from latentpath.data.writers import WRITERS
 from latentpath.data.writers.writer import describe_file
-from latentpath.errors import LatentpathError
 from latentpath.production.verify_samples import check_samples
 
 NAMES = ("a", "b")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from latentpath.errors import WeightsError
+from latentpath.core.errors import WeightsError
 from latentpath.training.checkpoint import Checkpointer, fingerprint
 
 

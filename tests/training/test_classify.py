@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from latentpath.errors import DataError, WeightsError
+from latentpath.core.errors import DataError, WeightsError
 from latentpath.models import Classifier
 from latentpath.training import (
     AugmentConfig,

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from latentpath.errors import DataError, InputError, WeightsError
+from latentpath.core.errors import DataError, InputError, WeightsError
 from latentpath.training import AugmentConfig, GeneratorConfig, train_generator
 from latentpath.training.checkpoint import Checkpointer
 from latentpath.training.gan import _Gan

@@ -8,8 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from latentpath.errors import DataError, InputError, ShapeError
-from latentpath.models.reduction import reduced
+from latentpath.core.errors import DataError, InputError, ShapeError
+from latentpath.similarity.reduction import reduced
 from latentpath.training.shadow import (
     ShadowConfig,
     _train_shadow_reference,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from latentpath.errors import DataError, ShapeError, WeightsError
+from latentpath.core.errors import DataError, ShapeError, WeightsError
 from latentpath.generators import StyleGAN2
 from latentpath.training import EncoderConfig, encode, train_encoder
 from latentpath.training.checkpoint import Checkpointer

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from latentpath.errors import DataError, InputError, LatentpathError, WeightsError
+from latentpath.core.errors import DataError, InputError, LatentpathError, WeightsError
 from latentpath.generators import FunctionGenerator
 from latentpath.models import Surrogate
 from latentpath.training import SurrogateConfig, evaluate_surrogate, train_surrogate

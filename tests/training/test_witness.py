@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from latentpath.errors import DataError, InputError, ShapeError
+from latentpath.core.errors import DataError, InputError, ShapeError
 from latentpath.models.witness import Witness
-from latentpath.training.augment import AugmentConfig
+from latentpath.training.augmentation import AugmentConfig
 from latentpath.training.witness import WitnessConfig, train_witness
 
 QUICK = WitnessConfig(steps=120, batch=24, width=4, embedding=16, augment=AugmentConfig())

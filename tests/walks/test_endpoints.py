@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy.optimize import nnls
 from tiny_walks import CLASSES, D, Setting
 
+from latentpath.core.errors import InputError, ShapeError
 from latentpath.energy import PathEnergy
-from latentpath.errors import InputError, ShapeError
 from latentpath.walks import RelaxConfig, relax_endpoints
 from latentpath.walks.hull import Neighbourhood
 

@@ -7,14 +7,14 @@ import torch
 from tiny_walks import CLASSES, PEOPLE, D, Setting, classifier_of, quick
 
 from latentpath.compat import get_privacy_path
-from latentpath.energy import EnergyWeights
-from latentpath.errors import (
+from latentpath.core.errors import (
     InputError,
     LatentpathError,
     ShapeError,
     UnsupportedError,
     WeightsError,
 )
+from latentpath.energy import EnergyWeights
 from latentpath.walks import FastConfig, PlanConfig, straight_line, walk
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from tiny_walks import D, Setting, quick
 
-from latentpath.errors import InputError, ShapeError
+from latentpath.core.errors import InputError, ShapeError
 from latentpath.generators import FunctionGenerator
 from latentpath.walks import FastConfig, PathResult, Request, WalkResult, walk_stream
 

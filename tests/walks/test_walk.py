@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 import latentpath
+from latentpath.core.errors import InputError, ShapeError
 from latentpath.energy import EnergyWeights
-from latentpath.errors import InputError, ShapeError
 from latentpath.generators import FunctionGenerator, StyleGAN2
 from latentpath.walks import PlanConfig, straight_line
 

@@ -9,10 +9,10 @@ import numpy as np
 from latentpath.audit import figures
 from latentpath.audit.duplicates import KINDS, Duplicates
 from latentpath.audit.equality import digests_of, in_any_turn
-from latentpath.audit.nearest import NearestReal
 from latentpath.audit.presentation.words import LARGEST_SIDE, picture
 from latentpath.audit.report import Report, ReportSet
 from latentpath.data import ImageSet
+from latentpath.similarity import NearestReal
 
 # Closest pairs of each set, pairs from the closest to the furthest, images on a sheet, its columns.
 CLOSEST = 20

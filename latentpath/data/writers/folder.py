@@ -7,10 +7,10 @@ import hashlib
 import shutil
 from pathlib import Path
 
+from latentpath.core import InputError, OutputExistsError
 from latentpath.data.writers.form import OWN_COLUMNS, Batch, SetForm
 from latentpath.data.writers.names import safe_folder_names
 from latentpath.data.writers.writer import Writer, describe_file, partial_name, put_in_place
-from latentpath.errors import InputError, OutputExistsError
 
 IMAGES_NAME = "images"
 TABLE_NAME = "labels.csv"

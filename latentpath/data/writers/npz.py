@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from latentpath.core import InputError
 from latentpath.data.medmnist import MAX_CLASSES, SPLITS
 from latentpath.data.writers.form import Batch, SetForm
 from latentpath.data.writers.stylegan import UNDATED
 from latentpath.data.writers.writer import FileWriter, partial_name
-from latentpath.errors import InputError
 
 _BLOCK = 1 << 20
 

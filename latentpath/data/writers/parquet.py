@@ -11,9 +11,9 @@ import contextlib
 import json
 from typing import Any
 
+from latentpath.core import require_extra
 from latentpath.data.writers.form import Batch, SetForm
 from latentpath.data.writers.writer import FileWriter
-from latentpath.errors import require_extra
 
 # Rows are gathered to groups of this size, which do not depend on the batches.
 _GROUP_ROWS = 1000

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import zipfile
 
+from latentpath.core import InputError
 from latentpath.data.writers.form import Batch, SetForm
 from latentpath.data.writers.writer import FileWriter
-from latentpath.errors import InputError
 
 LABELS_NAME = "dataset.json"
 # The only day that says nothing: the first that a zip can name.

@@ -15,9 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, ClassVar
 
+from latentpath.core import InputError
 from latentpath.data.atomic import flush
 from latentpath.data.writers.form import Batch, SetForm
-from latentpath.errors import InputError
 
 
 class Writer(ABC):

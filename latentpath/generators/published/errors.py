@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from latentpath.errors import WeightsError
+from latentpath.core import WeightsError
 
 LONGEST = 80
 

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from latentpath.errors import WeightsError
+from latentpath.core import WeightsError
 from latentpath.generators.published.file_kinds import HEAD_BYTES, check_is_pickle
 from latentpath.generators.published.instructions import unpickle
 from latentpath.generators.published.machine import Machine

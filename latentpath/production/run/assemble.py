@@ -18,12 +18,19 @@ from typing import Any
 
 import numpy as np
 
+from latentpath.core import IntegrityError, PrivacyError, Progress, silent
+from latentpath.data import (
+    CARD_NAME,
+    WRITERS,
+    Batch,
+    DatasetCard,
+    SetForm,
+    Writer,
+    describe_file,
+    new_folder,
+    safe_folder_names,
+)
 from latentpath.data import manifest as manifest_file
-from latentpath.data.atomic import new_folder
-from latentpath.data.card import CARD_NAME, DatasetCard
-from latentpath.data.writers import WRITERS, Batch, SetForm, Writer, safe_folder_names
-from latentpath.data.writers.writer import describe_file
-from latentpath.errors import IntegrityError, PrivacyError
 from latentpath.production.prepare import relaxed_entry
 from latentpath.production.private_file import People, PrivateRecord, private_file
 from latentpath.production.run.layout import RunFolder, named_disk_errors
@@ -32,7 +39,6 @@ from latentpath.production.run.output import OutputConfig
 from latentpath.production.run.plan import Plan
 from latentpath.production.run.shard import Shard, read_shard
 from latentpath.production.selection import thin
-from latentpath.progress import Progress, silent
 
 STAGE = "write set"
 _BATCH = 64

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from latentpath.audit import SetAudit
+from latentpath.data import CARD_NAME, DatasetCard, describe_file
 from latentpath.data import manifest as manifest_file
-from latentpath.data.card import CARD_NAME, DatasetCard
-from latentpath.data.writers.writer import describe_file
 from latentpath.production.run.layout import RunFolder, write_durably
 from latentpath.production.run.output import OutputConfig
 from latentpath.production.verify_layouts import form_of

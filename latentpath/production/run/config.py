@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from latentpath.errors import InputError, check_at_least
+from latentpath.core import InputError, check_at_least
 
 ENGINES = ("local", "ray")
 

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from latentpath.errors import RunError
+from latentpath.core import Progress, RunError, silent
 from latentpath.production.run.config import RunConfig
 from latentpath.production.run.engines import Engine
 from latentpath.production.run.fingerprints import differences
@@ -21,7 +21,6 @@ from latentpath.production.run.plan import Plan
 from latentpath.production.run.schedule import schedule_of
 from latentpath.production.run.stopping import StoppedError, StopRequest
 from latentpath.production.run.work import ON_DEVICE, Outcome
-from latentpath.progress import Progress, silent
 
 STAGE = "produce"
 _POLL = 0.2  # seconds; also how late a stop is noticed

@@ -17,8 +17,8 @@ import torch
 from torch import nn
 
 from latentpath._version import __version__
+from latentpath.core import InputError
 from latentpath.data import ImageSet
-from latentpath.errors import InputError
 from latentpath.ops import dispatch
 from latentpath.production.bundle import Bundle
 

@@ -25,9 +25,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from latentpath.data.atomic import NoLocksError, flush, take_lock
-from latentpath.data.manifest import is_written_set
-from latentpath.errors import InputError, OutputExistsError, RunError
+from latentpath.core import InputError, OutputExistsError, RunError
+from latentpath.data import NoLocksError, flush, is_written_set, take_lock
 
 SHARD_SUFFIX = ".shard.npz"
 PARTIAL = ".partial-"

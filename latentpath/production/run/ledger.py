@@ -18,8 +18,8 @@ from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from latentpath.data.atomic import flush
-from latentpath.errors import IntegrityError
+from latentpath.core import IntegrityError
+from latentpath.data import flush
 from latentpath.production.run.layout import PARTIAL, disk_error
 
 RUNNING, DONE, FAILED = "running", "done", "failed"

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from latentpath.data import ImageSet
-from latentpath.data.card import DatasetCard
-from latentpath.data.png import PngOptions
-from latentpath.data.writers import WRITERS, SetForm
-from latentpath.errors import InputError, check_at_least
+from latentpath.core import InputError, check_at_least
+from latentpath.data import WRITERS, DatasetCard, ImageSet, PngOptions, SetForm
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
+from latentpath.core import Progress, RunError, silent
 from latentpath.data import ImageSet, resize_images
-from latentpath.errors import RunError
 from latentpath.production.bundle import Bundle
 from latentpath.production.config import ProduceConfig
 from latentpath.production.prepare import plain_config
@@ -36,7 +36,6 @@ from latentpath.production.run.schedule import schedule_of
 from latentpath.production.run.standing import check_place, standing_set
 from latentpath.production.run.stopping import StoppedError, stoppable
 from latentpath.production.run.work import Job
-from latentpath.progress import Progress, silent
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,9 +19,8 @@ import numpy as np
 import torch
 
 from latentpath._version import __version__
-from latentpath.audit.nearest import prepare_real
+from latentpath.core import IntegrityError, Progress, UnsupportedError, silent
 from latentpath.data import ImageSet
-from latentpath.errors import IntegrityError, UnsupportedError
 from latentpath.ksame import Pairing
 from latentpath.production.bundle import Bundle
 from latentpath.production.config import ProduceConfig
@@ -37,7 +36,7 @@ from latentpath.production.run.fingerprints import (
 from latentpath.production.run.layout import RunFolder, write_durably
 from latentpath.production.selection import choose_pairs, least_walks, wanted_per_class
 from latentpath.production.walking import first_visits, walk_pairs
-from latentpath.progress import Progress, silent
+from latentpath.similarity import prepare_real
 
 FORMAT = "latentpath-run/1"
 _FIX = "restore the run's folder 'private' from a copy, or start anew with --overwrite"

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from latentpath.errors import IntegrityError
+from latentpath.core import IntegrityError
 from latentpath.production.run.layout import RunFolder
 from latentpath.production.run.ledger import DONE, Ledger, ShardRow
 from latentpath.production.run.log import RunLog

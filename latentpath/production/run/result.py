@@ -7,18 +7,18 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from latentpath.audit.nearest import prepare_real
+from latentpath.core import Progress, silent
 from latentpath.data import ImageSet, resize_images
 from latentpath.energy import EnergyTerms
 from latentpath.ksame import Certificate, Grouping, PrivateCertificate
 from latentpath.production.bundle import Bundle
 from latentpath.production.prepare import Endpoints
-from latentpath.production.produce import SyntheticSet, Walks
 from latentpath.production.run.assemble import rejected_by
 from latentpath.production.run.perform import RunResult
 from latentpath.production.run.plan import Plan, centroids_of
 from latentpath.production.run.shard import read_shard
-from latentpath.progress import Progress, silent
+from latentpath.production.synthetic import SyntheticSet, Walks
+from latentpath.similarity import prepare_real
 
 
 def synthetic_set(

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from latentpath.data.plain import NotPlainError, read_plain_png
-from latentpath.errors import IntegrityError
+from latentpath.core import IntegrityError
+from latentpath.data import NotPlainError, read_plain_png
 from latentpath.production.packed import pack, unpack
 
 FORMAT = "latentpath-shard/1"

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from latentpath.data.manifest import is_written_set
-from latentpath.errors import DataError
+from latentpath.core import DataError
+from latentpath.data import is_written_set
 from latentpath.production.run.layout import RunFolder
 from latentpath.production.run.ledger import DONE, FAILED, RUNNING, Ledger, SessionRow, ShardRow
 from latentpath.production.run.plan import Plan, read_plan

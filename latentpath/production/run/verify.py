@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from latentpath.data.manifest import is_written_set
-from latentpath.errors import IntegrityError, LatentpathError
+from latentpath.core import IntegrityError, LatentpathError, Progress, silent
+from latentpath.data import is_written_set
 from latentpath.production.private_file import read_record
 from latentpath.production.run.assemble import LostShardError, Source, select
 from latentpath.production.run.layout import RunFolder
@@ -14,7 +14,6 @@ from latentpath.production.run.plan import Plan, read_plan
 from latentpath.production.run.schedule import schedule_of
 from latentpath.production.run.shard import read_shard
 from latentpath.production.verify import Verification, verify_set
-from latentpath.progress import Progress, silent
 
 STAGE = "verify shards"
 

@@ -19,19 +19,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from latentpath.audit.nearest import prepare_real
-from latentpath.data import ImageSet
-from latentpath.data.png import PngOptions, encode_pngs
+from latentpath.core import InputError
+from latentpath.core import describe_error as describe
+from latentpath.data import ImageSet, PngOptions, encode_pngs
 from latentpath.energy import EnergyTerms
-from latentpath.errors import InputError
-from latentpath.errors import describe_error as describe
 from latentpath.production.bundle import Bundle
 from latentpath.production.gate import Gate
 from latentpath.production.run.fingerprints import arithmetic
 from latentpath.production.run.plan import Plan, Task, centroids_of
 from latentpath.production.run.shard import ENERGIES, Shard
 from latentpath.production.walking import render, sample_places, walk_pairs
-from latentpath.training.checkpoint import seeded
+from latentpath.similarity import prepare_real
+from latentpath.training import seeded
 
 # Stages of a shard that are timed, in their order: the first three keep the device, and the last
 # is the driver's.

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from tiny_runs import config, same_set
 
-from latentpath.errors import InputError, RunError
+from latentpath.core.errors import InputError, RunError
 from latentpath.production.run import perform
 from latentpath.production.run.work import Outcome, Worker, attempt
 

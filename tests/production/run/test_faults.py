@@ -22,8 +22,8 @@ import resource
 import killable
 from tiny_runs import same_set
 
+from latentpath.core.errors import IntegrityError, RunError
 from latentpath.data import atomic
-from latentpath.errors import IntegrityError, RunError
 from latentpath.production.run import RunFolder
 from latentpath.production.run.ledger import Ledger
 from latentpath.production.run.plan import read_plan

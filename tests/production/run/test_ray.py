@@ -16,7 +16,7 @@ import tiny_runs
 from tiny_runs import config, files_of, options, same_set
 
 import latentpath
-from latentpath.errors import InputError
+from latentpath.core.errors import InputError
 from latentpath.production.run import Options, RunConfig, RunFolder, perform_run
 from latentpath.production.run.engines.ray import RayWorker
 

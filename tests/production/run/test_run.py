@@ -14,14 +14,14 @@ import pytest
 import tiny_models
 from tiny_runs import config, files_of, same_set
 
-from latentpath.data import read_image_set
-from latentpath.errors import (
+from latentpath.core.errors import (
     InputError,
     IntegrityError,
     MissingExtraError,
     OutputExistsError,
     PrivacyError,
 )
+from latentpath.data import read_image_set
 from latentpath.production.run import Options, OutputConfig, RunConfig, perform_run
 from latentpath.production.run.plan import read_plan
 from latentpath.production.run.result import synthetic_set
@@ -411,7 +411,7 @@ def test_what_is_stored_of_the_options(perform):
 def test_the_plan_of_another_version(perform, copied, monkeypatch):
     import dataclasses
 
-    from latentpath.errors import UnsupportedError
+    from latentpath.core.errors import UnsupportedError
     from latentpath.production.run import plan as module
 
     more = dataclasses.make_dataclass(

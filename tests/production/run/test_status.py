@@ -13,7 +13,7 @@ import pytest
 from tiny_runs import config, files_of
 
 from latentpath.cli import main
-from latentpath.errors import DataError, RunError
+from latentpath.core.errors import DataError, RunError
 from latentpath.production.run import work
 from latentpath.production.run.layout import RunFolder
 from latentpath.production.run.status import _duration, read_status, status_json

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from latentpath.errors import InputError, RunError, describe_error, require_extra
+from latentpath.core import InputError, RunError, describe_error, require_extra
 from latentpath.production.run.config import RunConfig
 from latentpath.production.run.fingerprints import differences
 from latentpath.production.run.plan import Task

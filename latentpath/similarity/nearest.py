@@ -2,8 +2,9 @@
 
 By LPIPS its mean over a synthetic set is mmL, the measure of Pennisi et al., "A Privacy-Preserving
 Walk in the Latent Space of Generative Models for Medical Applications", MICCAI 2023. A mean hides
-its worst samples, so quantiles and the closest pairs stand beside it. `latentpath.audit.second`
-prepares the same measures in an embedding that shares nothing with LPIPS.
+its worst samples, so quantiles and the closest pairs stand beside it.
+`latentpath.similarity.gradients` prepares the same measures in an embedding that shares nothing
+with LPIPS.
 """
 
 from __future__ import annotations
@@ -14,11 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from latentpath.core import InputError, Progress, ShapeError, silent
 from latentpath.data import ImageSet
-from latentpath.errors import InputError, ShapeError
-from latentpath.models.embedding_search import EmbeddedImages, nearest_rows
-from latentpath.models.lpips import LPIPS
-from latentpath.progress import Progress, silent
+from latentpath.similarity.lpips import LPIPS
+from latentpath.similarity.search import EmbeddedImages, nearest_rows
 
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95)
 

@@ -6,7 +6,7 @@ channel-normalised features. Every factor can be moved into the features, so tha
     LPIPS(x, y) = |embed(x) - embed(y)|^2
 
 holds exactly, all pairs are one matrix product, and the nearest of many images is a search
-among rows (`latentpath.models.embedding_search`).
+among rows (`latentpath.similarity.search`).
 
 Source: Zhang, Isola, Efros, Shechtman, Wang, "The Unreasonable Effectiveness of Deep Features
 as a Perceptual Metric", CVPR 2018. `assets/README.md` says where the weights come from.
@@ -20,9 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latentpath.errors import DataError, ShapeError, WeightsError, require_extra
-from latentpath.models.embedding_search import EmbeddedImages, nearest_rows
-from latentpath.progress import Progress, silent
+from latentpath.core import DataError, Progress, ShapeError, WeightsError, require_extra, silent
+from latentpath.similarity.search import EmbeddedImages, nearest_rows
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "assets" / "lpips_alex.safetensors"
 

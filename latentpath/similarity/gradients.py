@@ -27,11 +27,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latentpath.audit.nearest import RealReference, as_planes
+from latentpath.core import InputError, Progress, silent
 from latentpath.data import ImageSet
-from latentpath.errors import InputError
-from latentpath.models.embedding_search import EmbeddedImages
-from latentpath.progress import Progress, silent
+from latentpath.similarity.nearest import RealReference, as_planes
+from latentpath.similarity.search import EmbeddedImages
 
 DIRECTIONS = 8
 
@@ -104,7 +103,7 @@ def prepare_second(
     max_bytes: int = 1 << 30,
     progress: Progress = silent,
 ) -> RealReference:
-    """Embed a real set for the measures of `latentpath.audit.nearest` in a second embedding.
+    """Embed a real set for the measures of `latentpath.similarity.nearest` in a second embedding.
 
     Args:
         real: the private images.

@@ -13,11 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from latentpath.data import ImageSet
-from latentpath.data.manifest import is_written_set, read_manifest
-from latentpath.data.table import Table
-from latentpath.data.writers.folder import TABLE_NAME
-from latentpath.errors import DataError, InputError, IntegrityError
+from latentpath.core import DataError, InputError, IntegrityError
+from latentpath.data import TABLE_NAME, ImageSet, Table, is_written_set, read_manifest
 from latentpath.production.private_file import (
     People,
     PrivateRecord,

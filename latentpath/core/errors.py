@@ -9,7 +9,6 @@ message is one line. The command line prints that line and exits with code 2.
 from __future__ import annotations
 
 import importlib
-import math
 import traceback
 from pathlib import PurePath
 from types import ModuleType
@@ -100,28 +99,6 @@ def describe_error(error: BaseException) -> str:
         inside = "/".join(parts[len(parts) - parts[::-1].index("latentpath") - 1 :])
         place = f" in {inside}:{ours[-1].lineno}"
     return f"{type(error).__name__}{place}"
-
-
-def check_at_least(least: float, **values: float) -> None:
-    """Raise InputError that names the first value below `least`, or not finite."""
-    for name, value in values.items():
-        if not (value >= least and math.isfinite(value)):
-            raise InputError(
-                expected=f"{name} of at least {least:g}",
-                got=str(value),
-                fix=f"raise {name}, or leave it at its default",
-            )
-
-
-def check_above_zero(**values: float) -> None:
-    """Raise InputError that names the first value that is not above zero, or not finite."""
-    for name, value in values.items():
-        if not (value > 0 and math.isfinite(value)):
-            raise InputError(
-                expected=f"{name} above 0",
-                got=str(value),
-                fix=f"raise {name}, or leave it at its default",
-            )
 
 
 def require_extra(module: str, extra: str) -> ModuleType:

@@ -21,16 +21,22 @@ from latentpath.audit import (
     WalkProfile,
     measure_real,
     measure_set,
-    nearest_along_paths,
+)
+from latentpath.core import (
+    DataError,
+    InputError,
+    LatentpathWarning,
+    OutputExistsError,
+    Progress,
+    silent,
 )
 from latentpath.data import ImageSet
 from latentpath.energy import EnergyTerms
-from latentpath.errors import DataError, InputError, LatentpathWarning, OutputExistsError
 from latentpath.production.bundle import Bundle
 from latentpath.production.prepare import plain_config
-from latentpath.production.produce import SyntheticSet
+from latentpath.production.synthetic import SyntheticSet
 from latentpath.production.walking import render
-from latentpath.progress import Progress, silent
+from latentpath.similarity import nearest_along_paths
 from latentpath.walks import straight_line
 
 # Walks whose distance to the nearest real image is drawn.

@@ -16,8 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from latentpath.errors import DataError, InputError, ShapeError
-from latentpath.progress import Progress, silent
+from latentpath.core import DataError, InputError, Progress, ShapeError, silent
 
 # Rows more than asked for that the matrix product may pick before the exact recount, so that
 # its rounding cannot cost a true neighbour its place.

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
-from latentpath.errors import require_extra
+from latentpath.core import require_extra
 
 
 class Bars:

@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 
 from latentpath._version import __version__
-from latentpath.audit.nearest import RealReference, prepare_real
+from latentpath.core import PrivacyError, Progress, silent
 from latentpath.data import ImageSet
 from latentpath.energy import EnergyTerms
-from latentpath.errors import PrivacyError
 from latentpath.production.bundle import Bundle
 from latentpath.production.config import ProduceConfig
 from latentpath.production.gate import Gate
@@ -26,7 +25,7 @@ from latentpath.production.prepare import (
 )
 from latentpath.production.selection import choose_pairs, thin, wanted_per_class
 from latentpath.production.walking import render, sample_places, walk_pairs
-from latentpath.progress import Progress, silent
+from latentpath.similarity import RealReference, prepare_real
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from latentpath.errors import InputError
+from latentpath.core import InputError
 from latentpath.ksame.grouping import Grouping
 from latentpath.ksame.people import Latents, as_integers, as_latents, fold_rows
 

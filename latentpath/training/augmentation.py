@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from latentpath.errors import InputError, check_at_least
+from latentpath.core import InputError, check_at_least
 
 
 @dataclass(frozen=True)

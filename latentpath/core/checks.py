@@ -6,7 +6,29 @@ import math
 from numbers import Integral, Real
 from typing import Any
 
-from latentpath.errors import InputError
+from latentpath.core.errors import InputError
+
+
+def check_at_least(least: float, **values: float) -> None:
+    """Raise InputError that names the first value below `least`, or not finite."""
+    for name, value in values.items():
+        if not (value >= least and math.isfinite(value)):
+            raise InputError(
+                expected=f"{name} of at least {least:g}",
+                got=str(value),
+                fix=f"raise {name}, or leave it at its default",
+            )
+
+
+def check_above_zero(**values: float) -> None:
+    """Raise InputError that names the first value that is not above zero, or not finite."""
+    for name, value in values.items():
+        if not (value > 0 and math.isfinite(value)):
+            raise InputError(
+                expected=f"{name} above 0",
+                got=str(value),
+                fix=f"raise {name}, or leave it at its default",
+            )
 
 
 def check_whole(least: int, **values: Any) -> None:

@@ -1,0 +1,1 @@
+from latentpath.compat.plan import get_privacy_path as get_privacy_path

@@ -1,0 +1,63 @@
+from latentpath.core.checks import (
+    check_above_zero as check_above_zero,
+)
+from latentpath.core.checks import (
+    check_at_least as check_at_least,
+)
+from latentpath.core.checks import (
+    check_finite as check_finite,
+)
+from latentpath.core.checks import (
+    check_whole as check_whole,
+)
+from latentpath.core.errors import (
+    DataError as DataError,
+)
+from latentpath.core.errors import (
+    InputError as InputError,
+)
+from latentpath.core.errors import (
+    IntegrityError as IntegrityError,
+)
+from latentpath.core.errors import (
+    LatentpathError as LatentpathError,
+)
+from latentpath.core.errors import (
+    LatentpathWarning as LatentpathWarning,
+)
+from latentpath.core.errors import (
+    MissingExtraError as MissingExtraError,
+)
+from latentpath.core.errors import (
+    OutputExistsError as OutputExistsError,
+)
+from latentpath.core.errors import (
+    PrivacyError as PrivacyError,
+)
+from latentpath.core.errors import (
+    RunError as RunError,
+)
+from latentpath.core.errors import (
+    ShapeError as ShapeError,
+)
+from latentpath.core.errors import (
+    UnsupportedError as UnsupportedError,
+)
+from latentpath.core.errors import (
+    WeightsError as WeightsError,
+)
+from latentpath.core.errors import (
+    describe_error as describe_error,
+)
+from latentpath.core.errors import (
+    require_extra as require_extra,
+)
+from latentpath.core.modes import (
+    evaluating as evaluating,
+)
+from latentpath.core.progress import (
+    Progress as Progress,
+)
+from latentpath.core.progress import (
+    silent as silent,
+)

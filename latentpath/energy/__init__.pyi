@@ -1,0 +1,51 @@
+from latentpath.energy.batches import first_guess as first_guess
+from latentpath.energy.guides import (
+    ClassGuide as ClassGuide,
+)
+from latentpath.energy.guides import (
+    FeatureEnergy as FeatureEnergy,
+)
+from latentpath.energy.guides import (
+    IdentityGuide as IdentityGuide,
+)
+from latentpath.energy.guides import (
+    check_labels as check_labels,
+)
+from latentpath.energy.guides import (
+    find_linear_head as find_linear_head,
+)
+from latentpath.energy.images import (
+    ImageModel as ImageModel,
+)
+from latentpath.energy.images import (
+    check_gradients as check_gradients,
+)
+from latentpath.energy.images import (
+    gradient as gradient,
+)
+from latentpath.energy.images import (
+    images_of as images_of,
+)
+from latentpath.energy.images import (
+    logits_of as logits_of,
+)
+from latentpath.energy.inputs import ChannelMatch as ChannelMatch
+from latentpath.energy.path import (
+    EnergyTerms as EnergyTerms,
+)
+from latentpath.energy.path import (
+    EnergyWeights as EnergyWeights,
+)
+from latentpath.energy.path import (
+    PathEnergy as PathEnergy,
+)
+from latentpath.energy.path import (
+    PointTerms as PointTerms,
+)
+from latentpath.energy.programs import as_image_model as as_image_model
+from latentpath.energy.surrogate import (
+    SurrogateGuide as SurrogateGuide,
+)
+from latentpath.energy.surrogate import (
+    find_identity_head as find_identity_head,
+)

@@ -1,0 +1,30 @@
+from latentpath.walks.endpoints import (
+    RelaxConfig as RelaxConfig,
+)
+from latentpath.walks.endpoints import (
+    RelaxedEndpoints as RelaxedEndpoints,
+)
+from latentpath.walks.endpoints import (
+    relax_endpoints as relax_endpoints,
+)
+from latentpath.walks.fast import FastConfig as FastConfig
+from latentpath.walks.hull import Neighbourhood as Neighbourhood
+from latentpath.walks.plan import (
+    PlanConfig as PlanConfig,
+)
+from latentpath.walks.plan import (
+    straight_line as straight_line,
+)
+from latentpath.walks.pool import Request as Request
+from latentpath.walks.result import (
+    PathResult as PathResult,
+)
+from latentpath.walks.result import (
+    WalkResult as WalkResult,
+)
+from latentpath.walks.solve import (
+    walk as walk,
+)
+from latentpath.walks.solve import (
+    walk_stream as walk_stream,
+)
