@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from latentpath.audit import AuditConfig
-from latentpath.cli.options import add_options, read_options
+from latentpath.cli.config_options import add_options, read_options
 from latentpath.core.errors import InputError
 from latentpath.production import ProduceConfig
 from latentpath.production.demo import DEMO_CONFIG

@@ -24,16 +24,16 @@ from typing import TextIO
 
 from latentpath._version import __version__
 from latentpath.cli import (
-    audit,
-    convert,
-    demo,
-    experiment,
-    info,
-    produce,
-    scan,
-    status,
-    train,
-    verify,
+    audit_command,
+    convert_command,
+    demo_command,
+    experiment_command,
+    info_command,
+    produce_command,
+    scan_command,
+    status_command,
+    train_command,
+    verify_command,
 )
 from latentpath.cli.command import Command, LateParser
 from latentpath.cli.progress_bars import Bars
@@ -42,7 +42,18 @@ from latentpath.core import InputError, LatentpathError, RunError, describe_erro
 __all__ = ["main"]
 
 # In the order in which the help lists them.
-COMMANDS = (demo, scan, produce, status, verify, audit, train, convert, experiment, info)
+COMMANDS = (
+    demo_command,
+    scan_command,
+    produce_command,
+    status_command,
+    verify_command,
+    audit_command,
+    train_command,
+    convert_command,
+    experiment_command,
+    info_command,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -24,7 +24,7 @@ from latentpath.cli.config_file import (
     resolved,
     use_config_file,
 )
-from latentpath.cli.options import add_options, read_options
+from latentpath.cli.config_options import add_options, read_options
 from latentpath.cli.progress_bars import Bars
 from latentpath.core import InputError
 

@@ -14,7 +14,7 @@ from latentpath.cli.common_options import (
     say_set,
     today,
 )
-from latentpath.cli.options import add_options, read_options
+from latentpath.cli.config_options import add_options, read_options
 from latentpath.cli.progress_bars import Bars
 
 

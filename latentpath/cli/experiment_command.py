@@ -9,7 +9,7 @@ from typing import Any
 
 from latentpath.cli.command import add_command
 from latentpath.cli.common_options import add_device_option, device_of
-from latentpath.cli.options import add_options, read_options
+from latentpath.cli.config_options import add_options, read_options
 from latentpath.cli.progress_bars import Bars
 
 # Name and what it runs on. The recipes themselves are read when one of them was typed.

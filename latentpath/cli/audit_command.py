@@ -42,7 +42,7 @@ def add(commands: Any) -> None:
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     from latentpath.audit import MEASURES, QUICK, AuditConfig
-    from latentpath.cli.options import add_options
+    from latentpath.cli.config_options import add_options
 
     parser.epilog = _EPILOG
     add_set_options(parser)
@@ -89,7 +89,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 def _run(arguments: argparse.Namespace, bars: Bars) -> int:
     from latentpath.audit import SEVERITY, AuditConfig, audit_set, report_on, write_report
-    from latentpath.cli.options import read_options
+    from latentpath.cli.config_options import read_options
 
     config = read_options(arguments, AuditConfig)
     measures = _measures(arguments)
