@@ -1,4 +1,4 @@
-"""The path energy against the formulas of DESIGN.md, section 3, in float64."""
+"""The path energy against the formulas of docs/architecture.md, section 3, in float64."""
 
 from __future__ import annotations
 
