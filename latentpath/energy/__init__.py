@@ -1,4 +1,4 @@
-"""The path energy: smoothness, identity repulsion and class consistency (docs/architecture.md, section 3).
+"""The path energy: smoothness, identity repulsion, class consistency (docs/architecture.md, 3).
 
     E = smoothness * sum_t |w_{t+1} - w_t|^2
       + identity * sum_t a_t KL(uniform || softmax id(G(w_t)))

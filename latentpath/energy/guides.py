@@ -60,7 +60,7 @@ class IdentityGuide:
 
 
 class FeatureEnergy:
-    """The identity energy of last features [M, F] through a linear head (docs/architecture.md, section 3).
+    """Identity energy of last features [M, F] through a linear head (docs/architecture.md, 3).
 
     Args:
         head: features to identity logits [M, N]; its weights are read.
