@@ -74,7 +74,7 @@ struct BFloat16Words {
 };
 #endif
 
-LATENTPATH_INLINE uint32_t bfloat16_bits(float x) {
+[[maybe_unused]] LATENTPATH_INLINE uint32_t bfloat16_bits(float x) {
   BFloat16 rounded[kLanes];
   store_from_float(rounded, splat(x));
   return rounded[0].bits;

@@ -81,7 +81,7 @@ LATENTPATH_INLINE void all_targets(const RowDistancesArgs& args, int64_t row) {
 
 void row_distances(const RowDistancesArgs& args) {
   const int64_t pairs = args.rows / kRows;
-  const bool large = args.rows * args.targets_count * args.width >= kWorthThreads;
+  [[maybe_unused]] const bool large = args.rows * args.targets_count * args.width >= kWorthThreads;
 #pragma omp parallel for num_threads(args.threads) schedule(static) if (large)
   for (int64_t i = 0; i < pairs; ++i) all_targets<kRows>(args, i * kRows);
   for (int64_t row = pairs * kRows; row < args.rows; ++row) all_targets<1>(args, row);
