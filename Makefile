@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # The release that pip resolves to a CPU build; any torch >= 2.6 already in .venv is kept.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test lint unit browser build bench clean
+.PHONY: demo test lint unit browser build bench versions wheel clean
 
 demo: $(VENV)/.demo
 	$(BIN)/latentpath demo --out demo-out --overwrite
@@ -37,6 +37,18 @@ build: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python benches/run.py
+
+# The suite with the oldest and the newest versions of what latentpath needs: docs/versions.md.
+# Hours, gigabytes; a combination whose Python is not on the PATH is left out.
+versions: $(BIN)/nox
+	$(BIN)/nox --session versions
+
+# The sdist, from it the wheel, and a walk with the wheel where there is no compiler.
+wheel: $(BIN)/nox
+	TORCH="$(TORCH)" $(BIN)/nox --session wheel
+
+$(BIN)/nox: $(VENV)/bin/python
+	$(BIN)/python -m pip install -qq nox
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
