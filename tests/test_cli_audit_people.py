@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import tiny_models
 
-from latentpath.audit.sources import attack_sources
+from latentpath.audit.attacks.source_attack import attack_sources
 from latentpath.cli import main
 from latentpath.data import read_image_set
 from latentpath.production import produce

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from latentpath.audit.intervals import Interval, wilson
 from latentpath.audit.limits import Limits
-from latentpath.audit.measures import NEEDS_HOLDOUT, SetAudit
-from latentpath.audit.naming import CalibratedNaming
-from latentpath.audit.reidentification import Reidentification
-from latentpath.audit.utility_difference import compare_utility
+from latentpath.audit.recognition.identity_answers import CalibratedNaming
+from latentpath.audit.recognition.reidentification import Reidentification
+from latentpath.audit.set_audit import NEEDS_HOLDOUT, SetAudit
+from latentpath.audit.statistics.intervals import Interval, wilson
+from latentpath.audit.utility.utility_difference import compare_utility
 from latentpath.audit.verdict import Finding, Verdict, decide
 
 

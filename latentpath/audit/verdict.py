@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from latentpath.audit.intervals import Interval
+from latentpath.audit.statistics.intervals import Interval
 from latentpath.core import InputError
 
 Colour = Literal["green", "amber", "red", "grey"]

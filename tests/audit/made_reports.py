@@ -5,22 +5,22 @@ from __future__ import annotations
 import numpy as np
 
 from latentpath.audit import AuditConfig, Report, ReportSet, SetAudit
-from latentpath.audit.closest_record import RecordRatio
-from latentpath.audit.diversity import Diversity
-from latentpath.audit.duplicates import KINDS, Duplicates
-from latentpath.audit.false_alarms import FalseAlarms
-from latentpath.audit.fidelity import Fidelity, SetDistances
-from latentpath.audit.group_attack import GroupAttack
-from latentpath.audit.group_score import GroupScore
-from latentpath.audit.intervals import Interval, wilson
-from latentpath.audit.manifold import ManifoldScores
-from latentpath.audit.membership import Membership
-from latentpath.audit.naming import Agreement, CalibratedNaming
-from latentpath.audit.predictions import Predictions
+from latentpath.audit.attacks.group_attack import GroupAttack
+from latentpath.audit.attacks.group_score import GroupScore
+from latentpath.audit.attacks.membership import Membership
+from latentpath.audit.closeness.closest_record import RecordRatio
+from latentpath.audit.copies.duplicates import KINDS, Duplicates
+from latentpath.audit.copies.false_alarms import FalseAlarms
+from latentpath.audit.fidelity.diversity import Diversity
+from latentpath.audit.fidelity.manifold import ManifoldScores
+from latentpath.audit.fidelity.set_fidelity import Fidelity, SetDistances
 from latentpath.audit.questions import answer
-from latentpath.audit.reidentification import Reidentification
-from latentpath.audit.roc import CURVE, AttackScore
-from latentpath.audit.utility import Utility, from_predictions
+from latentpath.audit.recognition.identity_answers import Agreement, CalibratedNaming
+from latentpath.audit.recognition.reidentification import Reidentification
+from latentpath.audit.statistics.intervals import Interval, wilson
+from latentpath.audit.statistics.roc import CURVE, AttackScore
+from latentpath.audit.utility.classifier_utility import Utility, from_predictions
+from latentpath.audit.utility.predictions import Predictions
 from latentpath.data import ImageSet
 from latentpath.similarity import NearestReal
 

@@ -16,7 +16,7 @@ pytest.importorskip("safetensors")
 
 from latentpath import audit_set
 from latentpath.audit import Setting, measure_set
-from latentpath.audit.config import AuditConfig
+from latentpath.audit.audit_config import AuditConfig
 from latentpath.audit.questions import answer
 from latentpath.data import ImageSet, load_digits_split
 

@@ -9,8 +9,8 @@ import made_reports as made
 import pytest
 
 from latentpath.audit import Limits
-from latentpath.audit.config import MEASURES
-from latentpath.audit.group_attack import GroupAttack
+from latentpath.audit.attacks.group_attack import GroupAttack
+from latentpath.audit.audit_config import MEASURES
 from latentpath.audit.questions import QUESTIONS, answer
 from latentpath.audit.verdict import overall
 from latentpath.core.errors import InputError

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from latentpath.audit.intervals import Interval
+from latentpath.audit.statistics.intervals import Interval
 from latentpath.audit.verdict import SEVERITY, Finding, Verdict, decide, grade, overall
 from latentpath.core.errors import InputError
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentpath.audit.sources import attack_sources
+from latentpath.audit.attacks.source_attack import attack_sources
 from latentpath.core.errors import DataError, InputError, OutputExistsError
 from latentpath.experiments import SETS, run_experiment
 from latentpath.experiments.columns import COLUMNS

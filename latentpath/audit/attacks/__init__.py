@@ -1,0 +1,1 @@
+"""Can one tell who is behind the set?"""

@@ -1,0 +1,1 @@
+"""Is any image a copy of a real one?"""

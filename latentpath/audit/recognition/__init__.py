@@ -1,0 +1,1 @@
+"""Can a person be recognised?"""

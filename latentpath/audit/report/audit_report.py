@@ -1,0 +1,52 @@
+"""The report on an audit."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from latentpath.audit.report.report_model import Report, ReportSet
+from latentpath.audit.run_audit import Audit
+
+
+def report_on(audit: Audit, *, title: str = "", created: str = "") -> Report:
+    """Put an audit into a report: the set last, after the real one, the holdout and the baselines.
+
+    Args:
+        audit: from `audit_set`.
+        title: headline; one that says what was audited if empty.
+        created: date to show.
+    """
+    rows = [ReportSet("real", "Real images", audit.yardstick)]
+    if audit.outsiders is not None:
+        rows.append(ReportSet("others", "Real images of other people", audit.outsiders))
+    for name, found in audit.baselines.items():
+        rows.append(ReportSet(name, name, found, images=audit.sets[name]))
+    rows.append(ReportSet("synthetic", "The synthetic set", audit, images=audit.sets["synthetic"]))
+    return Report(
+        title=title or f"Audit of a synthetic set of {audit.images:,} images",
+        sets=tuple(rows),
+        real=audit.setting.real,
+        subject="synthetic",
+        baseline=next(iter(audit.baselines), ""),
+        settings=_settings(audit),
+        created=created,
+        verdicts=audit.verdicts,
+    )
+
+
+def _settings(audit: Audit) -> dict[str, Any]:
+    setting = audit.setting
+    sizes = {"real": setting.real, "holdout": setting.holdout, "test": setting.test}
+    counts = {
+        name: {"images": len(images), "people": images.num_identities}
+        for name, images in sizes.items()
+        if images is not None
+    }
+    height, width, channels = setting.real.images.shape[1:]
+    return {
+        "sets": counts,
+        "image": {"width": width, "height": height, "channels": channels},
+        "measures": list(setting.measures),
+        **dataclasses.asdict(setting.config),
+    }

@@ -1,0 +1,242 @@
+"""What an audit found, as one HTML file that needs no network and as `audit.json` beside it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from latentpath._version import __version__
+from latentpath.audit.report.run_figures import EnergyComparison, WalkProfile
+from latentpath.audit.run_audit import SetAudit
+from latentpath.audit.verdict import Verdict, overall
+from latentpath.core import InputError, require_extra
+from latentpath.data import ImageSet
+
+JSON_FORMAT = 2
+JSON_NAME = "audit.json"
+
+
+@dataclass(frozen=True)
+class GateSummary:
+    """What the gate let through.
+
+    Attributes:
+        tested: samples that were tested.
+        rejected: number of samples turned away, by reason in plain words.
+    """
+
+    tested: int
+    rejected: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def kept(self) -> int:
+        """Samples that passed."""
+        return self.tested - sum(self.rejected.values())
+
+
+@dataclass(frozen=True, eq=False)
+class ReportSet:
+    """One row of the report's table.
+
+    Attributes:
+        key: short name, the set's key in `audit.json`: "real", "centroids", "line", "walk".
+        title: name for readers.
+        audit: its measures.
+        images: synthetic images, shown in the contact sheets; None for the real set.
+        gate: what the gate did to it; None where there was no gate.
+    """
+
+    key: str
+    title: str
+    audit: SetAudit
+    images: ImageSet | None = None
+    gate: GateSummary | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """Everything a report shows. What is None is left out.
+
+    Attributes:
+        title: headline.
+        sets: the table's rows, in order.
+        real: the private set, shown beside the samples that come nearest to it.
+        subject: key of the set that the report is about.
+        baseline: key of the set that it is compared with in words; ignored if absent.
+        yardstick: key of the real set's own row; ignored if absent.
+        outsiders: key of a row of real images of people who took no part, whose figures are what
+            a set that knows nothing of the private people looks like; ignored if absent.
+        profile: distances along walks.
+        energies: path energies before and after.
+        certificate: the k-anonymity certificate, as plain values.
+        settings: configuration and seeds, as plain values, shown at the end.
+        verdicts: the answers about the subject; none leaves the traffic lights out.
+        created: date, as it should be shown.
+
+    Raises:
+        InputError: no set has the key `subject`, or two sets have the same key.
+    """
+
+    title: str
+    sets: tuple[ReportSet, ...]
+    real: ImageSet
+    subject: str = "walk"
+    baseline: str = "line"
+    yardstick: str = "real"
+    outsiders: str = "others"
+    profile: WalkProfile | None = None
+    energies: EnergyComparison | None = None
+    certificate: Mapping[str, Any] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    created: str = ""
+    verdicts: tuple[Verdict, ...] = ()
+
+    def __post_init__(self) -> None:
+        keys = [row.key for row in self.sets]
+        if self.subject not in keys or len(set(keys)) != len(keys):
+            raise InputError(
+                expected=f"sets with different keys, one of them {self.subject!r}",
+                got=", ".join(keys) or "no sets",
+                fix="name the set that the report is about with subject=...",
+            )
+
+    def find(self, key: str) -> ReportSet | None:
+        """Return the set of that key, or None."""
+        return next((row for row in self.sets if row.key == key), None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all numbers as plain JSON values; NaN and infinity become null."""
+        sets = {}
+        for row in self.sets:
+            sets[row.key] = {"title": row.title, **row.audit.as_dict()}
+            if row.gate is not None:
+                gate = row.gate
+                counts = {"tested": gate.tested, "kept": gate.kept, "rejected": gate.rejected}
+                sets[row.key]["gate"] = counts
+        return plain(
+            {
+                "format": JSON_FORMAT,
+                "title": self.title,
+                "created": self.created,
+                "software": f"latentpath {__version__}",
+                "subject": self.subject,
+                "verdict": overall(self.verdicts),
+                "questions": {verdict.key: verdict.as_dict() for verdict in self.verdicts},
+                "sets": sets,
+                "profile": self.profile and _profile_figures(self.profile),
+                "energies": self.energies and _energy_figures(self.energies),
+                "certificate": self.certificate,
+                "settings": self.settings,
+            }
+        )
+
+
+def write_report(path: str | Path, report: Report, *, include_real: bool = True) -> Path:
+    """Write the report as one self-contained HTML file, and `audit.json` beside it.
+
+    Both are written under temporary names and renamed, so neither is ever half there.
+
+    Args:
+        path: the HTML file; its folder is created. An older report there is replaced.
+        report: what to show.
+        include_real: show real images beside the samples. Such a report is for the data holder
+            and says so at its top; False leaves every real image out.
+
+    Returns:
+        the path of the HTML file.
+
+    Raises:
+        MissingExtraError: jinja2, matplotlib or Pillow is not installed.
+        InputError: the folder cannot be written to.
+    """
+    # Here, because presentation knows Report, and not the other way round.
+    from latentpath.audit.report.page_context import context
+
+    path = Path(path)
+    jinja2 = require_extra("jinja2", "pipeline")
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "page"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("report.html").render(context(report, include_real))
+    numbers = json.dumps(report.as_dict(), indent=2, allow_nan=False, ensure_ascii=False)
+    _write_whole(path.with_name(JSON_NAME), numbers + "\n")
+    _write_whole(path, page)
+    return path
+
+
+def plain(value: Any) -> Any:
+    """Turn NumPy values, mappings and sequences into what JSON can hold."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
+
+
+def _profile_figures(profile: WalkProfile) -> dict[str, Any]:
+    figures: dict[str, Any] = {"paths": len(profile.line), "points": profile.line.shape[1]}
+    for name, values in (("line", profile.line), ("walk", profile.walk)):
+        low, high = np.quantile(values, (0.1, 0.9), axis=0)
+        figures[name] = {
+            "mean": values.mean(0, dtype=np.float64),
+            "percentile_10": low,
+            "percentile_90": high,
+            "example": values[profile.example],
+        }
+    return figures
+
+
+def _energy_figures(energies: EnergyComparison) -> dict[str, Any]:
+    sides = {"before": energies.before, "after": energies.after}
+    return {
+        term: {
+            side: {
+                "mean": np.mean(values[term]),
+                "percentile_10": np.quantile(values[term], 0.1),
+                "percentile_90": np.quantile(values[term], 0.9),
+            }
+            for side, values in sides.items()
+        }
+        for term in energies.before
+    }
+
+
+_OWNER_ONLY = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write to a temporary name in the same folder, then rename."""
+    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # For the owner alone: it may show real images.
+        with open(os.open(partial, _OWNER_ONLY, 0o600), "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        raise InputError(
+            expected=f"that {path} can be written",
+            got=str(error.strerror).lower(),
+            fix="make room or choose another place",
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)

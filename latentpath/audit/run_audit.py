@@ -1,0 +1,208 @@
+"""Would you share this set? One call measures it, its yardsticks and baselines, and answers."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+from latentpath.audit.attacks.source_attack import Sources, checked_sources
+from latentpath.audit.audit_config import AuditConfig, chosen_measures
+from latentpath.audit.audit_setup import Setting
+from latentpath.audit.image_forms import shared_images, without_shared
+from latentpath.audit.questions import answer
+from latentpath.audit.recognition.identity_answers import IdentityClassifier
+from latentpath.audit.set_audit import SetAudit, measure_real, measure_set
+from latentpath.audit.verdict import Colour, Verdict, overall
+from latentpath.core import InputError, LatentpathWarning, Progress, silent
+from latentpath.data import ImageSet
+from latentpath.similarity import LPIPS, RealReference
+
+# What is asked of the holdout, as if it were a synthetic set: what each measure says of people
+# from whom nothing can have leaked.
+_OF_OUTSIDERS = ("copies", "nearest", "second", "reidentification")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Audit(SetAudit):
+    """The measures of a set, what they are read against, and the answers.
+
+    Attributes:
+        yardstick: the real set's own measures.
+        outsiders: the holdout, measured as if it were the set; None without a holdout.
+        baselines: other sets, measured likewise, by name.
+        verdicts: an answer to every question.
+        setting: what they were held against.
+        sets: the images of the set ("synthetic") and of the baselines, by name.
+    """
+
+    yardstick: SetAudit
+    outsiders: SetAudit | None
+    baselines: Mapping[str, SetAudit]
+    verdicts: tuple[Verdict, ...]
+    setting: Setting
+    sets: Mapping[str, ImageSet] = field(repr=False)
+
+    @property
+    def overall(self) -> Colour:
+        """The answer to all questions together; see `latentpath.audit.verdict`."""
+        return overall(self.verdicts)
+
+
+def audit_set(
+    synthetic: ImageSet,
+    *,
+    real: ImageSet | RealReference,
+    holdout: ImageSet | None = None,
+    test: ImageSet | None = None,
+    baselines: Mapping[str, ImageSet] | None = None,
+    sources: Sources | None = None,  # n x int64, the people behind each image
+    measures: Iterable[str] | None = None,
+    lpips: LPIPS | None = None,
+    identity: IdentityClassifier | None = None,
+    config: AuditConfig | None = None,
+    device: torch.device | str = "cpu",
+    progress: Progress = silent,
+) -> Audit:
+    """Measure how close a synthetic set comes to real people, and whether it is any good.
+
+    People of the holdout and of the test images of whom an image is also in the real set are left
+    out, with a warning: what nobody took part in is to be compared with.
+
+    The result holds the figures of the set, of the real set itself, of the holdout and of the
+    baselines, and an answer for every question: green, amber or red.
+
+    Args:
+        synthetic: the set in question.
+        real: the private set it was made from, or `prepare_real(...)` of it.
+        holdout: real images of other people. Without them nothing can be said of membership, nor
+            of whom the set comes closest to.
+        test: real images of other people, for utility; the holdout if None. Without both, utility
+            is left out; so it is for a set of one class.
+        baselines: other sets to compare with, by name, of the same size and classes.
+        sources: for every image of `synthetic` the people of `real` behind it, as its identities
+            number them: those of a centroid's group, or of both ends' groups of a walk. Then it
+            is also measured whether these people can be told. None where they are not known.
+        measures: names out of `MEASURES`; None takes all that are possible.
+        lpips: the distance; the weights that ship if None.
+        identity: the walk's classifier over the real set's N people; None leaves recognition to
+            the independent witness alone.
+        config: limits, thresholds, seeds, schedules, memory.
+        device: where networks are trained and run.
+        progress: told about every stage of every measure.
+
+    Raises:
+        ShapeError: image sizes differ, the classifier is not one over N people, or there are not
+            as many sources as images.
+        DataError: the sets' classes differ.
+        InputError: an unknown measure, a baseline with the name of another set, sources who are
+            not in `real`, or a holdout or test images that are all in `real`.
+    """
+    others = dict(baselines or {})
+    _check_names(others)
+    source, prepared = _opened(real)
+    holdout, test = _others(source, holdout, "holdout"), _others(source, test, "test")
+    setting = Setting(
+        real=source,
+        holdout=holdout,
+        test=test,
+        identity=identity,
+        lpips=lpips,
+        config=config or AuditConfig(),
+        measures=chosen_measures(measures),
+        device=device,
+        prepared=prepared,
+        progress=progress,
+    )
+    # All sets first: a mistake in the last one should not cost the measures of the others.
+    for images in (synthetic, *others.values()):
+        setting.check(images)
+    if sources is not None:
+        checked_sources(sources, synthetic, source)
+    yardstick = measure_real(setting, name="real")
+    outsiders = (
+        None
+        if holdout is None
+        else measure_set(holdout, setting, only=_OF_OUTSIDERS, name="others")
+    )
+    found = {name: measure_set(images, setting, name=name) for name, images in others.items()}
+    own = measure_set(synthetic, setting, sources=sources)
+    return Audit(
+        **vars(own),
+        yardstick=yardstick,
+        outsiders=outsiders,
+        baselines=found,
+        verdicts=answer(own, yardstick, outsiders),
+        setting=setting,
+        sets={"synthetic": synthetic, **others},
+    )
+
+
+def audit_real(
+    real: ImageSet | RealReference,
+    *,
+    test: ImageSet | None = None,
+    lpips: LPIPS | None = None,
+    identity: IdentityClassifier | None = None,
+    measures: Iterable[str] | None = None,
+    config: AuditConfig | None = None,
+    progress: Progress = silent,
+) -> SetAudit:
+    """Measure the real set itself, as `measure_real` says; arguments as for `audit_set`.
+
+    `nearest` is None for a set of one person.
+    """
+    source, prepared = _opened(real)
+    return measure_real(
+        Setting(
+            real=source,
+            test=test,
+            identity=identity,
+            lpips=lpips,
+            config=config or AuditConfig(),
+            measures=chosen_measures(measures),
+            prepared=prepared,
+            progress=progress,
+        )
+    )
+
+
+def _opened(real: ImageSet | RealReference) -> tuple[ImageSet, RealReference | None]:
+    return (real.images, real) if isinstance(real, RealReference) else (real, None)
+
+
+def _check_names(baselines: Mapping[str, ImageSet]) -> None:
+    taken = [name for name in baselines if name in ("real", "others", "synthetic")]
+    if taken:
+        raise InputError(
+            expected="baselines with names of their own",
+            got=taken[0],
+            fix="real, others and synthetic are the report's own rows: choose another name",
+        )
+
+
+def _others(real: ImageSet, images: ImageSet | None, what: str) -> ImageSet | None:
+    """The images of people of whom the real set has none, and a warning where some were left out.
+
+    Raises:
+        InputError: there is nobody else.
+    """
+    shared = 0 if images is None else shared_images(real, images)
+    if images is None or not shared:
+        return images
+    others = without_shared(real, images)
+    if others is None:
+        raise InputError(
+            expected=f"{what} images of people who are not in the real set",
+            got=f"{shared:,} of {len(images):,} that are, and nobody else",
+            fix="give images of other people, or none",
+        )
+    warnings.warn(
+        f"{shared:,} of {len(images):,} {what} images are also in the real set: the people in "
+        f"them are left out, {len(others):,} images remain",
+        LatentpathWarning,
+        stacklevel=3,
+    )
+    return others

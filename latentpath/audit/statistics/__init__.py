@@ -1,0 +1,1 @@
+"""Intervals, sampling error and ROC figures, for every measure."""

@@ -1,0 +1,1 @@
+"""Are models trained on it any good?"""

@@ -1,0 +1,167 @@
+"""The audit's page: what it says, and how a browser lays it out on a phone, a desk and paper."""
+
+from __future__ import annotations
+
+import html
+import re
+import sys
+from pathlib import Path
+
+import made_reports as made
+import numpy as np
+import pytest
+
+# tests/browser.py is shared; pytest's importlib mode would not find it.
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+import base64
+
+import browser
+
+from latentpath.audit import write_report
+from latentpath.audit.report.run_figures import encode_png
+
+for package in ("jinja2", "matplotlib", "PIL"):
+    pytest.importorskip(package)
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pages")
+    leak = made.audit(copies=made.copies((3, 2, 2, 2)), membership=made.membership(0.65, 0.1))
+    return {
+        sets: write_report(folder / f"{sets}.html", made.report(sets, leak)) for sets in (1, 2, 12)
+    }
+
+
+def text_of(page: Path) -> str:
+    page_text = re.sub(
+        r"<(style|svg).*?</\1>", " ", page.read_text(encoding="utf-8"), flags=re.DOTALL
+    )
+    return " ".join(re.sub(r"<[^>]*>", " ", page_text).split())
+
+
+def test_answers_come_first_in_colour_word_and_shape(pages):
+    source = pages[1].read_text(encoding="utf-8")
+    text = text_of(pages[1])
+    assert text.index("Do not share this set as it is") < text.index("The sets side by side")
+    assert "6 questions: 4 green, 2 red." in text
+    for colour, shape in (("green", "<circle"), ("red", '<polygon points="7.4,1')):
+        light = source.index(f'<svg class="light {colour}"')
+        assert shape in source[light : light + 200]
+    assert "3 of its 400 images equal a real one in every pixel" in text
+
+
+@pytest.mark.parametrize("sets", [1, 2, 12])
+def test_every_set_has_its_row(pages, sets):
+    page = html.unescape(pages[sets].read_text(encoding="utf-8"))
+    rows = re.findall(r"<tr.*?</tr>", page, re.DOTALL)
+    for row in made.report(sets).sets:
+        assert sum(row.title in line for line in rows) >= 3, row.title
+
+
+def test_methods_and_limits_are_of_what_was_measured(pages, tmp_path):
+    everything = text_of(pages[1])
+    for word in ("Carlini", "Heusel", "Lowe", "Platzer", "Wilson", "What this audit cannot see"):
+        assert word in everything
+    # Of the real set there is no fidelity, but membership.
+    few = made.report(1, made.audit(membership=None, fidelity=None))
+    text = text_of(write_report(tmp_path / "few.html", few))
+    assert "Heusel" not in text
+    assert "Carlini" in text
+    assert "Not measured." in text
+
+
+def test_a_useless_set_is_not_called_dangerous(tmp_path):
+    useless = made.audit(utility=made.utility(0.5))
+    text = text_of(write_report(tmp_path / "useless.html", made.report(1, useless)))
+    assert "Red. This set is of little use as it is." in text
+    assert "Do not share this set" not in text
+
+
+def test_without_real_images_no_copy_is_shown_either(tmp_path):
+    subject = made.audit(copies=made.copies((5, 0, 0, 0)))
+    report = made.report(1, subject)
+    shown = write_report(tmp_path / "a.html", report).read_text()
+    hidden = write_report(tmp_path / "b.html", report, include_real=False).read_text()
+    copies = report.sets[-1].images.images[:5]
+    pictures = [base64.b64encode(encode_png(image)).decode() for image in copies]
+    assert all(picture in shown for picture in pictures)
+    assert not any(picture in hidden for picture in pictures)
+    assert "Suspected copies" not in text_of(tmp_path / "b.html").split("Samples")[-1]
+
+
+@pytest.mark.parametrize("measured", [False, True])
+def test_real_images_stay_away_where_nobody_looked_for_copies(tmp_path, measured):
+    """Equal ones need no measure to be told; those of the holdout are named by it."""
+    copies = made.copies((0, 0, 0, 0)) if measured else None
+    report = made.report(1, made.audit(copies=copies))
+    pixels = report.sets[-1].images.images
+    first, second = np.argsort(report.sets[-1].audit.nearest.distance, kind="stable")[:2]
+
+    def shown(name: str) -> list[bool]:
+        page = write_report(tmp_path / name, report, include_real=False).read_text()
+        return [base64.b64encode(encode_png(image)).decode() in page for image in pixels]
+
+    before = shown("before.html")
+    assert before[first]
+    assert before[second]
+    report.real.images[7] = pixels[first][:, ::-1]
+    if copies is not None:
+        object.__setattr__(copies, "others", np.array([second]))
+    after = shown("after.html")
+    assert not after[first]
+    assert after[second] == (copies is None)
+    assert sum(after) == sum(before)  # others take their places
+
+
+def test_a_set_of_copies_alone_shows_nothing(tmp_path):
+    subject = made.audit(copies=made.copies((made.PEOPLE, 0, 0, 0)))
+    path = write_report(tmp_path / "a.html", made.report(1, subject), include_real=False)
+    assert "data:image/png" not in path.read_text()
+
+
+@pytest.mark.parametrize("sets", [1, 2, 12])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_reaches_past_the_edge(pages, sets, width, tmp_path):
+    found = browser.layout(pages[sets], width, tmp_path)
+    assert found["inner"] == width
+    assert found["scroll"] <= width, found["beyond"]
+    assert found["beyond"] == []
+    assert found["pictures"] > 10
+    assert found["broken"] == 0
+
+
+def test_it_prints(pages, tmp_path):
+    pdf = browser.print_pdf(pages[2], tmp_path / "page.pdf")
+    assert pdf.startswith(b"%PDF")
+    count = len(re.findall(rb"/Type\s*/Page[^s]", pdf))
+    assert 3 <= count <= 20
+
+
+def test_signs_can_be_told_apart_without_colour():
+    """The greys that the colours print as do not matter: no two signs have the same shape."""
+    macros = Path(write_report.__code__.co_filename).parent / "page" / "macros.html"
+    shapes = re.findall(r"<(?:circle|polygon|rect)[^>]*>", macros.read_text(encoding="utf-8"))
+    assert len(shapes) == len(set(shapes)) == 4
+
+
+def contrast(first: str, second: str) -> float:
+    """Contrast ratio of two colours, WCAG 2.1."""
+
+    def luminance(colour: str) -> float:
+        levels = np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+        linear = np.where(levels <= 0.03928, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    low, high = sorted([luminance(first), luminance(second)])
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_words_can_be_read_on_their_background():
+    style = (Path(write_report.__code__.co_filename).parent / "page" / "style.css").read_text()
+    found = re.findall(r"--light: (#\w{6}); --back: (#\w{6})", style)
+    assert len(found) == 4
+    for light, back in found:
+        assert contrast(light, back) >= 4.5
+        assert contrast(light, "#ffffff") >= 4.5
