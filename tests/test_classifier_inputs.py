@@ -12,7 +12,8 @@ from latentpath.core.errors import InputError, UnsupportedError
 from latentpath.energy import PathEnergy
 from latentpath.energy.batches import fitting_size, saved_bytes
 from latentpath.energy.graphs import CudaGraphed
-from latentpath.energy.inputs import ChannelMatch, channels_last, grey_copy
+from latentpath.energy.inputs import ChannelMatch, grey_copy
+from latentpath.energy.programs import as_image_model
 from latentpath.generators import FunctionGenerator, StyleGAN2
 
 D, PEOPLE, CLASSES, SIDE = 16, 33, 12, 16
@@ -131,13 +132,6 @@ class TestGreyImages:
 
 
 class TestLayout:
-    @pytest.mark.parametrize("channels", [1, 3])
-    def test_channels_lie_innermost(self, channels):
-        images = torch.randn(4, channels, 5, 6)
-        turned = channels_last(images)
-        assert torch.equal(turned, images)
-        assert turned.stride() == (30 * channels, 1, 6 * channels, channels)
-
     def test_a_network_that_calls_view_gets_plain_images(self):
         class Old(nn.Module):
             def forward(self, images):
@@ -147,6 +141,39 @@ class TestLayout:
         assert match(torch.randn(3, 3, 5, 5)).is_contiguous()
         match = ChannelMatch(net(3))
         assert match(torch.randn(3, 3, SIDE, SIDE)).is_contiguous(memory_format=torch.channels_last)
+
+    @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+    @pytest.mark.parametrize("form", ["module", "function", "script", "exported", "compiled"])
+    def test_a_network_with_a_narrow_pointwise_layer_gets_contiguous_images(self, form):
+        """Whatever the generator's layout is; see `latentpath.core.layouts`."""
+        images = torch.randn(3, 3, SIDE, SIDE).contiguous(memory_format=torch.channels_last)
+        for narrow in (True, False):
+            layer = nn.Conv2d(3 if narrow else 16, 4, 1, stride=2)
+            first = nn.Identity() if narrow else nn.Conv2d(3, 16, 3)
+            model = nn.Sequential(first, layer, nn.Flatten()).eval()
+            forms = {
+                "module": lambda model: model,
+                "function": lambda model: lambda images: model(images),
+                "script": torch.jit.script,
+                "exported": lambda model: as_image_model(torch.export.export(model, (images,))),
+                "compiled": lambda model: torch.compile(model, backend="aot_eager"),
+            }
+            match = ChannelMatch(forms[form](model))
+            taken = match(images)
+            assert taken.is_contiguous() == narrow
+            assert taken.is_contiguous(memory_format=torch.channels_last) != narrow
+
+    def test_a_narrow_layer_in_a_branch_that_is_not_taken_counts(self):
+        class Branching(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.seldom = nn.Conv2d(3, 3, 1, stride=2)
+
+            def forward(self, images):
+                return (self.seldom(images) if len(images) > 1 else images).flatten(1)[:, :4]
+
+        images = torch.randn(3, 3, SIDE, SIDE).contiguous(memory_format=torch.channels_last)
+        assert ChannelMatch(Branching())(images).is_contiguous()
 
 
 class TestForms:

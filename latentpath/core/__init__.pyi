@@ -52,6 +52,24 @@ from latentpath.core.errors import (
 from latentpath.core.errors import (
     require_extra as require_extra,
 )
+from latentpath.core.layouts import (
+    ConvolutionWatch as ConvolutionWatch,
+)
+from latentpath.core.layouts import (
+    StridedPointwise as StridedPointwise,
+)
+from latentpath.core.layouts import (
+    channels_last as channels_last,
+)
+from latentpath.core.layouts import (
+    faulty_layers as faulty_layers,
+)
+from latentpath.core.layouts import (
+    place as place,
+)
+from latentpath.core.layouts import (
+    without_faulty_layers as without_faulty_layers,
+)
 from latentpath.core.modes import (
     evaluating as evaluating,
 )

@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from latentpath.core import ShapeError
+from latentpath.core import ConvolutionWatch, ShapeError, channels_last, faulty_layers
 from latentpath.energy.images import REFUSALS, ImageModel, logits_of, random_images
 from latentpath.energy.layers import replaced
 from latentpath.energy.norms import without_norms
@@ -24,7 +24,8 @@ class ChannelMatch:
     logits for a third of that layer's work, and no image is repeated.
 
     The images come channels last where the model takes them so (one that calls `view` may
-    refuse), on CPUs and in half precision, whose convolutions run up to twice as fast then.
+    refuse), on CPUs and in half precision, whose convolutions run up to twice as fast then; not
+    on CPUs where the model holds a layer that must not run so, see `latentpath.core.layouts`.
 
     Args:
         model: images [M, C, H, W] to logits.
@@ -36,7 +37,7 @@ class ChannelMatch:
         self.model, self._fold_norms = model, fold_norms
         channels = getattr(model, "img_channels", None)
         self.channels = channels if isinstance(channels, int) else None
-        self._looked = self._channels_last = False
+        self._looked = self._channels_last = self._faulty = False
 
     def __call__(self, images: Tensor) -> Tensor:  # [M, C, H, W] -> [M, C', H, W]
         """The images with as many channels as the classifier takes."""
@@ -45,6 +46,8 @@ class ChannelMatch:
         if images.shape[1] == 1:
             images = images.expand(-1, self.channels or 1, -1, -1)
         device = images.device.type
+        if device == "cpu" and self._faulty:
+            return images.contiguous()
         pays = device == "cpu" or autocast_dtype(device) is not None
         return channels_last(images) if self._channels_last and pays else images
 
@@ -70,8 +73,14 @@ class ChannelMatch:
         self._looked = True
 
     def _runs(self, image: Tensor) -> bool:
+        # What it holds, in branches not taken this time too, and what it runs, written as it may
+        # be. Without gradients, as here, every layer is safe in every layout.
+        if isinstance(self.model, nn.Module) and faulty_layers(self.model):
+            self._faulty = True
         try:
-            logits_of(self.model, image)
+            with ConvolutionWatch() as seen:
+                logits_of(self.model, image)
+            self._faulty |= seen.faulty
         except torch.OutOfMemoryError:
             raise
         except REFUSALS:
@@ -100,18 +109,6 @@ class ChannelMatch:
             fix="use a classifier for images of these channels and this size, "
             "and give it img_channels",
         ) from said[0]
-
-
-def channels_last(images: Tensor) -> Tensor:  # [M, C, H, W]
-    """The images with their channels innermost; grey ones keep their memory.
-
-    The strides of a single channel say nothing by themselves, and convolutions choose their
-    layout by strides: they are set to what they are for more channels.
-    """
-    m, c, h, w = images.shape
-    if c == 1 and images.is_contiguous():
-        return images.view(m, h, w, 1).permute(0, 3, 1, 2)
-    return images.contiguous(memory_format=torch.channels_last)
 
 
 def grey_copy(model: ImageModel, image: Tensor) -> nn.Module | None:  # image [1, 1, H, W]

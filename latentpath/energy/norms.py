@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from latentpath.core import StridedPointwise
 from latentpath.energy.images import REFUSALS, ImageModel, logits_of, random_images
 from latentpath.energy.layers import replaced
 
@@ -59,7 +60,7 @@ def _names(model: nn.Module) -> dict[nn.Module, str]:
         layer: name
         for name, layer in found
         if name
-        and type(layer) in (nn.Conv2d, nn.BatchNorm2d)
+        and type(layer) in (nn.Conv2d, StridedPointwise, nn.BatchNorm2d)
         and places[layer] == 1
         and not (layer.training or layer._forward_hooks or layer._forward_pre_hooks)
         and getattr(layer, "running_var", layer) is not None

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from latentpath.core import InputError, ShapeError, require_extra
+from latentpath.core import InputError, ShapeError, require_extra, without_faulty_layers
 
 
 def residual_trunk(img_channels: int, img_resolution: int, width: int) -> nn.Module:
@@ -17,7 +17,7 @@ def residual_trunk(img_channels: int, img_resolution: int, width: int) -> nn.Mod
     Source: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016.
     """
     resnet = require_extra("monai.networks.nets.resnet", "pipeline")
-    return resnet.ResNet(
+    network = resnet.ResNet(
         block="basic",
         layers=[1, 1, 1, 1],
         block_inplanes=[width, 2 * width, 4 * width, 8 * width],
@@ -28,6 +28,7 @@ def residual_trunk(img_channels: int, img_resolution: int, width: int) -> nn.Mod
         no_max_pool=img_resolution < 128,
         feed_forward=False,
     )
+    return without_faulty_layers(network)
 
 
 class Classifier(nn.Module):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from latentpath.core import WeightsError
+from latentpath.core import WeightsError, place
 from latentpath.data import ImageSet
 from latentpath.generators import StyleGAN2, build, read_weights
 from latentpath.models import Classifier, Encoder, Surrogate, load_surrogate
@@ -110,8 +110,7 @@ def load_bundle(
         path = folder / FILES[kind]
         weights = read_weights(path, kind=kind)
         network, notes[kind] = build(weights, factory, source=path), weights.notes
-        # Convolutions on CPUs and on tensor cores are faster in this layout.
-        parts[kind] = network.to(device=device, memory_format=torch.channels_last)
+        parts[kind] = place(network, device)
     generator = parts["stylegan2"]
     channels = generator.img_channels
     for name, expected, got in [

@@ -20,7 +20,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latentpath.core import DataError, Progress, ShapeError, WeightsError, require_extra, silent
+from latentpath.core import (
+    DataError,
+    Progress,
+    ShapeError,
+    WeightsError,
+    place,
+    require_extra,
+    silent,
+)
 from latentpath.similarity.search import EmbeddedImages, nearest_rows
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "assets" / "lpips_alex.safetensors"
@@ -93,11 +101,8 @@ class LPIPS(nn.Module):
                 got=f"{type(error).__name__}: {error}",
                 fix="install latentpath again",
             ) from error
-        for weight in model.convs.parameters():
-            if weight.ndim == 4:
-                # On CPUs the convolutions take half as long again in the default layout.
-                weight.data = weight.data.contiguous(memory_format=torch.channels_last)
-        return model.to(device)
+        # On CPUs the convolutions take half as long again in the default layout.
+        return place(model, device or "cpu")
 
     def embed(self, images: Tensor) -> Tensor:
         """Return features `[M, F]` whose squared Euclidean distance is the LPIPS distance.

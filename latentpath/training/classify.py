@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latentpath.core import Progress, check_above_zero, check_at_least, silent
+from latentpath.core import Progress, check_above_zero, check_at_least, place, silent
 from latentpath.models import Classifier
 from latentpath.training.augmentation import AugmentConfig, augment
 from latentpath.training.checkpoint import Checkpointer, fingerprint, seeded
@@ -91,7 +91,7 @@ def train_classifier(
         saver = Checkpointer(checkpoint, config=config, data=fingerprint(images, labels))
         _, channels, resolution, _ = images.shape
         model = Classifier(num_classes, channels, resolution, config.width)
-        model.to(device=images.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        place(model, images.device)
         stage = "identity" if isinstance(config, IdentityConfig) else "classifier"
         fit_classifier(model, images, labels, config, saver, progress, stage=stage)
     return model.eval().requires_grad_(False)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from latentpath.core import Progress, ShapeError, check_above_zero, check_at_least, silent
+from latentpath.core import Progress, ShapeError, check_above_zero, check_at_least, place, silent
 from latentpath.models import Encoder
 from latentpath.similarity import LPIPS
 from latentpath.training.checkpoint import Checkpointer, fingerprint, seeded
@@ -100,7 +100,8 @@ def train_encoder(
             generator.img_channels,  # type: ignore[arg-type]
             generator.img_resolution,  # type: ignore[arg-type]
             config.width,
-        ).to(device=images.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        )
+        place(encoder, images.device)
         latents = generator.sample(4096)  # type: ignore[operator]
         encoder.centre.copy_(latents.mean(dim=0))
         encoder.scale.copy_(latents.std(dim=0))

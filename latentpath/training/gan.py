@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latentpath.core import DataError, Progress, check_above_zero, check_at_least, silent
+from latentpath.core import DataError, Progress, check_above_zero, check_at_least, place, silent
 from latentpath.generators import StyleGAN2
 from latentpath.training.augmentation import AugmentConfig, augment
 from latentpath.training.checkpoint import Checkpointer, fingerprint, seeded
@@ -98,7 +98,7 @@ class _Gan:
         )
         self.discriminator = Discriminator(c_dim, resolution, channels, **widths)
         for network in (self.generator, self.discriminator):
-            network.to(device=images.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            place(network, images.device)
         self.ema = copy.deepcopy(self.generator).eval().requires_grad_(False)
         lazy = config.r1_interval / (config.r1_interval + 1)
         self.optimizer_g = torch.optim.Adam(

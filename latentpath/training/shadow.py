@@ -26,6 +26,7 @@ from latentpath.core import (
     DataError,
     Progress,
     ShapeError,
+    channels_last,
     check_above_zero,
     check_at_least,
     silent,
@@ -215,7 +216,7 @@ def _forward(
 ) -> Tensor:  # [B, s, K]
     """What every model answers to its own images."""
     count = len(weights[0])
-    x = x.contiguous(memory_format=torch.channels_last)
+    x = channels_last(x)
     for layer, (_, padding) in enumerate(_LAYERS):
         kernel, bias = weights[2 * layer].flatten(0, 1), weights[2 * layer + 1].flatten()
         x = F.conv2d(x, kernel, bias, stride=2, padding=padding, groups=count).relu()

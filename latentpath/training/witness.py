@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from latentpath.core import Progress, silent
+from latentpath.core import Progress, place, silent
 from latentpath.models import Witness
 from latentpath.training.augmentation import AugmentConfig
 from latentpath.training.checkpoint import Checkpointer, fingerprint, seeded
@@ -64,6 +63,6 @@ def train_witness(
     with seeded(config.seed, images.device):
         saver = Checkpointer(checkpoint, config=config, data=fingerprint(images, people))
         model = Witness(num_people, images.shape[1], config.width, config.embedding)
-        model.to(device=images.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        place(model, images.device)
         fit_classifier(model, images, people, config, saver, progress, stage="witness")
     return model.eval().requires_grad_(False)
