@@ -34,9 +34,9 @@ from latentpath.data.png import PngOptions, encode_pngs
 from latentpath.data.writers import WRITERS, Batch, SetForm
 from latentpath.production import ASSETS, ProduceConfig, load_bundle
 from latentpath.production.run import Options, OutputConfig, RunConfig, perform_run
-from latentpath.production.run.layout import write_durably
 from latentpath.production.run.ledger import DONE, Ledger
-from latentpath.production.run.status import read_status, stage_rates
+from latentpath.production.run.run_folder import write_durably
+from latentpath.production.run.run_status import read_status, stage_rates
 
 TABLE = workload.RESULTS / "produce.csv"
 

@@ -25,7 +25,7 @@ from latentpath.generators.weights import read_weights
 from latentpath.models import Surrogate, load_surrogate, save_surrogate
 from latentpath.models.surrogate import networks_fingerprint
 from latentpath.production import ASSETS, ProduceConfig, load_bundle
-from latentpath.production.prepare import prepare_endpoints
+from latentpath.production.prepared_endpoints import prepare_endpoints
 from latentpath.training import SurrogateConfig, train_surrogate
 from latentpath.training.augmentation import AugmentConfig, augment
 from latentpath.training.schedule import one_cycle

@@ -25,9 +25,9 @@ from tiny_runs import config, options
 
 import latentpath
 from latentpath.core.errors import IntegrityError, LatentpathError, RunError
+from latentpath.production.plan import read_plan
 from latentpath.production.run import RunFolder, perform_run
-from latentpath.production.run.plan import read_plan
-from latentpath.production.run.shard import read_shard
+from latentpath.production.shard import read_shard
 
 torch.set_num_threads(1)
 DATA = tiny_models.private_set()

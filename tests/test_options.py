@@ -15,7 +15,7 @@ from latentpath.audit import AuditConfig
 from latentpath.cli.config_options import add_options, read_options
 from latentpath.core.errors import InputError
 from latentpath.production import ProduceConfig
-from latentpath.production.demo import DEMO_CONFIG
+from latentpath.production.digits_demo import DEMO_CONFIG
 from latentpath.training import (
     AugmentConfig,
     ClassifierConfig,

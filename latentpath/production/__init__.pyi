@@ -25,34 +25,47 @@ from latentpath.production.comparison import (
 from latentpath.production.comparison import (
     make_baselines as make_baselines,
 )
-from latentpath.production.config import ProduceConfig as ProduceConfig
-from latentpath.production.demo import (
+from latentpath.production.digits_demo import (
     DEMO_AUDIT as DEMO_AUDIT,
 )
-from latentpath.production.demo import (
+from latentpath.production.digits_demo import (
     DEMO_CONFIG as DEMO_CONFIG,
 )
-from latentpath.production.demo import (
+from latentpath.production.digits_demo import (
     DemoResult as DemoResult,
 )
-from latentpath.production.demo import (
+from latentpath.production.digits_demo import (
     at_resolution as at_resolution,
 )
-from latentpath.production.demo import (
+from latentpath.production.digits_demo import (
     run_demo as run_demo,
+)
+from latentpath.production.environment import info_lines as info_lines
+from latentpath.production.fingerprints import (
+    arithmetic as arithmetic,
+)
+from latentpath.production.fingerprints import (
+    check_same as check_same,
+)
+from latentpath.production.fingerprints import (
+    data_fingerprint as data_fingerprint,
+)
+from latentpath.production.fingerprints import (
+    models_fingerprint as models_fingerprint,
 )
 from latentpath.production.gate import Gate as Gate
 from latentpath.production.group_members import people_behind as people_behind
-from latentpath.production.info import info_lines as info_lines
-from latentpath.production.prepare import (
+from latentpath.production.network_training import train_network as train_network
+from latentpath.production.prepared_endpoints import (
     Endpoints as Endpoints,
 )
-from latentpath.production.prepare import (
+from latentpath.production.prepared_endpoints import (
     prepare_endpoints as prepare_endpoints,
 )
-from latentpath.production.prepare import (
+from latentpath.production.prepared_endpoints import (
     safe_endpoints as safe_endpoints,
 )
+from latentpath.production.produce_config import ProduceConfig as ProduceConfig
 from latentpath.production.run import (
     Options as Options,
 )
@@ -72,26 +85,15 @@ from latentpath.production.run import (
     perform_run as perform_run,
 )
 from latentpath.production.run.card import add_audit as add_audit
-from latentpath.production.run.fingerprints import (
-    arithmetic as arithmetic,
-)
-from latentpath.production.run.fingerprints import (
-    check_same as check_same,
-)
-from latentpath.production.run.fingerprints import (
-    data_fingerprint as data_fingerprint,
-)
-from latentpath.production.run.fingerprints import (
-    models_fingerprint as models_fingerprint,
-)
-from latentpath.production.run.layout import write_durably as write_durably
 from latentpath.production.run.result import synthetic_set as synthetic_set
-from latentpath.production.run.status import (
+from latentpath.production.run.run_folder import write_durably as write_durably
+from latentpath.production.run.run_status import (
     read_status as read_status,
 )
-from latentpath.production.run.status import (
+from latentpath.production.run.run_status import (
     status_json as status_json,
 )
+from latentpath.production.run.run_verification import verify_run as verify_run
 from latentpath.production.run.summary import (
     seal_line as seal_line,
 )
@@ -101,7 +103,6 @@ from latentpath.production.run.summary import (
 from latentpath.production.run.summary import (
     summary_lines as summary_lines,
 )
-from latentpath.production.run.verify import verify_run as verify_run
 from latentpath.production.style import (
     StyleConfig as StyleConfig,
 )
@@ -114,8 +115,7 @@ from latentpath.production.synthetic import (
 from latentpath.production.synthetic import (
     produce_set as produce_set,
 )
-from latentpath.production.train import train_network as train_network
-from latentpath.production.verify import verify_set as verify_set
+from latentpath.production.verification import verify_set as verify_set
 from latentpath.production.walking import render as render
 from latentpath.production.write import (
     check_output as check_output,

@@ -33,7 +33,7 @@ from latentpath.core import (
 from latentpath.data import ImageSet
 from latentpath.energy import EnergyTerms
 from latentpath.production.bundle import Bundle
-from latentpath.production.prepare import plain_config
+from latentpath.production.prepared_endpoints import plain_config
 from latentpath.production.synthetic import SyntheticSet
 from latentpath.production.walking import render
 from latentpath.similarity import nearest_along_paths

@@ -8,8 +8,8 @@ import numpy as np
 
 from latentpath.core import InputError
 from latentpath.ksame import Pairing, pair_groups, pair_limits
-from latentpath.production.config import ProduceConfig
-from latentpath.production.prepare import Endpoints
+from latentpath.production.prepared_endpoints import Endpoints
+from latentpath.production.produce_config import ProduceConfig
 
 # Pairs drawn for each pair that would do if the gate let everything through: a gate that lets
 # fewer than one sample in so many through ends the run short.

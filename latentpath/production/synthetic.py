@@ -15,14 +15,14 @@ from latentpath.core import PrivacyError, Progress, silent
 from latentpath.data import ImageSet
 from latentpath.energy import EnergyTerms
 from latentpath.production.bundle import Bundle
-from latentpath.production.config import ProduceConfig
 from latentpath.production.gate import Gate
-from latentpath.production.prepare import (
+from latentpath.production.prepared_endpoints import (
     Endpoints,
     plain_config,
     prepare_endpoints,
     relaxed_entry,
 )
+from latentpath.production.produce_config import ProduceConfig
 from latentpath.production.selection import choose_pairs, thin, wanted_per_class
 from latentpath.production.walking import render, sample_places, walk_pairs
 from latentpath.similarity import RealReference, prepare_real

@@ -13,8 +13,8 @@ from typing import Any
 
 from latentpath.data import WRITERS, safe_folder_names
 from latentpath.data import manifest as manifest_file
-from latentpath.production.config import ProduceConfig
 from latentpath.production.gate import NAMES_A_PERSON, OUT_OF_CLASS, TOO_CLOSE
+from latentpath.production.produce_config import ProduceConfig
 
 _OF_ANY_SET = manifest_file.RESERVED | {"software", "software_version", "gate"}
 _OF_A_SET = _OF_ANY_SET | {

@@ -9,7 +9,7 @@ from torch import Tensor
 from latentpath.core import Progress, silent
 from latentpath.data import to_uint8
 from latentpath.production.bundle import Bundle
-from latentpath.production.config import ProduceConfig
+from latentpath.production.produce_config import ProduceConfig
 from latentpath.walks import WalkResult, walk
 
 

@@ -10,7 +10,6 @@ from typing import Any
 from latentpath.core import Progress, silent
 from latentpath.data import ImageSet, check_output_is_free, write_image_set
 from latentpath.production.bundle import Bundle
-from latentpath.production.config import ProduceConfig
 from latentpath.production.private_file import (
     People,
     PrivateRecord,
@@ -22,6 +21,7 @@ from latentpath.production.private_file import (
     samples_hash,
     settle,
 )
+from latentpath.production.produce_config import ProduceConfig
 from latentpath.production.synthetic import SyntheticSet, produce_set
 
 

@@ -15,7 +15,7 @@ from latentpath import cli
 from latentpath.audit import AuditConfig
 from latentpath.core.errors import OutputExistsError
 from latentpath.data import load_digits_split, read_image_set, read_manifest, to_tensor
-from latentpath.production import ASSETS, demo, load_bundle, run_demo
+from latentpath.production import ASSETS, digits_demo, load_bundle, run_demo
 from latentpath.training import predict
 
 if not (ASSETS / "generator.safetensors").exists():
@@ -33,9 +33,9 @@ def out(tmp_path_factory):
 @pytest.fixture(scope="module")
 def shown(out):
     """Run the command once and return what it printed."""
-    quick = replace(demo.DEMO_AUDIT.classifier, width=2)
+    quick = replace(digits_demo.DEMO_AUDIT.classifier, width=2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(demo, "DEMO_AUDIT", AuditConfig(seeds=(0,), classifier=quick))
+        patch.setattr(digits_demo, "DEMO_AUDIT", AuditConfig(seeds=(0,), classifier=quick))
         argv = ["demo", "--out", str(out), "--quiet", "--count", "60", "--steps", "6"]
         printed: list[str] = []
         patch.setattr("builtins.print", lambda *words, **_: printed.append(" ".join(words)))
@@ -83,7 +83,7 @@ def test_every_sample_passed_the_gate(made):
 def test_no_private_image_is_in_it(made):
     private = load_digits_split().private
     bundle = load_bundle(ASSETS)
-    copies = {image.tobytes() for image in demo.at_resolution(private, 32).images}
+    copies = {image.tobytes() for image in digits_demo.at_resolution(private, 32).images}
     assert not copies & {image.tobytes() for image in made.images}
     assert bundle.identity.num_classes == len(private)
 

@@ -17,10 +17,10 @@ from latentpath.data import read_manifest
 from latentpath.ksame import PrivateCertificate, merge
 from latentpath.models import Encoder
 from latentpath.production import ProduceConfig, compare, produce_set, write_set
-from latentpath.production.private_endpoints import public_prior
+from latentpath.production.dp_endpoints import public_prior
 from latentpath.production.private_file import default_private_file, read_record
 from latentpath.production.run import Options, perform_run
-from latentpath.production.verify import verify_set
+from latentpath.production.verification import verify_set
 
 pytest.importorskip("dp_accounting")
 

@@ -22,7 +22,7 @@ from latentpath.production.private_file import (
     pending_files,
     read_record,
 )
-from latentpath.production.verify import verify_set
+from latentpath.production.verification import verify_set
 
 
 @pytest.fixture(scope="module")

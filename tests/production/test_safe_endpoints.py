@@ -20,11 +20,11 @@ from latentpath.data import load_digits_split, resize_images, to_tensor, write_i
 from latentpath.ksame import aggregate, k_same
 from latentpath.production import ProduceConfig, make_baselines, produce_set, write_set
 from latentpath.production.bundle import ASSETS, load_bundle
-from latentpath.production.prepare import encode_images, safe_endpoints
+from latentpath.production.prepared_endpoints import encode_images, safe_endpoints
 from latentpath.production.private_file import default_private_file, private_file, read_record
 from latentpath.production.run import perform_run
 from latentpath.production.run.result import synthetic_set
-from latentpath.production.verify import verify_set
+from latentpath.production.verification import verify_set
 from latentpath.production.walking import render
 from latentpath.production.write import listing
 from latentpath.training import predict

@@ -12,7 +12,7 @@ from latentpath.core.errors import InputError
 from latentpath.data import to_tensor
 from latentpath.ksame import aggregate, k_same
 from latentpath.production import make_baselines, produce_set, write_set
-from latentpath.production.prepare import encode_images
+from latentpath.production.prepared_endpoints import encode_images
 from latentpath.production.private_file import default_private_file
 from latentpath.production.style import (
     StyleConfig,
@@ -22,7 +22,7 @@ from latentpath.production.style import (
     person_weights,
     ramps,
 )
-from latentpath.production.verify import verify_set
+from latentpath.production.verification import verify_set
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from latentpath.data import write_image_set
 from latentpath.data.manifest import encode_content, seal
 from latentpath.production import produce_set, write_set
 from latentpath.production.private_file import default_private_file, read_record
-from latentpath.production.verify import verify_set
+from latentpath.production.verification import verify_set
 
 
 @pytest.fixture(scope="module")

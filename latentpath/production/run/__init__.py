@@ -1,8 +1,5 @@
 """A production run: a folder with a plan, a ledger, shards and, at the end, the set."""
 
-from latentpath.production.run.config import RunConfig
-from latentpath.production.run.layout import RunFolder
-from latentpath.production.run.output import OutputConfig
-from latentpath.production.run.perform import Options, RunResult, perform_run
+from latentpath.core.faces import lazy_face
 
-__all__ = ["Options", "OutputConfig", "RunConfig", "RunFolder", "RunResult", "perform_run"]
+__getattr__, __dir__, __all__ = lazy_face(__name__)

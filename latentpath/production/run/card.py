@@ -8,8 +8,8 @@ from typing import Any
 from latentpath.audit import SetAudit
 from latentpath.data import CARD_NAME, DatasetCard, describe_file
 from latentpath.data import manifest as manifest_file
-from latentpath.production.run.layout import RunFolder, write_durably
-from latentpath.production.run.output import OutputConfig
+from latentpath.production.output import OutputConfig
+from latentpath.production.run.run_folder import RunFolder, write_durably
 from latentpath.production.verify_layouts import form_of
 
 

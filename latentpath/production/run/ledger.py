@@ -20,7 +20,7 @@ from typing import Any
 
 from latentpath.core import IntegrityError
 from latentpath.data import flush
-from latentpath.production.run.layout import PARTIAL, disk_error
+from latentpath.production.run.run_folder import PARTIAL, disk_error
 
 RUNNING, DONE, FAILED = "running", "done", "failed"
 _APPLICATION = 0x6C70_6C67  # "lplg"

@@ -12,11 +12,11 @@ from latentpath.data import ImageSet, resize_images
 from latentpath.energy import EnergyTerms
 from latentpath.ksame import Certificate, Grouping, PrivateCertificate
 from latentpath.production.bundle import Bundle
-from latentpath.production.prepare import Endpoints
-from latentpath.production.run.assemble import rejected_by
-from latentpath.production.run.perform import RunResult
-from latentpath.production.run.plan import Plan, centroids_of
-from latentpath.production.run.shard import read_shard
+from latentpath.production.plan import Plan, centroids_of
+from latentpath.production.prepared_endpoints import Endpoints
+from latentpath.production.run.produce_run import RunResult
+from latentpath.production.set_writer import rejected_by
+from latentpath.production.shard import read_shard
 from latentpath.production.synthetic import SyntheticSet, Walks
 from latentpath.similarity import prepare_real
 

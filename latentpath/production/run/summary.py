@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from latentpath.production.run.assemble import rejected_by
-from latentpath.production.run.perform import RunResult
-from latentpath.production.run.status import stage_rates
+from latentpath.production.run.produce_run import RunResult
+from latentpath.production.run.run_status import stage_rates
+from latentpath.production.set_writer import rejected_by
 
 
 def summary_lines(result: RunResult) -> list[str]:

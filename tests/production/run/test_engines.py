@@ -11,8 +11,8 @@ import pytest
 from tiny_runs import config, same_set
 
 from latentpath.core.errors import InputError, RunError
-from latentpath.production.run import perform
-from latentpath.production.run.work import Outcome, Worker, attempt
+from latentpath.production.run import produce_run as perform
+from latentpath.production.worker import Outcome, Worker, attempt
 
 
 class Unruly:
@@ -87,7 +87,7 @@ def test_every_shard_fails_once(perform, finished, unruly):
 def test_stragglers_are_given_to_a_second_worker_and_count_once(
     perform, finished, unruly, monkeypatch
 ):
-    monkeypatch.setattr("latentpath.production.run.drive._STRAGGLES", 0.0)
+    monkeypatch.setattr("latentpath.production.run.driver._STRAGGLES", 0.0)
     unruly(repeats=True, workers=6)
     made = perform()
     assert "a second worker" in made.folder.log.read_text()

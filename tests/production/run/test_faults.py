@@ -24,11 +24,11 @@ from tiny_runs import same_set
 
 from latentpath.core.errors import IntegrityError, RunError
 from latentpath.data import atomic
+from latentpath.production.plan import read_plan
 from latentpath.production.run import RunFolder
 from latentpath.production.run.ledger import Ledger
-from latentpath.production.run.plan import read_plan
-from latentpath.production.run.status import read_status
-from latentpath.production.run.verify import verify_run
+from latentpath.production.run.run_status import read_status
+from latentpath.production.run.run_verification import verify_run
 
 
 def wait_for(condition, seconds=60):

@@ -22,10 +22,10 @@ from latentpath.core.errors import (
     PrivacyError,
 )
 from latentpath.data import read_image_set
+from latentpath.production.plan import read_plan
 from latentpath.production.run import Options, OutputConfig, RunConfig, perform_run
-from latentpath.production.run.plan import read_plan
 from latentpath.production.run.result import synthetic_set
-from latentpath.production.verify import verify_set
+from latentpath.production.verification import verify_set
 
 
 class TestTheSet:
@@ -349,8 +349,8 @@ class TestResume:
             perform(resume=True, data=replace(data, labels=labels))
 
     def test_another_kind_of_machine_is_refused_unless_allowed(self, perform, copied, monkeypatch):
-        from latentpath.production.run import perform as module
-        from latentpath.production.run import work
+        from latentpath.production import worker as work
+        from latentpath.production.run import produce_run as module
 
         real = work.arithmetic
 
@@ -412,7 +412,7 @@ def test_the_plan_of_another_version(perform, copied, monkeypatch):
     import dataclasses
 
     from latentpath.core.errors import UnsupportedError
-    from latentpath.production.run import plan as module
+    from latentpath.production import plan as module
 
     more = dataclasses.make_dataclass(
         "More", [("option", int, 0)], bases=(module.ProduceConfig,), frozen=True

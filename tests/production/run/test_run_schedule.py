@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentpath.production.run.schedule import Schedule
+from latentpath.production.schedule import Schedule
 
 SAMPLES = 10
 

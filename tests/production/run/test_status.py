@@ -14,9 +14,9 @@ from tiny_runs import config, files_of
 
 from latentpath.cli import main
 from latentpath.core.errors import DataError, RunError
-from latentpath.production.run import work
-from latentpath.production.run.layout import RunFolder
-from latentpath.production.run.status import _duration, read_status, status_json
+from latentpath.production import worker as work
+from latentpath.production.run.run_folder import RunFolder
+from latentpath.production.run.run_status import _duration, read_status, status_json
 from latentpath.production.run.summary import seal_line, shortage_lines, summary_lines
 
 

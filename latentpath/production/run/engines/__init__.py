@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from latentpath.production.run.config import RunConfig
-from latentpath.production.run.plan import Task
-from latentpath.production.run.work import Job, Outcome
+from latentpath.production.plan import Task
+from latentpath.production.run.run_config import RunConfig
+from latentpath.production.worker import Job, Outcome
 
 
 class Engine(Protocol):

@@ -8,8 +8,8 @@ import queue
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from latentpath.production.run.plan import Task
-from latentpath.production.run.work import Computed, Job, Outcome, Worker, attempt
+from latentpath.production.plan import Task
+from latentpath.production.worker import Computed, Job, Outcome, Worker, attempt
 
 # Shards between being taken and being fetched: one on the device, one being encoded, one that
 # waits so that the device never does.

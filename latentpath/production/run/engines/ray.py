@@ -18,10 +18,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from latentpath.core import InputError, RunError, describe_error, require_extra
-from latentpath.production.run.config import RunConfig
-from latentpath.production.run.fingerprints import differences
-from latentpath.production.run.plan import Task
-from latentpath.production.run.work import Job, Outcome, Worker, attempt
+from latentpath.production.fingerprints import differences
+from latentpath.production.plan import Task
+from latentpath.production.run.run_config import RunConfig
+from latentpath.production.worker import Job, Outcome, Worker, attempt
 
 # Shards that a worker has: one on its device, one being encoded or waiting.
 _IN_HAND = 2

@@ -13,11 +13,11 @@ import numpy as np
 from latentpath.core import DataError, IntegrityError, Progress, silent
 from latentpath.data import CARD_NAME, WRITERS, DatasetCard
 from latentpath.data import manifest as manifest_file
+from latentpath.production.output import OutputConfig
+from latentpath.production.plan import Plan
 from latentpath.production.private_file import committed_hash, file_hash, read_record
-from latentpath.production.run.assemble import Selection
-from latentpath.production.run.layout import RunFolder
-from latentpath.production.run.output import OutputConfig
-from latentpath.production.run.plan import Plan
+from latentpath.production.run.run_folder import RunFolder
+from latentpath.production.set_writer import Selection
 from latentpath.production.verify_layouts import files_of, form_of, without_audit
 
 STAGE = "check set"

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from latentpath.production.plan import Plan
 from latentpath.production.run.ledger import DONE, Ledger
-from latentpath.production.run.plan import Plan
 
 # Share of samples that is taken to pass the gate before anything was tested.
 _HOPED = 0.9

@@ -19,8 +19,8 @@ from latentpath.data import (
 )
 from latentpath.production.bundle import ASSETS, load_bundle
 from latentpath.production.comparison import compare, make_baselines
-from latentpath.production.config import ProduceConfig
 from latentpath.production.private_file import default_private_file
+from latentpath.production.produce_config import ProduceConfig
 from latentpath.production.synthetic import SyntheticSet, produce_set
 from latentpath.production.write import check_output, write_set
 from latentpath.training import ClassifierConfig

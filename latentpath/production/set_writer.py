@@ -31,14 +31,14 @@ from latentpath.data import (
     safe_folder_names,
 )
 from latentpath.data import manifest as manifest_file
-from latentpath.production.prepare import relaxed_entry
+from latentpath.production.output import OutputConfig
+from latentpath.production.plan import Plan
+from latentpath.production.prepared_endpoints import relaxed_entry
 from latentpath.production.private_file import People, PrivateRecord, private_file
-from latentpath.production.run.layout import RunFolder, named_disk_errors
 from latentpath.production.run.ledger import ShardRow
-from latentpath.production.run.output import OutputConfig
-from latentpath.production.run.plan import Plan
-from latentpath.production.run.shard import Shard, read_shard
+from latentpath.production.run.run_folder import RunFolder, named_disk_errors
 from latentpath.production.selection import thin
+from latentpath.production.shard import Shard, read_shard
 
 STAGE = "write set"
 _BATCH = 64

@@ -17,7 +17,7 @@ from torch import Tensor
 from latentpath.data import ImageSet
 from latentpath.generators import StyleGAN2
 from latentpath.ksame import PrivateCentroids, private_centroids
-from latentpath.production.config import ProduceConfig
+from latentpath.production.produce_config import ProduceConfig
 
 _PRIOR = 4096  # latents that the prior is known from
 _ROUNDS = 10  # of k-means among them

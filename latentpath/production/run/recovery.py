@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from latentpath.core import IntegrityError
-from latentpath.production.run.layout import RunFolder
+from latentpath.production.plan import Plan
 from latentpath.production.run.ledger import DONE, Ledger, ShardRow
 from latentpath.production.run.log import RunLog
-from latentpath.production.run.plan import Plan
-from latentpath.production.run.shard import read_shard
+from latentpath.production.run.run_folder import RunFolder
+from latentpath.production.shard import read_shard
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from latentpath.core import Progress, RunError, silent
-from latentpath.production.run.config import RunConfig
+from latentpath.production.fingerprints import differences
+from latentpath.production.plan import Plan
 from latentpath.production.run.engines import Engine
-from latentpath.production.run.fingerprints import differences
-from latentpath.production.run.layout import RunFolder, write_durably
 from latentpath.production.run.ledger import DONE, FAILED, Ledger, ShardRow
 from latentpath.production.run.log import RunLog
-from latentpath.production.run.plan import Plan
-from latentpath.production.run.schedule import schedule_of
+from latentpath.production.run.run_config import RunConfig
+from latentpath.production.run.run_folder import RunFolder, write_durably
 from latentpath.production.run.stopping import StoppedError, StopRequest
-from latentpath.production.run.work import ON_DEVICE, Outcome
+from latentpath.production.schedule import schedule_of
+from latentpath.production.worker import ON_DEVICE, Outcome
 
 STAGE = "produce"
 _POLL = 0.2  # seconds; also how late a stop is noticed

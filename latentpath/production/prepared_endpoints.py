@@ -21,8 +21,8 @@ from latentpath.ksame import (
 )
 from latentpath.models import ProjectionConfig, project
 from latentpath.production.bundle import Bundle
-from latentpath.production.config import ProduceConfig
-from latentpath.production.private_endpoints import private_endpoints
+from latentpath.production.dp_endpoints import private_endpoints
+from latentpath.production.produce_config import ProduceConfig
 from latentpath.production.style import StyleConfig, align_style
 from latentpath.training import encode
 from latentpath.walks import RelaxConfig, RelaxedEndpoints, relax_endpoints

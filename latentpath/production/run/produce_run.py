@@ -13,29 +13,29 @@ import torch
 from latentpath.core import Progress, RunError, silent
 from latentpath.data import ImageSet, resize_images
 from latentpath.production.bundle import Bundle
-from latentpath.production.config import ProduceConfig
-from latentpath.production.prepare import plain_config
-from latentpath.production.private_file import settle
-from latentpath.production.run.assemble import LostShardError, Selection, select, write_run_set
-from latentpath.production.run.config import RunConfig
-from latentpath.production.run.drive import Driver
-from latentpath.production.run.engines import make_engine
-from latentpath.production.run.fingerprints import (
+from latentpath.production.fingerprints import (
     arithmetic,
     check_same,
     data_fingerprint,
     models_fingerprint,
 )
-from latentpath.production.run.layout import RunFolder, named_disk_errors, write_durably
+from latentpath.production.output import OutputConfig
+from latentpath.production.plan import Plan, make_plan, read_plan
+from latentpath.production.prepared_endpoints import plain_config
+from latentpath.production.private_file import settle
+from latentpath.production.produce_config import ProduceConfig
+from latentpath.production.run.driver import Driver
+from latentpath.production.run.engines import make_engine
+from latentpath.production.run.existing_set import check_place, standing_set
 from latentpath.production.run.ledger import Ledger
 from latentpath.production.run.log import RunLog
-from latentpath.production.run.output import OutputConfig
-from latentpath.production.run.plan import Plan, make_plan, read_plan
-from latentpath.production.run.recover import opened_ledger, recover
-from latentpath.production.run.schedule import schedule_of
-from latentpath.production.run.standing import check_place, standing_set
+from latentpath.production.run.recovery import opened_ledger, recover
+from latentpath.production.run.run_config import RunConfig
+from latentpath.production.run.run_folder import RunFolder, named_disk_errors, write_durably
 from latentpath.production.run.stopping import StoppedError, stoppable
-from latentpath.production.run.work import Job
+from latentpath.production.schedule import schedule_of
+from latentpath.production.set_writer import LostShardError, Selection, select, write_run_set
+from latentpath.production.worker import Job
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,17 +23,17 @@ from latentpath.core import IntegrityError, Progress, UnsupportedError, silent
 from latentpath.data import ImageSet
 from latentpath.ksame import Pairing
 from latentpath.production.bundle import Bundle
-from latentpath.production.config import ProduceConfig
-from latentpath.production.gate import smallest_distance
-from latentpath.production.packed import pack, unpack
-from latentpath.production.prepare import Endpoints, plain_config, prepare_endpoints
-from latentpath.production.private_file import data_salt, number_people
-from latentpath.production.run.fingerprints import (
+from latentpath.production.fingerprints import (
     data_fingerprint,
     hash_of,
     models_fingerprint,
 )
-from latentpath.production.run.layout import RunFolder, write_durably
+from latentpath.production.gate import smallest_distance
+from latentpath.production.packed import pack, unpack
+from latentpath.production.prepared_endpoints import Endpoints, plain_config, prepare_endpoints
+from latentpath.production.private_file import data_salt, number_people
+from latentpath.production.produce_config import ProduceConfig
+from latentpath.production.run.run_folder import RunFolder, write_durably
 from latentpath.production.selection import choose_pairs, least_walks, wanted_per_class
 from latentpath.production.walking import first_visits, walk_pairs
 from latentpath.similarity import prepare_real

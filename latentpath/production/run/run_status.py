@@ -11,11 +11,11 @@ from typing import Any
 
 from latentpath.core import DataError
 from latentpath.data import is_written_set
-from latentpath.production.run.layout import RunFolder
+from latentpath.production.plan import Plan, read_plan
 from latentpath.production.run.ledger import DONE, FAILED, RUNNING, Ledger, SessionRow, ShardRow
-from latentpath.production.run.plan import Plan, read_plan
-from latentpath.production.run.schedule import Schedule, schedule_of
-from latentpath.production.run.work import ON_DEVICE, STAGES
+from latentpath.production.run.run_folder import RunFolder
+from latentpath.production.schedule import Schedule, schedule_of
+from latentpath.production.worker import ON_DEVICE, STAGES
 
 # A process that holds the lock but has not written for so long, in seconds, may hang.
 _SILENT = 60.0

@@ -24,10 +24,10 @@ from latentpath.core import describe_error as describe
 from latentpath.data import ImageSet, PngOptions, encode_pngs
 from latentpath.energy import EnergyTerms
 from latentpath.production.bundle import Bundle
+from latentpath.production.fingerprints import arithmetic
 from latentpath.production.gate import Gate
-from latentpath.production.run.fingerprints import arithmetic
-from latentpath.production.run.plan import Plan, Task, centroids_of
-from latentpath.production.run.shard import ENERGIES, Shard
+from latentpath.production.plan import Plan, Task, centroids_of
+from latentpath.production.shard import ENERGIES, Shard
 from latentpath.production.walking import render, sample_places, walk_pairs
 from latentpath.similarity import prepare_real
 from latentpath.training import seeded

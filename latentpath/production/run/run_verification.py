@@ -6,14 +6,14 @@ from pathlib import Path
 
 from latentpath.core import IntegrityError, LatentpathError, Progress, silent
 from latentpath.data import is_written_set
+from latentpath.production.plan import Plan, read_plan
 from latentpath.production.private_file import read_record
-from latentpath.production.run.assemble import LostShardError, Source, select
-from latentpath.production.run.layout import RunFolder
 from latentpath.production.run.ledger import DONE, Ledger, ShardRow
-from latentpath.production.run.plan import Plan, read_plan
-from latentpath.production.run.schedule import schedule_of
-from latentpath.production.run.shard import read_shard
-from latentpath.production.verify import Verification, verify_set
+from latentpath.production.run.run_folder import RunFolder
+from latentpath.production.schedule import schedule_of
+from latentpath.production.set_writer import LostShardError, Source, select
+from latentpath.production.shard import read_shard
+from latentpath.production.verification import Verification, verify_set
 
 STAGE = "verify shards"
 
