@@ -65,9 +65,8 @@ def main() -> int:
 def _killed(kills: int) -> dict[str, object]:
     """Kill processes at random moments."""
     sys.path.insert(0, str(TESTS))
-    import killable
-
     from latentpath.production.run import RunFolder
+    from support import killable
 
     with tempfile.TemporaryDirectory() as place:
         folder = RunFolder(Path(place) / "undisturbed")

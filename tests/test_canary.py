@@ -14,10 +14,8 @@ import logging
 import os
 import platform
 import socket
-import sys
 import tarfile
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,16 +25,13 @@ pytest.importorskip("safetensors")
 pytest.importorskip("PIL")
 pytest.importorskip("pydicom")
 
-# tests/tiny_models.py is shared; pytest's importlib mode would not find it.
-sys.path.insert(0, str(Path(__file__).parent))
-
 import pydicom
-import tiny_models
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from latentpath.cli import main
 from latentpath.data.writers import WRITERS
+from support import tiny_models
 
 WORD = "Zweikorn"
 PEOPLE = 26

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 
-import made_reports as made
 import pytest
 
 from latentpath.audit import Limits
@@ -14,6 +13,7 @@ from latentpath.audit.audit_config import MEASURES
 from latentpath.audit.questions import QUESTIONS, answer
 from latentpath.audit.verdict import overall
 from latentpath.core.errors import InputError
+from support import made_reports as made
 
 KEYS = [question.key for question in QUESTIONS]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +13,11 @@ pytest.importorskip("safetensors")
 pytest.importorskip("PIL")
 pytest.importorskip("jinja2")
 
-# tests/tiny_models.py is shared; pytest's importlib mode would not find it.
-sys.path.insert(0, str(Path(__file__).parent))
-
-import tiny_models
-
 from latentpath.cli import main
 from latentpath.data import ImageSet, write_image_set
 from latentpath.generators.weights import save_weights
 from latentpath.models import Classifier
+from support import tiny_models
 
 QUICK = ["--quiet", "--measures", "nearest,copies"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,11 +12,6 @@ pytest.importorskip("safetensors")
 pytest.importorskip("PIL")
 pytest.importorskip("jinja2")
 
-# tests/tiny_models.py is shared; pytest's importlib mode would not find it.
-sys.path.insert(0, str(Path(__file__).parent))
-
-import tiny_models
-
 from latentpath.audit.attacks.source_attack import attack_sources
 from latentpath.cli import main
 from latentpath.data import read_image_set
@@ -25,6 +19,7 @@ from latentpath.production import produce
 from latentpath.production.group_members import people_behind
 from latentpath.production.private_file import default_private_file
 from latentpath.similarity import prepare_real
+from support import tiny_models
 
 
 @pytest.fixture(scope="module")

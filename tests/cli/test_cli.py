@@ -17,10 +17,6 @@ pytest.importorskip("monai")
 pytest.importorskip("safetensors")
 pytest.importorskip("PIL")
 
-# tests/tiny_models.py is shared; pytest's importlib mode would not find it.
-sys.path.insert(0, str(Path(__file__).parent))
-
-import tiny_models
 from PIL import Image
 
 import latentpath
@@ -28,6 +24,7 @@ from latentpath.cli import main
 from latentpath.data import read_image_set, read_manifest
 from latentpath.generators.weights import save_weights
 from latentpath.models import Classifier
+from support import tiny_models
 
 OPEN = ["--gate-quantile", "0", "--gate-identity", "1", "--no-gate-class"]
 QUICK = ["--quiet", "--k", "3", "--steps", "5", "--optim-steps", "1", *OPEN]

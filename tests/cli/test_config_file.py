@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -12,12 +10,9 @@ pytest.importorskip("monai")
 pytest.importorskip("safetensors")
 pytest.importorskip("PIL")
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import tiny_models
-
 from latentpath.cli import main, make_parser
 from latentpath.cli.config_file import read_toml, toml_value
+from support import tiny_models
 
 OPEN = {"gate_quantile": 0.0, "gate_identity": 1, "gate_class": False}
 QUICK = {"k": 3, "steps": 5, "optim_steps": 1, "count": 6, "shard_walks": 2, **OPEN}

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 
 pytest.importorskip("monai")
 pytest.importorskip("safetensors")
 pytest.importorskip("PIL")
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import tiny_models
 from PIL import Image
 
 from latentpath.cli import main
+from support import tiny_models
 
 OPEN = ["--gate-quantile", "0", "--gate-identity", "1", "--no-gate-class"]
 QUICK = ["--quiet", "--k", "3", "--steps", "5", "--optim-steps", "0", "--count", "6", *OPEN]

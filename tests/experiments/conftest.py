@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -12,12 +10,6 @@ pytest.importorskip("monai")
 pytest.importorskip("safetensors")
 pytest.importorskip("PIL")
 pytest.importorskip("matplotlib")
-
-# tests/tiny_models.py is shared; pytest's importlib mode would not find it.
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-import tiny_models
-from tiny_splits import write_npz
 
 from latentpath.data import read_image_set
 from latentpath.experiments import (
@@ -29,6 +21,8 @@ from latentpath.experiments import (
 )
 from latentpath.training import ClassifierConfig, SurrogateConfig
 from latentpath.training.witness import WitnessConfig
+from support import tiny_models
+from support.tiny_splits import write_npz
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import tiny_models
-from tiny_splits import write_npz
 
 from latentpath import cli
 from latentpath.core.errors import DataError, InputError
@@ -18,6 +16,8 @@ from latentpath.experiments.splits import joined, read_splits, rows_in_shares, s
 from latentpath.experiments.tradeoff import variants
 from latentpath.ksame import k_same
 from latentpath.production import ProduceConfig
+from support import tiny_models
+from support.tiny_splits import write_npz
 
 PNEUMONIA = RECIPES["pneumoniamnist"]
 

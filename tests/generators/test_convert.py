@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pickle_assembler as assembler
-import published_files as published
 import pytest
 import torch
 
@@ -15,6 +13,8 @@ from latentpath.cli import main
 from latentpath.core.errors import OutputExistsError, WeightsError
 from latentpath.generators.convert import convert_generator
 from latentpath.generators.weights import read_weights
+from support import pickle_assembler as assembler
+from support import published_files as published
 
 pytest.importorskip("safetensors")
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import collections
 
-import fuzz_published
 import pytest
-import watching
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import latentpath
+from support import fuzz_published, watching
 
 SEEN: collections.Counter = collections.Counter()
 

@@ -11,13 +11,8 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-import hostile_files as hostile
-import pickle_assembler as assembler
-import published_files as published
-import published_networks as networks
 import pytest
 import torch
-import watching
 
 import latentpath
 from latentpath.core.errors import WeightsError
@@ -28,6 +23,11 @@ from latentpath.generators.published import (
     read_published,
 )
 from latentpath.generators.published.reading import Limits
+from support import hostile_files as hostile
+from support import pickle_assembler as assembler
+from support import published_files as published
+from support import published_networks as networks
+from support import watching
 
 COLLECTION = hostile.collection()
 MEMORY = 300 << 20

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 
-import published_files as published
-import published_networks as networks
 import pytest
 import torch
 
@@ -14,6 +12,8 @@ import latentpath
 from latentpath.core.errors import WeightsError
 from latentpath.generators import StyleGAN2
 from latentpath.generators.published import DamagedPickleError, ForeignFileError
+from support import published_files as published
+from support import published_networks as networks
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 
-import pickle_assembler as assembler
-import published_files as published
 import pytest
 import torch
 
 import latentpath
 from latentpath.core.errors import InputError, WeightsError
 from latentpath.generators import save_generator
+from support import pickle_assembler as assembler
+from support import published_files as published
 
 safetensors = pytest.importorskip("safetensors.torch")
 

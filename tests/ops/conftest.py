@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 
 # Read when Triton is imported and when a kernel is defined, so it must be set before either.
 os.environ.setdefault("TRITON_INTERPRET", "1")
-# The tests of all ops share conformance.py, which pytest's importlib mode would not find.
-sys.path.insert(0, os.path.dirname(__file__))
 
 import pytest
-from conformance import Backend
 
 from latentpath.ops import dispatch
+from support.conformance import Backend
 
 
 @pytest.fixture

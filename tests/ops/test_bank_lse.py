@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from conformance import assert_within_budget, backends, error
 
 from latentpath import ops
 from latentpath.core.errors import ShapeError, UnsupportedError
 from latentpath.ops.bank_lse import _bank_lse, _bank_lse_reference
+from support.conformance import assert_within_budget, backends, error
 
 # (query, bank); the plain formula to compare with runs in the bank's dtype.
 DTYPES = [

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from conformance import assert_within_budget, backends
 
 from latentpath.core.errors import InputError, ShapeError, UnsupportedError
 from latentpath.ops import fir2d
 from latentpath.ops.fir2d import _fir2d
+from support.conformance import assert_within_budget, backends
 
 TAPS = (0.5, 1.0, 2.0, -1.5)  # no symmetry
 

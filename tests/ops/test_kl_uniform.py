@@ -4,13 +4,13 @@ import math
 
 import pytest
 import torch
-from conformance import assert_within_budget, backends
 from hypothesis import given
 from hypothesis import strategies as st
 
 from latentpath import ops
 from latentpath.core.errors import InputError, ShapeError, UnsupportedError
 from latentpath.ops.kl_uniform import _kl_uniform, _kl_uniform_reference
+from support.conformance import assert_within_budget, backends
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 SHAPES = [(1, 1), (3, 2), (5, 123), (7, 507), (2, 4099), (33, 64)]

@@ -6,7 +6,6 @@ import math
 
 import pytest
 import torch
-from conformance import assert_within_budget, backends
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +13,7 @@ from latentpath import ops
 from latentpath.core.errors import InputError, ShapeError, UnsupportedError
 from latentpath.ops import Activation, dispatch, modulated_act_, modulated_act_backward_
 from latentpath.ops.modulated_act import _backward, _forward
+from support.conformance import assert_within_budget, backends
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 # images, channels, height, width, image channels

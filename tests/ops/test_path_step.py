@@ -4,13 +4,13 @@ import math
 
 import pytest
 import torch
-from conformance import assert_within_budget, backends
 from hypothesis import given
 from hypothesis import strategies as st
 
 from latentpath import ops
 from latentpath.core.errors import InputError, ShapeError, UnsupportedError
 from latentpath.ops.path_step import _path_step
+from support.conformance import assert_within_budget, backends
 
 # B, T, D: the shortest path, one chunk and several, widths that no vector divides
 SHAPES = [(1, 3, 1), (2, 12, 3), (1, 66, 16), (3, 67, 123), (2, 200, 64), (1, 507, 33)]

@@ -4,13 +4,13 @@ import math
 
 import pytest
 import torch
-from conformance import assert_within_budget, backends
 from hypothesis import given
 from hypothesis import strategies as st
 
 from latentpath import ops
 from latentpath.core.errors import InputError, ShapeError, UnsupportedError
 from latentpath.ops.row_distances import _row_distances
+from support.conformance import assert_within_budget, backends
 
 SHAPES = [(1, 1, 1), (3, 2, 5), (7, 4, 123), (9, 5, 507), (33, 11, 64), (252, 3, 512), (64, 8, 16)]
 

@@ -7,11 +7,12 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 pytest.importorskip("triton")
+
+from support import search_path
 
 # Shared memory of one multiprocessor that a program may take, bytes.
 SHARED = {"cuda:80": 163 * 1024, "cuda:90": 227 * 1024, "hip": 64 * 1024}
@@ -19,13 +20,12 @@ SHARED = {"cuda:80": 163 * 1024, "cuda:90": 227 * 1024, "hip": 64 * 1024}
 
 @functools.cache
 def compiled(target):
-    script = Path(__file__).with_name("triton_ahead.py")
     environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "PYTHONPATH": search_path(),
         "TRITON_INTERPRET": "0",
         "TRITON_DEFAULT_FP_FUSION": "1",
     }
-    command = [sys.executable, str(script), target]
+    command = [sys.executable, "-m", "support.triton_ahead", target]
     ran = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert ran.returncode == 0, ran.stderr
     return json.loads(ran.stdout)

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 
 pytest.importorskip("monai")
 pytest.importorskip("safetensors")
 
-# tests/tiny_models.py is shared; pytest's importlib mode would not find it.
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-import tiny_models
-
 from latentpath.similarity import LPIPS
+from support import tiny_models
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 
 import pytest
-import tiny_models
 import torch
 
 from latentpath.core.errors import WeightsError
@@ -13,6 +12,7 @@ from latentpath.generators.weights import save_weights
 from latentpath.models import Classifier, Encoder, Surrogate, save_surrogate
 from latentpath.models.surrogate import networks_fingerprint
 from latentpath.production import Bundle, load_bundle, produce_set
+from support import tiny_models
 
 
 @pytest.fixture(scope="module")

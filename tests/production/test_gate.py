@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import tiny_models
 import torch
 from torch import nn
 
 from latentpath.production import Gate
 from latentpath.production.gate import NAMES_A_PERSON, OUT_OF_CLASS, TOO_CLOSE
 from latentpath.similarity import nearest_other_person, prepare_real
+from support import tiny_models
 
 
 class Planted(nn.Module):

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import tiny_models
 
 from latentpath.core.errors import DataError, InputError, IntegrityError
 from latentpath.data import read_image_set
@@ -21,6 +20,7 @@ from latentpath.production.private_file import (
     number_people,
     read_record,
 )
+from support import tiny_models
 
 
 @pytest.fixture(scope="module")

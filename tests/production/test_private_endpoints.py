@@ -8,9 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import tiny_models
 import torch
-from tiny_models import quick_config
 
 from latentpath.core.errors import InputError, PrivacyError
 from latentpath.data import read_manifest
@@ -21,6 +19,8 @@ from latentpath.production.dp_endpoints import public_prior
 from latentpath.production.private_file import default_private_file, read_record
 from latentpath.production.run import Options, perform_run
 from latentpath.production.verification import verify_set
+from support import tiny_models
+from support.tiny_models import quick_config
 
 pytest.importorskip("dp_accounting")
 

@@ -8,8 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import tiny_models
-from tiny_models import quick_config
 
 from latentpath.cli import main
 from latentpath.core.errors import InputError, OutputExistsError
@@ -23,6 +21,8 @@ from latentpath.production.private_file import (
     read_record,
 )
 from latentpath.production.verification import verify_set
+from support import tiny_models
+from support.tiny_models import quick_config
 
 
 @pytest.fixture(scope="module")

@@ -8,15 +8,15 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-import tiny_models
 import torch
-from tiny_models import quick_config
 
 import latentpath
 from latentpath.core.errors import InputError, OutputExistsError, PrivacyError
 from latentpath.data import ImageSet, read_image_set, read_manifest
 from latentpath.production import ProduceConfig, produce, produce_set, write_set
 from latentpath.production.gate import NAMES_A_PERSON, OUT_OF_CLASS
+from support import tiny_models
+from support.tiny_models import quick_config
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-import tiny_models
 import torch
 
 from latentpath.core.errors import WeightsError
@@ -13,6 +12,7 @@ from latentpath.generators.weights import save_weights
 from latentpath.models import Classifier
 from latentpath.production import load_bundle, produce_set
 from latentpath.production.bundle import people_fingerprint
+from support import tiny_models
 
 
 @pytest.fixture

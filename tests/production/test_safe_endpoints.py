@@ -9,10 +9,7 @@ import shutil
 
 import numpy as np
 import pytest
-import tiny_models
-import tiny_runs
 import torch
-from tiny_models import quick_config
 from torch import nn
 
 from latentpath.core.errors import InputError, PrivacyError
@@ -28,6 +25,8 @@ from latentpath.production.verification import verify_set
 from latentpath.production.walking import render
 from latentpath.production.write import listing
 from latentpath.training import predict
+from support import tiny_models, tiny_runs
+from support.tiny_models import quick_config
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import tiny_models
 import torch
-from tiny_models import quick_config
 
 from latentpath.core.errors import InputError
 from latentpath.data import to_tensor
@@ -23,6 +21,8 @@ from latentpath.production.style import (
     ramps,
 )
 from latentpath.production.verification import verify_set
+from support import tiny_models
+from support.tiny_models import quick_config
 
 
 @pytest.fixture(scope="module")

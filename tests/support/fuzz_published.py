@@ -19,16 +19,16 @@ import time
 from pathlib import Path
 from unittest import mock
 
-import hostile_files as hostile
-import pickle_assembler as assembler
-import published_files as published
-import published_networks as networks
 import torch
-import watching
 
 import latentpath
 from latentpath.core.errors import WeightsError
 from latentpath.generators import StyleGAN2
+from support import hostile_files as hostile
+from support import pickle_assembler as assembler
+from support import published_files as published
+from support import published_networks as networks
+from support import watching
 
 MEMORY = 300 << 20
 

@@ -9,7 +9,14 @@ import os
 import struct
 
 import torch
-from pickle_assembler import (
+
+from latentpath.generators.published import (
+    DamagedPickleError,
+    ForeignFileError,
+    OversizedPickleError,
+    UnsafePickleError,
+)
+from support.pickle_assembler import (
     COMMAND,
     Calls,
     blob,
@@ -26,13 +33,6 @@ from pickle_assembler import (
     value,
     whole,
     within,
-)
-
-from latentpath.generators.published import (
-    DamagedPickleError,
-    ForeignFileError,
-    OversizedPickleError,
-    UnsafePickleError,
 )
 
 

@@ -9,11 +9,18 @@ from __future__ import annotations
 import os
 import pickle
 
-import hostile_data
 import numpy as np
-import published_files as published
 import torch
-from pickle_assembler import (
+
+from latentpath.generators.published import (
+    DamagedPickleError,
+    ForeignFileError,
+    OversizedPickleError,
+    UnsafePickleError,
+)
+from support import hostile_data
+from support import published_files as published
+from support.pickle_assembler import (
     COMMAND,
     MARKER,
     Calls,
@@ -29,13 +36,6 @@ from pickle_assembler import (
     value,
     whole,
     within,
-)
-
-from latentpath.generators.published import (
-    DamagedPickleError,
-    ForeignFileError,
-    OversizedPickleError,
-    UnsafePickleError,
 )
 
 

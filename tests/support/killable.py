@@ -19,29 +19,27 @@ from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-import tiny_models
 import torch
-from tiny_runs import config, options
 
-import latentpath
 from latentpath.core.errors import IntegrityError, LatentpathError, RunError
 from latentpath.production.plan import read_plan
 from latentpath.production.run import RunFolder, perform_run
 from latentpath.production.shard import read_shard
+from support import search_path, tiny_models
+from support.tiny_runs import config, options
 
 torch.set_num_threads(1)
 DATA = tiny_models.private_set()
 BUNDLE = tiny_models.bundle_for(DATA)
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["killable"])
+_CONTEXT.set_forkserver_preload([__name__])
 
 
 def _serve() -> None:
     """Start the server where it finds this module."""
     before = os.environ.get("PYTHONPATH")
-    places = [str(Path(__file__).parent), str(Path(latentpath.__file__).parents[1])]
-    os.environ["PYTHONPATH"] = os.pathsep.join([*places, *([before] if before else [])])
+    os.environ["PYTHONPATH"] = search_path()
     try:
         forkserver.ensure_running()
     finally:

@@ -9,9 +9,10 @@ import io
 import struct
 import warnings
 
-import published_files as published
-import published_networks as networks
 import torch
+
+from support import published_files as published
+from support import published_networks as networks
 
 MARKER = "latentpath-hostile-marker"  # a file that hostile commands would make
 COMMAND = f"touch {MARKER}"

@@ -14,7 +14,8 @@ from collections import OrderedDict
 
 import numpy as np
 import torch
-from published_networks import (
+
+from support.published_networks import (
     AugmentPipe,
     Discriminator,
     EasyDict,

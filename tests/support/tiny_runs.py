@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import tiny_models
-
 from latentpath.production.run import Options, RunConfig, RunFolder
+from support import tiny_models
 
 
 def options(**given) -> Options:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import tiny_models
+
+from support import tiny_models
 
 
 def write_npz(path: Path, **sizes: int) -> Path:

@@ -7,7 +7,6 @@ import dataclasses
 import functools
 import importlib
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -25,12 +24,8 @@ BENCHES = Path(__file__).resolve().parents[2] / "benches"
 def modules():
     if not BENCHES.exists():
         pytest.skip("needs the folder benches/ of the repository")
-    sys.path.insert(0, str(BENCHES))
-    try:
-        names = ("bench_walk", "walk_networks", "walk_published", "walk_timing")
-        yield {name: importlib.import_module(name) for name in names}
-    finally:
-        sys.path.remove(str(BENCHES))
+    names = ("bench_walk", "walk_networks", "walk_published", "walk_timing")
+    return {name: importlib.import_module(name) for name in names}
 
 
 @pytest.fixture(scope="module")

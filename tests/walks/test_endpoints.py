@@ -8,12 +8,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import nnls
-from tiny_walks import CLASSES, D, Setting
 
 from latentpath.core.errors import InputError, ShapeError
 from latentpath.energy import PathEnergy
 from latentpath.walks import RelaxConfig, relax_endpoints
 from latentpath.walks.hull import Neighbourhood
+from support.tiny_walks import CLASSES, D, Setting
 
 SIZES = (3, 4, 5, 6, 7, 3, 5, 4, 8, 5)
 

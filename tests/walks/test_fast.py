@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_walks import CLASSES, PEOPLE, D, Setting, classifier_of, quick
 
 from latentpath.compat import get_privacy_path
 from latentpath.core.errors import (
@@ -16,6 +15,7 @@ from latentpath.core.errors import (
 )
 from latentpath.energy import EnergyWeights
 from latentpath.walks import FastConfig, PlanConfig, straight_line, walk
+from support.tiny_walks import CLASSES, PEOPLE, D, Setting, classifier_of, quick
 
 
 @pytest.fixture

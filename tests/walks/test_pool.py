@@ -9,11 +9,11 @@ import tracemalloc
 
 import pytest
 import torch
-from tiny_walks import D, Setting, quick
 
 from latentpath.core.errors import InputError, ShapeError
 from latentpath.generators import FunctionGenerator
 from latentpath.walks import FastConfig, PathResult, Request, WalkResult, walk_stream
+from support.tiny_walks import D, Setting, quick
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ import dataclasses
 import json
 from importlib.resources import files
 
-import made_reports as made
 import numpy as np
 import pytest
 
 from latentpath.audit import EnergyComparison, GateSummary, WalkProfile
+from support import made_reports as made
 
 jsonschema = pytest.importorskip("jsonschema")
 

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import re
-import sys
 from pathlib import Path
 
-import made_reports as made
 import numpy as np
 import pytest
 
-# tests/browser.py is shared; pytest's importlib mode would not find it.
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
-import base64
-
-import browser
-
 from latentpath.audit import write_report
 from latentpath.audit.report.run_figures import encode_png
+from support import browser
+from support import made_reports as made
 
 for package in ("jinja2", "matplotlib", "PIL"):
     pytest.importorskip(package)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from tiny_runs import config, options
 
 from latentpath.production.run import RunFolder, perform_run
+from support.tiny_runs import config, options
 
 
 @pytest.fixture

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[3] / "benches"))
-
 import bench_produce
 import plan_produce
+import pytest
+
+from support import tiny_models
 
 
 def test_rates_of_files_alone():
@@ -21,10 +17,6 @@ def test_rates_of_files_alone():
 
 @pytest.mark.parametrize("engine", ["local:1"])
 def test_rates_of_a_run(data, bundle, tmp_path, monkeypatch, engine):
-    tests = str(Path(__file__).parents[2])
-    monkeypatch.syspath_prepend(tests)
-    import tiny_models
-
     options = bench_produce._parser().parse_args(
         ["--engines", engine, "--images", "9", "--steps", "5", "--passes", "2"]
     )

@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-from tiny_runs import config, same_set
 
 from latentpath.core.errors import InputError, RunError
 from latentpath.production.run import produce_run as perform
 from latentpath.production.worker import Outcome, Worker, attempt
+from support.tiny_runs import config, same_set
 
 
 class Unruly:

@@ -19,9 +19,6 @@ if sys.platform == "win32":
 
 import resource
 
-import killable
-from tiny_runs import same_set
-
 from latentpath.core.errors import IntegrityError, RunError
 from latentpath.data import atomic
 from latentpath.production.plan import read_plan
@@ -29,6 +26,8 @@ from latentpath.production.run import RunFolder
 from latentpath.production.run.ledger import Ledger
 from latentpath.production.run.run_status import read_status
 from latentpath.production.run.run_verification import verify_run
+from support import killable
+from support.tiny_runs import same_set
 
 
 def wait_for(condition, seconds=60):

@@ -11,14 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
-import tiny_models
-import tiny_runs
-from tiny_runs import config, files_of, options, same_set
 
-import latentpath
 from latentpath.core.errors import InputError
 from latentpath.production.run import Options, RunConfig, RunFolder, perform_run
 from latentpath.production.run.engines.ray import RayWorker
+from support import search_path
+from support.tiny_runs import config, files_of, options, same_set
 
 ray = pytest.importorskip("ray")
 
@@ -44,11 +42,8 @@ def test_no_room_for_a_worker_is_said_instead_of_waiting(data, bundle, tmp_path)
 def cluster():
     """A cluster of two processors on this machine."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    # Workers unpickle the tests' networks.
-    tests = str(Path(tiny_models.__file__).parent)
-    paths = [str(Path(latentpath.__file__).parents[1]), tests, os.environ.get("PYTHONPATH", "")]
     before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    os.environ["PYTHONPATH"] = search_path()  # workers unpickle the tests' networks
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield
     ray.shutdown()
@@ -95,15 +90,13 @@ def test_a_worker_is_killed_and_the_set_is_the_same(cluster, perform, tmp_path):
 def test_the_driver_is_killed_and_the_run_goes_on(data, bundle, finished, tmp_path):
     """Killed with workers of its own; what it finished is kept, on another engine too."""
     script = f"""
-import sys
-sys.path.insert(0, {str(Path(tiny_runs.__file__).parent)!r})
-import tiny_models, tiny_runs
+from support import tiny_models, tiny_runs
 from latentpath.production.run import perform_run
 data = tiny_models.private_set()
 perform_run(data, tiny_models.bundle_for(data), {str(tmp_path / "run")!r}, tiny_runs.config(),
             tiny_runs.options(run={{"engine": "ray", "workers": 1}}))
 """
-    environment = {**os.environ, "PYTHONPATH": str(Path(latentpath.__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": search_path()}
     driver = subprocess.Popen([sys.executable, "-c", script], env=environment)
     folder = RunFolder(tmp_path / "run")
     while not folder.shard_numbers() and driver.poll() is None:

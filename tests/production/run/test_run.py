@@ -11,8 +11,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import tiny_models
-from tiny_runs import config, files_of, same_set
 
 from latentpath.core.errors import (
     InputError,
@@ -26,6 +24,8 @@ from latentpath.production.plan import read_plan
 from latentpath.production.run import Options, OutputConfig, RunConfig, perform_run
 from latentpath.production.run.result import synthetic_set
 from latentpath.production.verification import verify_set
+from support import tiny_models
+from support.tiny_runs import config, files_of, same_set
 
 
 class TestTheSet:

@@ -10,7 +10,6 @@ import socket
 import time
 
 import pytest
-from tiny_runs import config, files_of
 
 from latentpath.cli import main
 from latentpath.core.errors import DataError, RunError
@@ -18,6 +17,7 @@ from latentpath.production import worker as work
 from latentpath.production.run.run_folder import RunFolder
 from latentpath.production.run.run_status import _duration, read_status, status_json
 from latentpath.production.run.summary import seal_line, shortage_lines, summary_lines
+from support.tiny_runs import config, files_of
 
 
 class TestStatus:
