@@ -1,4 +1,4 @@
-"""The ground floor: errors, checks, progress, files, modes; it knows nothing of the rest."""
+"""The ground floor: errors, checks, progress, files, hashing, values, modes; knows nothing else."""
 
 from latentpath.core.faces import lazy_face
 

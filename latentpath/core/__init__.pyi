@@ -52,6 +52,57 @@ from latentpath.core.errors import (
 from latentpath.core.errors import (
     require_extra as require_extra,
 )
+from latentpath.core.files import (
+    OWNER_ONLY as OWNER_ONLY,
+)
+from latentpath.core.files import (
+    PARTIAL as PARTIAL,
+)
+from latentpath.core.files import (
+    NoLocksError as NoLocksError,
+)
+from latentpath.core.files import (
+    flush as flush,
+)
+from latentpath.core.files import (
+    make_locked as make_locked,
+)
+from latentpath.core.files import (
+    new_file as new_file,
+)
+from latentpath.core.files import (
+    partial_path as partial_path,
+)
+from latentpath.core.files import (
+    put_in_place as put_in_place,
+)
+from latentpath.core.files import (
+    take_lock as take_lock,
+)
+from latentpath.core.files import (
+    write_file as write_file,
+)
+from latentpath.core.folders import (
+    check_output_is_free as check_output_is_free,
+)
+from latentpath.core.folders import (
+    new_folder as new_folder,
+)
+from latentpath.core.hashing import (
+    hash_arrays as hash_arrays,
+)
+from latentpath.core.hashing import (
+    hash_bytes as hash_bytes,
+)
+from latentpath.core.hashing import (
+    hash_file as hash_file,
+)
+from latentpath.core.hashing import (
+    hash_json as hash_json,
+)
+from latentpath.core.hashing import (
+    hash_tensors as hash_tensors,
+)
 from latentpath.core.layouts import (
     ConvolutionWatch as ConvolutionWatch,
 )
@@ -79,3 +130,4 @@ from latentpath.core.progress import (
 from latentpath.core.progress import (
     silent as silent,
 )
+from latentpath.core.values import plain_values as plain_values

@@ -1,18 +1,3 @@
-from latentpath.data.atomic import (
-    NoLocksError as NoLocksError,
-)
-from latentpath.data.atomic import (
-    check_output_is_free as check_output_is_free,
-)
-from latentpath.data.atomic import (
-    flush as flush,
-)
-from latentpath.data.atomic import (
-    new_folder as new_folder,
-)
-from latentpath.data.atomic import (
-    take_lock as take_lock,
-)
 from latentpath.data.card import (
     CARD_NAME as CARD_NAME,
 )

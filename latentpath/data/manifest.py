@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from latentpath.core import DataError, InputError, UnsupportedError
+from latentpath.core import DataError, InputError, UnsupportedError, hash_json
 
 FILE_NAME = "manifest.json"
 FORMAT = "latentpath-image-set/1"
@@ -58,8 +57,7 @@ def seal(content: Mapping[str, Any]) -> str:
     changes a manifest can compute it anew: a seal that was noted down elsewhere tells.
     """
     rest = {name: value for name, value in content.items() if name != "seal"}
-    canonical = json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode("ascii")).hexdigest()
+    return hash_json(rest)
 
 
 def is_written_set(folder: Path) -> bool:

@@ -11,9 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from latentpath.core import InputError, Progress, ShapeError, silent
+from latentpath.core import (
+    InputError,
+    Progress,
+    ShapeError,
+    check_output_is_free,
+    new_folder,
+    silent,
+)
 from latentpath.data import manifest as manifest_file
-from latentpath.data.atomic import check_output_is_free, new_folder
 from latentpath.data.card import CARD_NAME, DatasetCard
 from latentpath.data.images import ImageSet
 from latentpath.data.png import PngOptions, encode_png
@@ -91,7 +97,7 @@ def write_image_set(
             ShapeError and DataError for the arrays.
         MissingExtraError: "parquet" without pyarrow.
     """
-    check_output_is_free(out, overwrite)
+    check_output_is_free(out, overwrite, is_ours=manifest_file.is_written_set)
     chosen = _check_layouts(layouts)
     content = ImageSet(images, labels, np.arange(len(images)), tuple(class_names))
     columns, kinds = _check_columns(extra_columns or {}, len(content))
@@ -109,7 +115,7 @@ def write_image_set(
     # As many threads as the user grants PyTorch.
     with (
         ThreadPoolExecutor(torch.get_num_threads()) as threads,
-        new_folder(out, overwrite) as folder,
+        new_folder(out, overwrite, is_ours=manifest_file.is_written_set) as folder,
     ):
         make_batch = _batches(content, columns, png, threads)
         files = _write_layouts(folder, chosen, form, make_batch, shard_images, progress)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from latentpath.core import Progress, silent
+from latentpath.core import Progress, new_file, silent
 from latentpath.data import ImageSet
 from latentpath.experiments.recipe import STYLE, CompareConfig
 from latentpath.experiments.splits import rows_in_shares
@@ -135,10 +135,8 @@ class SetMaker:
         )
 
     def _keep(self, latents: torch.Tensor) -> None:
-        self.cache.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.cache.with_suffix(".partial.npz")
-        np.savez(partial, latents=latents.cpu().numpy())
-        partial.replace(self.cache)
+        with new_file(self.cache) as partial, partial.open("wb") as stream:
+            np.savez(stream, latents=latents.cpu().numpy())
 
 
 def sets_of(result: SyntheticSet, bundle: Bundle) -> dict[str, MadeSet]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from latentpath.core import DataError, OutputExistsError
+from latentpath.core import DataError, OutputExistsError, plain_values
 from latentpath.production import check_same, write_durably
 
 FORMAT = 1
@@ -48,7 +48,7 @@ class ResultStore:
         Raises:
             InputError: the folder's results were made with others; the names are told.
         """
-        plain = json.loads(json.dumps(settings, allow_nan=False))
+        plain = plain_values(settings)
         known: dict[str, Any] = {"format": FORMAT}
         if self._settings.exists():
             known = _read(self._settings)

@@ -7,7 +7,6 @@ keyword arguments that build it and free notes. Nothing in it is ever executed.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from latentpath.core import WeightsError, require_extra
+from latentpath.core import WeightsError, new_file, require_extra
 
 _KEY = "latentpath"
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -60,20 +59,13 @@ def save_weights(
         # A copy each: safetensors refuses tensors that share storage.
         state[name] = tensor.clone(memory_format=torch.contiguous_format)
     header = json.dumps({"kind": kind, "config": config, "notes": notes or {}}, sort_keys=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
-    # safetensors creates its files for the owner alone, which suits what saw private images.
     try:
-        safetensors.save_file(state, partial, metadata={_KEY: header})
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
+        with new_file(path) as partial:  # for the owner alone: it may have seen real images
+            safetensors.save_file(state, partial, metadata={_KEY: header})
     except require_extra("safetensors", "pipeline").SafetensorError as error:  # e.g. no space left
         raise WeightsError(
             expected=f"that {path} can be written", got=str(error), fix="choose another place"
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_weights(path: str | Path, *, kind: str | None = None) -> Weights:

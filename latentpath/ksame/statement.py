@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, TypeVar
 
-import numpy as np
-
 from latentpath._version import __version__
-from latentpath.core import DataError, PrivacyError
+from latentpath.core import DataError, PrivacyError, hash_json, plain_values
 
 _FORMAT = 1
 _DERIVED = frozenset({"format", "kind", "configuration_hash", "promise", "not_promised"})
@@ -44,8 +40,8 @@ class Statement(abc.ABC):
 
     def __post_init__(self) -> None:
         # Plain values from the start, so that a statement equals the one that is read back.
-        object.__setattr__(self, "seeds", _plain(self.seeds))
-        object.__setattr__(self, "configuration", _plain(self.configuration))
+        object.__setattr__(self, "seeds", plain_values(self.seeds))
+        object.__setattr__(self, "configuration", plain_values(self.configuration))
 
     @property
     @abc.abstractmethod
@@ -60,12 +56,11 @@ class Statement(abc.ABC):
     @property
     def configuration_hash(self) -> str:
         """SHA-256 of the configuration in canonical JSON, as hexadecimal digits."""
-        canonical = json.dumps(self.configuration, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        return hash_json(self.configuration)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, the sentences and the configuration's hash included."""
-        values = {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        values = {f.name: plain_values(getattr(self, f.name)) for f in dataclasses.fields(self)}
         return {
             "format": _FORMAT,
             "kind": self.kind,
@@ -134,16 +129,3 @@ def merge(statements: Iterable[AnyStatement]) -> AnyStatement:
 
 def _unreadable(expected: str, got: str) -> DataError:
     return DataError(expected=expected, got=got, fix="take the manifest as it was written")
-
-
-def _plain(value: Any) -> Any:
-    """Value as plain JSON values; raises TypeError or ValueError for what JSON cannot hold."""
-    return json.loads(json.dumps(value, default=_plainer, allow_nan=False))
-
-
-def _plainer(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"a certificate cannot hold a {type(value).__name__}")

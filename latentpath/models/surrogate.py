@@ -7,7 +7,6 @@ says nothing about others, so it carries the fingerprint of their weights.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -16,7 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latentpath.core import InputError, ShapeError, WeightsError, check_whole
+from latentpath.core import (
+    InputError,
+    ShapeError,
+    WeightsError,
+    check_whole,
+    hash_bytes,
+    hash_tensors,
+)
 from latentpath.generators import build, read_weights, save_weights
 
 _REMEDY = "run `latentpath train surrogate` again"
@@ -131,10 +137,8 @@ def networks_fingerprint(**networks: Any) -> str:
     Raises:
         InputError: a network without a state, such as a function; the message names the argument.
     """
-    digest = hashlib.sha256()
-    for role, network in networks.items():
-        digest.update(_digest(role, network).encode())
-    return digest.hexdigest()
+    digests = [_digest(role, network) for role, network in networks.items()]
+    return hash_bytes("".join(digests).encode())
 
 
 def _digest(role: str, network: Any) -> str:
@@ -153,14 +157,5 @@ def _digest(role: str, network: Any) -> str:
     written = tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors.values())
     kept = _digests.get(network)
     if kept is None or kept[0] != written:
-        kept = _digests[network] = written, _state_digest(tensors)
+        kept = _digests[network] = written, hash_tensors(tensors)
     return kept[1]
-
-
-def _state_digest(tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in tensors.items():
-        plain = tensor.detach().cpu().contiguous()
-        digest.update(f"{name} {tuple(plain.shape)} {plain.dtype}".encode())
-        digest.update(plain.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()

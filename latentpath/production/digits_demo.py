@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from latentpath.audit import AuditConfig, Report, overview_figure, write_report
-from latentpath.core import Progress, silent
+from latentpath.core import Progress, check_output_is_free, silent
 from latentpath.data import (
     ImageSet,
-    check_output_is_free,
+    is_written_set,
     load_digits_split,
     resize_images,
     write_image_set,
@@ -67,7 +67,7 @@ def run_demo(
         name: out / name for name in ("synthetic", "comparison/line", "comparison/centroids")
     }
     for folder in folders.values():
-        check_output_is_free(folder, overwrite)
+        check_output_is_free(folder, overwrite, is_ours=is_written_set)
     check_output(folders["synthetic"], overwrite=overwrite)
     digits = load_digits_split()
     bundle = load_bundle(weights, device)

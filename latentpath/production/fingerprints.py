@@ -6,52 +6,35 @@ images stay in the private part of a run.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zlib
 from dataclasses import fields
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from latentpath._version import __version__
-from latentpath.core import InputError
+from latentpath.core import InputError, hash_arrays, hash_tensors
 from latentpath.data import ImageSet
 from latentpath.ops import dispatch
 from latentpath.production.bundle import Bundle
 
 
-def hash_of(content: Any) -> str:
-    """SHA-256 of plain JSON values in canonical form."""
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
-
-
 def models_fingerprint(bundle: Bundle) -> dict[str, str]:
     """SHA-256 of each network of a bundle: its class, and names, shapes and values of its state."""
-    found = {}
-    for field in fields(bundle):
-        part = getattr(bundle, field.name)
-        if not isinstance(part, nn.Module):
-            continue
-        digest = hashlib.sha256(type(part).__name__.encode())
-        for name, tensor in part.state_dict().items():
-            plain = tensor.detach().cpu().contiguous()
-            digest.update(f"{name} {tuple(plain.shape)} {plain.dtype}".encode())
-            digest.update(plain.reshape(-1).view(torch.uint8).numpy().data)
-        found[field.name] = digest.hexdigest()
-    return found
+    parts = {field.name: getattr(bundle, field.name) for field in fields(bundle)}
+    return {
+        name: hash_tensors(part.state_dict(), type(part).__name__)
+        for name, part in parts.items()
+        if isinstance(part, nn.Module)
+    }
 
 
 def data_fingerprint(data: ImageSet) -> str:
     """SHA-256 over images, labels, identities and class names."""
-    digest = hashlib.sha256(json.dumps(data.class_names).encode())
-    for array in (data.images, data.labels, data.identities):
-        digest.update(f"{array.shape} {array.dtype}".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
+    start = json.dumps(data.class_names)
+    return hash_arrays((data.images, data.labels, data.identities), start)
 
 
 def arithmetic(device: torch.device | str) -> dict[str, str]:

@@ -13,14 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from latentpath.core import DataError, InputError, IntegrityError
+from latentpath.core import DataError, InputError, IntegrityError, hash_file
 from latentpath.data import TABLE_NAME, ImageSet, Table, is_written_set, read_manifest
 from latentpath.production.private_file import (
     People,
     PrivateRecord,
     committed_hash,
     data_salt,
-    file_hash,
     number_people,
     read_record,
     samples_hash,
@@ -91,7 +90,7 @@ def _record(folder: Path, private: Path) -> PrivateRecord:
     if not private.is_file():
         raise DataError(expected="a private file", got=f"{private}, absent", fix="check the path")
     stated = committed_hash(folder)
-    actual = file_hash(private)
+    actual = hash_file(private)
     if stated != actual:
         raise IntegrityError(
             expected=f"the private file of this set, with the SHA-256 {stated or '(none stated)'}",

@@ -8,7 +8,6 @@ sample of the first of them.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
 from dataclasses import dataclass, fields, replace
@@ -19,13 +18,19 @@ import numpy as np
 import torch
 
 from latentpath._version import __version__
-from latentpath.core import IntegrityError, Progress, UnsupportedError, silent
+from latentpath.core import (
+    IntegrityError,
+    Progress,
+    UnsupportedError,
+    hash_bytes,
+    hash_json,
+    silent,
+)
 from latentpath.data import ImageSet
 from latentpath.ksame import Pairing
 from latentpath.production.bundle import Bundle
 from latentpath.production.fingerprints import (
     data_fingerprint,
-    hash_of,
     models_fingerprint,
 )
 from latentpath.production.gate import smallest_distance
@@ -72,7 +77,7 @@ class Plan:
     @cached_property
     def hash(self) -> str:
         """SHA-256 that stands for the whole plan."""
-        return hash_of(self.settings)
+        return hash_json(self.settings)
 
     @cached_property
     def config(self) -> ProduceConfig:
@@ -180,7 +185,7 @@ def make_plan(
         "gate_threshold": threshold,
         "models": models_fingerprint(bundle),
         "data": data_fingerprint(data),
-        "arrays": hashlib.sha256(pack({"format": FORMAT}, arrays)).hexdigest(),
+        "arrays": hash_bytes(pack({"format": FORMAT}, arrays)),
     }
     return Plan(settings, arrays), endpoints
 
@@ -210,7 +215,7 @@ def read_plan(folder: RunFolder) -> Plan:
                 got=repr(settings["format"]),
                 fix="use the version of latentpath that planned it",
             )
-        if stored != hash_of(settings):
+        if stored != hash_json(settings):
             raise ValueError("another hash than its content has")
         if set(settings["config"]) != {field.name for field in fields(ProduceConfig)}:
             raise UnsupportedError(
@@ -222,7 +227,7 @@ def read_plan(folder: RunFolder) -> Plan:
         reason = error.strerror if isinstance(error, OSError) else error
         raise IntegrityError(expected=what, got=f"plan.json ({reason})", fix=_FIX) from error
     _, arrays = unpack(folder.plan_arrays, what, _FIX)
-    if hashlib.sha256(folder.plan_arrays.read_bytes()).hexdigest() != settings["arrays"]:
+    if hash_bytes(folder.plan_arrays.read_bytes()) != settings["arrays"]:
         raise IntegrityError(expected=what, got="plan.npz with other content", fix=_FIX)
     return Plan(settings, arrays)
 

@@ -37,8 +37,19 @@ from pathlib import Path
 
 import numpy as np
 
-from latentpath.core import InputError, IntegrityError, OutputExistsError
-from latentpath.data import FILE_NAME, NoLocksError, flush, take_lock
+from latentpath.core import (
+    OWNER_ONLY,
+    InputError,
+    IntegrityError,
+    NoLocksError,
+    OutputExistsError,
+    flush,
+    hash_file,
+    make_locked,
+    put_in_place,
+    take_lock,
+)
+from latentpath.data import FILE_NAME
 from latentpath.production.packed import pack, unpack
 
 FORMAT = "latentpath-private/1"
@@ -169,12 +180,10 @@ def private_file(path: str | Path, out: str | Path, content: bytes) -> Iterator[
     place = Path(os.path.realpath(path))
     place.parent.mkdir(parents=True, exist_ok=True)
     settle(path, out)
-    pending, held = _make_pending(place)
+    pending, held = make_locked(lambda: _make_pending(place))
     try:
-        with pending.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
+        pending.write_bytes(content)
+        flush(pending)
         yield
     finally:
         _settle_one(pending, place, Path(out))
@@ -182,20 +191,11 @@ def private_file(path: str | Path, out: str | Path, content: bytes) -> Iterator[
             os.close(held)
 
 
-def _make_pending(place: Path) -> tuple[Path, int | None]:
-    """Make the locked, empty file that only its owner can open."""
-    while True:
-        pending = place.with_name(f".{place.name}.pending-{secrets.token_hex(8)}")
-        os.close(os.open(pending, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        try:
-            held = take_lock(pending)
-        except NoLocksError:
-            return pending, None
-        # Another run may have taken the file for a leftover before it was locked.
-        if pending.exists():
-            return pending, held
-        if held is not None:
-            os.close(held)
+def _make_pending(place: Path) -> Path:
+    """Make the empty file that only its owner can open."""
+    pending = place.with_name(f".{place.name}.pending-{secrets.token_hex(8)}")
+    os.close(os.open(pending, os.O_CREAT | os.O_EXCL | os.O_WRONLY, OWNER_ONLY))
+    return pending
 
 
 def settle(path: str | Path, out: str | Path) -> None:
@@ -217,9 +217,8 @@ def pending_files(path: Path) -> list[Path]:
 
 
 def _settle_one(pending: Path, place: Path, out: Path) -> None:
-    if committed_hash(out) == file_hash(pending):
-        os.replace(pending, place)
-        flush(place.parent)
+    if committed_hash(out) == hash_file(pending):
+        put_in_place(pending, place)
     else:
         pending.unlink(missing_ok=True)
 
@@ -230,15 +229,6 @@ def committed_hash(out: Path) -> str | None:
         return str(json.loads((out / FILE_NAME).read_bytes())["private_file"]["sha256"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def read_record(path: Path) -> PrivateRecord:

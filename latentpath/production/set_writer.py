@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from latentpath.core import IntegrityError, PrivacyError, Progress, silent
+from latentpath.core import IntegrityError, PrivacyError, Progress, hash_bytes, new_folder, silent
 from latentpath.data import (
     CARD_NAME,
     WRITERS,
@@ -27,7 +27,6 @@ from latentpath.data import (
     SetForm,
     Writer,
     describe_file,
-    new_folder,
     safe_folder_names,
 )
 from latentpath.data import manifest as manifest_file
@@ -138,7 +137,7 @@ def write_run_set(
     pairs = np.concatenate([plan.task(row.number).pairs for row in chosen.shards])
     with ExitStack() as after, named_disk_errors():
         source = after.enter_context(Source(plan, folder, chosen))
-        with new_folder(folder.set, overwrite=True) as out:
+        with new_folder(folder.set, overwrite=True, is_ours=manifest_file.is_written_set) as out:
             files = _write_layouts(out, source, chosen.count, output, progress)
             content = _private_record(plan, pairs, source.digest()).encode()
             # It is put in place when this folder has been.
@@ -280,7 +279,7 @@ def _manifest(plan: Plan, chosen: Selection, pairs: np.ndarray, private: bytes) 
         "shortage": chosen.shortage,
         "endpoints": endpoints,
         "walks": {"points": plan.config.steps, "pairs": pairs.tolist()},
-        "private_file": {"sha256": hashlib.sha256(private).hexdigest()},
+        "private_file": {"sha256": hash_bytes(private)},
     }
 
 

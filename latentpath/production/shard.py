@@ -6,14 +6,13 @@ be made anew from the files alone. Like the plan, it stays with the data holder.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from latentpath.core import IntegrityError
+from latentpath.core import IntegrityError, hash_arrays, hash_file
 from latentpath.data import NotPlainError, read_plain_png
 from latentpath.production.packed import pack, unpack
 
@@ -80,7 +79,7 @@ class Shard:
             "shape": list(self.shape),
             "rejected": self.rejected,
         }
-        return pack({**meta, "content": _hash(arrays)}, arrays)
+        return pack({**meta, "content": hash_arrays(dict(sorted(arrays.items())))}, arrays)
 
     def image(self, row: int) -> np.ndarray:
         """Pixels uint8 [H, W, C] of one of the pictures."""
@@ -103,7 +102,7 @@ def read_shard(path: Path, number: int, plan: str, sha256: str | None = None) ->
         IntegrityError: absent, damaged, or of another plan.
     """
     if sha256 is not None and path.is_file():
-        actual = hashlib.sha256(path.read_bytes()).hexdigest()
+        actual = hash_file(path)
         if actual != sha256:
             raise _damaged(number, "a file with other content")
     meta, arrays = unpack(path, _WHAT, _FIX)
@@ -116,7 +115,7 @@ def read_shard(path: Path, number: int, plan: str, sha256: str | None = None) ->
 def _shard(meta: dict[str, Any], arrays: dict[str, np.ndarray], number: int, plan: str) -> Shard:
     if meta["format"] != FORMAT or meta["number"] != number or meta["plan"] != plan:
         raise ValueError("a shard of another plan or place")
-    if meta["content"] != _hash(arrays):
+    if meta["content"] != hash_arrays(dict(sorted(arrays.items()))):
         raise ValueError("another hash than it states")
     ends, blob = arrays.pop("ends").tolist(), arrays.pop("pictures").tobytes()
     starts = [0, *ends[:-1]] if ends else []
@@ -126,14 +125,6 @@ def _shard(meta: dict[str, Any], arrays: dict[str, np.ndarray], number: int, pla
     return Shard(
         number, plan, meta["arithmetic"], shape, meta["rejected"], pictures=pictures, **arrays
     )
-
-
-def _hash(arrays: dict[str, np.ndarray]) -> str:
-    digest = hashlib.sha256()
-    for name, array in sorted(arrays.items()):
-        digest.update(f"{name} {array.shape} {array.dtype}".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
 
 
 def _damaged(number: int, got: str) -> IntegrityError:

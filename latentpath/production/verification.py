@@ -26,7 +26,7 @@ from latentpath.core import (
     silent,
 )
 from latentpath.data import manifest as manifest_file
-from latentpath.production.private_file import file_hash
+from latentpath.production.private_file import hash_file
 from latentpath.production.verify_entries import odd_values, unknown_entries
 from latentpath.production.verify_promise import check_certificate, check_private
 from latentpath.production.verify_samples import Samples, check_samples, check_walks
@@ -260,7 +260,7 @@ def _check_files(folder: Path, listed: Mapping[str, Mapping[str, Any]], found: F
             got = f"{name!r} absent" if path is None else f"{name!r}, which is no file"
         elif path.stat().st_size != entry["bytes"]:
             got = f"{name!r} with {path.stat().st_size} bytes instead of {entry['bytes']}"
-        elif file_hash(path) != entry["sha256"]:
+        elif hash_file(path) != entry["sha256"]:
             got = f"{name!r} with other content"
         else:
             continue

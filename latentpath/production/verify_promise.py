@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from latentpath.core import IntegrityError, LatentpathError, PrivacyError
+from latentpath.core import IntegrityError, LatentpathError, PrivacyError, hash_file
 from latentpath.ksame import (
     Certificate,
     Grouping,
@@ -22,7 +22,6 @@ from latentpath.ksame import (
 from latentpath.production.private_file import (
     People,
     PrivateRecord,
-    file_hash,
     pending_files,
     read_record,
     samples_hash,
@@ -151,13 +150,13 @@ def _check_commitment(
             )
         )
     stated = (manifest.get("private_file") or {}).get("sha256")
-    if file_hash(path) == stated:
+    if hash_file(path) == stated:
         return
-    waiting = [file for file in pending_files(path) if file_hash(file) == stated]
+    waiting = [file for file in pending_files(path) if hash_file(file) == stated]
     found.append(
         IntegrityError(
             expected=f"the private file with the SHA-256 {stated} of the manifest",
-            got=f"{path} with {file_hash(path)}",
+            got=f"{path} with {hash_file(path)}",
             fix=f"take {waiting[0]}, which a run left that was killed"
             if waiting
             else "restore it from a copy, or give the one that was written with this set",

@@ -7,7 +7,6 @@ processors (PNG encoding), which overlaps with the next shard's first.
 from __future__ import annotations
 
 import copy
-import hashlib
 import time
 import traceback
 from collections.abc import Callable
@@ -19,7 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from latentpath.core import InputError
+from latentpath.core import InputError, hash_bytes
 from latentpath.core import describe_error as describe
 from latentpath.data import ImageSet, PngOptions, encode_pngs
 from latentpath.energy import EnergyTerms
@@ -163,7 +162,7 @@ class Worker:
         pictures = tuple(encode_pngs(computed.images, options, pool))
         shard = replace(computed.shard, pictures=pictures)
         content = shard.encode()
-        sha256 = hashlib.sha256(content).hexdigest()
+        sha256 = hash_bytes(content)
         clock.lap("encode")
         return Outcome(
             shard.number,

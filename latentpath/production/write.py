@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from pathlib import Path
 from typing import Any
 
-from latentpath.core import Progress, silent
-from latentpath.data import ImageSet, check_output_is_free, write_image_set
+from latentpath.core import Progress, check_output_is_free, hash_bytes, silent
+from latentpath.data import ImageSet, is_written_set, write_image_set
 from latentpath.production.bundle import Bundle
 from latentpath.production.private_file import (
     People,
@@ -40,7 +39,7 @@ def check_output(
     """
     private = private or default_private_file(out)
     settle(private, out)
-    check_output_is_free(out, overwrite)
+    check_output_is_free(out, overwrite, is_ours=is_written_set)
     check_private_file(private, out, overwrite)
 
 
@@ -70,7 +69,7 @@ def write_set(
     check_output(out, private, overwrite)
     content = private_record(result).encode()
     manifest = {**result.manifest(), **listing(result)}
-    manifest["private_file"] = {"sha256": hashlib.sha256(content).hexdigest()}
+    manifest["private_file"] = {"sha256": hash_bytes(content)}
     if result.config.private:
         manifest["gate"] = None  # exact counts and a distance between two real people
     with private_file(private or default_private_file(out), out, content):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,18 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latentpath.core import WeightsError
+from latentpath.core import WeightsError, hash_tensors, new_file
 
 _FORMAT = "latentpath-checkpoint/1"
 
 
 def fingerprint(*tensors: Tensor) -> str:
     """SHA-256 over shapes and bytes of `tensors`, to tell one training set from another."""
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(str((tuple(tensor.shape), tensor.dtype)).encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    return hash_tensors({str(place): tensor for place, tensor in enumerate(tensors)})
 
 
 @contextmanager
@@ -115,8 +109,6 @@ class Checkpointer:
         """Write `state` under a temporary name, then rename it over the checkpoint."""
         if self.path is None:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_name(f"{self.path.name}.partial-{os.getpid()}")
         content = {
             "format": _FORMAT,
             "config": self.identity,
@@ -124,12 +116,9 @@ class Checkpointer:
             "rng": _random_state(),
             "state": state,
         }
-        with partial.open("wb") as file:
+        # For the owner alone: its networks saw private images.
+        with new_file(self.path) as partial, partial.open("wb") as file:
             torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.chmod(0o600)  # its networks saw private images
-        partial.replace(self.path)
         self._saved_at = time.monotonic()
 
     def _refuse(self, got: str) -> WeightsError:

@@ -149,7 +149,7 @@ class TestEveryLayout:
         def full(*_):
             raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr("latentpath.data.writers.writer.flush", full)
+        monkeypatch.setattr("latentpath.core.files.flush", full)
         with pytest.raises(OSError, match="No space"):
             write(layout, tmp_path / "a", images, labels, columns)
         assert files_below(tmp_path / "a") == {}

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from latentpath.core import hash_file
 from latentpath.core.errors import DataError, InputError, IntegrityError
 from latentpath.data import read_image_set
 from latentpath.data.manifest import FILE_NAME
@@ -16,7 +17,6 @@ from latentpath.production import produce
 from latentpath.production.group_members import people_behind
 from latentpath.production.private_file import (
     default_private_file,
-    file_hash,
     number_people,
     read_record,
 )
@@ -65,7 +65,7 @@ def test_a_set_with_private_centroids_has_nobody_to_name(made, data, tmp_path):
     file = tmp_path / "set.private.npz"
     file.write_bytes(replace(read_record(private), people=None).encode())
     manifest = json.loads((out / FILE_NAME).read_bytes())
-    manifest["private_file"]["sha256"] = file_hash(file)
+    manifest["private_file"]["sha256"] = hash_file(file)
     (tmp_path / "set" / FILE_NAME).write_text(json.dumps(manifest))
     with pytest.raises(InputError, match="private centroids"):
         people_behind(tmp_path / "set", file, read_image_set(out), data)

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from latentpath.cli import main
+from latentpath.core import hash_file
 from latentpath.core.errors import InputError, OutputExistsError
 from latentpath.data import write_image_set
 from latentpath.production import check_output, produce_set, write_set
 from latentpath.production.private_file import (
     default_private_file,
-    file_hash,
     number_people,
     pending_files,
     read_record,
@@ -137,10 +137,10 @@ class TestKilled:
         assert ".set.private.npz.pending-0123456789abcdef" in str(found.findings[0])
 
     def test_the_next_run_puts_it_in_place(self, killed):
-        waiting = file_hash(pending_files(default_private_file(killed))[0])
+        waiting = hash_file(pending_files(default_private_file(killed))[0])
         with pytest.raises(OutputExistsError):
             check_output(killed)
-        assert file_hash(default_private_file(killed)) == waiting
+        assert hash_file(default_private_file(killed)) == waiting
         assert verify_set(killed, default_private_file(killed)).ok
 
     def test_of_a_set_that_never_came_is_removed(self, results, tmp_path):

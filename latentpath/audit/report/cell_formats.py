@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from latentpath.audit.report import run_figures as figures
-from latentpath.audit.report.report_model import Report, ReportSet, plain
+from latentpath.audit.report.report_model import Report, ReportSet
+from latentpath.core import plain_values
 
 # Larger images are shrunk to this for the page, in pixels.
 LARGEST_SIDE = 128
@@ -40,7 +41,7 @@ def marked(report: Report, row: ReportSet, cells: list[str]) -> dict[str, Any]:
 def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     """Name and value of every entry, nested ones with dotted names."""
     rows: list[tuple[str, str]] = []
-    for name, value in plain(values).items():
+    for name, value in plain_values(values, for_readers=True).items():
         if isinstance(value, dict) and value:
             rows += flat(value, f"{prefix}{name}.")
         else:

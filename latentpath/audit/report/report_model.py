@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +14,7 @@ from latentpath._version import __version__
 from latentpath.audit.report.run_figures import EnergyComparison, WalkProfile
 from latentpath.audit.run_audit import SetAudit
 from latentpath.audit.verdict import Verdict, overall
-from latentpath.core import InputError, require_extra
+from latentpath.core import InputError, plain_values, require_extra, write_file
 from latentpath.data import ImageSet
 
 JSON_FORMAT = 2
@@ -120,7 +118,7 @@ class Report:
                 gate = row.gate
                 counts = {"tested": gate.tested, "kept": gate.kept, "rejected": gate.rejected}
                 sets[row.key]["gate"] = counts
-        return plain(
+        return plain_values(
             {
                 "format": JSON_FORMAT,
                 "title": self.title,
@@ -134,7 +132,8 @@ class Report:
                 "energies": self.energies and _energy_figures(self.energies),
                 "certificate": self.certificate,
                 "settings": self.settings,
-            }
+            },
+            for_readers=True,
         )
 
 
@@ -175,21 +174,6 @@ def write_report(path: str | Path, report: Report, *, include_real: bool = True)
     return path
 
 
-def plain(value: Any) -> Any:
-    """Turn NumPy values, mappings and sequences into what JSON can hold."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
-
-
 def _profile_figures(profile: WalkProfile) -> dict[str, Any]:
     figures: dict[str, Any] = {"paths": len(profile.line), "points": profile.line.shape[1]}
     for name, values in (("line", profile.line), ("walk", profile.walk)):
@@ -218,25 +202,13 @@ def _energy_figures(energies: EnergyComparison) -> dict[str, Any]:
     }
 
 
-_OWNER_ONLY = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-
-
 def _write_whole(path: Path, text: str) -> None:
-    """Write to a temporary name in the same folder, then rename."""
-    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
+    """Write a file for the owner alone: it may show real images."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # For the owner alone: it may show real images.
-        with open(os.open(partial, _OWNER_ONLY, 0o600), "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(partial, path)
+        write_file(path, text.encode())
     except OSError as error:
         raise InputError(
             expected=f"that {path} can be written",
             got=str(error.strerror).lower(),
             fix="make room or choose another place",
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import shutil
 from pathlib import Path
 
-from latentpath.core import InputError, OutputExistsError
+from latentpath.core import (
+    InputError,
+    OutputExistsError,
+    hash_bytes,
+    partial_path,
+    put_in_place,
+)
 from latentpath.data.writers.form import OWN_COLUMNS, Batch, SetForm
 from latentpath.data.writers.names import safe_folder_names
-from latentpath.data.writers.writer import Writer, describe_file, partial_name, put_in_place
+from latentpath.data.writers.writer import Writer, describe_file
 
 IMAGES_NAME = "images"
 TABLE_NAME = "labels.csv"
@@ -48,7 +53,7 @@ class FolderWriter(Writer):
                 got="one that has it",
                 fix="choose another folder",
             ) from error
-        self._table_path = partial_name(self.root / TABLE_NAME)
+        self._table_path = partial_path(self.root / TABLE_NAME)
         self._table = self._table_path.open("w", newline="", encoding="utf-8")
         self._rows = csv.writer(self._table, lineterminator="\n")
         self._rows.writerow([*OWN_COLUMNS, *form.columns])
@@ -61,7 +66,7 @@ class FolderWriter(Writer):
         for row, (number, png, label) in enumerate(zip(numbers, batch.pngs, labels, strict=True)):
             name = f"{IMAGES_NAME}/{self._folders[label]}/{number:0{self.form.digits}d}.png"
             (self.root / name).write_bytes(png)
-            self.files[name] = {"bytes": len(png), "sha256": hashlib.sha256(png).hexdigest()}
+            self.files[name] = {"bytes": len(png), "sha256": hash_bytes(png)}
             extra = [values[row] for values in batch.columns.values()]
             self._rows.writerow([name, label, self.form.class_names[label], *extra])
 

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from latentpath.core import InputError
+from latentpath.core import InputError, partial_path
 from latentpath.data.medmnist import MAX_CLASSES, SPLITS
 from latentpath.data.writers.form import Batch, SetForm
 from latentpath.data.writers.stylegan import UNDATED
-from latentpath.data.writers.writer import FileWriter, partial_name
+from latentpath.data.writers.writer import FileWriter
 
 _BLOCK = 1 << 20
 
@@ -38,7 +38,7 @@ class NpzWriter(FileWriter):
             )
 
     def begin(self) -> None:
-        self._spool_path = partial_name(self.path)
+        self._spool_path = partial_path(self.path)
         self._spool = self._spool_path.open("w+b")
         self._labels: list[np.ndarray] = []
 

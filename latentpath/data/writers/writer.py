@@ -7,16 +7,12 @@ them), not on how the images were cut into batches, when or where.
 
 from __future__ import annotations
 
-import hashlib
-import os
-import secrets
 from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, ClassVar
 
-from latentpath.core import InputError
-from latentpath.data.atomic import flush
+from latentpath.core import InputError, hash_file, partial_path, put_in_place
 from latentpath.data.writers.form import Batch, SetForm
 
 
@@ -132,7 +128,7 @@ class FileWriter(Writer):
         self.file = file or self.default_file
         self.path = self.root / self.file
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.partial = partial_name(self.path)
+        self.partial = partial_path(self.path)
         self.stream: IO[bytes] = self.partial.open("wb")
         try:
             self.begin()
@@ -167,23 +163,6 @@ class FileWriter(Writer):
         self.partial.unlink(missing_ok=True)
 
 
-def partial_name(path: Path) -> Path:
-    """Return a temporary name beside `path` that no other writer has."""
-    return path.with_name(f".{path.name}.partial-{secrets.token_hex(8)}")
-
-
-def put_in_place(partial: Path, path: Path) -> None:
-    """Force a complete file to the disk and give it its name; an earlier one is replaced."""
-    flush(partial)
-    os.replace(partial, path)
-    flush(path.parent)
-
-
 def describe_file(path: Path) -> dict[str, Any]:
     """Return size and checksum of a file, as manifests list them."""
-    digest, size = hashlib.sha256(), 0
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-            size += len(block)
-    return {"bytes": size, "sha256": digest.hexdigest()}
+    return {"bytes": path.stat().st_size, "sha256": hash_file(path)}

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from latentpath.core import DataError, IntegrityError, Progress, silent
+from latentpath.core import DataError, IntegrityError, Progress, hash_file, silent
 from latentpath.data import CARD_NAME, WRITERS, DatasetCard
 from latentpath.data import manifest as manifest_file
 from latentpath.production.output import OutputConfig
 from latentpath.production.plan import Plan
-from latentpath.production.private_file import committed_hash, file_hash, read_record
+from latentpath.production.private_file import committed_hash, read_record
 from latentpath.production.run.run_folder import RunFolder
 from latentpath.production.set_writer import Selection
 from latentpath.production.verify_layouts import files_of, form_of, without_audit
@@ -62,7 +62,7 @@ def standing_set(
     private = folder.private_file
     if not manifest_file.is_written_set(folder.set) or not private.is_file():
         return None
-    if committed_hash(folder.set) != file_hash(private):
+    if committed_hash(folder.set) != hash_file(private):
         return None
     try:
         manifest = manifest_file.read_manifest(folder.set)
@@ -108,7 +108,7 @@ def _is_undamaged(place: Path, files: dict[str, dict[str, Any]], progress: Progr
         path = place / name
         if path.is_symlink() or not path.is_file() or path.stat().st_size != entry["bytes"]:
             return False
-        if file_hash(path) != entry["sha256"]:
+        if hash_file(path) != entry["sha256"]:
             return False
         progress(STAGE, done, len(files), {})
     return True

@@ -7,7 +7,6 @@ too. A row "done" is written only when the shard's file is on the disk.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sqlite3
@@ -18,9 +17,8 @@ from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from latentpath.core import IntegrityError
-from latentpath.data import flush
-from latentpath.production.run.run_folder import PARTIAL, disk_error
+from latentpath.core import IntegrityError, hash_bytes, new_file
+from latentpath.production.run.run_folder import disk_error
 
 RUNNING, DONE, FAILED = "running", "done", "failed"
 _APPLICATION = 0x6C70_6C67  # "lplg"
@@ -113,18 +111,13 @@ class Ledger:
     @classmethod
     def create(cls, path: Path, plan: str) -> Ledger:
         """Make an empty ledger for the plan of this hash: complete, or not at all."""
-        partial = path.with_name(f".{path.name}{PARTIAL}{os.getpid()}")
         # SQLite gives its further files the mode of the first.
-        os.close(os.open(partial, os.O_CREAT | os.O_RDWR, 0o600))
-        with _naming_damage():
+        with new_file(path) as partial, _naming_damage():
             connection = sqlite3.connect(partial)
             connection.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
             connection.execute("INSERT INTO run VALUES ('plan', ?)", [plan])
             connection.commit()
             connection.close()
-        flush(partial)
-        partial.replace(path)
-        flush(path.parent)
         return cls(_connect(path))
 
     @classmethod
@@ -304,7 +297,7 @@ def _connect_to_read(path: Path) -> sqlite3.Connection:
 
 
 def _seal(row: ShardRow) -> str:
-    return hashlib.sha256(json.dumps(astuple(row)).encode()).hexdigest()
+    return hash_bytes(json.dumps(astuple(row)).encode())
 
 
 @contextmanager

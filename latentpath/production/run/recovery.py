@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from latentpath.core import IntegrityError
+from latentpath.core import IntegrityError, hash_bytes
 from latentpath.production.plan import Plan
 from latentpath.production.run.ledger import DONE, Ledger, ShardRow
 from latentpath.production.run.log import RunLog
@@ -76,7 +75,7 @@ def _adopt(plan: Plan, folder: RunFolder, ledger: Ledger, number: int) -> bool:
             DONE,
             attempts=1,
             finished=time.time(),
-            sha256=hashlib.sha256(content).hexdigest(),
+            sha256=hash_bytes(content),
             bytes=len(content),
             tested=shard.tested,
             accepted=shard.accepted,

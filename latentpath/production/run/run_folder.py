@@ -25,11 +25,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from latentpath.core import InputError, OutputExistsError, RunError
-from latentpath.data import NoLocksError, flush, is_written_set, take_lock
+from latentpath.core import (
+    PARTIAL,
+    InputError,
+    NoLocksError,
+    OutputExistsError,
+    RunError,
+    take_lock,
+    write_file,
+)
+from latentpath.data import is_written_set
 
 SHARD_SUFFIX = ".shard.npz"
-PARTIAL = ".partial-"
 # What the environment takes from a run and may give back, and how.
 _WAYS_OUT = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room"),
@@ -282,20 +289,5 @@ def write_durably(path: Path, content: bytes) -> None:
     Raises:
         RunError: the disk is full or cannot be written to; nothing is left then.
     """
-    partial = path.with_name(f".{path.name}{PARTIAL}{os.getpid()}")
     with named_disk_errors():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(partial, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            if partial.read_bytes() != content:
-                raise OSError(errno.EIO, "what was written reads back differently")
-            partial.replace(path)
-            flush(path.parent)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
-            raise
+        write_file(path, content)

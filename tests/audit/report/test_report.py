@@ -22,9 +22,9 @@ from latentpath.audit import (
     write_report,
 )
 from latentpath.audit.recognition.reidentification import Reidentification
-from latentpath.audit.report.report_model import plain
 from latentpath.audit.report.run_figures import encode_png
 from latentpath.audit.utility.classifier_utility import Accuracy, Utility
+from latentpath.core import plain_values
 from latentpath.core.errors import InputError, MissingExtraError
 from latentpath.similarity import prepare_real
 
@@ -271,4 +271,4 @@ def test_missing_extra_is_named(make_report, tmp_path, monkeypatch):
 
 def test_plain_values():
     values = {"a": np.float32(0.5), 2: (np.int64(3), float("nan")), "b": np.array([[True]])}
-    assert plain(values) == {"a": 0.5, "2": [3, None], "b": [[True]]}
+    assert plain_values(values, for_readers=True) == {"a": 0.5, "2": [3, None], "b": [[True]]}

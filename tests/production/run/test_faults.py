@@ -19,8 +19,8 @@ if sys.platform == "win32":
 
 import resource
 
+from latentpath.core import files
 from latentpath.core.errors import IntegrityError, RunError
-from latentpath.data import atomic
 from latentpath.production.plan import read_plan
 from latentpath.production.run import RunFolder
 from latentpath.production.run.ledger import Ledger
@@ -215,7 +215,7 @@ class TestTwoRuns:
         def flock(descriptor, operation):
             raise OSError(errno.ENOLCK, "No locks available")
 
-        monkeypatch.setattr(atomic.fcntl, "flock", flock)
+        monkeypatch.setattr(files.fcntl, "flock", flock)
         assert read_status(copied.root).state == "finished"
         with pytest.raises(RunError, match=r"file system with locks .* got no locks available"):
             perform(resume=True)

@@ -3,12 +3,14 @@
 Everything is written into a sibling `.<name>.partial-<random>` on the same file system, flushed
 to the disk, and renamed. Whoever is killed on the way leaves at most such a sibling, which the
 next run for the same name removes. A lock on the sibling tells a killed run from one at work.
+What may be replaced is for the caller to say, with a predicate on folders.
 """
 
 from __future__ import annotations
 
 import ctypes
 import errno
+import glob
 import os
 import secrets
 import shutil
@@ -16,28 +18,33 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from latentpath.core import InputError, OutputExistsError
-from latentpath.data.manifest import is_written_set
+from latentpath.core.errors import InputError, OutputExistsError
+from latentpath.core.files import (
+    PARTIAL,
+    NoLocksError,
+    flush,
+    locks_are_known,
+    make_locked,
+    partial_path,
+    take_lock,
+)
 
-try:
-    import fcntl
-except ImportError:  # Windows: no advisory locks, so leftovers stay for the user to remove
-    fcntl = None  # type: ignore[assignment]
+IsOurs = Callable[[Path], bool]
+"""Whether a folder holds what this package wrote, and may replace if asked to."""
 
 # The disk is full, read-only or closed to us: the user's to mend, no bug.
 _NOT_WRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
-# How a lock is refused that somebody else holds.
-_HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)
 _RENAME_EXCHANGE = 2
 _AT_FDCWD = -100
 
 
-def check_output_is_free(out: str | Path, overwrite: bool = False) -> None:
+def check_output_is_free(out: str | Path, overwrite: bool = False, *, is_ours: IsOurs) -> None:
     """Refuse an output folder that must not be written to; call it before any work.
 
     Args:
         out: the folder to be. Absent or empty is fine.
-        overwrite: allow a folder that holds a set of ours (its manifest says so).
+        overwrite: allow a folder that holds a set of ours.
+        is_ours: tells whether it does, such as `latentpath.data.is_written_set`.
 
     Raises:
         OutputExistsError: `out` is a file, or holds anything else.
@@ -59,7 +66,7 @@ def check_output_is_free(out: str | Path, overwrite: bool = False) -> None:
         )
     if not any(target.iterdir()):
         return
-    if is_written_set(target):
+    if is_ours(target):
         if overwrite:
             return
         raise OutputExistsError(
@@ -76,7 +83,7 @@ def check_output_is_free(out: str | Path, overwrite: bool = False) -> None:
 
 
 @contextmanager
-def new_folder(out: str | Path, overwrite: bool = False) -> Iterator[Path]:
+def new_folder(out: str | Path, overwrite: bool = False, *, is_ours: IsOurs) -> Iterator[Path]:
     """Yield a folder to fill; when the block ends, it is there as `out`, complete.
 
     An exception in the block leaves nothing behind. A set of ours that is replaced
@@ -86,16 +93,16 @@ def new_folder(out: str | Path, overwrite: bool = False) -> Iterator[Path]:
         OutputExistsError: see `check_output_is_free`; also if another run was faster.
         InputError: the disk is full or cannot be written to.
     """
-    check_output_is_free(out, overwrite)
+    check_output_is_free(out, overwrite, is_ours=is_ours)
     target = _resolve(out)
     partial, lock = None, None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(target)
-        partial, lock = _make_partial(target)
+        partial, lock = make_locked(lambda: _make_partial(target))
         yield partial
         _flush_tree(partial)
-        _put_in_place(partial, target, out, overwrite)
+        _put_in_place(partial, target, out, overwrite, is_ours)
         flush(target.parent)
     except OSError as error:
         if error.errno not in _NOT_WRITABLE:
@@ -115,9 +122,9 @@ def new_folder(out: str | Path, overwrite: bool = False) -> Iterator[Path]:
 
 def remove_leftovers(target: Path) -> None:
     """Remove what killed runs for `target` left beside it; runs still at work are left alone."""
-    if fcntl is None:
+    if not locks_are_known():
         return
-    for sibling in sorted(target.parent.glob(f"{_glob_escape(_prefix(target))}*")):
+    for sibling in sorted(target.parent.glob(f".{glob.escape(target.name)}{PARTIAL}*")):
         if sibling.is_symlink() or not sibling.is_dir():
             continue
         try:
@@ -144,65 +151,10 @@ def _check_parent(out: str | Path, target: Path) -> None:
         )
 
 
-def _prefix(target: Path) -> str:
-    return f".{target.name}.partial-"
-
-
-def _glob_escape(text: str) -> str:
-    return "".join(f"[{c}]" if c in "*?[" else c for c in text)
-
-
-def _make_partial(target: Path) -> tuple[Path, int | None]:
-    """Make the locked sibling folder; the lock is None where there are none."""
-    while True:
-        partial = target.with_name(_prefix(target) + secrets.token_hex(8))
-        partial.mkdir()
-        if fcntl is None:
-            return partial, None
-        try:
-            lock = take_lock(partial)
-        except NoLocksError:
-            return partial, None
-        # Another run may have taken the folder for a leftover before it was locked.
-        if lock is not None and partial.exists():
-            return partial, lock
-        if lock is not None:
-            os.close(lock)
-
-
-class NoLocksError(OSError):
-    """The file system has no such locks: NFS none on folders, others none unless mounted so."""
-
-
-def take_lock(path: Path) -> int | None:
-    """Lock a file or folder until the descriptor is closed or the process ends.
-
-    None if someone else has it, if it cannot be opened, or where the system knows no locks.
-
-    Raises:
-        NoLocksError: the file system has none.
-    """
-    descriptor = None if fcntl is None else _open_to_lock(path)
-    if descriptor is None:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        if error.errno in _HELD:
-            return None
-        raise NoLocksError(error.errno, error.strerror) from error
-    return descriptor
-
-
-def _open_to_lock(path: Path) -> int | None:
-    # NFS locks what is open for writing alone; folders and files of others cannot be opened so.
-    for flags in (os.O_RDWR, os.O_RDONLY):
-        try:
-            return os.open(path, flags)
-        except OSError:
-            continue
-    return None
+def _make_partial(target: Path) -> Path:
+    partial = partial_path(target)
+    partial.mkdir()
+    return partial
 
 
 def _flush_tree(folder: Path) -> None:
@@ -237,19 +189,10 @@ def _libc(function: str) -> Callable[..., int] | None:
         return None
 
 
-def flush(path: Path) -> None:
-    """Force a file, or a folder's list of names, to the disk."""
-    if os.name != "posix" and path.is_dir():
-        return  # only files can be flushed there
-    descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _put_in_place(partial: Path, target: Path, out: str | Path, overwrite: bool) -> None:
-    check_output_is_free(out, overwrite)  # much time may have passed
+def _put_in_place(
+    partial: Path, target: Path, out: str | Path, overwrite: bool, is_ours: IsOurs
+) -> None:
+    check_output_is_free(out, overwrite, is_ours=is_ours)  # much time may have passed
     if target.exists() and any(target.iterdir()):
         _replace(partial, target)
         return

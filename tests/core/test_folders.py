@@ -1,4 +1,5 @@
 import errno
+import functools
 import multiprocessing
 import os
 import random
@@ -8,9 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from latentpath.core import files, folders
 from latentpath.core.errors import InputError, OutputExistsError
-from latentpath.data import atomic, check_output_is_free, read_image_set, write_image_set
-from latentpath.data.atomic import new_folder
+from latentpath.data import is_written_set, read_image_set, write_image_set
+
+check_output_is_free = functools.partial(folders.check_output_is_free, is_ours=is_written_set)
+new_folder = functools.partial(folders.new_folder, is_ours=is_written_set)
 
 
 def write(out, value, n=3, **options):
@@ -136,7 +140,7 @@ class TestOverwrite:
     @pytest.mark.parametrize("exchange", [True, False], ids=["exchange", "two renames"])
     def test_replaces_only_when_complete(self, tmp_path, monkeypatch, exchange):
         if not exchange:
-            monkeypatch.setattr(atomic, "_exchange", lambda *_: False)
+            monkeypatch.setattr(folders, "_exchange", lambda *_: False)
         out = tmp_path / "o"
         write(out, 1, n=9)
         with new_folder(out, overwrite=True) as folder:
@@ -153,7 +157,7 @@ class TestOverwrite:
         assert names_in(tmp_path) == ["o"]
 
     def test_failed_rename_puts_the_old_set_back(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(atomic, "_exchange", lambda *_: False)
+        monkeypatch.setattr(folders, "_exchange", lambda *_: False)
         write(tmp_path / "o", 1)
         rename = Path.rename
 
@@ -205,26 +209,26 @@ def _write_once(out, ready):
     write(out, 5, n=400)
 
 
-@pytest.mark.skipif(atomic.fcntl is None, reason="needs advisory locks")
+@pytest.mark.skipif(files.fcntl is None, reason="needs advisory locks")
 class TestOtherFileSystems:
     @pytest.fixture
     def like_nfs(self, monkeypatch):
         """Locks for what is open for writing, which no folder is."""
-        real = atomic.fcntl.flock
+        real = files.fcntl.flock
 
         def flock(descriptor, operation):
-            if atomic.fcntl.fcntl(descriptor, atomic.fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            if files.fcntl.fcntl(descriptor, files.fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
                 raise OSError(errno.EBADF, os.strerror(errno.EBADF))
             real(descriptor, operation)
 
-        monkeypatch.setattr(atomic.fcntl, "flock", flock)
+        monkeypatch.setattr(files.fcntl, "flock", flock)
 
     @pytest.fixture
     def without_locks(self, monkeypatch):
         def flock(descriptor, operation):
             raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-        monkeypatch.setattr(atomic.fcntl, "flock", flock)
+        monkeypatch.setattr(files.fcntl, "flock", flock)
 
     @pytest.mark.parametrize("kind", ["like_nfs", "without_locks"])
     def test_sets_are_written_and_what_others_may_need_is_left(self, tmp_path, kind, request):
@@ -237,16 +241,16 @@ class TestOtherFileSystems:
 
     def test_a_file_is_locked_once(self, tmp_path, like_nfs):
         (tmp_path / "lock").touch()
-        lock = atomic.take_lock(tmp_path / "lock")
+        lock = files.take_lock(tmp_path / "lock")
         assert lock is not None
-        assert atomic.take_lock(tmp_path / "lock") is None
+        assert files.take_lock(tmp_path / "lock") is None
         os.close(lock)
 
     def test_no_locks_are_not_a_lock_that_is_held(self, tmp_path, without_locks):
         (tmp_path / "lock").touch()
-        with pytest.raises(atomic.NoLocksError):
-            atomic.take_lock(tmp_path / "lock")
-        assert atomic.take_lock(tmp_path / "none") is None
+        with pytest.raises(files.NoLocksError):
+            files.take_lock(tmp_path / "lock")
+        assert files.take_lock(tmp_path / "none") is None
 
 
 @pytest.fixture(scope="module")
