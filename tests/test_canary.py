@@ -331,10 +331,12 @@ class TestShown:
         def broken(*_):
             raise RuntimeError(f"{WORD} in {path}")
 
-        monkeypatch.setattr("latentpath.data.read.Surveyor", broken)
+        surveyor = "latentpath.data.sources.image_set_reader.Surveyor"
+        monkeypatch.setattr(surveyor, broken)
         code, _ = shown("scan", "--quiet", "--data", path, *options)
         assert code == 1
-        monkeypatch.setattr("latentpath.data.read.Surveyor", lambda _: open(path / WORD))  # noqa: SIM115
+        surveyor = "latentpath.data.sources.image_set_reader.Surveyor"
+        monkeypatch.setattr(surveyor, lambda _: open(path / WORD))  # noqa: SIM115
         assert shown("scan", "--quiet", "--data", path, *options)[0] == 2
 
 

@@ -5,12 +5,6 @@ from latentpath.data.card import (
     DatasetCard as DatasetCard,
 )
 from latentpath.data.decode import with_channels as with_channels
-from latentpath.data.digits import (
-    DigitsSplit as DigitsSplit,
-)
-from latentpath.data.digits import (
-    load_digits_split as load_digits_split,
-)
 from latentpath.data.images import (
     ImageSet as ImageSet,
 )
@@ -35,49 +29,43 @@ from latentpath.data.manifest import (
 from latentpath.data.manifest import (
     read_manifest as read_manifest,
 )
-from latentpath.data.medmnist import SPLITS as SPLITS
-from latentpath.data.naming import names_shown as names_shown
-from latentpath.data.plain import (
+from latentpath.data.pixel_files import (
     NotPlainError as NotPlainError,
 )
-from latentpath.data.plain import (
+from latentpath.data.pixel_files import (
     read_plain_npz as read_plain_npz,
 )
-from latentpath.data.plain import (
+from latentpath.data.pixel_files import (
     read_plain_png as read_plain_png,
 )
-from latentpath.data.png import (
-    PngOptions as PngOptions,
-)
-from latentpath.data.png import (
-    encode_pngs as encode_pngs,
-)
-from latentpath.data.read import (
-    check_reading as check_reading,
-)
-from latentpath.data.read import (
-    read_and_survey as read_and_survey,
-)
-from latentpath.data.read import (
-    read_image_set as read_image_set,
-)
-from latentpath.data.read import (
-    scan as scan,
-)
-from latentpath.data.source import (
+from latentpath.data.sources.csv_table import Table as Table
+from latentpath.data.sources.data_source import (
     FORMATS as FORMATS,
 )
-from latentpath.data.source import (
+from latentpath.data.sources.data_source import (
     DataSource as DataSource,
 )
+from latentpath.data.sources.digits import (
+    DigitsSplit as DigitsSplit,
+)
+from latentpath.data.sources.digits import (
+    load_digits_split as load_digits_split,
+)
+from latentpath.data.sources.image_set_reader import (
+    check_reading as check_reading,
+)
+from latentpath.data.sources.image_set_reader import (
+    read_and_survey as read_and_survey,
+)
+from latentpath.data.sources.image_set_reader import (
+    read_image_set as read_image_set,
+)
+from latentpath.data.sources.image_set_reader import (
+    scan as scan,
+)
+from latentpath.data.sources.medmnist import SPLITS as SPLITS
+from latentpath.data.sources.name_disclosure import names_shown as names_shown
 from latentpath.data.survey import Survey as Survey
-from latentpath.data.table import Table as Table
-from latentpath.data.write import (
-    NPZ_NAME as NPZ_NAME,
-)
-from latentpath.data.write import (
-    write_image_set as write_image_set,
-)
 from latentpath.data.writers import (
     WRITERS as WRITERS,
 )
@@ -98,5 +86,17 @@ from latentpath.data.writers.folder import (
 )
 from latentpath.data.writers.folder import (
     TABLE_NAME as TABLE_NAME,
+)
+from latentpath.data.writers.memory_set import (
+    NPZ_NAME as NPZ_NAME,
+)
+from latentpath.data.writers.memory_set import (
+    write_image_set as write_image_set,
+)
+from latentpath.data.writers.png import (
+    PngOptions as PngOptions,
+)
+from latentpath.data.writers.png import (
+    encode_pngs as encode_pngs,
 )
 from latentpath.data.writers.writer import describe_file as describe_file

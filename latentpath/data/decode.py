@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 
 from latentpath.core import require_extra
-from latentpath.data.naming import detail, libraries_quiet
+from latentpath.data.sources.name_disclosure import detail, libraries_quiet
 
 if TYPE_CHECKING:
     from PIL.Image import Image

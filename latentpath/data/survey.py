@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from latentpath.core import DataError
-from latentpath.data.listing import Listing
+from latentpath.data.sources.listing import Listing
 
 # A set whose brightest pixel is below this is nearly black: 14 bits or fewer stored in 16.
 _DARK = 70

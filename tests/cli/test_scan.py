@@ -104,7 +104,8 @@ def test_an_unexpected_error_is_one_line(scan, monkeypatch):
     def broken(*_):
         raise RuntimeError("the secret")
 
-    monkeypatch.setattr("latentpath.data.read.Surveyor", broken)
+    surveyor = "latentpath.data.sources.image_set_reader.Surveyor"
+    monkeypatch.setattr(surveyor, broken)
     code, _, errors = scan()
     assert code == 1
     assert len(errors) == 1
@@ -119,7 +120,8 @@ def test_an_unexpected_error_is_one_line(scan, monkeypatch):
 
 
 def test_an_error_of_the_system_names_no_path(scan, monkeypatch, folder):
-    monkeypatch.setattr("latentpath.data.read.Surveyor", lambda _: open(folder / "x"))  # noqa: SIM115
+    surveyor = "latentpath.data.sources.image_set_reader.Surveyor"
+    monkeypatch.setattr(surveyor, lambda _: open(folder / "x"))  # noqa: SIM115
     code, _, errors = scan()
     assert code == 2
     assert errors == ["latentpath: error: No such file or directory (--verbose shows where)"]

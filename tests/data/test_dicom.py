@@ -25,7 +25,7 @@ from pydicom.uid import (
 from latentpath.core.errors import DataError, MissingExtraError
 from latentpath.data import names_shown, read_image_set, scan
 from latentpath.data.decode import UndecodableError
-from latentpath.data.dicom import decode_dicom
+from latentpath.data.sources.dicom import decode_dicom
 
 RNG = np.random.default_rng(0)
 

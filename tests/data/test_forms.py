@@ -13,7 +13,7 @@ from PIL import Image
 
 from latentpath.core.errors import DataError, InputError, LatentpathWarning
 from latentpath.data import DataSource, names_shown, read_image_set, scan, write_image_set
-from latentpath.data.archive import ArchiveLimits, open_archive
+from latentpath.data.sources.archive import ArchiveLimits, open_archive
 
 
 def picture(seed, shape=(6, 5)):

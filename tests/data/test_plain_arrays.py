@@ -5,7 +5,7 @@ import ast
 import numpy as np
 import pytest
 
-from latentpath.data.plain import NotPlainError, read_plain_npz
+from latentpath.data.pixel_files import NotPlainError, read_plain_npz
 
 ARRAYS = {
     "scalar": np.array(2.5),

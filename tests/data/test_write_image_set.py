@@ -363,7 +363,7 @@ def edit(out, **change):
 
 
 def test_png_depends_on_the_pixels_alone():
-    from latentpath.data.png import encode_png
+    from latentpath.data.writers.png import encode_png
 
     image = random_set(1, channels=3)[0][0]
     assert encode_png(image) == encode_png(np.asfortranarray(image))

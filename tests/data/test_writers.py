@@ -23,9 +23,9 @@ from latentpath.core.errors import (
     ShapeError,
 )
 from latentpath.data import write_image_set
-from latentpath.data.plain import read_plain_npz, read_plain_png
-from latentpath.data.png import PngOptions, encode_pngs
+from latentpath.data.pixel_files import read_plain_npz, read_plain_png
 from latentpath.data.writers import WRITERS, Batch, SetForm
+from latentpath.data.writers.png import PngOptions, encode_pngs
 
 NAMES = ("healthy", "ill / CON", "../../x", "ü, ö")
 COLUMNS = {"path": int, "energy": float, "note": str}

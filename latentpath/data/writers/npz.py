@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from latentpath.core import InputError, partial_path
-from latentpath.data.medmnist import MAX_CLASSES, SPLITS
-from latentpath.data.writers.form import Batch, SetForm
+from latentpath.data.sources.medmnist import MAX_CLASSES, SPLITS
+from latentpath.data.writers.set_form import Batch, SetForm
 from latentpath.data.writers.stylegan import UNDATED
 from latentpath.data.writers.writer import FileWriter
 

@@ -10,7 +10,7 @@ import json
 import zipfile
 
 from latentpath.core import InputError
-from latentpath.data.writers.form import Batch, SetForm
+from latentpath.data.writers.set_form import Batch, SetForm
 from latentpath.data.writers.writer import FileWriter
 
 LABELS_NAME = "dataset.json"

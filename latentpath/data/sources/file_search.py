@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from latentpath.core import DataError
 from latentpath.data.decode import EXTENSIONS
-from latentpath.data.naming import and_first, named
+from latentpath.data.sources.name_disclosure import and_first, named
 
 # Files that rightly lie beside images; any other kind that is left out is mentioned.
 COMPANIONS = frozenset({".csv", ".json", ".txt", ".md", ".npz", ".ini", ".db", ".xml", ".html"})

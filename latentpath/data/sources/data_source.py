@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from latentpath.core import DataError, InputError, Progress, silent
-from latentpath.data.class_folders import ClassFolders, list_class_folders
-from latentpath.data.conventions import (
+from latentpath.data.decode import UndecodableError, decode_image
+from latentpath.data.manifest import is_written_set
+from latentpath.data.sources.class_folders import ClassFolders, list_class_folders
+from latentpath.data.sources.conventions import (
     APTOS_CLASSES,
     APTOS_COLUMNS,
     APTOS_TABLE,
@@ -20,21 +22,19 @@ from latentpath.data.conventions import (
     is_shenzhen,
     list_by_last_digit,
 )
-from latentpath.data.decode import UndecodableError, decode_image
-from latentpath.data.dicom import decode_dicom, number_patients
-from latentpath.data.find import find_files, is_dicom, is_image
-from latentpath.data.listing import Listing, number_names, number_people
-from latentpath.data.manifest import is_written_set
-from latentpath.data.medmnist import SPLITS, list_medmnist
-from latentpath.data.naming import named
-from latentpath.data.stylegan_set import (
+from latentpath.data.sources.csv_table import Table, find_table, resolve_images
+from latentpath.data.sources.dicom import decode_dicom, number_patients
+from latentpath.data.sources.file_search import find_files, is_dicom, is_image
+from latentpath.data.sources.latentpath_set import list_written_set
+from latentpath.data.sources.listing import Listing, number_names, number_people
+from latentpath.data.sources.medmnist import SPLITS, list_medmnist
+from latentpath.data.sources.name_disclosure import named
+from latentpath.data.sources.stylegan_set import (
     LABELS_NAME,
     has_labels_file,
     list_stylegan_folder,
     list_stylegan_zip,
 )
-from latentpath.data.table import Table, find_table, resolve_images
-from latentpath.data.written import list_written_set
 
 FORMATS = (
     "latentpath",

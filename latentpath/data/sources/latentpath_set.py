@@ -8,9 +8,9 @@ import numpy as np
 
 from latentpath.core import DataError
 from latentpath.data.decode import decode_image
-from latentpath.data.listing import Listing, number_names
 from latentpath.data.manifest import read_manifest
-from latentpath.data.table import Table, resolve_images
+from latentpath.data.sources.csv_table import Table, resolve_images
+from latentpath.data.sources.listing import Listing, number_names
 from latentpath.data.writers.folder import TABLE_NAME
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from latentpath.core import DataError
-from latentpath.data.naming import named
+from latentpath.data.sources.name_disclosure import named
 
 ReadImage = Callable[[int, "int | None"], np.ndarray]
 """Reads the image of a row, with as many channels: uint8 [H, W, C]; raises UndecodableError."""
@@ -25,7 +25,7 @@ class Listing:
     """A data set on disk: n images that can be read one by one.
 
     Attributes:
-        format: its form, one of `latentpath.data.source.FORMATS`.
+        format: its form, one of `latentpath.data.sources.data_source.FORMATS`.
         files: n names, in the order of the rows; for an .npz the rows' numbers.
         labels: int64 [n], 0 .. K-1.
         class_names: K names.

@@ -9,9 +9,15 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from latentpath.core import DataError
-from latentpath.data.find import entries, is_dicom, is_image, kinds_text, left_out_note
-from latentpath.data.listing import IMAGE_KINDS, number_names
-from latentpath.data.naming import and_first, named
+from latentpath.data.sources.file_search import (
+    entries,
+    is_dicom,
+    is_image,
+    kinds_text,
+    left_out_note,
+)
+from latentpath.data.sources.listing import IMAGE_KINDS, number_names
+from latentpath.data.sources.name_disclosure import and_first, named
 
 SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
 

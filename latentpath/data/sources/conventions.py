@@ -9,10 +9,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from latentpath.core import DataError
-from latentpath.data.class_folders import ClassFolders
-from latentpath.data.find import is_image, left_out_note
-from latentpath.data.listing import IMAGE_KINDS, number_names, number_people
-from latentpath.data.naming import and_first
+from latentpath.data.sources.class_folders import ClassFolders
+from latentpath.data.sources.file_search import is_image, left_out_note
+from latentpath.data.sources.listing import IMAGE_KINDS, number_names, number_people
+from latentpath.data.sources.name_disclosure import and_first
 
 APTOS_TABLE = "train.csv"
 APTOS_COLUMNS = ("id_code", "diagnosis")

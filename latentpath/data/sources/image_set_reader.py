@@ -13,8 +13,8 @@ import numpy as np
 from latentpath.core import DataError, InputError, LatentpathWarning, Progress, silent
 from latentpath.data.decode import UndecodableError, with_channels
 from latentpath.data.images import ImageSet, resize_images
-from latentpath.data.listing import Listing
-from latentpath.data.source import DataSource
+from latentpath.data.sources.data_source import DataSource
+from latentpath.data.sources.listing import Listing
 from latentpath.data.survey import Survey, Surveyor
 
 STAGE = "read images"

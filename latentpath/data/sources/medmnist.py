@@ -14,11 +14,11 @@ from typing import IO
 import numpy as np
 
 from latentpath.core import DataError
-from latentpath.data.archive import UNREADABLE, ArchiveLimits, open_archive, unreadable
 from latentpath.data.decode import UndecodableError, to_eight_bits, with_channels
-from latentpath.data.listing import Listing
 from latentpath.data.manifest import is_written_set
-from latentpath.data.naming import detail
+from latentpath.data.sources.archive import UNREADABLE, ArchiveLimits, open_archive, unreadable
+from latentpath.data.sources.listing import Listing
+from latentpath.data.sources.name_disclosure import detail
 
 SPLITS = ("train", "val", "test")
 MAX_CLASSES = 256

@@ -22,9 +22,9 @@ from latentpath.data.decode import (
     to_eight_bits,
     with_channels,
 )
-from latentpath.data.dicom_grey import grey_levels
-from latentpath.data.listing import number_people
-from latentpath.data.naming import detail, libraries_quiet, named
+from latentpath.data.sources.dicom_grey import grey_levels
+from latentpath.data.sources.listing import number_people
+from latentpath.data.sources.name_disclosure import detail, libraries_quiet, named
 
 STAGE = "read patients"
 

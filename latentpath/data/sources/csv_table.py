@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from latentpath.core import DataError
-from latentpath.data.find import inside
-from latentpath.data.naming import named
+from latentpath.data.sources.file_search import inside
+from latentpath.data.sources.name_disclosure import named
 
 # Behind the closing quote of a cell; a quote that is doubled stands in one.
 _SPACES_BEHIND_QUOTE = re.compile(r'(?<!")" +(?=[,;\t\r\n]|$)')

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from latentpath.core import DataError
-from latentpath.data.archive import UNREADABLE, open_archive, read_member, unreadable
 from latentpath.data.decode import UndecodableError, decode_image
-from latentpath.data.find import is_image, left_out_note
-from latentpath.data.listing import IMAGE_KINDS, Listing
-from latentpath.data.naming import and_first, detail
+from latentpath.data.sources.archive import UNREADABLE, open_archive, read_member, unreadable
+from latentpath.data.sources.file_search import is_image, left_out_note
+from latentpath.data.sources.listing import IMAGE_KINDS, Listing
+from latentpath.data.sources.name_disclosure import and_first, detail
 
 LABELS_NAME = "dataset.json"
 _WHAT = f"a StyleGAN dataset with {LABELS_NAME}"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from latentpath.core import DataError
-from latentpath.data.naming import detail, named
+from latentpath.data.sources.name_disclosure import detail, named
 
 UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
 """What zipfile raises on damaged, encrypted (RuntimeError) or foreign archives."""

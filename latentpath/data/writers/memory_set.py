@@ -22,10 +22,10 @@ from latentpath.core import (
 from latentpath.data import manifest as manifest_file
 from latentpath.data.card import CARD_NAME, DatasetCard
 from latentpath.data.images import ImageSet
-from latentpath.data.png import PngOptions, encode_png
 from latentpath.data.writers import WRITERS, Batch, SetForm, Writer, safe_folder_names
 from latentpath.data.writers.folder import TABLE_NAME
 from latentpath.data.writers.npz import NpzWriter
+from latentpath.data.writers.png import PngOptions, encode_png
 from latentpath.data.writers.writer import describe_file
 
 __all__ = ["LAYOUTS", "NPZ_NAME", "SHARD_IMAGES", "TABLE_NAME", "encode_png", "write_image_set"]

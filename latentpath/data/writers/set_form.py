@@ -13,8 +13,8 @@ import numpy as np
 
 from latentpath.core import DataError, InputError, ShapeError
 from latentpath.data.images import check_class_names, check_images, is_text
-from latentpath.data.plain import read_plain_png
-from latentpath.data.png import PngOptions, encode_pngs
+from latentpath.data.pixel_files import read_plain_png
+from latentpath.data.writers.png import PngOptions, encode_pngs
 
 OWN_COLUMNS = ("file", "label", "class_name")
 """Columns that every table of ours has."""
