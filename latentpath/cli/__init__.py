@@ -4,7 +4,8 @@ Exit codes: 0 done; 1 an error that is not the user's; 2 bad input, with one lin
 was expected, what came and what to do, or a set that is not as it should be (`verify`); 3 a run
 that could not go on (the disk is full, a shard failed too often, another run is at work in the
 folder) and can be resumed; 4 an audit whose answer is as bad as `--fail-on` or worse; 130 and 143
-interrupted by Ctrl-C and SIGTERM, which can be resumed too; 141 the reader of the output went.
+interrupted by Ctrl-C and SIGTERM, which can be resumed too. What becomes of the text that a command
+prints changes no exit code, but where that text is all the command is for and the disk was full.
 
 Each command is a module with a function `add(commands)`; to add one, write the module and name it
 in `COMMANDS`. `latentpath.cli.command` says how, `latentpath.cli.common_options` holds the options
@@ -36,6 +37,7 @@ from latentpath.cli import (
     verify_command,
 )
 from latentpath.cli.command import Command, LateParser
+from latentpath.cli.console import Console
 from latentpath.cli.progress_bars import Bars
 from latentpath.core import InputError, LatentpathError, RunError, describe_error
 
@@ -58,55 +60,58 @@ COMMANDS = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    verbose = False
-    try:
-        arguments = make_parser().parse_args(argv)
-        verbose = arguments.verbose
-        command: Command = arguments.command
-        most = os.cpu_count() or 1
-        if not 0 <= arguments.threads <= most:
-            raise InputError(
-                expected=f"--threads from 0 to {most}, the processors here",
-                got=str(arguments.threads),
-                fix="0 takes all",
-            )
-        if arguments.threads:
-            import torch
-
-            torch.set_num_threads(arguments.threads)
-        with warnings.catch_warnings(), Bars(arguments.quiet) as bars, _names(verbose):
-            warnings.showwarning = _show_warning
-            code = command(arguments, bars) or 0
-        sys.stdout.flush()  # here, where it may fail
+    with Console() as console:
+        verbose = False
+        try:
+            arguments = make_parser().parse_args(argv)
+            verbose = arguments.verbose
+            code = _run(arguments, console)
+        except KeyboardInterrupt:
+            print("latentpath: interrupted; nothing half-written is left", file=sys.stderr)
+            return 130
+        except Exception as error:
+            return _explain(error, verbose)
+        if not console.output_arrived() and arguments.answers:
+            return code or 2
         return code
-    except RunError as error:
+
+
+def _run(arguments: argparse.Namespace, console: Console) -> int:
+    most = os.cpu_count() or 1
+    if not 0 <= arguments.threads <= most:
+        raise InputError(
+            expected=f"--threads from 0 to {most}, the processors here",
+            got=str(arguments.threads),
+            fix="0 takes all",
+        )
+    if arguments.threads:
+        import torch
+
+        torch.set_num_threads(arguments.threads)
+    command: Command = arguments.command
+    with warnings.catch_warnings(), Bars(arguments.quiet) as bars, _names(arguments.verbose):
+        warnings.showwarning = _show_warning
+        console.before_output = bars.leave
+        return command(arguments, bars) or 0
+
+
+def _explain(error: Exception, verbose: bool) -> int:
+    """Print one line about an error, and return the exit code."""
+    if isinstance(error, LatentpathError):
         print(f"latentpath: error: {error}", file=sys.stderr)
-        return error.exit_code
-    except LatentpathError as error:
-        print(f"latentpath: error: {error}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:
-        # Whoever read the output has gone, as `head` does; nobody is left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except OSError as error:
-        if verbose:
-            traceback.print_exc()
+        return error.exit_code if isinstance(error, RunError) else 2
+    if verbose:
+        traceback.print_exception(error)
+    if isinstance(error, OSError):
         reason = error.strerror or type(error).__name__
         print(f"latentpath: error: {reason} (--verbose shows where)", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("latentpath: interrupted; nothing half-written is left", file=sys.stderr)
-        return 130
-    except Exception as error:
-        if verbose:
-            traceback.print_exc()
-        # A traceback quotes paths, and the error's own words may quote anything.
-        print(
-            f"latentpath: unexpected error: {describe_error(error)} (--verbose shows all of it)",
-            file=sys.stderr,
-        )
-        return 1
+    # A traceback quotes paths, and the error's own words may quote anything.
+    print(
+        f"latentpath: unexpected error: {describe_error(error)} (--verbose shows all of it)",
+        file=sys.stderr,
+    )
+    return 1
 
 
 def _names(verbose: bool) -> AbstractContextManager[None]:
@@ -118,16 +123,14 @@ def _names(verbose: bool) -> AbstractContextManager[None]:
     return names_shown()
 
 
-def make_parser() -> argparse.ArgumentParser:
+def make_parser() -> LateParser:
     """Return the parser of the whole command line."""
-    parser = argparse.ArgumentParser(
+    parser = LateParser(
         prog="latentpath",
         description="Turn private labelled images into a synthetic set that may be shared.",
     )
     parser.add_argument("--version", action="version", version=f"latentpath {__version__}")
-    commands = parser.add_subparsers(
-        title="commands", metavar="COMMAND", required=True, parser_class=LateParser
-    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for module in COMMANDS:
         module.add(commands)
     return parser

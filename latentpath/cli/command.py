@@ -8,10 +8,14 @@ which `latentpath --help`, a mistyped name and the other commands can do without
 from __future__ import annotations
 
 import argparse
+import difflib
+import re
+import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from latentpath.cli.progress_bars import Bars
+from latentpath.core import InputError
 
 Command = Callable[[argparse.Namespace, Bars], int | None]
 """Runs a command; returns the exit code, None for 0."""
@@ -22,20 +26,85 @@ AddOptions = Callable[[argparse.ArgumentParser], None]
 BeforeParsing = Callable[[argparse.ArgumentParser, Sequence[str] | None], None]
 """Is shown the words that are about to be parsed, and may change the parser's defaults."""
 
+# What argparse says, and what we say instead.
+_PLAINER = (
+    (r"^expected (one|at least one) argument$", "no value"),
+    (r"^not allowed with argument (\S+)$", r"both it and \1"),
+    (r"^invalid int value: ", "no whole number: "),
+    (r"^invalid float value: ", "no number: "),
+)
+_LONGEST = 300
+
 
 class LateParser(argparse.ArgumentParser):
-    """A parser that is given its options when it is about to parse."""
+    """A parser that is given its options when it is about to parse, and explains itself in a line.
+
+    Options have to be written out: an abbreviation would mean something else, or nothing, once
+    there is another option that begins like it.
+    """
 
     add_options: AddOptions | None = None
     before_parsing: BeforeParsing | None = None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **options})
+        self._words: list[str] = []
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         if self.add_options is not None:
             add_options, self.add_options = self.add_options, None
             add_options(self)
+        self._words = list(sys.argv[1:] if args is None else args)
         if self.before_parsing is not None:
             self.before_parsing(self, args)
-        return super().parse_known_args(args, namespace)
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            raise self._unknown(unknown[0])
+        return found, unknown
+
+    def error(self, message: str) -> NoReturn:
+        """Raise InputError instead of printing every option that there is.
+
+        Raises:
+            InputError: always.
+        """
+        for word in self._words:
+            if self._subparsers and not word.startswith("-"):
+                break  # the command; what follows is for its own parser
+            if word.startswith("--") and word.partition("=")[0] not in self._option_string_actions:
+                raise self._unknown(word)  # more to the point than what is missing for its sake
+        about = re.fullmatch(r"argument (.+?): (.*)", message, re.DOTALL)
+        missing = re.fullmatch(r"the following arguments are required: (.*)", message)
+        if missing:
+            raise InputError(
+                expected=missing[1],
+                got="a line without",
+                fix=f"add what is missing; `{self.prog} --help` explains it",
+            )
+        what, came = about.groups() if about else ("options", message)
+        nearest = self._nearest_command() if came.startswith("invalid choice") else ""
+        for found, plain in _PLAINER:
+            came = re.sub(found, plain, came)
+        raise InputError(
+            expected=f"{what} as `{self.prog} --help` explains it",
+            got=came if len(came) <= _LONGEST else f"{came[:_LONGEST]} ...",
+            fix=nearest or "correct it",
+        )
+
+    def _unknown(self, word: str) -> InputError:
+        name = word.partition("=")[0]
+        near = difflib.get_close_matches(name, self._option_string_actions, 1)
+        return InputError(
+            expected=f"options that `{self.prog}` has",
+            got=name,
+            fix=f"did you mean {near[0]}?" if near else f"see `{self.prog} --help`",
+        )
+
+    def _nearest_command(self) -> str:
+        commands = self._subparsers._group_actions[0].choices if self._subparsers else None
+        words = [word for word in self._words if not word.startswith("-")]
+        near = difflib.get_close_matches(words[0], commands, 1) if commands and words else []
+        return f"did you mean {near[0]}?" if near else ""
 
 
 def add_command(
@@ -45,6 +114,7 @@ def add_command(
     summary: str,
     add_options: AddOptions | None = None,
     before_parsing: BeforeParsing | None = None,
+    answers: bool = False,
 ) -> None:
     """Declare a command.
 
@@ -55,6 +125,8 @@ def add_command(
         summary: a line for the help, without a full stop.
         add_options: called once the name was typed, so it may import what it likes.
         before_parsing: called after that.
+        answers: whether the command is there for what it prints: an answer that a full disk cut
+            short is then an error, where a set that was made is none the worse for it.
     """
     parser = commands.add_parser(name, help=summary, description=summary)
     parser.add_argument("--quiet", action="store_true", help="show no progress")
@@ -65,5 +137,5 @@ def add_command(
         help="let messages quote names of files, cells of tables and places in the code, which "
         "may tell who the data is about",
     )
-    parser.set_defaults(command=run)
+    parser.set_defaults(command=run, answers=answers)
     parser.add_options, parser.before_parsing = add_options, before_parsing

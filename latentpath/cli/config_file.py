@@ -73,9 +73,12 @@ def use_config_file(parser: argparse.ArgumentParser, words: Sequence[str] | None
     Raises:
         InputError: no such file, no TOML, unknown options or values of other types.
     """
-    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     finder.add_argument("--config")
-    found, _ = finder.parse_known_args(sys.argv[1:] if words is None else list(words))
+    try:
+        found, _ = finder.parse_known_args(sys.argv[1:] if words is None else list(words))
+    except argparse.ArgumentError:
+        return  # no value; the parser itself will say so
     if found.config is None:
         return
     options = {action.dest: action for action in kept_options(parser)}

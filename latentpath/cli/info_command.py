@@ -11,7 +11,7 @@ from latentpath.cli.progress_bars import Bars
 
 def add(commands: Any) -> None:
     """Declare the command."""
-    add_command(commands, "info", _run, "print versions, devices and implementations")
+    add_command(commands, "info", _run, "print versions, devices and implementations", answers=True)
 
 
 def _run(arguments: argparse.Namespace, bars: Bars) -> None:

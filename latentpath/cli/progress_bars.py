@@ -2,44 +2,31 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 import sys
 import time
 from collections.abc import Mapping
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any
-
-from latentpath.core import require_extra
 
 
 class Bars:
     """A `Progress` that shows one bar per stage with rich, on standard error.
 
-    Where standard error is no terminal, a line is printed at the end of every stage instead, and
-    every 30 seconds in between.
+    Where standard error is no terminal, or one that cannot move its cursor, or where rich is not
+    installed, a line is printed at the end of every stage instead, and every 30 seconds in between.
     """
 
     def __init__(self, quiet: bool = False) -> None:
         self._quiet = quiet
         self._started: dict[str, float] = {}
         self._printed = time.monotonic()
+        self._rich = None if quiet else _rich()
         self._bars: Any = None
         self._tasks: dict[str, Any] = {}
-        if not quiet and sys.stderr.isatty():
-            rich = require_extra("rich.progress", "pipeline")
-            console = require_extra("rich.console", "pipeline").Console(stderr=True)
-            self._bars = rich.Progress(
-                rich.TextColumn("{task.description:<18}"),
-                rich.BarColumn(),
-                rich.MofNCompleteColumn(),
-                rich.TimeElapsedColumn(),
-                rich.TimeRemainingColumn(),
-                rich.TextColumn("{task.fields[figures]}"),
-                console=console,
-            )
 
     def __enter__(self) -> Bars:
-        if self._bars is not None:
-            self._bars.start()
         return self
 
     def __exit__(
@@ -48,19 +35,41 @@ class Bars:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        """Leave the bars as they are; the next stage draws new ones below.
+
+        To be called before text goes to standard output: rich would otherwise take that for text
+        of its own, break its lines, and print it on standard error.
+        """
         if self._bars is not None:
-            self._bars.stop()
+            bars, self._bars = self._bars, None
+            self._tasks = {}
+            bars.stop()
 
     def __call__(self, stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
         if self._quiet:
             return
         shown = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
-        if self._bars is not None:
-            self._draw(stage, done, total, shown)
+        if self._rich is not None:
+            self._draw(self._rich, stage, done, total, shown)
         else:
             self._print(stage, done, total, shown)
 
-    def _draw(self, stage: str, done: int, total: int, shown: str) -> None:
+    def _draw(self, rich: ModuleType, stage: str, done: int, total: int, shown: str) -> None:
+        if self._bars is None:
+            self._bars = rich.Progress(
+                rich.TextColumn("{task.description:<18}"),
+                rich.BarColumn(),
+                rich.MofNCompleteColumn(),
+                rich.TimeElapsedColumn(),
+                rich.TimeRemainingColumn(),
+                rich.TextColumn("{task.fields[figures]}"),
+                console=importlib.import_module("rich.console").Console(stderr=True),
+                redirect_stdout=False,
+            )
+            self._bars.start()
         task = self._tasks.get(stage)
         if task is None:
             task = self._bars.add_task(stage, total=total, figures="")
@@ -77,3 +86,13 @@ class Bars:
             return
         self._printed = now
         print(f"{stage}: {done}/{total} in {now - started:.0f} s  {shown}", file=sys.stderr)
+
+
+def _rich() -> ModuleType | None:
+    """The module that draws bars, where they can be drawn."""
+    if not sys.stderr.isatty() or os.environ.get("TERM", "").lower() in ("dumb", "unknown"):
+        return None
+    try:
+        return importlib.import_module("rich.progress")
+    except ImportError:  # an extra, and no command may fail for want of a bar
+        return None

@@ -16,7 +16,7 @@ from latentpath.core import InputError
 def add(commands: Any) -> None:
     """Declare the command."""
     summary = "look at your own images: classes, people, sizes, copies, unreadable files"
-    add_command(commands, "scan", _run, summary, _add_options)
+    add_command(commands, "scan", _run, summary, _add_options, answers=True)
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from latentpath.cli.progress_bars import Bars
 
 def add(commands: Any) -> None:
     """Declare the command."""
-    add_command(commands, "status", _run, "show how far a run is", _add_options)
+    add_command(commands, "status", _run, "show how far a run is", _add_options, answers=True)
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,7 @@ from latentpath.cli.progress_bars import Bars
 def add(commands: Any) -> None:
     """Declare the command."""
     summary = "check that a set, or a run and its set, is as it was written"
-    add_command(commands, "verify", _run, summary, _add_options)
+    add_command(commands, "verify", _run, summary, _add_options, answers=True)
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
