@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # The release that pip resolves to a CPU build; any torch >= 2.6 already in .venv is kept.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test lint unit browser build bench versions wheel clean
+.PHONY: demo test lint unit browser cross build bench versions wheel clean
 
 demo: $(VENV)/.demo
 	$(BIN)/latentpath demo --out demo-out --overwrite
@@ -19,7 +19,7 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 
 # One thread per process: threads that wait for each other spin, which is slower than none.
-unit: $(VENV)/.dev browser
+unit: $(VENV)/.dev browser cross
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q --numprocesses auto --maxprocesses 8 --dist loadfile
 
 # For the tests of the report's page. Where it cannot be installed without a password they skip.
@@ -30,6 +30,14 @@ browser:
 	test "$$(id -u)" = 0 && command -v apt-get >/dev/null && timeout 60 apt-get -qq update && \
 	  timeout 180 apt-get install -qq --yes --no-install-recommends chromium >/dev/null 2>&1 || \
 	  echo "no Chromium: the tests of the report's layout will be skipped"
+
+# For the kernels' test on another processor: a compiler for aarch64, and QEMU to run what it makes.
+cross:
+	@command -v aarch64-linux-gnu-g++ >/dev/null && command -v qemu-aarch64-static >/dev/null || \
+	{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && timeout 60 apt-get -qq update && \
+	  timeout 180 apt-get install -qq --yes --no-install-recommends \
+	    g++-aarch64-linux-gnu qemu-user-static >/dev/null 2>&1; } || \
+	  echo "no compiler for aarch64: the tests of its kernels will be skipped"
 
 # Rebuild the extension after a change in csrc/.
 build: $(VENV)/.dev

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -77,6 +78,24 @@ def test_pure_python_wheel(tmp_path):
     assert "latentpath/ops/kl_uniform.py" in names
     assert "latentpath/ops/triton/bank_lse.py" in names
     assert not [name for name in names if name.endswith(".so") or "_C." in name]
+
+
+@needs_sources
+def test_sdist_holds_all_that_a_wheel_is_made_of(tmp_path):
+    """Sources of the extension, weights, pages, stubs and licences; nothing compiled."""
+    command = ["egg_info", "--egg-base", str(tmp_path), "sdist", "--dist-dir", str(tmp_path)]
+    environment = os.environ | {"LATENTPATH_NO_EXTENSION": "1"}
+    run([sys.executable, "setup.py", "-q", *command], env=environment, cwd=ROOT)
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as opened:
+        packed = {name.partition("/")[2] for name in opened.getnames()}
+    wanted = {"CMakeLists.txt", "setup.py", "pyproject.toml", "README.md", "LICENSE", "NOTICE"}
+    for folder in ("latentpath", "csrc"):
+        files = [path for path in (ROOT / folder).rglob("*") if path.is_file()]
+        made = (".pyc", ".so")
+        wanted |= {path.relative_to(ROOT).as_posix() for path in files if path.suffix not in made}
+    assert wanted <= packed, sorted(wanted - packed)
+    assert not [name for name in packed if name.endswith((".so", ".pyc"))]
 
 
 @needs_sources
