@@ -64,7 +64,7 @@ def versions(session: nox.Session, name: str) -> None:
     if session.posargs:
         return
     session.run("python", "scripts/record_versions.py", name, str(results))
-    shutil.rmtree(session.virtualenv.location)
+    shutil.rmtree(session.virtualenv.location)  # stays where a test failed
 
 
 @nox.session
