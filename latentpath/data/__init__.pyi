@@ -63,6 +63,7 @@ from latentpath.data.sources.image_set_reader import (
 from latentpath.data.sources.image_set_reader import (
     scan as scan,
 )
+from latentpath.data.sources.listing import number_people as number_people
 from latentpath.data.sources.medmnist import SPLITS as SPLITS
 from latentpath.data.sources.name_disclosure import names_shown as names_shown
 from latentpath.data.survey import Survey as Survey

@@ -173,7 +173,7 @@ class Recipe:
                 expected="data None or 'digits'", got=repr(self.data), fix="choose one of them"
             )
         styled = any(name.startswith(STYLE) for name in self.compare.chosen)
-        if styled and (self.produce.aggregation == "style" or self.produce.private):
+        if styled and (self.produce.aggregation == "style" or self.produce.uses_dp):
             raise InputError(
                 expected="no sets with 'style-' beside aggregation 'style' or dp_epsilon",
                 got=f"sets {self.compare.sets}",

@@ -93,7 +93,7 @@ class SetMaker:
         if arm:
             config = replace(config, aggregation="style")
         # Differentially private endpoints are drawn anew for every set.
-        shared = None if config.private else self.endpoints(arm)
+        shared = None if config.uses_dp else self.endpoints(arm)
         if shared is not None and parts == ["centroids"]:
             return {"centroids": made_centroids(shared, self.bundle)}
         result = produce_set(self.data, self.bundle, config, self.progress, endpoints=shared)

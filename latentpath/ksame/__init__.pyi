@@ -10,6 +10,15 @@ from latentpath.ksame.certificate import (
 from latentpath.ksame.certificate import (
     certify as certify,
 )
+from latentpath.ksame.dp import (
+    DpCentroids as DpCentroids,
+)
+from latentpath.ksame.dp import (
+    DpCertificate as DpCertificate,
+)
+from latentpath.ksame.dp import (
+    dp_centroids as dp_centroids,
+)
 from latentpath.ksame.grouping import (
     Grouping as Grouping,
 )
@@ -24,15 +33,6 @@ from latentpath.ksame.pairing import (
 )
 from latentpath.ksame.pairing import (
     pair_limits as pair_limits,
-)
-from latentpath.ksame.private import (
-    PrivateCentroids as PrivateCentroids,
-)
-from latentpath.ksame.private import (
-    PrivateCertificate as PrivateCertificate,
-)
-from latentpath.ksame.private import (
-    private_centroids as private_centroids,
 )
 from latentpath.ksame.statement import (
     Statement as Statement,

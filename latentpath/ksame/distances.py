@@ -5,7 +5,7 @@ honest: points are centred first and in float64; a squared distance below the ro
 the formula counts as zero, so that identical points are at distance zero from each other; and
 where the formula cannot tell which of two points is nearer, their distances are taken again
 from the differences. Distances to a few points only come from `ops.row_distances` where it is
-compiled (see `pool.py`); sums over all pairs are matrix products everywhere.
+compiled (see `ungrouped.py`); sums over all pairs are matrix products everywhere.
 """
 
 from __future__ import annotations

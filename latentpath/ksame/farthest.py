@@ -13,7 +13,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from latentpath.ksame.distances import first_largest
-from latentpath.ksame.pool import Pool
+from latentpath.ksame.ungrouped import UngroupedPoints
 
 
 def farthest_groups(points: Tensor, k: int) -> Tensor:
@@ -26,20 +26,20 @@ def farthest_groups(points: Tensor, k: int) -> Tensor:
     Returns:
         [n] int64 group numbers in order of formation, -1 for the n mod k points left over.
     """
-    pool = Pool(points, k)
-    sums = pool.distance_sums()
-    summed = pool.remaining
-    while pool.remaining >= k:
+    free = UngroupedPoints(points, k)
+    sums = free.distance_sums()
+    summed = free.remaining
+    while free.remaining >= k:
         centre = first_largest(sums)
-        members, squared = pool.take_around(centre)
+        members, squared = free.take_around(centre)
         sums -= squared.sqrt_()
-        sums -= pool.distance_sums_to(members[:-1])
-        sums[pool.taken] = -float("inf")
-        kept = pool.pack()
+        sums -= free.distance_sums_to(members[:-1])
+        sums[free.taken] = -float("inf")
+        kept = free.pack()
         if kept is not None:
             sums = sums[kept]
-            if 2 * pool.remaining <= summed and pool.remaining:
+            if 2 * free.remaining <= summed and free.remaining:
                 # Rounding errors of the subtractions add up while the sums shrink.
-                sums = pool.distance_sums()
-                summed = pool.remaining
-    return pool.assignment
+                sums = free.distance_sums()
+                summed = free.remaining
+    return free.assignment

@@ -22,7 +22,7 @@ from latentpath.ksame.approximate import approximate_groups
 from latentpath.ksame.distances import squared_distances, squared_norms
 from latentpath.ksame.farthest import farthest_groups
 from latentpath.ksame.mdav import mdav_groups
-from latentpath.ksame.people import (
+from latentpath.ksame.representatives import (
     IntArray,
     Latents,
     as_integers,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from latentpath.ksame.distances import first_largest
-from latentpath.ksame.pool import Pool
+from latentpath.ksame.ungrouped import UngroupedPoints
 
 
 def mdav_groups(points: Tensor, k: int) -> Tensor:
@@ -28,22 +28,22 @@ def mdav_groups(points: Tensor, k: int) -> Tensor:
     Returns:
         [n] int64 group numbers in order of formation; nothing is left over.
     """
-    pool = Pool(points, k)
-    total = pool.total()  # [D] of the free points
-    while pool.remaining >= 2 * k:
-        two_groups = pool.remaining >= 3 * k
-        squared = pool.squared_to(total / pool.remaining)
-        members, squared = pool.take_around(_farthest(pool, squared))
-        total -= pool.total(members)
+    free = UngroupedPoints(points, k)
+    total = free.total()  # [D] of the free points
+    while free.remaining >= 2 * k:
+        two_groups = free.remaining >= 3 * k
+        squared = free.squared_to(total / free.remaining)
+        members, squared = free.take_around(_farthest(free, squared))
+        total -= free.total(members)
         if two_groups:
-            members, _ = pool.take_around(_farthest(pool, squared))
-            total -= pool.total(members)
-        if pool.pack() is not None:
-            total = pool.total()
-    pool.take_rest()
-    return pool.assignment
+            members, _ = free.take_around(_farthest(free, squared))
+            total -= free.total(members)
+        if free.pack() is not None:
+            total = free.total()
+    free.take_rest()
+    return free.assignment
 
 
-def _farthest(pool: Pool, squared: Tensor) -> int:
+def _farthest(free: UngroupedPoints, squared: Tensor) -> int:
     """The free point with the largest of the squared distances [a]."""
-    return first_largest(squared.masked_fill(pool.taken, -torch.inf))
+    return first_largest(squared.masked_fill(free.taken, -torch.inf))

@@ -21,7 +21,7 @@ from latentpath.ksame.distances import (
     squared_norms,
 )
 from latentpath.ksame.neighbours import list_neighbours, split_into_cells
-from latentpath.ksame.people import IntArray
+from latentpath.ksame.representatives import IntArray
 
 _EXACT_BELOW = 8192  # so many points are compared with each other
 _LISTED = 32  # neighbours listed for each point where there are more

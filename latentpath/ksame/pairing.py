@@ -15,7 +15,7 @@ import torch
 
 from latentpath.core import InputError
 from latentpath.ksame.pair_methods import PAIR_METHODS
-from latentpath.ksame.people import IntArray, Latents, as_integers, as_latents
+from latentpath.ksame.representatives import IntArray, Latents, as_integers, as_latents
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,6 @@
 """Differentially private endpoints, and what they need from elsewhere than the private set.
 
-`ksame.private_centroids` needs anchors, a centre and a clipping norm that are public. They come
+`ksame.dp_centroids` needs anchors, a centre and a clipping norm that are public. They come
 from the generator's prior: latents of random noise, which say nothing about the people beyond what
 the generator itself says. The statement is therefore one *given the networks*: those were trained
 on the same people without this protection, and the certificate says so. The sizes of the set must
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from latentpath.data import ImageSet
 from latentpath.generators import StyleGAN2
-from latentpath.ksame import PrivateCentroids, private_centroids
+from latentpath.ksame import DpCentroids, dp_centroids
 from latentpath.production.produce_config import ProduceConfig
 
 _PRIOR = 4096  # latents that the prior is known from
@@ -59,13 +59,13 @@ def public_prior(generator: StyleGAN2, anchors: int, seed: int) -> Prior:
     return Prior(centre, clip_norm, seeds)
 
 
-def private_endpoints(
+def make_dp_endpoints(
     latents: Tensor,  # [n, D]
     real: ImageSet,
     generator: StyleGAN2,
     config: ProduceConfig,
     configuration: dict,
-) -> PrivateCentroids:
+) -> DpCentroids:
     """Noisy centroids of the private latents, with the certificate of this run.
 
     The noise comes from the operating system, so no two runs give the same endpoints: whoever
@@ -76,7 +76,7 @@ def private_endpoints(
         MissingExtraError: without the extra "dp".
     """
     prior = public_prior(generator, config.dp_anchors, config.seed)
-    found = private_centroids(
+    found = dp_centroids(
         latents.cpu(),
         real.identities,
         real.labels,

@@ -14,13 +14,19 @@ from pathlib import Path
 import numpy as np
 
 from latentpath.core import DataError, InputError, IntegrityError, hash_file
-from latentpath.data import TABLE_NAME, ImageSet, Table, is_written_set, read_manifest
+from latentpath.data import (
+    TABLE_NAME,
+    ImageSet,
+    Table,
+    is_written_set,
+    number_people,
+    read_manifest,
+)
 from latentpath.production.private_file import (
     People,
     PrivateRecord,
     committed_hash,
     data_salt,
-    number_people,
     read_record,
     samples_hash,
 )

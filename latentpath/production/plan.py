@@ -26,7 +26,7 @@ from latentpath.core import (
     hash_json,
     silent,
 )
-from latentpath.data import ImageSet
+from latentpath.data import ImageSet, number_people
 from latentpath.ksame import Pairing
 from latentpath.production.bundle import Bundle
 from latentpath.production.fingerprints import (
@@ -36,7 +36,7 @@ from latentpath.production.fingerprints import (
 from latentpath.production.gate import smallest_distance
 from latentpath.production.packed import pack, unpack
 from latentpath.production.prepared_endpoints import Endpoints, plain_config, prepare_endpoints
-from latentpath.production.private_file import data_salt, number_people
+from latentpath.production.private_file import data_salt
 from latentpath.production.produce_config import ProduceConfig
 from latentpath.production.run.run_folder import RunFolder, write_durably
 from latentpath.production.selection import choose_pairs, least_walks, wanted_per_class

@@ -13,15 +13,15 @@ from latentpath.core import PrivacyError, Progress, silent
 from latentpath.data import ImageSet, resize_images, to_tensor
 from latentpath.ksame import (
     Certificate,
+    DpCertificate,
     Grouping,
-    PrivateCertificate,
     aggregate,
     certify,
     k_same,
 )
 from latentpath.models import ProjectionConfig, project
 from latentpath.production.bundle import Bundle
-from latentpath.production.dp_endpoints import private_endpoints
+from latentpath.production.dp_endpoints import make_dp_endpoints
 from latentpath.production.produce_config import ProduceConfig
 from latentpath.production.style import StyleConfig, align_style
 from latentpath.training import encode
@@ -42,7 +42,7 @@ class Endpoints:
     a differentially private one."""
     labels: np.ndarray
     """[G] class of each centroid."""
-    certificate: Certificate | PrivateCertificate
+    certificate: Certificate | DpCertificate
     """What is promised of them."""
     latents: Tensor
     """[n, D] of the private images. Never part of a set."""
@@ -67,13 +67,13 @@ def prepare_endpoints(
         MissingExtraError: differential privacy without the extra "dp".
     """
     bundle.check(data)
-    if not config.private:
+    if not config.uses_dp:
         _check_class_sizes(data, config)
     real = replace(data, images=resize_images(data.images, bundle.generator.img_resolution))
     bundle.check_people(real)
     latents = encode_images(real, bundle, config, progress)
-    if config.private:
-        found = private_endpoints(latents, real, bundle.generator, config, plain_config(config))
+    if config.uses_dp:
+        found = make_dp_endpoints(latents, real, bundle.generator, config, plain_config(config))
         centroids = found.centroids.to(latents)
         return Endpoints(real, centroids, found.group_labels, found.certificate, latents)
     grouping = k_same(

@@ -114,12 +114,6 @@ def samples_hash(
     return digest.hexdigest()
 
 
-def number_people(identities: np.ndarray) -> np.ndarray:  # [n] -> [n]
-    """People numbered in the order of their first rows, whatever numbers they came with."""
-    _, first, inverse = np.unique(identities, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[inverse].astype(np.int64)
-
-
 def data_salt(seed: int, *arrays: np.ndarray) -> bytes:
     """Derive 32 bytes from the private set; see the module's description for why."""
     digest = hashlib.sha256(f"latentpath private file, seed {seed}".encode())

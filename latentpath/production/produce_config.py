@@ -153,7 +153,7 @@ class ProduceConfig:
             )
 
     @property
-    def private(self) -> bool:
+    def uses_dp(self) -> bool:
         """Whether endpoints are differentially private instead of groups of k people."""
         return self.dp_epsilon != 0
 

@@ -265,7 +265,7 @@ def _manifest(plan: Plan, chosen: Selection, pairs: np.ndarray, private: bytes) 
         "rejected": rejected_by(chosen.shards),
         "lpips_threshold": round(plan.settings["gate_threshold"], 6),
     }
-    if plan.config.private:
+    if plan.config.uses_dp:
         gate = None  # exact counts and a distance between two real people
     return {
         "software": "latentpath",

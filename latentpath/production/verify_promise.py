@@ -13,8 +13,8 @@ import torch
 from latentpath.core import IntegrityError, LatentpathError, PrivacyError, hash_file
 from latentpath.ksame import (
     Certificate,
+    DpCertificate,
     Grouping,
-    PrivateCertificate,
     Statement,
     aggregate,
     certify,
@@ -31,7 +31,7 @@ from latentpath.walks import Neighbourhood
 
 _KINDS: dict[str, type[Statement]] = {
     Certificate.kind: Certificate,
-    PrivateCertificate.kind: PrivateCertificate,
+    DpCertificate.kind: DpCertificate,
 }
 # Centroids were stored as float32; their sums are taken in float64.
 _TOLERANCE = 1e-5

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from latentpath.core import Progress, check_output_is_free, hash_bytes, silent
-from latentpath.data import ImageSet, is_written_set, write_image_set
+from latentpath.data import ImageSet, is_written_set, number_people, write_image_set
 from latentpath.production.bundle import Bundle
 from latentpath.production.private_file import (
     People,
@@ -15,7 +15,6 @@ from latentpath.production.private_file import (
     check_private_file,
     data_salt,
     default_private_file,
-    number_people,
     private_file,
     samples_hash,
     settle,
@@ -70,7 +69,7 @@ def write_set(
     content = private_record(result).encode()
     manifest = {**result.manifest(), **listing(result)}
     manifest["private_file"] = {"sha256": hash_bytes(content)}
-    if result.config.private:
+    if result.config.uses_dp:
         manifest["gate"] = None  # exact counts and a distance between two real people
     with private_file(private or default_private_file(out), out, content):
         return write_image_set(

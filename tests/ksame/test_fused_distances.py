@@ -8,12 +8,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentpath.ksame import k_same
-from latentpath.ksame import pool as pool_module
+from latentpath.ksame import k_same, ungrouped
 from latentpath.ksame.distances import distance_sums, nearest_exact
 
 needs_kernel = pytest.mark.skipif(
-    not pool_module.has_fused_distances(torch.zeros(1, 1)), reason="latentpath._C is not built"
+    not ungrouped.has_fused_distances(torch.zeros(1, 1)), reason="latentpath._C is not built"
 )
 
 
@@ -21,7 +20,7 @@ def group(points, k, method, fused):
     n = len(points)
     with pytest.MonkeyPatch.context() as patch:
         if not fused:
-            patch.setattr(pool_module, "has_fused_distances", lambda points: False)
+            patch.setattr(ungrouped, "has_fused_distances", lambda points: False)
         return k_same(points, np.arange(n), np.zeros(n, int), k, method).assignment
 
 
@@ -57,9 +56,9 @@ def test_equal_groups_of_many_points(method):
 @needs_kernel
 def test_float32_points_are_not_copied_to_float64():
     points = torch.randn(100, 8)
-    pool = pool_module.Pool(points, 5)
-    assert pool.points.data_ptr() == points.data_ptr()
-    assert pool_module.Pool(points.double(), 5).points.dtype == torch.float64
+    free = ungrouped.UngroupedPoints(points, 5)
+    assert free.points.data_ptr() == points.data_ptr()
+    assert ungrouped.UngroupedPoints(points.double(), 5).points.dtype == torch.float64
 
 
 def test_the_latents_are_left_as_they_were():

@@ -11,13 +11,12 @@ import pytest
 
 from latentpath.core import hash_file
 from latentpath.core.errors import DataError, InputError, IntegrityError
-from latentpath.data import read_image_set
+from latentpath.data import number_people, read_image_set
 from latentpath.data.manifest import FILE_NAME
 from latentpath.production import produce
 from latentpath.production.group_members import people_behind
 from latentpath.production.private_file import (
     default_private_file,
-    number_people,
     read_record,
 )
 from support import tiny_models
@@ -58,7 +57,7 @@ def test_other_orders_of_classes_and_walks_as_people_do_not_matter(made, data):
         assert first.tolist() == second.tolist()
 
 
-def test_a_set_with_private_centroids_has_nobody_to_name(made, data, tmp_path):
+def test_a_set_with_dp_centroids_has_nobody_to_name(made, data, tmp_path):
     """Its private file keeps no groups."""
     out, private, _ = made
     shutil.copytree(out, tmp_path / "set")

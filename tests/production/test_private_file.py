@@ -12,11 +12,10 @@ import pytest
 from latentpath.cli import main
 from latentpath.core import hash_file
 from latentpath.core.errors import InputError, OutputExistsError
-from latentpath.data import write_image_set
+from latentpath.data import number_people, write_image_set
 from latentpath.production import check_output, produce_set, write_set
 from latentpath.production.private_file import (
     default_private_file,
-    number_people,
     pending_files,
     read_record,
 )

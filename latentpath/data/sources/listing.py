@@ -79,11 +79,13 @@ def number_names(names: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
     return tuple(ordered), np.array([number[name] for name in names], dtype=np.int64)
 
 
-def number_people(people: Sequence[Hashable]) -> np.ndarray:  # int64 [n]
+def number_people(people: Sequence[Hashable] | np.ndarray) -> np.ndarray:  # int64 [n]
     """Number people in the order in which they first occur, which says nothing about their names.
 
     >>> number_people(["P7", "P2", "P7"])
     array([0, 1, 0])
     """
+    if isinstance(people, np.ndarray):
+        people = people.tolist()
     number: dict[Hashable, int] = {}
     return np.array([number.setdefault(person, len(number)) for person in people], dtype=np.int64)

@@ -10,7 +10,7 @@ import torch
 from latentpath.core import Progress, silent
 from latentpath.data import ImageSet, resize_images
 from latentpath.energy import EnergyTerms
-from latentpath.ksame import Certificate, Grouping, PrivateCertificate
+from latentpath.ksame import Certificate, DpCertificate, Grouping
 from latentpath.production.bundle import Bundle
 from latentpath.production.plan import Plan, centroids_of
 from latentpath.production.prepared_endpoints import Endpoints
@@ -81,7 +81,7 @@ def stored_endpoints(plan: Plan, data: ImageSet, bundle: Bundle) -> Endpoints:
     """The endpoints of a plan as `prepare_endpoints` gave them."""
     arrays, device = plan.arrays, bundle.encoder.centre.device
     stated = plan.settings["certificate"]
-    kinds = {kind.kind: kind for kind in (Certificate, PrivateCertificate)}
+    kinds = {kind.kind: kind for kind in (Certificate, DpCertificate)}
     grouping = None
     if "assignment" in arrays:
         grouping = Grouping(

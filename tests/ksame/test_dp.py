@@ -12,7 +12,7 @@ import torch
 from scipy.stats import norm
 
 from latentpath.core.errors import InputError, PrivacyError, ShapeError
-from latentpath.ksame import PrivateCertificate, merge, private_centroids
+from latentpath.ksame import DpCertificate, dp_centroids, merge
 
 pytest.importorskip("dp_accounting", reason="needs the extra 'dp'")
 
@@ -41,7 +41,7 @@ def release(latents, identities, labels, **options):
         "noise": Silence(),
         **options,
     }
-    return private_centroids(latents, identities, labels, **settings)
+    return dp_centroids(latents, identities, labels, **settings)
 
 
 def people(seed=0, n=60):
@@ -152,7 +152,7 @@ def test_the_certificate_states_the_budget_and_no_exact_count():
     latents, identities, labels = people()
     certificate = release(latents, identities, labels, smallest_count=1.0).certificate
     written = json.loads(json.dumps(certificate.to_dict()))
-    assert PrivateCertificate.from_dict(written) == certificate
+    assert DpCertificate.from_dict(written) == certificate
     assert (written["epsilon"], written["delta"], written["clip_norm"]) == (2.0, 1e-5, 2.0)
     assert written["accountant"].startswith("dp-accounting ")
     assert "generator" in written["not_promised"]

@@ -23,7 +23,7 @@ _PART = 16384  # rows that are held in float64 at a time
 
 
 @dataclass(frozen=True, eq=False)
-class People:
+class Representatives:
     """The distinct (identity, label) pairs of a data set, in order of their first row.
 
     Attributes:
@@ -100,7 +100,7 @@ def sort_pairs(first: IntArray, second: IntArray) -> tuple[IntArray, npt.NDArray
     return order, starts
 
 
-def fold_rows(latents: Tensor, identities: IntArray, labels: IntArray) -> People:
+def fold_rows(latents: Tensor, identities: IntArray, labels: IntArray) -> Representatives:
     """Fold rows with the same identity and label into one representative each.
 
     Args:
@@ -116,7 +116,7 @@ def fold_rows(latents: Tensor, identities: IntArray, labels: IntArray) -> People
     of_row = np.empty(len(order), dtype=np.int64)
     of_row[order] = rank[np.cumsum(starts) - 1]
     first_rows = first_rows[by_first_row]
-    return People(
+    return Representatives(
         latents=_means(latents, of_row, len(first_rows)),
         identities=identities[first_rows],
         labels=labels[first_rows],

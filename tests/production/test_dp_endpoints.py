@@ -12,7 +12,7 @@ import torch
 
 from latentpath.core.errors import InputError, PrivacyError
 from latentpath.data import read_manifest
-from latentpath.ksame import PrivateCertificate, merge
+from latentpath.ksame import DpCertificate, merge
 from latentpath.models import Encoder
 from latentpath.production import ProduceConfig, compare, produce_set, write_set
 from latentpath.production.dp_endpoints import public_prior
@@ -58,14 +58,14 @@ def result(people, networks):
 
 def test_the_certificate_is_the_private_one(result):
     certificate = result.endpoints.certificate
-    assert isinstance(certificate, PrivateCertificate)
+    assert isinstance(certificate, DpCertificate)
     assert certificate.epsilon == 500
     assert certificate.num_groups == len(result.endpoints.labels) <= 12
     assert certificate.configuration["dp_epsilon"] == 500
     assert certificate.seeds == {"seed": 0}
     assert "networks" not in certificate.promise
     assert "gate" in certificate.not_promised
-    assert PrivateCertificate.from_dict(certificate.to_dict()) == certificate
+    assert DpCertificate.from_dict(certificate.to_dict()) == certificate
 
 
 def test_centroids_lie_where_they_may(result, networks):

@@ -28,7 +28,7 @@ def has_fused_distances(points: Tensor) -> bool:
     return dispatch.why_not("row_distances", "native", "cpu") is None
 
 
-class Pool:
+class UngroupedPoints:
     """Points to group, packed as they are taken, so that later steps read less memory.
 
     Float32 points on a CPU stay float32, half as much to read, where the kernel of

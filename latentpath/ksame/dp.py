@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from latentpath.core import InputError, PrivacyError, ShapeError, require_extra
-from latentpath.ksame.people import IntArray, Latents, as_integers, as_latents, fold_rows
+from latentpath.ksame.representatives import IntArray, Latents, as_integers, as_latents, fold_rows
 from latentpath.ksame.statement import Statement
 
 # Share of the privacy budget that goes into the counts; the sums get the rest.
@@ -30,7 +30,7 @@ _COUNT_SHARE = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrivateCertificate(Statement):
+class DpCertificate(Statement):
     """A statement of differential privacy for the endpoints of a synthetic set.
 
     It holds public parameters and noisy results only: an exact number of people would itself be
@@ -83,7 +83,7 @@ class PrivateCertificate(Statement):
 
 
 @dataclass(frozen=True, eq=False)
-class PrivateCentroids:
+class DpCentroids:
     """Noisy centroids and what may be said about them.
 
     Attributes:
@@ -97,10 +97,10 @@ class PrivateCentroids:
     centroids: Tensor  # [G, D]
     group_labels: IntArray  # [G]
     noisy_counts: npt.NDArray[np.float64]  # [G]
-    certificate: PrivateCertificate
+    certificate: DpCertificate
 
 
-def private_centroids(
+def dp_centroids(
     latents: Latents,  # [n, D]
     identities: npt.ArrayLike,  # [n]
     labels: npt.ArrayLike,  # [n]
@@ -114,7 +114,7 @@ def private_centroids(
     steps: int = 3,
     smallest_count: float = 10.0,
     noise: np.random.Generator | None = None,
-) -> PrivateCentroids:
+) -> DpCentroids:
     """Release noisy centroids of the people near each of some public anchors, class by class.
 
     Each person counts once: in the label most of their images carry (the lowest of equals), with
@@ -147,6 +147,42 @@ def private_centroids(
     _check_budget(epsilon, delta, clip_norm, steps)
     multiplier, accountant = _calibrate(epsilon, delta, steps)
     rows = as_latents(latents)
+    start, middle = _public_places(rows, classes, anchors, centre)
+    people, of_class = _one_vector_each(rows, identities, labels, classes)
+    vectors = _clip(people.double() - middle, clip_norm)
+    cells = _clip(start.double() - middle, clip_norm).repeat(len(classes), 1, 1)  # [K, A, D]
+    rng = noise if noise is not None else np.random.default_rng()
+    for _ in range(steps):
+        cells, counts = _noisy_step(vectors, of_class, cells, clip_norm, multiplier, rng)
+    kept = counts >= smallest_count  # [K, A]
+    if not kept.any():
+        raise PrivacyError(
+            expected=f"a cell with a noisy count of at least {smallest_count:g}",
+            got="none",
+            fix="use fewer anchors, a larger epsilon or more people",
+        )
+    label_of = torch.tensor([int(label) for label in classes])[:, None].expand(kept.shape)
+    return DpCentroids(
+        centroids=(cells[kept] + middle).float(),
+        group_labels=label_of[kept.cpu()].numpy(),
+        noisy_counts=counts[kept].cpu().numpy(),
+        certificate=DpCertificate(
+            epsilon=float(epsilon),
+            delta=float(delta),
+            clip_norm=float(clip_norm),
+            noise_multiplier=multiplier,
+            steps=steps,
+            accountant=accountant,
+            num_groups=int(kept.sum()),
+            smallest_count=float(smallest_count),
+        ),
+    )
+
+
+def _public_places(
+    rows: Tensor, classes: Sequence[int], anchors: Latents, centre: Latents | None
+) -> tuple[Tensor, Tensor]:
+    """Anchors [A, D] and centre [D] like the latents, everything public checked."""
     start = as_latents(anchors).to(rows)
     middle = torch.zeros_like(rows[0])
     if centre is not None:
@@ -163,38 +199,22 @@ def private_centroids(
             got=f"{list(start.shape)} and {list(middle.shape)}",
             fix="take anchors from the generator that the latents belong to",
         )
-    people, of_class = _one_vector_each(rows, identities, labels, classes)
-    vectors = _clip(people.double() - middle, clip_norm)
-    cells = _clip(start.double() - middle, clip_norm).repeat(len(classes), 1, 1)  # [K, A, D]
-    rng = noise if noise is not None else np.random.default_rng()
-    for _ in range(steps):
-        sums, counts = _cell_totals(vectors, of_class, cells)
-        sums += _gaussian(rng, sums, clip_norm * multiplier / math.sqrt(1 - _COUNT_SHARE))
-        counts += _gaussian(rng, counts, multiplier / math.sqrt(_COUNT_SHARE))
-        cells = _clip(sums / counts.clamp(min=1.0)[..., None], clip_norm)
-    kept = counts >= smallest_count  # [K, A]
-    if not kept.any():
-        raise PrivacyError(
-            expected=f"a cell with a noisy count of at least {smallest_count:g}",
-            got="none",
-            fix="use fewer anchors, a larger epsilon or more people",
-        )
-    label_of = torch.tensor([int(label) for label in classes])[:, None].expand(kept.shape)
-    return PrivateCentroids(
-        centroids=(cells[kept] + middle).float(),
-        group_labels=label_of[kept.cpu()].numpy(),
-        noisy_counts=counts[kept].cpu().numpy(),
-        certificate=PrivateCertificate(
-            epsilon=float(epsilon),
-            delta=float(delta),
-            clip_norm=float(clip_norm),
-            noise_multiplier=multiplier,
-            steps=steps,
-            accountant=accountant,
-            num_groups=int(kept.sum()),
-            smallest_count=float(smallest_count),
-        ),
-    )
+    return start, middle
+
+
+def _noisy_step(
+    vectors: Tensor,  # [P, D]
+    of_class: Tensor,  # [P]
+    cells: Tensor,  # [K, A, D]
+    clip_norm: float,
+    multiplier: float,
+    rng: np.random.Generator,
+) -> tuple[Tensor, Tensor]:
+    """One step of k-means with noise on its sums and counts: cells [K, A, D], counts [K, A]."""
+    sums, counts = _cell_totals(vectors, of_class, cells)
+    sums += _gaussian(rng, sums, clip_norm * multiplier / math.sqrt(1 - _COUNT_SHARE))
+    counts += _gaussian(rng, counts, multiplier / math.sqrt(_COUNT_SHARE))
+    return _clip(sums / counts.clamp(min=1.0)[..., None], clip_norm), counts
 
 
 def _check_budget(epsilon: float, delta: float, clip_norm: float, steps: int) -> None:
