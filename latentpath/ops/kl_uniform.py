@@ -77,7 +77,11 @@ def _kernel(logits: Tensor, with_gradient: bool, impl: str | None) -> tuple[Tens
     energy = _kl_uniform_reference(logits)
     if not with_gradient:
         return energy, logits.new_empty(0, logits.shape[1])
-    gradient = torch.softmax(logits, 1, dtype=energy.dtype) - 1.0 / logits.shape[1]
+    # Not torch.softmax: on CPUs it adds up a row term after term in as many sums as a vector has
+    # lanes, whose error grows with the row and shrinks with the vector; sum() adds in cascades.
+    wide = logits.to(energy.dtype)
+    exponentials = (wide - wide.amax(1, keepdim=True)).exp()
+    gradient = exponentials / exponentials.sum(1, keepdim=True) - 1.0 / logits.shape[1]
     return energy, gradient.to(logits.dtype)
 
 

@@ -45,14 +45,14 @@ FORMS = {
 }
 
 
-def assert_energy_falls(g, identity, classifier):
-    """Down the gradient that walks follow, the energy that they report falls."""
+def assert_energy_falls(g, identity, classifier, *, step=0.1):
+    """Down the gradient that walks follow, the energy that they report falls, beyond rounding."""
     energy = PathEnergy(g, identity, classifier, weights=EnergyWeights(smoothness=0.0))
     path, labels = torch.randn(1, 6, g.latent_dim), torch.tensor([1])
     before = energy.terms(path, labels)
     slope = energy.guide_gradient(path[0], labels.expand(6), torch.ones(6))
-    after = energy.terms(path - 1e-3 * slope / slope.norm(), labels)
-    assert after.total < before.total
+    after = energy.terms(path - step * slope / slope.norm(), labels)
+    assert after.total < before.total * (1 - 1e-4)
 
 
 class TestDecoder:
@@ -153,9 +153,22 @@ class TestBadInput:
 
 @pytest.mark.filterwarnings("ignore")
 class TestDiffusers:
-    def check_walk(self, g):
+    def heads(self):
         torch.manual_seed(2)
-        assert_energy_falls(g, *(nn.Sequential(nn.Flatten(), nn.Linear(768, k)) for k in (9, 3)))
+        return [nn.Sequential(nn.Flatten(), nn.Linear(768, k)) for k in (9, 3)]
+
+    def vq_model(self):
+        diffusers = pytest.importorskip("diffusers")
+        torch.manual_seed(0)
+        return diffusers.VQModel(
+            in_channels=3,
+            out_channels=3,
+            down_block_types=("DownEncoderBlock2D",) * 2,
+            up_block_types=("UpDecoderBlock2D",) * 2,
+            block_out_channels=(8, 16),
+            norm_num_groups=4,
+            num_vq_embeddings=16,
+        ).eval()
 
     def test_autoencoder_tiny(self):
         diffusers = pytest.importorskip("diffusers")
@@ -171,23 +184,31 @@ class TestDiffusers:
         latents = tiny.eval().encode(torch.rand(2, 3, 16, 16)).latents
         images = g.synthesize(g.flatten(latents))
         torch.testing.assert_close(images, tiny.decode(latents).sample)
-        self.check_walk(g)
+        assert_energy_falls(g, *self.heads())
 
-    @pytest.mark.parametrize("options", [{}, {"force_not_quantize": True}])
-    def test_vq_model(self, options):
-        diffusers = pytest.importorskip("diffusers")
-        torch.manual_seed(0)
-        vq = diffusers.VQModel(
-            in_channels=3,
-            out_channels=3,
-            down_block_types=("DownEncoderBlock2D",) * 2,
-            up_block_types=("UpDecoderBlock2D",) * 2,
-            block_out_channels=(8, 16),
-            norm_num_groups=4,
-            num_vq_embeddings=16,
-        ).eval()
+    # Quantised images change where a latent comes nearer to another code, and nowhere else.
+    @pytest.mark.parametrize(
+        ("options", "step"), [({}, 1.0), ({"force_not_quantize": True}, 0.1)], ids=str
+    )
+    def test_vq_model(self, options, step):
+        vq = self.vq_model()
         g = DecoderGenerator(vq, (3, 8, 8), **options)
         latents = vq.encode(torch.rand(2, 3, 16, 16)).latents
         wanted = vq.decode(latents, **options).sample
         torch.testing.assert_close(g.synthesize(g.flatten(latents)), wanted)
-        self.check_walk(g)
+        assert_energy_falls(g, *self.heads(), step=step)
+
+    def test_a_quantised_decoder_passes_gradients_straight_through(self):
+        """The gradient is that of the decoder at the codes that stand for the latents."""
+        vq, heads = self.vq_model(), self.heads()
+        points, labels = torch.randn(6, 192), torch.ones(6, dtype=torch.int64)
+        codes = vq.quantize(points.reshape(6, 3, 8, 8))[0].detach().flatten(1)
+        assert not torch.allclose(codes, points, atol=0.1)
+        weights = EnergyWeights(smoothness=0.0)
+        slopes = [
+            PathEnergy(
+                DecoderGenerator(vq, (3, 8, 8), **options), *heads, weights=weights
+            ).guide_gradient(at, labels, torch.ones(6))
+            for at, options in ((points, {}), (codes, {"force_not_quantize": True}))
+        ]
+        torch.testing.assert_close(*slopes, rtol=1e-4, atol=1e-5)
