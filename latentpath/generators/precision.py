@@ -92,9 +92,8 @@ def _fastest(device_type: str) -> torch.dtype:
 
 def cpu_multiplies_bfloat16() -> bool:
     """Whether the processor has instructions that multiply bfloat16 (AVX512-BF16 or AMX)."""
-    module = dispatch.extension()
-    if module is not None and "avx512_bf16" in module.isas():
-        return True
+    if dispatch.extension() is not None:  # it knows the processor, and LATENTPATH_MAX_CPU_ISA
+        return "avx512_bf16" in dispatch.instruction_sets()
     # Names of PyTorch's own that may change; where they are gone float32 is right, only slower.
     asks = [
         getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("avx512_bf16", "amx_tile")

@@ -22,6 +22,12 @@ from latentpath.core import InputError, LatentpathWarning, ShapeError, Unsupport
 
 IMPLEMENTATIONS = ("reference", "native", "triton")
 
+# Instruction sets that the extension is compiled for, best first; the last one always runs.
+INSTRUCTION_SETS = ("avx512_bf16", "avx512", "avx2", "baseline")
+
+# The environment variable that caps them.
+ISA_CAP = "LATENTPATH_MAX_CPU_ISA"
+
 # op -> device type -> the best implementation there. Other devices run the reference.
 BEST: dict[str, dict[str, str]] = {
     "kl_uniform": {"cpu": "native", "cuda": "triton"},
@@ -38,13 +44,38 @@ BEST: dict[str, dict[str, str]] = {
 def extension() -> ModuleType | None:
     """Return the compiled module `latentpath._C`, or None where there is none.
 
-    `LATENTPATH_NO_EXTENSION=1` hides it, at install time and at run time.
+    `LATENTPATH_NO_EXTENSION=1` hides it, at install time and at run time. `LATENTPATH_MAX_CPU_ISA`
+    names the best of `INSTRUCTION_SETS` that its kernels may use, so that one machine shows what
+    another one would do.
+
+    Raises:
+        InputError: LATENTPATH_MAX_CPU_ISA names none of them.
     """
     if _extension_is_hidden():
         return None
     if importlib.util.find_spec("latentpath._C") is None:
         return None
-    return importlib.import_module("latentpath._C")
+    module = importlib.import_module("latentpath._C")
+    module.choose_isa(_within_cap(module.isas())[0])
+    return module
+
+
+def instruction_sets() -> list[str]:
+    """Instruction sets that the extension's kernels may use here, best first; empty without it."""
+    module = extension()
+    return [] if module is None else _within_cap(module.isas())
+
+
+def _within_cap(available: list[str]) -> list[str]:
+    cap = os.environ.get(ISA_CAP) or INSTRUCTION_SETS[0]
+    if cap not in INSTRUCTION_SETS:
+        raise InputError(
+            expected=f"the environment variable {ISA_CAP} to be {' or '.join(INSTRUCTION_SETS)}",
+            got=repr(cap),
+            fix="set it to one of these, or unset it",
+        )
+    allowed = INSTRUCTION_SETS[INSTRUCTION_SETS.index(cap) :]
+    return [isa for isa in available if isa in allowed]
 
 
 def _extension_is_hidden() -> bool:

@@ -65,7 +65,10 @@ def _extension() -> str:
     cuda = "no CUDA kernels (built without nvcc)"
     if module.has_cuda:
         cuda = f"CUDA kernels for {module.cuda_architectures}"
-    return f"{module.isa()} (out of {', '.join(module.isas())}), {threads}, {cuda}"
+    cap = os.environ.get(dispatch.ISA_CAP)
+    capped = f", capped by {dispatch.ISA_CAP}={cap}" if cap else ""
+    usable = ", ".join(dispatch.instruction_sets())
+    return f"{module.isa()} (out of {usable}{capped}), {threads}, {cuda}"
 
 
 def _version(package: str) -> str:
@@ -76,7 +79,9 @@ def _version(package: str) -> str:
 
 
 def _devices() -> list[str]:
-    names = [f"cpu: {torch.backends.cpu.get_cpu_capability()}"]
+    caps = [name for name in ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA") if os.environ.get(name)]
+    capped = [f"capped by {name}={os.environ[name]}" for name in caps]
+    names = [", ".join([f"cpu: {torch.backends.cpu.get_cpu_capability()}", *capped])]
     for i in range(torch.cuda.device_count()):
         major, minor = torch.cuda.get_device_capability(i)
         names.append(f"cuda:{i}: {torch.cuda.get_device_name(i)}, sm_{major}{minor}")

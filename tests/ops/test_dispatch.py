@@ -148,7 +148,7 @@ def test_error_of_the_kernels_exponential():
     special = np.array([-np.inf, -1e30, -88.0, np.nan, 0.0, -0.0], np.float32)
     exact = np.exp(x.astype(np.float64))
     ulp = np.spacing(exact.astype(np.float32)).astype(np.float64)
-    for isa in module.isas():
+    for isa in dispatch.instruction_sets():
         module.choose_isa(isa)
         y, special_y = np.empty_like(x), np.empty_like(special)
         module.exponential(x.ctypes.data, y.ctypes.data, x.size)
@@ -166,6 +166,39 @@ def test_instruction_sets_end_with_the_one_that_always_runs():
     module = dispatch.extension()
     assert module.isas()[-1] == "baseline"
     assert module.isa() in module.isas()
+
+
+CAPPED = """
+from latentpath.generators.precision import cpu_multiplies_bfloat16
+from latentpath.ops import dispatch
+from latentpath.production import info_lines
+print(dispatch.extension().isa(), cpu_multiplies_bfloat16(), *dispatch.instruction_sets())
+print(*[line for line in info_lines() if "compiled extension" in line])
+"""
+
+
+@needs_extension
+@pytest.mark.parametrize("cap", dispatch.INSTRUCTION_SETS)
+def test_instruction_sets_can_be_capped(cap):
+    ran = python(CAPPED, LATENTPATH_MAX_CPU_ISA=cap)
+    assert ran.returncode == 0, ran.stderr
+    used, shown = ran.stdout.splitlines()
+    isa, bfloat16, *usable = used.split()
+    allowed = dispatch.INSTRUCTION_SETS[dispatch.INSTRUCTION_SETS.index(cap) :]
+    assert usable == [isa for isa in dispatch.extension().isas() if isa in allowed]
+    assert isa == usable[0]
+    assert bfloat16 == str("avx512_bf16" in usable)
+    assert f"{isa} (out of {', '.join(usable)}, capped by LATENTPATH_MAX_CPU_ISA={cap})" in shown
+
+
+@needs_extension
+def test_a_cap_that_names_no_instruction_set_is_refused():
+    ran = python(
+        "import latentpath.ops; latentpath.ops.implementations()", LATENTPATH_MAX_CPU_ISA="sse9"
+    )
+    assert ran.returncode != 0
+    assert "LATENTPATH_MAX_CPU_ISA to be avx512_bf16 or avx512 or avx2 or baseline" in ran.stderr
+    assert "'sse9'" in ran.stderr
 
 
 def test_all_ops_in_one_function_under_inductor():

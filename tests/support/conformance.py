@@ -30,7 +30,7 @@ def backends(op: str) -> pytest.MarkDecorator:
         skip = pytest.mark.skip(reason="latentpath._C is not built")
         chosen.append(pytest.param(Backend("native"), id="native", marks=skip))
     else:
-        found = [Backend("native", isa) for isa in module.isas()]
+        found = [Backend("native", isa) for isa in dispatch.instruction_sets()]
         chosen += [pytest.param(backend, id=str(backend)) for backend in found]
     if "triton" in dispatch.BEST[op].values():
         reason = dispatch.why_not(op, "triton", "cpu")
