@@ -40,7 +40,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import walk_networks
 import walk_published
 import workload
-from walk_networks import Networks
+from walk_networks import WalkNetworks
 from walk_published import CHUNK, STEPS
 from walk_timing import ABLATIONS, Bench, Row, Setting, ratio_error
 
@@ -190,7 +190,7 @@ def bench_energies(
     """Scaled totals of the first paths, and of the short walk's with as many points."""
     n = min(len(result.latents), len(short.latents), bench.options.long_paths)
     networks, device = bench.networks, short.latents.device
-    energy = PathEnergy(networks.generator, networks.identity, networks.classifier, weights=weights)
+    energy = PathEnergy(networks, weights=weights)
     filled = torch.stack([resample(path, points) for path in short.latents[:n]])
     per_point = chunk_weights(points, CHUNK).to(device)
     terms = energy.terms(filled, bench.reference.labels[:n], per_point, EPS_DISTANCE)
@@ -217,7 +217,7 @@ def estimate(bench: Bench, part: str) -> float:
     ref, options = bench.reference, bench.options
     step = walk_published.step_seconds(bench.published_walk(0), 1)
     networks = bench.networks
-    energy = PathEnergy(*networks.models().values(), precision="auto", micro_batch=64)  # type: ignore[arg-type]
+    energy = PathEnergy(networks, precision="auto", micro_batch=64)
     points = ref.start[:1].expand(64, -1).contiguous()
     labels, ones = ref.labels[:1].expand(64), torch.ones(64, device=points.device)
     energy.guide_gradient(points, labels, ones)
@@ -294,7 +294,7 @@ def summary(row: Row) -> str:
 
 def measure(options: argparse.Namespace) -> Iterator[Row]:
     """The rows of all parts that were asked for, each stored as soon as it is there."""
-    warm: Networks | None = None
+    warm: WalkNetworks | None = None
     for part, bench in benches(options):
         if bench.networks.surrogate is None:
             raise SystemExit("no surrogate: train one, or name its file with --surrogate")

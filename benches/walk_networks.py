@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -19,11 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latentpath.data import load_digits_split
-from latentpath.energy import ImageModel
 from latentpath.generators import StyleGAN2
 from latentpath.generators.weights import read_weights
-from latentpath.models import Surrogate, load_surrogate, save_surrogate
-from latentpath.models.surrogate import networks_fingerprint
+from latentpath.models import Networks, Surrogate, load_surrogate, save_surrogate
 from latentpath.production import ASSETS, ProduceConfig, load_bundle
 from latentpath.production.prepared_endpoints import prepare_endpoints
 from latentpath.training import SurrogateConfig, train_surrogate
@@ -36,27 +34,15 @@ PAIRS, PAIRS_EACH = 3, 16
 Ends = tuple[Tensor, Tensor, Tensor]  # [B, D], [B, D], [B]
 
 
-@dataclass(frozen=True)
-class Networks:
+@dataclass(frozen=True, kw_only=True)
+class WalkNetworks(Networks):
     """What a walk is made with, and where it goes."""
 
     name: str
-    generator: StyleGAN2
-    identity: ImageModel
-    classifier: ImageModel
     make_ends: Callable[[int], Ends]
     """Endpoints and labels of so many paths."""
-    surrogate: Surrogate | None = None
     training_seconds: float | None = None
     """What the surrogate's training took, if known."""
-
-    def models(self) -> dict[str, ImageModel | StyleGAN2]:
-        """Arguments of `latentpath.walk`."""
-        return {
-            "generator": self.generator,
-            "identity": self.identity,
-            "classifier": self.classifier,
-        }
 
     @cached_property
     def published_generator(self) -> StyleGAN2:
@@ -67,16 +53,12 @@ class Networks:
         """
         return copy.deepcopy(self.generator).to(memory_format=torch.contiguous_format)
 
-    def fingerprint(self) -> str:
-        """That of the weights."""
-        return networks_fingerprint(**self.models())
-
 
 def digits(
-    surrogate: Path | None = None,
+    surrogate_file: Path | None = None,
     training_seconds: float | None = None,
     device: str = "cpu",
-) -> Networks:
+) -> WalkNetworks:
     """The demo's networks; the paths join averages of five private digits of one class."""
     bundle = load_bundle(ASSETS, device, with_surrogate=False)
 
@@ -93,18 +75,25 @@ def digits(
         start, end = torch.stack(drawn).unbind(1)
         return made.centroids[start], made.centroids[end], labels[start]
 
-    path = surrogate or ASSETS / "surrogate.safetensors"
-    models = bundle.generator, bundle.identity, bundle.classifier
-    found, noted = _open_surrogate(path, models, device) if path.exists() else (None, None)
-    return Networks("digits", *models, make_ends, found, training_seconds or noted)
+    path = surrogate_file or ASSETS / "surrogate.safetensors"
+    surrogate, noted = (
+        _open_surrogate(path, bundle.networks, device) if path.exists() else (None, None)
+    )
+    return WalkNetworks(
+        bundle.generator,
+        bundle.identity,
+        bundle.classifier,
+        surrogate,
+        name="digits",
+        make_ends=make_ends,
+        training_seconds=training_seconds or noted,
+    )
 
 
-def _open_surrogate(
-    path: Path, models: tuple[nn.Module, ...], device: str
-) -> tuple[Surrogate, float | None]:
+def _open_surrogate(path: Path, networks: Networks, device: str) -> tuple[Surrogate, float | None]:
     """The surrogate of a file, and the seconds of its training where the file says."""
     surrogate = load_surrogate(path, device)
-    surrogate.check(*models)
+    replace(networks, surrogate=surrogate).check_surrogate()
     seconds = read_weights(path, kind="surrogate").notes.get("seconds")
     return surrogate, None if seconds is None else float(seconds)
 
@@ -204,7 +193,7 @@ def train_guide(size: StandIn, g: StyleGAN2, targets: Tensor, steps: int) -> nn.
     return model.eval().requires_grad_(False)
 
 
-def stand_in(folder: Path, size: StandIn | None = None, device: str = "cpu") -> Networks:
+def stand_in(folder: Path, size: StandIn | None = None, device: str = "cpu") -> WalkNetworks:
     """The second networks, made and trained if they are not in `folder` yet."""
     size = size or StandIn()
     g = scanner(size)
@@ -222,13 +211,13 @@ def stand_in(folder: Path, size: StandIn | None = None, device: str = "cpu") -> 
         else:
             guides[role] = train_guide(size, g, wanted, steps[role])
             torch.save(guides[role].state_dict(), path)
-    networks = tuple(network.to(device) for network in (g, *guides.values()))
+    networks = Networks(*(network.to(device) for network in (g, *guides.values())))
     path = folder / "surrogate.safetensors"
     if not path.exists():
         print("  surrogate: about as long as 200 fast walks and 250,000 images take", flush=True)
         began = time.perf_counter()
         made = train_surrogate(
-            *networks, latents.to(device), labels.to(device), config=size.surrogate
+            networks, latents.to(device), labels.to(device), config=size.surrogate
         )
         save_surrogate(path, made, notes={"seconds": time.perf_counter() - began})
     surrogate, seconds = _open_surrogate(path, networks, device)
@@ -244,4 +233,12 @@ def stand_in(folder: Path, size: StandIn | None = None, device: str = "cpu") -> 
         start, end = torch.stack(ends).unbind(1)
         return start.to(device), end.to(device), classes.to(device)
 
-    return Networks("resnet64", *networks, make_ends, surrogate, seconds)
+    return WalkNetworks(
+        networks.generator,
+        networks.identity,
+        networks.classifier,
+        surrogate,
+        name="resnet64",
+        make_ends=make_ends,
+        training_seconds=seconds,
+    )

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from bench_synthesis import form_of
 from torch import Tensor
-from walk_networks import Networks
+from walk_networks import WalkNetworks
 
 from latentpath.energy import EnergyTerms, PathEnergy
 from latentpath.walks import PlanConfig, straight_line
@@ -38,7 +38,7 @@ class PublishedWalk:
 
     def __init__(
         self,
-        networks: Networks,
+        networks: WalkNetworks,
         start: Tensor,  # [D]
         end: Tensor,  # [D]
         label: int,
@@ -83,9 +83,9 @@ def step_seconds(walk: PublishedWalk, steps: int) -> float:
     return (time.perf_counter() - began) / steps
 
 
-def true_energy(networks: Networks) -> PathEnergy:
+def true_energy(networks: WalkNetworks) -> PathEnergy:
     """The energy in float32."""
-    return PathEnergy(networks.generator, networks.identity, networks.classifier)
+    return PathEnergy(networks)
 
 
 def disagreement(walk: PublishedWalk) -> float:
@@ -144,7 +144,7 @@ class PlanReference:
             rest = str(saved["fingerprint"]), int(saved["points"])
             return cls(*rest, *tensors.values(), saved["steps"].tolist(), terms)
 
-    def serves(self, networks: Networks, points: int, steps: int) -> bool:
+    def serves(self, networks: WalkNetworks, points: int, steps: int) -> bool:
         """Whether it holds paths of these networks, after so many steps."""
         return (
             self.fingerprint == networks.fingerprint()
@@ -180,7 +180,7 @@ class _Watched(PathEnergy):
 
 
 def compute_reference(
-    networks: Networks,
+    networks: WalkNetworks,
     start: Tensor,  # [B, D]
     end: Tensor,  # [B, D]
     labels: Tensor,  # [B]
@@ -188,7 +188,7 @@ def compute_reference(
     steps: int,
 ) -> PlanReference:
     """Walk paths together as published, and note the energies at the checkpoints."""
-    energy = _Watched(networks.generator, networks.identity, networks.classifier)
+    energy = _Watched(networks)
     wanted = sorted({0, steps} | {step for step in CHECKPOINTS if step < steps})
     seen, began = energy.watch(wanted), time.perf_counter()
 
@@ -210,7 +210,7 @@ def compute_reference(
 
 
 def reference(
-    networks: Networks, file: Path, paths: int, points: int, steps: int, device: str = "cpu"
+    networks: WalkNetworks, file: Path, paths: int, points: int, steps: int, device: str = "cpu"
 ) -> PlanReference:
     """The kept energies; what they lack of these networks, paths and steps is computed and kept.
 

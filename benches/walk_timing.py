@@ -7,7 +7,7 @@ import os
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from unittest import mock
 
@@ -15,7 +15,7 @@ import torch
 import walk_published
 import workload
 from torch import Tensor
-from walk_networks import Networks
+from walk_networks import WalkNetworks
 from walk_published import PlanReference, PublishedWalk
 
 import latentpath
@@ -67,7 +67,7 @@ class Bench:
     """Walks of one pair of networks, and the published walk to compare them with."""
 
     part: str
-    networks: Networks
+    networks: WalkNetworks
     reference: PlanReference
     options: argparse.Namespace
     paths: int
@@ -89,10 +89,9 @@ class Bench:
                 ref.start[:paths],
                 ref.end[:paths],
                 ref.labels[:paths],
-                **self.networks.models(),
+                self.networks if setting.surrogate else replace(self.networks, surrogate=None),
                 steps=points,
                 config=config,
-                surrogate=self.networks.surrogate if setting.surrogate else None,
                 precision=setting.precision,
             )
         return result, (time.perf_counter() - began) / paths

@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentpath.core import ShapeError, silent
-from latentpath.energy import ImageModel
-from latentpath.models import Surrogate
+from latentpath.core import InputError, ShapeError, silent
+from latentpath.models import ImageModel, Networks, Surrogate
 from latentpath.walks import PlanConfig, walk
 
 
@@ -57,17 +56,20 @@ def get_privacy_path(
 
     Source: Pennisi et al., MICCAI 2023.
     """
+    if surrogate is not None and solver != "fast":
+        raise InputError(
+            expected="a surrogate with solver 'fast' alone",
+            got=f"one with solver {solver!r}",
+            fix="leave it out, or use solver='fast'",
+        )
     result = walk(
         _as_point(w_a, "w_a"),
         _as_point(w_b, "w_b"),
         _as_label(label),
-        generator=G,
-        identity=id_net,
-        classifier=label_classifier,
+        Networks(G, id_net, label_classifier, surrogate),
         steps=n_steps,
         solver=solver,
         config=PlanConfig(optim_steps=optim_steps, lr=lr) if solver == "plan" else None,
-        surrogate=surrogate,
         progress=silent,
     )
     if verbose:

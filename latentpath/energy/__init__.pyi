@@ -15,9 +15,6 @@ from latentpath.energy.guides import (
     find_linear_head as find_linear_head,
 )
 from latentpath.energy.images import (
-    ImageModel as ImageModel,
-)
-from latentpath.energy.images import (
     check_gradients as check_gradients,
 )
 from latentpath.energy.images import (

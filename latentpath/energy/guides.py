@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from latentpath import ops
 from latentpath.core import InputError
-from latentpath.energy.images import REFUSALS, ImageModel, logits_of, random_images
+from latentpath.energy.images import REFUSALS, logits_of, random_images
 from latentpath.energy.layers import replaced
+from latentpath.models import ImageModel
 
 
 class IdentityGuide:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,8 +9,7 @@ from torch import Tensor
 
 from latentpath.core import InputError, ShapeError
 from latentpath.generators import Generator
-
-ImageModel = Callable[[Tensor], Tensor]
+from latentpath.models import ImageModel
 
 # How a network refuses images of the wrong number of channels.
 REFUSALS = (RuntimeError, ValueError, TypeError, IndexError, AttributeError, AssertionError)

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from latentpath.core import ConvolutionWatch, ShapeError, channels_last, faulty_layers
-from latentpath.energy.images import REFUSALS, ImageModel, logits_of, random_images
+from latentpath.energy.images import REFUSALS, logits_of, random_images
 from latentpath.energy.layers import replaced
 from latentpath.energy.norms import without_norms
 from latentpath.generators import autocast_dtype
+from latentpath.models import ImageModel
 
 
 class ChannelMatch:

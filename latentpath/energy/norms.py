@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from latentpath.core import StridedPointwise
-from latentpath.energy.images import REFUSALS, ImageModel, logits_of, random_images
+from latentpath.energy.images import REFUSALS, logits_of, random_images
 from latentpath.energy.layers import replaced
+from latentpath.models import ImageModel
 
 
 @torch.no_grad()

@@ -14,10 +14,11 @@ from latentpath.core import InputError, ShapeError, check_finite, check_whole, e
 from latentpath.energy.batches import MicroBatch, first_guess, fitting_size, saved_bytes
 from latentpath.energy.graphs import CudaGraphed
 from latentpath.energy.guides import ClassGuide, IdentityGuide
-from latentpath.energy.images import ImageModel, check_gradients, gradient, images_of, logits_of
+from latentpath.energy.images import check_gradients, gradient, images_of, logits_of
 from latentpath.energy.inputs import ChannelMatch
 from latentpath.energy.programs import as_image_model
-from latentpath.generators import Generator, Precision, PrecisionName
+from latentpath.generators import Precision, PrecisionName
+from latentpath.models import Networks
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,8 @@ class PathEnergy:
     """The energy of batches of paths under one generator and two classifiers.
 
     Args:
-        generator: latents to images.
-        identity: images to identity logits [M, N]: a module, a TorchScript or `torch.export`
-            program, or a function.
-        classifier: images to class logits [M, K], likewise.
+        networks: the generator, with the methods of `latentpath.generators.Generator` (see
+            `Networks.for_latents`), and the two classifiers.
         weights: weights of the terms.
         micro_batch: points that go through the networks together; bounds the memory. 0 measures
             what a point takes and chooses by device: see `batches.fitting_size`.
@@ -112,9 +111,7 @@ class PathEnergy:
 
     def __init__(
         self,
-        generator: Generator,
-        identity: ImageModel,
-        classifier: ImageModel,
+        networks: Networks,
         *,
         weights: EnergyWeights | None = None,
         micro_batch: int = 0,
@@ -128,12 +125,11 @@ class PathEnergy:
     ) -> None:
         check_whole(0, micro_batch=micro_batch, memory_budget=memory_budget)
         self.precision, self.fixed_batches = Precision.of(precision), fixed_batches or cuda_graphs
-        self.generator, self.weights = generator, weights or EnergyWeights()
+        self.networks, self.weights = networks, weights or EnergyWeights()
         self.micro_batch, self.memory_budget = micro_batch, memory_budget
-        self._models = [identity, classifier, getattr(generator, "network", generator)]
         self._inputs = [
             ChannelMatch(as_image_model(model), fold_norms=fold_norms)
-            for model in (identity, classifier)
+            for model in (networks.identity, networks.classifier)
         ]
         self._split_head = split_head
         self._guides: tuple[IdentityGuide, ClassGuide] | None = None
@@ -144,7 +140,7 @@ class PathEnergy:
 
     def images(self, points: Tensor) -> Tensor:  # [M, D] -> [M, C, H, H]
         """The generator's images, clamped to [-1, 1]."""
-        return images_of(self.generator, points)
+        return images_of(self.networks.generator, points)
 
     def _find_guides(self, image: Tensor, labels: Tensor) -> None:
         """What the classifiers take shows with a first image [1, C, H, W]."""
@@ -251,7 +247,7 @@ class PathEnergy:
             if energies is not None:
                 energies[batch.rows] = slope[: batch.count, -1]
 
-        with evaluating(self._models), torch.enable_grad():
+        with evaluating(self.networks.modules()), torch.enable_grad():
             self._check_labels(labels)
             self._over(points, labels, point_weights, work, measure=True)
         return result
@@ -288,7 +284,7 @@ class PathEnergy:
                 energy[: batch.count] for energy in energies
             )
 
-        with evaluating(self._models), Precision.of(precision).on(points.device):
+        with evaluating(self.networks.modules()), Precision.of(precision).on(points.device):
             self._check_labels(labels)
             self._over(points, per_point, torch.ones_like(identity), work)
         smoothness = (path[:, :-1] - path[:, 1:] + eps_distance).square().sum(dim=[1, 2])
@@ -324,7 +320,7 @@ class PathEnergy:
             )
             rows.append(torch.stack(found, dim=1)[: batch.count])
 
-        with evaluating(self._models), Precision.of("float32").on(points.device):
+        with evaluating(self.networks.modules()), Precision.of("float32").on(points.device):
             self._check_labels(labels)
             self._over(points, labels, torch.ones(len(points), device=points.device), work)
         found = torch.cat(rows) if rows else points.new_empty(0, 4)
@@ -353,7 +349,7 @@ class PathEnergy:
             rows.append(found[: batch.count])
 
         ones = torch.ones(len(points), device=points.device)
-        with evaluating(self._models), Precision.of("float32").on(points.device):
+        with evaluating(self.networks.modules()), Precision.of("float32").on(points.device):
             self._over(points, ones, ones, work)
         return torch.cat(rows) if rows else points.new_empty(0)
 
@@ -374,7 +370,7 @@ class PathEnergy:
         device, first = points.device, 0
         while first < len(points):
             found = self.micro_batch or self._sizes.get(device)
-            size = found or first_guess(self.generator.img_resolution, device)
+            size = found or first_guess(self.networks.generator.img_resolution, device)
             batch = MicroBatch.of(points, labels, point_weights, first, size)
             batch = batch.filled(size) if self.fixed_batches else batch
             try:

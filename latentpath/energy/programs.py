@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from latentpath.core import InputError
-from latentpath.energy.images import ImageModel
+from latentpath.models import ImageModel
 
 
 def as_image_model(model: Any) -> ImageModel:

@@ -21,11 +21,10 @@ from torch import Tensor, nn
 
 from latentpath.core import InputError, ShapeError, WeightsError, evaluating
 from latentpath.energy.guides import FeatureEnergy, check_labels, find_linear_head
-from latentpath.energy.images import ImageModel
 from latentpath.energy.inputs import ChannelMatch
 from latentpath.energy.path import EnergyWeights
 from latentpath.energy.programs import as_image_model
-from latentpath.models import Surrogate
+from latentpath.models import ImageModel, Surrogate
 
 # Points that go through the surrogate together, always as many: see `SurrogateGuide`.
 _BLOCKS = {"cpu": 192, "cuda": 8192}
@@ -66,9 +65,8 @@ class SurrogateGuide:
 
     Args:
         surrogate: the trained network.
-        identity: the identity classifier that it was trained for; its head is used.
-        image: one image [1, C, H, W] of the generator, to find that head with; or the
-            pair with that head last which `find_linear_head` or `find_identity_head` found.
+        head: the last layer of the identity classifier that it was trained for, as
+            `find_identity_head` gives it.
         weights: weights of the terms in `gradient`.
 
     Points go through in blocks of one size, the last one filled up. So a point's gradient and
@@ -77,18 +75,15 @@ class SurrogateGuide:
     surrogate's own precision.
 
     Raises:
-        InputError: no head was found.
         WeightsError: the head takes other features than the surrogate predicts.
     """
 
     def __init__(
         self,
         surrogate: Surrogate,
-        identity: ImageModel,
-        image: Tensor | tuple[ImageModel, nn.Linear],
+        head: nn.Linear,
         weights: EnergyWeights | None = None,
     ) -> None:
-        _, head = find_identity_head(identity, image) if isinstance(image, Tensor) else image
         if head.in_features != surrogate.num_features:
             raise WeightsError(
                 expected=f"a surrogate of {head.in_features} features, as the identity classifier",

@@ -8,14 +8,17 @@ from latentpath.models.encoder import (
 from latentpath.models.encoder import (
     project as project,
 )
+from latentpath.models.networks import (
+    ImageModel as ImageModel,
+)
+from latentpath.models.networks import (
+    Networks as Networks,
+)
 from latentpath.models.surrogate import (
     Surrogate as Surrogate,
 )
 from latentpath.models.surrogate import (
     load_surrogate as load_surrogate,
-)
-from latentpath.models.surrogate import (
-    networks_fingerprint as networks_fingerprint,
 )
 from latentpath.models.surrogate import (
     save_surrogate as save_surrogate,

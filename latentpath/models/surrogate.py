@@ -9,23 +9,16 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latentpath.core import (
-    InputError,
-    ShapeError,
-    WeightsError,
-    check_whole,
-    hash_bytes,
-    hash_tensors,
-)
+from latentpath.core import ShapeError, check_whole
 from latentpath.generators import build, read_weights, save_weights
 
-_REMEDY = "run `latentpath train surrogate` again"
+# What to do about a surrogate that does not fit.
+TRAIN_AGAIN = "run `latentpath train surrogate` again"
 
 
 class Surrogate(nn.Module):
@@ -47,7 +40,7 @@ class Surrogate(nn.Module):
     output_mean: Tensor  # [F + K]
     output_scale: Tensor  # [F + K]
     trained_for: str
-    """`networks_fingerprint` of generator, identity and class classifier; "" is unknown."""
+    """`Networks.fingerprint` of generator, identity and class classifier; "" is unknown."""
 
     def __init__(
         self,
@@ -89,21 +82,6 @@ class Surrogate(nn.Module):
         outputs = self.last(x) * self.output_scale + self.output_mean
         return outputs[:, : self.num_features], outputs[:, self.num_features :]
 
-    def check(self, generator: Any, identity: Any, classifier: Any) -> None:
-        """Raise unless this surrogate was trained for these very networks.
-
-        Raises:
-            WeightsError: it was trained for others, or for others' earlier weights.
-            InputError: a network without a state, such as a function.
-        """
-        now = networks_fingerprint(generator=generator, identity=identity, classifier=classifier)
-        if now != self.trained_for:
-            raise WeightsError(
-                expected="a surrogate trained for this generator and these classifiers",
-                got="one for other weights" if self.trained_for else "one that names no networks",
-                fix=_REMEDY,
-            )
-
 
 def save_surrogate(
     path: str | Path, surrogate: Surrogate, *, notes: dict[str, Any] | None = None, **options: Any
@@ -120,42 +98,6 @@ def load_surrogate(path: str | Path, device: torch.device | str = "cpu") -> Surr
         WeightsError: no such file, damaged, or of another kind.
     """
     weights = read_weights(path, kind="surrogate")
-    surrogate = build(weights, Surrogate, source=path, remedy=_REMEDY)
+    surrogate = build(weights, Surrogate, source=path, remedy=TRAIN_AGAIN)
     surrogate.trained_for = str(weights.notes.get("trained_for", ""))
     return surrogate.to(device)
-
-
-# Network -> (where its tensors lie and how often each was written, digest).
-_digests: WeakKeyDictionary[Any, tuple[tuple[tuple[int, int], ...], str]] = WeakKeyDictionary()
-
-
-def networks_fingerprint(**networks: Any) -> str:
-    """SHA-256 over names, shapes and values of the networks' states, whatever their device.
-
-    A network's digest is kept until one of its tensors is replaced or written to.
-
-    Raises:
-        InputError: a network without a state, such as a function; the message names the argument.
-    """
-    digests = [_digest(role, network) for role, network in networks.items()]
-    return hash_bytes("".join(digests).encode())
-
-
-def _digest(role: str, network: Any) -> str:
-    network = getattr(network, "_orig_mod", network)  # what torch.compile wraps
-    if not hasattr(network, "state_dict"):  # an adapter of a published network object
-        network = getattr(network, "network", network)
-    state = getattr(network, "state_dict", None)
-    state = state() if callable(state) else state  # a program of torch.export holds it ready
-    if not isinstance(state, dict):
-        raise InputError(
-            expected=f"a {role} with a state_dict, whose weights a surrogate can belong to",
-            got=f"a {type(network).__name__}",
-            fix="wrap it in a torch.nn.Module that holds its weights, or walk without a surrogate",
-        )
-    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
-    written = tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors.values())
-    kept = _digests.get(network)
-    if kept is None or kept[0] != written:
-        kept = _digests[network] = written, hash_tensors(tensors)
-    return kept[1]

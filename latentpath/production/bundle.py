@@ -10,7 +10,7 @@ import torch
 from latentpath.core import WeightsError, place
 from latentpath.data import ImageSet
 from latentpath.generators import StyleGAN2, build, read_weights
-from latentpath.models import Classifier, Encoder, Surrogate, load_surrogate
+from latentpath.models import Classifier, Encoder, Networks, Surrogate, load_surrogate
 from latentpath.similarity import LPIPS
 from latentpath.training import fingerprint
 
@@ -42,6 +42,11 @@ class Bundle:
     """`people_fingerprint` of the images that the identity classifier was trained on."""
     surrogate: Surrogate | None = None
     """Saves walks most of their generator passes; without one they take more."""
+
+    @property
+    def networks(self) -> Networks:
+        """What walks, the gate and the surrogate's training take."""
+        return Networks(self.generator, self.identity, self.classifier, self.surrogate)
 
     def check(self, data: ImageSet) -> None:
         """Raise WeightsError unless these networks were made for a set like `data`."""
@@ -128,8 +133,7 @@ def load_bundle(
     surrogate = None
     if with_surrogate and (path := folder / FILES["surrogate"]).exists():
         surrogate = load_surrogate(path, device)
-        surrogate.check(generator, parts["identity"], parts["classifier"])
-    return Bundle(
+    bundle = Bundle(
         generator,
         parts["encoder"],
         parts["identity"],
@@ -139,3 +143,5 @@ def load_bundle(
         people=notes["identity"].get("people"),
         surrogate=surrogate,
     )
+    bundle.networks.check_surrogate()
+    return bundle

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from latentpath.data import to_tensor
-from latentpath.models import Classifier
+from latentpath.models import Networks
 from latentpath.similarity import RealReference, nearest_other_person, nearest_real
 from latentpath.training import predict
 
@@ -35,8 +35,7 @@ class Gate:
 
     Args:
         reference: the real images, embedded.
-        identity: identity classifier over the real people.
-        classifier: class classifier.
+        networks: their identity classifier over the real people and their class classifier judge.
         quantile: a sample may not be nearer to a real image than this share of real people is
             to the nearest other person; 0 switches the test off.
         max_probability: largest probability for one person; 1 switches the test off.
@@ -48,15 +47,14 @@ class Gate:
     def __init__(
         self,
         reference: RealReference,
-        identity: Classifier,
-        classifier: Classifier,
+        networks: Networks,
         *,
         quantile: float = 0.05,
         max_probability: float = 0.5,
         in_class: bool = True,
         threshold: float | None = None,
     ) -> None:
-        self.reference, self.identity, self.classifier = reference, identity, classifier
+        self.reference, self.networks = reference, networks
         self.max_probability, self.in_class = max_probability, in_class
         self.threshold = smallest_distance(reference, quantile) if threshold is None else threshold
 
@@ -67,16 +65,16 @@ class Gate:
             images: uint8 [n, H, W, C].
             labels: [n] class of each.
         """
-        tensor = to_tensor(images).to(next(self.identity.parameters()).device)
+        tensor = to_tensor(images).to(self.networks.device)
         distance = nearest_real(images, self.reference).distance
-        largest = predict(self.identity, tensor).softmax(dim=1).amax(dim=1).cpu().numpy()
+        largest = predict(self.networks.identity, tensor).softmax(dim=1).amax(dim=1).cpu().numpy()
         # Negated, so that what cannot be judged (NaN) does not pass.
         failed = {
             TOO_CLOSE: ~(distance >= self.threshold),
             NAMES_A_PERSON: ~(largest <= self.max_probability),
         }
         if self.in_class:
-            found = predict(self.classifier, tensor).argmax(dim=1).cpu()
+            found = predict(self.networks.classifier, tensor).argmax(dim=1).cpu()
             failed[OUT_OF_CLASS] = (found != torch.as_tensor(labels)).numpy()
         accepted = np.ones(len(images), dtype=bool)
         rejected = {}

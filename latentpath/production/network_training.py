@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -159,13 +160,13 @@ def _surrogate(
 ) -> Trained:
     bundle = load_bundle(out, images.device, with_surrogate=False)
     bundle.check(data)
-    networks = (bundle.generator, bundle.identity, bundle.classifier)
     latents = encode(bundle.encoder, images)
     labels = torch.as_tensor(data.labels, device=images.device)
     surrogate = train_surrogate(
-        *networks, latents, labels, config=config, checkpoint=checkpoint, progress=progress
+        bundle.networks, latents, labels, config=config, checkpoint=checkpoint, progress=progress
     )
-    return surrogate, evaluate_surrogate(surrogate, *networks, latents, labels, config=config)
+    networks = replace(bundle.networks, surrogate=surrogate)
+    return surrogate, evaluate_surrogate(networks, latents, labels, config=config)
 
 
 def _trained_classifier(

@@ -137,10 +137,8 @@ def safe_endpoints(
     return relax_endpoints(
         centroids,
         torch.as_tensor(grouping.group_labels),
+        bundle.networks,
         [latents[assignment == group] for group in range(len(centroids))],
-        generator=bundle.generator,
-        identity=bundle.identity,
-        classifier=bundle.classifier,
         threshold=config.endpoint_energy or None,
         config=RelaxConfig(max_probability=named, radius=config.endpoint_radius),
         micro_batch=config.micro_batch,

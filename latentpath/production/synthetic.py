@@ -125,8 +125,7 @@ def produce_set(
     reference = prepare_real(endpoints.real, bundle.lpips, progress=progress)
     gate = Gate(
         reference,
-        bundle.identity,
-        bundle.classifier,
+        bundle.networks,
         quantile=config.gate_quantile,
         max_probability=config.gate_identity,
         in_class=config.gate_class,

@@ -114,8 +114,7 @@ class Worker:
         self.arithmetic = arithmetic(job.device)
         self._gate = Gate(
             prepare_real(job.real, job.bundle.lpips),
-            job.bundle.identity,
-            job.bundle.classifier,
+            job.bundle.networks,
             max_probability=config.gate_identity,
             in_class=config.gate_class,
             threshold=job.plan.settings["gate_threshold"],

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latentpath.core import Progress, check_above_zero, check_at_least, place, silent
-from latentpath.models import Classifier
+from latentpath.models import Classifier, ImageModel
 from latentpath.training.augmentation import AugmentConfig, augment
 from latentpath.training.checkpoint import Checkpointer, fingerprint, seeded
 from latentpath.training.gan import check_training_images
@@ -146,6 +146,6 @@ def _next_batch(order: Tensor, n: int, batch: int) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def predict(model: Classifier, images: Tensor, batch: int = 256) -> Tensor:  # -> [n, K]
+def predict(model: ImageModel, images: Tensor, batch: int = 256) -> Tensor:  # -> [n, K]
     """Logits of a whole set, batch by batch."""
     return torch.cat([model(part) for part in images.split(batch)])

@@ -11,7 +11,7 @@ Learning and Structured Prediction to No-Regret Online Learning", AISTATS 2011).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from latentpath.core import Progress, check_above_zero, check_at_least, check_whole, silent
-from latentpath.energy import ImageModel, check_labels
-from latentpath.generators import as_generator
-from latentpath.models import Surrogate, networks_fingerprint
+from latentpath.core import (
+    InputError,
+    Progress,
+    check_above_zero,
+    check_at_least,
+    check_whole,
+    silent,
+)
+from latentpath.energy import check_labels
+from latentpath.models import Networks, Surrogate
 from latentpath.training.checkpoint import Checkpointer, fingerprint, seeded
 from latentpath.training.schedule import one_cycle
 from latentpath.training.surrogate_points import (
-    Networks,
+    Teacher,
     Truth,
     check_latents,
     endpoints,
@@ -84,9 +90,7 @@ class SurrogateConfig:
 
 
 def train_surrogate(
-    generator: Any,
-    identity: ImageModel,
-    classifier: ImageModel,
+    networks: Networks,
     latents: Tensor,  # [n, D]
     labels: Tensor,  # [n]
     *,
@@ -99,9 +103,8 @@ def train_surrogate(
     All points of all rounds are kept: memory grows by 2 D + F + K + 1 numbers a point.
 
     Args:
-        generator: a `latentpath.generators.Generator` or a published network object, fixed.
-        identity: images to identity logits; a module that ends in a linear layer.
-        classifier: images to class logits.
+        networks: what it shall stand in for, fixed; the identity classifier is a module that ends
+            in a linear layer. A surrogate among them is not looked at.
         latents: latents of the real images, as the encoder gives them.
         labels: classes of these images.
         config: points, network and schedule.
@@ -116,24 +119,19 @@ def train_surrogate(
         WeightsError: `checkpoint` belongs to another run.
     """
     config = config or SurrogateConfig()
-    trained_for = networks_fingerprint(
-        generator=generator, identity=identity, classifier=classifier
-    )
+    trained_for = networks.fingerprint()
     check_latents(latents, labels)
     latents, labels = latents.detach().float(), labels.long()
     with seeded(config.seed, latents.device):
         data = fingerprint(latents, labels) + trained_for
-        run = _Run(generator, identity, classifier, latents, labels, config, progress)
+        run = _Run(networks, latents, labels, config, progress)
         run.surrogate.trained_for = trained_for
         run.train(Checkpointer(checkpoint, config=config, data=data))
     return run.surrogate
 
 
 def evaluate_surrogate(
-    surrogate: Surrogate,
-    generator: Any,
-    identity: ImageModel,
-    classifier: ImageModel,
+    networks: Networks,
     latents: Tensor,  # [n, D]
     labels: Tensor,  # [n]
     *,
@@ -141,11 +139,10 @@ def evaluate_surrogate(
     paths: int = 16,
     seed: int = 1,
 ) -> dict[str, float]:
-    """How well it predicts where walks between new pairs go, which use it themselves.
+    """How well a surrogate predicts where walks between new pairs go, which use it themselves.
 
     Args:
-        surrogate: a trained one.
-        generator: what it was trained for; likewise `identity` and `classifier`.
+        networks: the surrogate and the networks that it was trained for.
         latents: latents of the real images; likewise `labels`, as in training.
         config: what it was trained with, for the kind of walks.
         paths: new walks; the points that they visit count.
@@ -156,12 +153,19 @@ def evaluate_surrogate(
         over the points, "class agreement", the share of points where the largest class logit is the
         same, and "walk energy ratio", the mean true energy at which walks with the surrogate end
         over that of the same walks without: above 1 it does harm.
+
+    Raises:
+        InputError: no surrogate among the networks.
     """
     config = config or SurrogateConfig()
+    if networks.surrogate is None:
+        raise InputError(
+            expected="networks with a surrogate", got="none", fix="use train_surrogate first"
+        )
     with seeded(seed, latents.device):
-        run = _Run(generator, identity, classifier, latents.float(), labels.long(), config, silent)
-        run.surrogate = surrogate
-        truth = run.networks.truth(run.visited(paths))
+        run = _Run(networks, latents.float(), labels.long(), config, silent)
+        run.surrogate = networks.surrogate
+        truth = run.teacher.truth(run.visited(paths))
         with_it, without = run.walk_energies(paths)
     energy, slope, logits = run.predicted(truth.points)
     return {
@@ -177,24 +181,21 @@ class _Run:
 
     def __init__(
         self,
-        generator: Any,
-        identity: ImageModel,
-        classifier: ImageModel,
+        networks: Networks,
         latents: Tensor,
         labels: Tensor,
         config: SurrogateConfig,
         progress: Progress,
     ) -> None:
-        self.models = {"generator": generator, "identity": identity, "classifier": classifier}
+        self.networks = networks.for_latents(latents.shape[1])
         self.latents, self.labels = latents, labels
         self.config, self.progress = config, progress
-        wrapped = as_generator(generator, latents.shape[1])
-        self.networks = Networks(wrapped, identity, classifier, latents[:1])
-        check_labels(labels, self.networks.num_classes)
+        self.teacher = Teacher(self.networks, latents[:1])
+        check_labels(labels, self.teacher.num_classes)
         self.surrogate = Surrogate(
             latents.shape[1],
-            self.networks.head.in_features,
-            self.networks.num_classes,
+            self.teacher.head.in_features,
+            self.teacher.num_classes,
             config.width,
             config.depth,
         ).to(latents.device)
@@ -228,7 +229,7 @@ class _Run:
             else:
                 points = self._on_lines(min(_LINE_POINTS, wanted - count))
             # Walks visit fewer points at first than later: all of the last ones or none would do.
-            truth = self.networks.truth(points[: wanted - count])
+            truth = self.teacher.truth(points[: wanted - count])
             self.seen.append(truth)
             count += len(truth)
             figures = {"round": number, "energy": float(truth.energy.mean())}
@@ -252,7 +253,9 @@ class _Run:
         """Mean true energy of walks between new pairs with the surrogate, and without."""
         ends, steps = self.pairs(paths), self.config.walk_steps
         with_it, without = (
-            walk(*ends, **self.models, steps=steps, surrogate=surrogate).after.total.mean().item()
+            walk(*ends, replace(self.networks, surrogate=surrogate), steps=steps)
+            .after.total.mean()
+            .item()
             for surrogate in (self.surrogate, None)
         )
         return with_it, without
@@ -265,10 +268,9 @@ class _Run:
             start,
             end,
             classes,
-            **self.models,
+            replace(self.networks, surrogate=self.surrogate),
             steps=self.config.walk_steps,
             config=FastConfig(passes=self.config.walk_passes),
-            surrogate=self.surrogate,
             visited=lambda points: found.append(points.clone()),
         )
         return torch.cat(found)
@@ -288,7 +290,7 @@ class _Run:
             first = saved["step"]
             optimizer.load_state_dict(saved["optimizer"])
             schedule.load_state_dict(saved["schedule"])
-        losses = _Losses(self.surrogate, self.networks, truth, config.gradient)
+        losses = _Losses(self.surrogate, self.teacher, truth, config.gradient)
         for step in range(first, config.steps):
             rows = torch.randint(len(truth), (config.batch,), device=truth.points.device)
             loss, figures = losses(rows)
@@ -319,7 +321,7 @@ class _Run:
         with torch.enable_grad():
             w = points.detach().requires_grad_()
             features, logits = self.surrogate(w)
-            energy, slope = self.networks.feature_energy.with_slope(features.detach())
+            energy, slope = self.teacher.feature_energy.with_slope(features.detach())
             (gradient,) = torch.autograd.grad(features, w, slope)
         return energy, gradient, logits.detach()
 
@@ -331,8 +333,8 @@ class _Losses:
     is compared under the true features' slope, so that no bank of people is differentiated twice.
     """
 
-    def __init__(self, surrogate: Surrogate, networks: Networks, truth: Truth, gradient: float):
-        self.surrogate, self.feature_energy, self.truth = surrogate, networks.feature_energy, truth
+    def __init__(self, surrogate: Surrogate, teacher: Teacher, truth: Truth, gradient: float):
+        self.surrogate, self.feature_energy, self.truth = surrogate, teacher.feature_energy, truth
         self.gradient = gradient
         self.energy_scale = _or_one(truth.energy.var(correction=0))
         self.gradient_scale = _or_one(truth.gradient.square().sum(dim=1).mean())

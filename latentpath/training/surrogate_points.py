@@ -11,7 +11,6 @@ from latentpath.core import DataError, evaluating
 from latentpath.energy import (
     ChannelMatch,
     FeatureEnergy,
-    ImageModel,
     as_image_model,
     check_gradients,
     find_identity_head,
@@ -20,7 +19,7 @@ from latentpath.energy import (
     images_of,
     logits_of,
 )
-from latentpath.generators import Generator
+from latentpath.models import Networks
 
 
 @dataclass(frozen=True)
@@ -55,13 +54,12 @@ class Truth:
         return Truth(**{name: torch.cat([getattr(p, name) for p in parts]) for name in names})
 
 
-class Networks:
-    """The networks that a surrogate stands in for.
+class Teacher:
+    """What a surrogate learns from: the networks that it stands in for.
 
     Args:
-        generator: latents to images.
-        identity: images to identity logits; ends in a linear layer.
-        classifier: images to class logits.
+        networks: with a generator as from `Networks.for_latents` and an identity classifier that
+            ends in a linear layer.
         latent: one latent [1, D] to look at the networks with.
 
     Raises:
@@ -69,33 +67,30 @@ class Networks:
             from its energy to the latents.
     """
 
-    def __init__(
-        self, generator: Generator, identity: ImageModel, classifier: ImageModel, latent: Tensor
-    ) -> None:
-        self.generator = generator
-        self._modules = (getattr(generator, "network", generator), identity, classifier)
-        self._class_match = ChannelMatch(as_image_model(classifier))
-        with torch.no_grad(), evaluating(self._modules):
-            image = images_of(generator, latent)
-            self._features, self.head = find_identity_head(identity, image)
+    def __init__(self, networks: Networks, latent: Tensor) -> None:
+        self.networks = networks
+        self._class_match = ChannelMatch(as_image_model(networks.classifier))
+        with torch.no_grad(), evaluating(networks.modules()):
+            image = images_of(networks.generator, latent)
+            self._features, self.head = find_identity_head(networks.identity, image)
             self._class_match.look(image)
         self.feature_energy = FeatureEnergy(self.head, latent)
         self.num_classes = self._logits(image).shape[1]
 
     def _logits(self, images: Tensor) -> Tensor:
-        with torch.no_grad(), evaluating(self._modules):
+        with torch.no_grad(), evaluating(self.networks.modules()):
             return logits_of(self._class_match.model, self._class_match(images.detach()))
 
     def truth(self, points: Tensor) -> Truth:  # [n, D]
         """What the networks say at the points, in micro-batches that any machine has room for."""
-        size = first_guess(self.generator.img_resolution, points.device)
-        with evaluating(self._modules), torch.enable_grad():
+        size = first_guess(self.networks.generator.img_resolution, points.device)
+        with evaluating(self.networks.modules()), torch.enable_grad():
             return Truth.cat([self._micro_batch(part) for part in points.split(size)])
 
     def _micro_batch(self, points: Tensor) -> Truth:
         w = points.detach().requires_grad_()
         with torch.autocast(w.device.type, enabled=False):
-            images = images_of(self.generator, w)
+            images = images_of(self.networks.generator, w)
             features = self._features(images).float()
             energy = self.feature_energy(features)
             logits = self._logits(images)

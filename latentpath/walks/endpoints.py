@@ -32,8 +32,9 @@ from latentpath.core import (
     check_whole,
     silent,
 )
-from latentpath.energy import EnergyWeights, ImageModel, PathEnergy, PointTerms
-from latentpath.generators import Precision, PrecisionName, as_generator
+from latentpath.energy import EnergyWeights, PathEnergy, PointTerms
+from latentpath.generators import Precision, PrecisionName
+from latentpath.models import Networks
 from latentpath.walks.arguments import (
     as_labels,
     as_rows,
@@ -120,11 +121,9 @@ class RelaxedEndpoints:
 def relax_endpoints(
     latents: Tensor,  # [G, D]
     labels: int | Sequence[int] | Tensor,  # [G]
+    networks: Networks,
     groups: Sequence[Tensor] | None = None,  # [k_g, D] each
     *,
-    generator: Any,
-    identity: ImageModel,
-    classifier: ImageModel,
     threshold: float | None = None,
     config: RelaxConfig | None = None,
     micro_batch: int = 0,
@@ -140,10 +139,8 @@ def relax_endpoints(
     Args:
         latents: [G, D] centroids.
         labels: [G] class of each, or one for all.
+        networks: as for `latentpath.walk`; a surrogate is of no use here.
         groups: the latents [k_g, D] behind each centroid; None if nothing is known of them.
-        generator: as for `latentpath.walk`.
-        identity: images [M, C, H, W] to identity logits [M, N].
-        classifier: images [M, C, H, W] to class logits [M, K].
         threshold: largest identity energy, nats, of a safe endpoint. None leaves the judgement
             to `RelaxConfig.max_probability`, which counts in any case.
         config: options.
@@ -161,8 +158,8 @@ def relax_endpoints(
     if threshold is not None:
         check_finite(threshold=threshold)
     near = _neighbourhoods(centres, groups, config.radius)
-    networks = as_generator(generator, centres.shape[1]), identity, classifier
-    size = fixed_micro_batch(micro_batch, centres.device, networks[0].img_resolution)
+    networks = networks.for_latents(centres.shape[1])
+    size = fixed_micro_batch(micro_batch, centres.device, networks.generator.img_resolution)
     if not micro_batch and centres.device.type == "cpu":
         size = _MICRO_BATCH_CPU
     common: dict[str, Any] = {
@@ -172,7 +169,7 @@ def relax_endpoints(
         "fold_norms": True,
     }
     weights = [EnergyWeights(0.0, share, config.classification) for share in (1.0, 0.0)]
-    guides = [PathEnergy(*networks, weights=each, **common) for each in weights]
+    guides = [PathEnergy(networks, weights=each, **common) for each in weights]
     first = guides[0].point_terms(centres, classes)
     _check_finite_energies(first)
     judge = _Judge(threshold, config.max_probability)

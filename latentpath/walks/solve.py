@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from latentpath.core import InputError, Progress, ShapeError, check_whole, silent
-from latentpath.energy import ImageModel, PathEnergy, SurrogateGuide
-from latentpath.generators import Precision, PrecisionName, as_generator
-from latentpath.models import Surrogate
+from latentpath.energy import PathEnergy, SurrogateGuide, find_identity_head
+from latentpath.generators import Precision, PrecisionName
+from latentpath.models import Networks
 from latentpath.walks.arguments import (
     CheckedRequests,
     as_labels,
@@ -32,14 +31,11 @@ def walk(
     start: Tensor,  # [B, D]
     end: Tensor,  # [B, D]
     label: int | Sequence[int] | Tensor,  # [B]
+    networks: Networks,
     *,
-    generator: Any,
-    identity: ImageModel,
-    classifier: ImageModel,
     steps: int = 50,
     solver: str | None = None,
     config: FastConfig | PlanConfig | None = None,
-    surrogate: Surrogate | None = None,
     precision: Precision | PrecisionName = "auto",
     micro_batch: int = 0,
     in_flight: int = 0,
@@ -55,15 +51,12 @@ def walk(
         start: first points, [B, D] (or [D] for one path); they stay where they are.
         end: last points, likewise.
         label: class of each path, one for all or [B].
-        generator: a `latentpath.generators.Generator`, or a published StyleGAN2 network object.
-        identity: images [M, C, H, W] to identity logits [M, N].
-        classifier: images [M, C, H, W] to class logits [M, K].
+        networks: the generator, the identity and the class classifier; with a surrogate the fast
+            solver needs fewer generator passes for the same energy ("plan" has no use for it).
         steps: points T on a path, both ends counted, at least 3.
         solver: "fast", or "plan", the published optimisation. None takes the one that `config`
             belongs to, and "fast" without a config.
         config: the solver's options, `FastConfig` or `PlanConfig`; its defaults if left out.
-        surrogate: a `Surrogate` trained for these very networks; fast only, which without it
-            needs more generator passes for the same energy.
         precision: of the fast solver's gradients; "plan" computes in float32, and the energies in
             the result are always float32.
         micro_batch: points that go through the networks together; bounds the memory. 0 chooses
@@ -88,7 +81,7 @@ def walk(
         ShapeError: start, end or label do not fit each other or the generator.
         InputError: an impossible option, latents that are not finite, networks through which no
             gradient flows, or an energy or a path that becomes NaN or infinite.
-        WeightsError: `surrogate` was trained for other weights.
+        WeightsError: the surrogate was trained for other weights.
 
     Source: Pennisi et al., MICCAI 2023; see `latentpath.walks.plan` and `latentpath.walks.fast`.
     """
@@ -107,12 +100,9 @@ def walk(
         requests = map(Request, start, end, labels.tolist())
         stream = walk_stream(
             list(requests),
-            generator=generator,
-            identity=identity,
-            classifier=classifier,
+            networks,
             steps=steps,
             config=config,
-            surrogate=surrogate,
             precision=precision,
             micro_batch=micro_batch,
             in_flight=in_flight,
@@ -124,7 +114,6 @@ def walk(
         )
         return WalkResult.of(list(stream), "fast")
     fast_only = {
-        "surrogate": surrogate,
         "in_flight": in_flight,
         "cuda_graphs": cuda_graphs,
         "nearest": nearest,
@@ -137,9 +126,7 @@ def walk(
             fix="leave them out, or use solver='fast'",
         )
     energy = PathEnergy(
-        as_generator(generator, start.shape[1]),
-        identity,
-        classifier,
+        networks.for_latents(start.shape[1]),
         weights=config.weights,
         micro_batch=micro_batch,
         split_head=split_head,
@@ -149,13 +136,10 @@ def walk(
 
 def walk_stream(
     requests: Iterable[Request],
+    networks: Networks,
     *,
-    generator: Any,
-    identity: ImageModel,
-    classifier: ImageModel,
     steps: int = 50,
     config: FastConfig | None = None,
-    surrogate: Surrogate | None = None,
     precision: Precision | PrecisionName = "auto",
     micro_batch: int = 0,
     in_flight: int = 0,
@@ -185,31 +169,18 @@ def walk_stream(
     if (first := checked.peek()) is None:
         return iter(())
     device, width = first.start.device, first.start.shape[0]
-    wrapped = as_generator(generator, width)
+    networks = networks.for_latents(width)
     energy = PathEnergy(
-        wrapped,
-        identity,
-        classifier,
+        networks,
         weights=config.weights,
-        micro_batch=fixed_micro_batch(micro_batch, device, wrapped.img_resolution),
+        micro_batch=fixed_micro_batch(micro_batch, device, networks.generator.img_resolution),
         split_head=split_head,
         precision=precision,
         fixed_batches=True,
         cuda_graphs=cuda_graphs,
         fold_norms=True,
     )
-    guide = None
-    if surrogate is not None:
-        surrogate.check(generator, identity, classifier)
-        if surrogate.centre.device != device:
-            raise InputError(
-                expected=f"a surrogate on {device}, as the latents",
-                got=f"one on {surrogate.centre.device}",
-                fix="move it there: surrogate.to(start.device)",
-            )
-        with torch.no_grad():
-            image = energy.images(first.start[None])
-        guide = SurrogateGuide(surrogate, identity, image, config.weights)
+    guide = _surrogate_guide(networks, energy, first.start)
     solver = FastSolver(energy, config, int(steps), guide, visited)
     pool = Pool(
         solver,
@@ -221,6 +192,26 @@ def walk_stream(
         count=count,
     )
     return pool.run(checked)
+
+
+def _surrogate_guide(
+    networks: Networks, energy: PathEnergy, latent: Tensor
+) -> SurrogateGuide | None:  # latent [D]
+    """The energy that the surrogate predicts, where there is one, for these very networks."""
+    surrogate = networks.surrogate
+    if surrogate is None:
+        return None
+    networks.check_surrogate()
+    if surrogate.centre.device != latent.device:
+        raise InputError(
+            expected=f"a surrogate on {latent.device}, as the latents",
+            got=f"one on {surrogate.centre.device}",
+            fix="move it there: surrogate.to(start.device)",
+        )
+    with torch.no_grad():
+        image = energy.images(latent[None])
+    _, head = find_identity_head(networks.identity, image)
+    return SurrogateGuide(surrogate, head, energy.weights)
 
 
 def _config_of(

@@ -14,6 +14,7 @@ from torch import nn
 import latentpath
 from latentpath.core.errors import InputError, ShapeError
 from latentpath.generators import FunctionGenerator, StyleGAN2
+from latentpath.models import Networks
 from latentpath.walks import PlanConfig
 
 
@@ -91,9 +92,7 @@ def test_it_is_the_walk_of_one_path():
         w_a,
         w_b,
         2,
-        generator=FunctionGenerator(synthesize, latent_dim=9),
-        identity=identity,
-        classifier=classifier,
+        Networks(FunctionGenerator(synthesize, latent_dim=9), identity, classifier),
         steps=7,
         config=PlanConfig(optim_steps=5, lr=0.05),
     )

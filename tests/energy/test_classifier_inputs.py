@@ -15,6 +15,7 @@ from latentpath.energy.graphs import CudaGraphed
 from latentpath.energy.inputs import ChannelMatch, grey_copy
 from latentpath.energy.programs import as_image_model
 from latentpath.generators import FunctionGenerator, StyleGAN2
+from latentpath.models import Networks
 
 D, PEOPLE, CLASSES, SIDE = 16, 33, 12, 16
 
@@ -41,9 +42,8 @@ def generator(channels=1):
 
 def energy(identity=None, classifier=None, *, channels=1, **options):
     identity = identity or net(channels)
-    return PathEnergy(
-        generator(channels), identity, classifier or net(channels, CLASSES, 1), **options
-    )
+    networks = Networks(generator(channels), identity, classifier or net(channels, CLASSES, 1))
+    return PathEnergy(networks, **options)
 
 
 def gradient_of(found, count=24, seed=2):
@@ -77,8 +77,8 @@ class TestGreyImages:
             lambda w: generator().synthesize(w).repeat(1, 3, 1, 1), latent_dim=D
         )
         classifier = net(3, CLASSES, 1)
-        ours = gradient_of(PathEnergy(grey, model, classifier))
-        theirs = gradient_of(PathEnergy(colour, model, classifier))
+        ours = gradient_of(PathEnergy(Networks(grey, model, classifier)))
+        theirs = gradient_of(PathEnergy(Networks(colour, model, classifier)))
         assert_near(ours, theirs, 1e-4)
         match = ChannelMatch(model)
         match.look(torch.zeros(1, 1, SIDE, SIDE))
@@ -230,7 +230,7 @@ class TestForms:
     @pytest.mark.parametrize("thing", ["classifier.pt", {"weight": torch.ones(1)}, None, 3])
     def test_what_is_no_classifier(self, thing):
         with pytest.raises(InputError, match="a classifier: a module"):
-            PathEnergy(generator(), thing, net())
+            PathEnergy(Networks(generator(), thing, net()))
 
 
 class TestPrecision:
@@ -316,7 +316,7 @@ class TestBatchSize:
         sizes = []
         for budget in (0, 1 << 20):
             wrapped = FunctionGenerator(synthesize, latent_dim=D)
-            found = PathEnergy(wrapped, net(), net(1, CLASSES), memory_budget=budget)
+            found = PathEnergy(Networks(wrapped, net(), net(1, CLASSES)), memory_budget=budget)
             gradient_of(found, count=80)  # the first batch measures
             shown.clear()
             gradient_of(found, count=80)
@@ -334,9 +334,9 @@ class TestBatchSize:
             return g.synthesize(w)
 
         wrapped = FunctionGenerator(synthesize, latent_dim=D)
-        ours = gradient_of(PathEnergy(wrapped, net(), net(1, CLASSES, 1)), count=50)
+        ours = gradient_of(PathEnergy(Networks(wrapped, net(), net(1, CLASSES, 1))), count=50)
         assert_near(ours, gradient_of(energy(), count=50), 1e-5)
-        found = PathEnergy(wrapped, net(), net(1, CLASSES), micro_batch=40)
+        found = PathEnergy(Networks(wrapped, net(), net(1, CLASSES)), micro_batch=40)
         with pytest.raises(torch.OutOfMemoryError):
             gradient_of(found, count=50)
 

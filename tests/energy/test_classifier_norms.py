@@ -9,6 +9,7 @@ from torch import nn
 from latentpath.energy import PathEnergy
 from latentpath.energy.norms import without_norms
 from latentpath.generators import FunctionGenerator
+from latentpath.models import Networks
 
 SIDE = 12
 
@@ -159,10 +160,9 @@ def test_the_energy_is_the_same_and_modes_come_back():
     identity, classifier = (settled(Residual(7 + seed), seed).train() for seed in range(2))
     points, labels = torch.randn(13, 6), torch.arange(13) % 5
     weights = torch.rand(13)
+    networks = Networks(generator, identity, classifier)
     found = [
-        PathEnergy(generator, identity, classifier, fold_norms=fold, micro_batch=4).guide_gradient(
-            points, labels, weights
-        )
+        PathEnergy(networks, fold_norms=fold, micro_batch=4).guide_gradient(points, labels, weights)
         for fold in (False, True)
     ]
     torch.testing.assert_close(found[1], found[0], rtol=1e-3, atol=1e-6)

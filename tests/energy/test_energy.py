@@ -18,7 +18,7 @@ from latentpath.energy import (
     find_linear_head,
 )
 from latentpath.generators import FunctionGenerator
-from latentpath.models import Classifier
+from latentpath.models import Classifier, Networks
 
 D, PEOPLE, CLASSES = 6, 11, 4
 
@@ -58,7 +58,7 @@ class Setting:
         return divergence, crossing
 
     def energy(self, **options):
-        return PathEnergy(self.generator, self.identity, self.classifier, **options)
+        return PathEnergy(Networks(self.generator, self.identity, self.classifier), **options)
 
 
 @pytest.fixture(params=[(1, 1), (3, 1), (3, 3)], ids=["grey", "grey-repeated", "colour"])
@@ -166,7 +166,7 @@ class TestTrainingMode:
 
     def energy(self, models):
         setting = Setting()
-        return PathEnergy(setting.generator, *models)
+        return PathEnergy(Networks(setting.generator, *models))
 
     def test_models_are_evaluated_and_restored(self):
         models = [self.Moody(PEOPLE), self.Moody(CLASSES)]
@@ -348,7 +348,7 @@ class TestChannels:
                 return model(images)
 
         watched = Watched()
-        energy = PathEnergy(setting.generator, watched, watched)
+        energy = PathEnergy(Networks(setting.generator, watched, watched))
         terms = energy.terms(torch.randn(1, 4, D), torch.tensor([0]))
         assert torch.isfinite(terms.total).all()
         energy.guide_gradient(torch.randn(4, D), torch.zeros(4).long(), torch.ones(4))
@@ -376,9 +376,9 @@ class TestChannels:
         torch.manual_seed(0)
         setting, model = Setting(), Late()
         path, labels = torch.randn(2, 4, D), torch.tensor([0, 1])
-        ours = PathEnergy(setting.generator, model, model).terms(path, labels)
+        ours = PathEnergy(Networks(setting.generator, model, model)).terms(path, labels)
         colour = FunctionGenerator(lambda w: setting.image(w).repeat(1, 3, 1, 1), latent_dim=D)
-        theirs = PathEnergy(colour, model, model).terms(path, labels)
+        theirs = PathEnergy(Networks(colour, model, model)).terms(path, labels)
         assert torch.allclose(ours.total, theirs.total, rtol=1e-5)
 
     @pytest.mark.parametrize("channels", [1, 3])
@@ -399,7 +399,7 @@ class TestChannels:
         def plain(images):
             return images.flatten(1)[:, :5]
 
-        energy = PathEnergy(setting.generator, model, plain)
+        energy = PathEnergy(Networks(setting.generator, model, plain))
         for _ in range(2):
             energy.guide_gradient(torch.randn(4, D), torch.zeros(4).long(), torch.ones(4))
         trials = [shape for shape in shapes if shape[0] == 1]
@@ -420,14 +420,16 @@ class TestChannels:
     def test_no_number_of_channels_does(self, model):
         setting = Setting()
         with pytest.raises(ShapeError) as raised:
-            PathEnergy(setting.generator, model, model).terms(torch.zeros(1, 3, D), torch.zeros(1))
+            PathEnergy(Networks(setting.generator, model, model)).terms(
+                torch.zeros(1, 3, D), torch.zeros(1)
+            )
         assert "classifier" in str(raised.value)
         assert "\n" not in str(raised.value)
 
     def test_colour_images_for_a_grey_convolution(self):
         setting = Setting(3, 3)
         with pytest.raises(ShapeError, match="channel"):
-            PathEnergy(setting.generator, grey_stem(), grey_stem()).terms(
+            PathEnergy(Networks(setting.generator, grey_stem(), grey_stem())).terms(
                 torch.randn(1, 3, D), torch.tensor([0])
             )
 
@@ -435,7 +437,7 @@ class TestChannels:
         def full(images):
             raise torch.OutOfMemoryError("full")
 
-        energy = PathEnergy(Setting().generator, full, full)
+        energy = PathEnergy(Networks(Setting().generator, full, full))
         with pytest.raises(torch.OutOfMemoryError):
             energy.terms(torch.randn(1, 3, D), torch.tensor([0]))
 
@@ -537,7 +539,7 @@ def test_channels_of_a_convolutional_classifier_are_found():
 
     setting = Setting()  # grey images
     for channels in (1, 3):
-        energy = PathEnergy(setting.generator, net(channels), net(channels))
+        energy = PathEnergy(Networks(setting.generator, net(channels), net(channels)))
         terms = energy.terms(torch.randn(1, 3, D), torch.tensor([0]))
         assert torch.isfinite(terms.total).all()
 
@@ -549,5 +551,7 @@ def test_a_plain_callable_sees_three_channels():
         shapes.append(images.shape[1])
         return images.flatten(1)[:, :5]
 
-    PathEnergy(setting.generator, model, model).terms(torch.randn(1, 3, D), torch.tensor([0]))
+    PathEnergy(Networks(setting.generator, model, model)).terms(
+        torch.randn(1, 3, D), torch.tensor([0])
+    )
     assert set(shapes) == {3}

@@ -66,7 +66,7 @@ def plainly(surrogate, head, weights, points, labels, point_weights):
 def test_against_plain_logits_in_float64(size, weights, dtype, most):
     surrogate, head = made(size, dtype)
     w, labels, point_weights = points_for(size, 203, dtype)
-    guide = SurrogateGuide(surrogate, nn.Identity(), (nn.Identity(), head), weights)
+    guide = SurrogateGuide(surrogate, head, weights)
     expected = plainly(surrogate, head, weights, w, labels, point_weights)
     energies = guide.energies(w, labels)
     gradient = guide.gradient(w, labels, point_weights)
@@ -80,7 +80,7 @@ def test_against_plain_logits_in_float64(size, weights, dtype, most):
 def test_a_term_that_does_not_count(weights):
     surrogate, head = made(SIZES[0])
     batch = points_for(SIZES[0], 5)
-    guide = SurrogateGuide(surrogate, nn.Identity(), (nn.Identity(), head), weights)
+    guide = SurrogateGuide(surrogate, head, weights)
     expected = plainly(surrogate, head, weights, *batch)[2]
     assert torch.allclose(guide.gradient(*batch).double(), expected, atol=1e-5)
 
@@ -89,7 +89,7 @@ def test_the_gradient_is_the_energies_slope():
     size = SIZES[0]
     surrogate, head = made(size, torch.float64)
     w, labels, _ = points_for(size, 4, torch.float64)
-    guide = SurrogateGuide(surrogate, nn.Identity(), (nn.Identity(), head), EnergyWeights(1, 2, 3))
+    guide = SurrogateGuide(surrogate, head, EnergyWeights(1, 2, 3))
     gradient = guide.gradient(w, labels, torch.ones(4))
     step = 1e-6 * torch.randn_like(w)
     after, before = (guide.energies(w + sign * step, labels) for sign in (1, -1))
@@ -102,7 +102,7 @@ def test_a_point_does_not_depend_on_the_others(size):
     if dispatch.extension() is None and min(size[1], size[3]) <= 10:
         pytest.skip("plain PyTorch's products of narrow matrices depend on the row")
     surrogate, head = made(size)
-    guide = SurrogateGuide(surrogate, nn.Identity(), (nn.Identity(), head), EnergyWeights())
+    guide = SurrogateGuide(surrogate, head, EnergyWeights())
     w, labels, point_weights = points_for(size, 333)
     whole = guide.gradient(w, labels, point_weights)
     energies = guide.energies(w, labels)
@@ -123,7 +123,7 @@ def test_arguments_stay_as_they_are():
     surrogate, head = made(SIZES[0])
     w, labels, point_weights = points_for(SIZES[0], 96)
     kept = [tensor.clone() for tensor in (w, labels, point_weights)]
-    guide = SurrogateGuide(surrogate, nn.Identity(), (nn.Identity(), head))
+    guide = SurrogateGuide(surrogate, head)
     state = {name: tensor.clone() for name, tensor in surrogate.state_dict().items()}
     guide.gradient(w, labels, point_weights)
     guide.energies(w, labels)
@@ -134,7 +134,7 @@ def test_arguments_stay_as_they_are():
 
 def test_no_points():
     surrogate, head = made(SIZES[0])
-    guide = SurrogateGuide(surrogate, nn.Identity(), (nn.Identity(), head))
+    guide = SurrogateGuide(surrogate, head)
     none = torch.zeros(0, dtype=torch.int64)
     assert guide.gradient(torch.zeros(0, 5), none, torch.zeros(0)).shape == (0, 5)
     assert [e.shape for e in guide.energies(torch.zeros(0, 5), none)] == [(0,), (0,)]
@@ -143,7 +143,7 @@ def test_no_points():
 def test_points_that_do_not_lie_together_in_memory_or_are_of_another_dtype():
     surrogate, head = made(SIZES[0])
     w, labels, point_weights = points_for(SIZES[0], 100)
-    guide = SurrogateGuide(surrogate, nn.Identity(), (nn.Identity(), head))
+    guide = SurrogateGuide(surrogate, head)
     expected = guide.gradient(w, labels, point_weights)
     scattered = w.T.contiguous().T
     assert torch.equal(guide.gradient(scattered, labels, point_weights), expected)
@@ -155,7 +155,7 @@ def test_points_that_do_not_lie_together_in_memory_or_are_of_another_dtype():
 class TestRefusals:
     def test_labels(self):
         surrogate, head = made(SIZES[0])
-        guide = SurrogateGuide(surrogate, nn.Identity(), (nn.Identity(), head))
+        guide = SurrogateGuide(surrogate, head)
         w, _, point_weights = points_for(SIZES[0], 4)
         for labels in ([0, 1, 2, 3], [0, -1, 0, 0]):
             with pytest.raises(InputError, match="labels from 0 to 2"):
@@ -164,14 +164,14 @@ class TestRefusals:
     @pytest.mark.parametrize("shape", [(4, 6), (5,), (1, 4, 5)])
     def test_points(self, shape):
         surrogate, head = made(SIZES[0])
-        guide = SurrogateGuide(surrogate, nn.Identity(), (nn.Identity(), head))
+        guide = SurrogateGuide(surrogate, head)
         with pytest.raises(ShapeError, match=r"points \[M, 5\]"):
             guide.energies(torch.zeros(shape), torch.zeros(shape[0], dtype=torch.int64))
 
     def test_a_head_of_other_features(self):
         surrogate, _ = made(SIZES[0])
         with pytest.raises(WeightsError, match="8 features"):
-            SurrogateGuide(surrogate, nn.Identity(), (nn.Identity(), nn.Linear(8, 3)))
+            SurrogateGuide(surrogate, nn.Linear(8, 3))
 
     @pytest.mark.parametrize(
         "model",
@@ -182,9 +182,8 @@ class TestRefusals:
         ],
     )
     def test_no_head(self, model):
-        surrogate, _ = made(SIZES[0])
         with pytest.raises(InputError, match="ends in a linear layer"):
-            SurrogateGuide(surrogate, model, torch.rand(1, 1, 4, 4))
+            find_identity_head(model, torch.rand(1, 1, 4, 4))
 
 
 class Guided(nn.Module):
@@ -218,11 +217,8 @@ class TestHeads:
             expected = model(images.expand(-1, channels, -1, -1))
             assert torch.allclose(head(features(images)), expected, atol=1e-5)
         surrogate, _ = made(SIZES[0])
-        whole = SurrogateGuide(surrogate, model, image)
-        split = SurrogateGuide(surrogate, model, (nn.Identity(), head))
         w, labels, point_weights = points_for(SIZES[0], 9)
-        found = whole.gradient(w, labels, point_weights)
-        assert torch.equal(found, split.gradient(w, labels, point_weights))
+        found = SurrogateGuide(surrogate, head).gradient(w, labels, point_weights)
         expected = plainly(surrogate, head, EnergyWeights(), w, labels, point_weights)[2]
         assert torch.allclose(found.double(), expected, atol=1e-5)
 
@@ -236,14 +232,13 @@ class TestHeads:
         assert not model.trunk.training
         assert all(torch.equal(before[name], t) for name, t in model.state_dict().items())
 
-    def test_pairs_of_find_linear_head(self):
+    def test_without_channels_to_match(self):
         model = Guided().eval()
         image = torch.rand(1, 1, 6, 6)
-        found = find_linear_head(model, image)
-        surrogate, _ = made(SIZES[0])
-        batch = points_for(SIZES[0], 9)
-        a, b = (SurrogateGuide(surrogate, model, pair) for pair in (found, image))
-        assert torch.equal(a.gradient(*batch), b.gradient(*batch))
+        trunk, head = find_linear_head(model, image)
+        features, same = find_identity_head(model, image)
+        assert head is same is model.head
+        assert torch.allclose(trunk(image), features(image), atol=1e-6)
 
     @pytest.mark.parametrize("bias", [True, False])
     def test_energy_of_features(self, bias):
@@ -262,7 +257,7 @@ class TestHeads:
 def test_a_far_point_and_a_sure_head_stay_finite():
     surrogate, head = made(SIZES[0])
     head.weight.data.mul_(1e3)
-    guide = SurrogateGuide(surrogate, nn.Identity(), (nn.Identity(), head))
+    guide = SurrogateGuide(surrogate, head)
     w, labels, point_weights = points_for(SIZES[0], 9)
     gradient = guide.gradient(100 * w, labels, point_weights)
     assert torch.isfinite(gradient).all()

@@ -11,6 +11,7 @@ from torch import nn
 from latentpath.core.errors import InputError, ShapeError
 from latentpath.energy import EnergyWeights, PathEnergy
 from latentpath.generators import DecoderGenerator, Generator
+from latentpath.models import Networks
 
 SHAPE = (3, 8, 8)
 
@@ -47,7 +48,7 @@ FORMS = {
 
 def assert_energy_falls(g, identity, classifier, *, step=0.1):
     """Down the gradient that walks follow, the energy that they report falls, beyond rounding."""
-    energy = PathEnergy(g, identity, classifier, weights=EnergyWeights(smoothness=0.0))
+    energy = PathEnergy(Networks(g, identity, classifier), weights=EnergyWeights(smoothness=0.0))
     path, labels = torch.randn(1, 6, g.latent_dim), torch.tensor([1])
     before = energy.terms(path, labels)
     slope = energy.guide_gradient(path[0], labels.expand(6), torch.ones(6))

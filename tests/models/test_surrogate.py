@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,8 +13,7 @@ from torch import nn
 
 from latentpath.core.errors import InputError, LatentpathError, ShapeError, WeightsError
 from latentpath.generators import FunctionGenerator
-from latentpath.models import Surrogate, load_surrogate, save_surrogate
-from latentpath.models.surrogate import networks_fingerprint
+from latentpath.models import Networks, Surrogate, load_surrogate, save_surrogate
 
 
 def small(**options):
@@ -28,11 +29,18 @@ def small(**options):
 
 def three():
     torch.manual_seed(1)
-    return {
-        "generator": nn.Linear(5, 4),
-        "identity": nn.Sequential(nn.Flatten(), nn.BatchNorm1d(4), nn.Linear(4, 9)),
-        "classifier": nn.Linear(4, 3),
-    }
+    return Networks(
+        generator=nn.Linear(5, 4),
+        identity=nn.Sequential(nn.Flatten(), nn.BatchNorm1d(4), nn.Linear(4, 9)),
+        classifier=nn.Linear(4, 3),
+    )
+
+
+def with_their_own():
+    """Networks and the surrogate that was trained for them."""
+    networks, surrogate = three(), small()
+    surrogate.trained_for = networks.fingerprint()
+    return replace(networks, surrogate=surrogate)
 
 
 class TestNetwork:
@@ -100,75 +108,96 @@ class TestFile:
 
 class TestWhoseItIs:
     def test_the_same_networks(self):
-        networks = three()
-        s = small()
-        s.trained_for = networks_fingerprint(**networks)
-        s.check(**networks)
-        s.check(**networks)
-        s.check(**copy.deepcopy(networks))
+        networks = with_their_own()
+        networks.check_surrogate()
+        networks.check_surrogate()
+        copy.deepcopy(networks).check_surrogate()
 
     @pytest.mark.parametrize("role", ["generator", "identity", "classifier"])
     def test_other_weights(self, role):
-        s, networks = small(), three()
-        s.trained_for = networks_fingerprint(**networks)
-        s.check(**networks)
+        networks = with_their_own()
+        networks.check_surrogate()
         with torch.no_grad():
-            next(networks[role].parameters()).add_(1e-3)
+            next(getattr(networks, role).parameters()).add_(1e-3)
         with pytest.raises(WeightsError, match="latentpath train surrogate") as error:
-            s.check(**networks)
+            networks.check_surrogate()
         assert "\n" not in str(error.value)
 
     def test_loaded_and_replaced_weights_are_seen(self):
-        s, networks = small(), three()
-        s.trained_for = networks_fingerprint(**networks)
-        other = three()["classifier"]
+        networks, other = with_their_own(), three().classifier
         nn.init.zeros_(other.weight)
-        networks["classifier"].load_state_dict(other.state_dict())
+        networks.classifier.load_state_dict(other.state_dict())
         with pytest.raises(WeightsError):
-            s.check(**networks)
-        networks = three()
-        s.check(**networks)
-        networks["identity"][1].running_mean = torch.ones(4)
+            networks.check_surrogate()
+        networks = with_their_own()
+        networks.check_surrogate()
+        networks.identity[1].running_mean = torch.ones(4)
         with pytest.raises(WeightsError):
-            s.check(**networks)
+            networks.check_surrogate()
 
     def test_exchanged_networks(self):
-        networks = three()
-        networks["generator"] = copy.deepcopy(networks["classifier"])
-        networks["generator"].weight.data.mul_(2)
-        s = small()
-        s.trained_for = networks_fingerprint(**networks)
-        a, b = networks["generator"], networks["classifier"]
+        networks = with_their_own()
+        other = copy.deepcopy(networks.classifier)
+        other.weight.data.mul_(2)
+        networks = replace(networks, generator=other)
+        networks.surrogate.trained_for = networks.fingerprint()
+        networks.check_surrogate()
         with pytest.raises(WeightsError):
-            s.check(b, networks["identity"], a)
+            replace(networks, generator=networks.classifier, classifier=other).check_surrogate()
 
     def test_no_networks_named(self):
-        s = small()
-        s.trained_for = ""
+        networks = with_their_own()
+        networks.surrogate.trained_for = ""
         with pytest.raises(WeightsError, match="names no networks"):
-            s.check(**three())
+            networks.check_surrogate()
+
+    def test_none_is_nobodys(self):
+        three().check_surrogate()
 
     def test_adapters_and_compiled_modules_are_what_they_wrap(self):
-        networks = three()
+        networks = with_their_own()
         adapter = FunctionGenerator(lambda w: w.reshape(-1, 1, 2, 2), latent_dim=4)
-        adapter.network = networks["generator"]
-        s = small()
-        s.trained_for = networks_fingerprint(**networks)
-        compiled = torch.compile(networks["identity"], backend="eager")
-        s.check(adapter, compiled, networks["classifier"])
+        adapter.network = networks.generator
+        compiled = torch.compile(networks.identity, backend="eager")
+        replace(networks, generator=adapter, identity=compiled).check_surrogate()
 
     def test_layout_and_inference_mode_change_nothing(self):
-        made = nn.Conv2d(3, 4, 3)
+        networks, made = three(), nn.Conv2d(3, 4, 3)
         last = copy.deepcopy(made).to(memory_format=torch.channels_last)
-        assert networks_fingerprint(a=made) == networks_fingerprint(a=last)
         half = copy.deepcopy(made).bfloat16()
-        assert networks_fingerprint(a=made) != networks_fingerprint(a=half)
         with torch.inference_mode():
             inside = copy.deepcopy(made)
-        assert networks_fingerprint(a=made) == networks_fingerprint(a=inside)
+        plain, *others, halved = (
+            replace(networks, identity=model).fingerprint() for model in (made, last, inside, half)
+        )
+        assert others == [plain, plain]
+        assert halved != plain
 
     @pytest.mark.parametrize("role", ["generator", "identity", "classifier"])
     def test_functions_have_no_weights_to_belong_to(self, role):
-        networks = {**three(), role: lambda x: x}
+        networks = replace(with_their_own(), **{role: lambda x: x})
         with pytest.raises(LatentpathError, match=f"a {role} with a state_dict"):
-            small().check(**networks)
+            networks.check_surrogate()
+
+
+class TestNetworks:
+    def test_published_generators_are_wrapped_once(self):
+        class Published:
+            mapping = SimpleNamespace(num_ws=2)
+
+            def synthesis(self, ws, noise_mode):
+                return ws.mean(dim=1).reshape(-1, 1, 2, 2)
+
+        networks = replace(three(), generator=Published())
+        wrapped = networks.for_latents(4)
+        assert wrapped.generator.synthesize(torch.ones(3, 4)).shape == (3, 1, 2, 2)
+        assert wrapped.for_latents(4) is wrapped
+        assert wrapped.modules() == networks.modules()
+        with pytest.raises(ShapeError, match="width 4"):
+            wrapped.for_latents(5)
+
+    def test_device(self):
+        assert three().device == torch.device("cpu")
+        nothing = replace(three(), generator=None, identity=lambda x: x)
+        assert replace(nothing, classifier=nn.Linear(2, 2, device="meta")).device.type == "meta"
+        assert replace(nothing, classifier=lambda x: x).device == torch.device("cpu")

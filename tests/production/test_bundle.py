@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +11,6 @@ import torch
 from latentpath.core.errors import WeightsError
 from latentpath.generators.weights import save_weights
 from latentpath.models import Classifier, Encoder, Surrogate, save_surrogate
-from latentpath.models.surrogate import networks_fingerprint
 from latentpath.production import Bundle, load_bundle, produce_set
 from support import tiny_models
 
@@ -107,15 +107,13 @@ class TestSurrogate:
     @pytest.fixture
     def with_one(self, copy, bundle):
         surrogate = Surrogate(8, 16, 3, 5, 2)
-        surrogate.trained_for = networks_fingerprint(
-            generator=bundle.generator, identity=bundle.identity, classifier=bundle.classifier
-        )
+        surrogate.trained_for = bundle.networks.fingerprint()
         save_surrogate(copy / "surrogate.safetensors", surrogate, half=True)
         return copy
 
     def test_opened_with_its_networks(self, with_one, bundle):
         surrogate = load_bundle(with_one).surrogate
-        surrogate.check(bundle.generator, bundle.identity, bundle.classifier)
+        replace(bundle.networks, surrogate=surrogate).check_surrogate()
         assert surrogate.config["width"] == 5
         assert load_bundle(with_one, with_surrogate=False).surrogate is None
 

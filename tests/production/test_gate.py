@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from latentpath.models import Networks
 from latentpath.production import Gate
 from latentpath.production.gate import NAMES_A_PERSON, OUT_OF_CLASS, TOO_CLOSE
 from latentpath.similarity import nearest_other_person, prepare_real
@@ -46,7 +47,8 @@ def fresh():
 
 
 def gate(reference, identity=UNSURE, classifier=None, **options):
-    return Gate(reference, identity, classifier or Planted(brightest_third), **options)
+    networks = Networks(None, identity, classifier or Planted(brightest_third))
+    return Gate(reference, networks, **options)
 
 
 def test_planted_copies_are_turned_away(reference, data, fresh):

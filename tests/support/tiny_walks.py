@@ -6,8 +6,7 @@ import torch
 from torch import nn
 
 from latentpath.energy import EnergyWeights, PathEnergy
-from latentpath.generators import as_generator
-from latentpath.models.surrogate import Surrogate, networks_fingerprint
+from latentpath.models import Networks, Surrogate
 from latentpath.walks import FastConfig, Request, walk, walk_stream
 from latentpath.walks.plan import EPS_DISTANCE, chunk_weights
 
@@ -52,46 +51,38 @@ class Setting:
         self.start, self.end = torch.randn(paths, D), torch.randn(paths, D)
         self.labels = torch.arange(paths) % CLASSES
 
-    @property
-    def networks(self):
-        return {
-            "generator": self.generator,
-            "identity": self.identity,
-            "classifier": self.classifier,
-        }
+    def networks(self, surrogate: Surrogate | None = None) -> Networks:
+        return Networks(self.generator, self.identity, self.classifier, surrogate)
 
     def surrogate(self, *, ours: bool = True, latent_dim: int = D) -> Surrogate:
         """One that was never trained, for these networks or for nobody's."""
         torch.manual_seed(5)
         made = Surrogate(latent_dim, FEATURES, CLASSES, width=24, depth=2).requires_grad_(False)
         if ours:
-            made.trained_for = networks_fingerprint(**self.networks)
+            made.trained_for = self.networks().fingerprint()
         return made
 
     def requests(self, rows=None) -> list[Request]:
         rows = range(len(self.start)) if rows is None else rows
         return [Request(self.start[i], self.end[i], int(self.labels[i])) for i in rows]
 
-    def walk(self, rows=slice(None), **options):
-        options = {"micro_batch": 16, "config": quick(), "steps": 17, **self.networks, **options}
-        return walk(self.start[rows], self.end[rows], self.labels[rows], **options)
+    def walk(self, rows=slice(None), *, surrogate=None, **options):
+        options = {"micro_batch": 16, "config": quick(), "steps": 17, **options}
+        ends = self.start[rows], self.end[rows]
+        return walk(*ends, self.labels[rows], self.networks(surrogate), **options)
 
-    def stream(self, requests, **options):
-        options = {"micro_batch": 16, "config": quick(), "steps": 17, **self.networks, **options}
-        return walk_stream(requests, **options)
+    def stream(self, requests, *, surrogate=None, **options):
+        options = {"micro_batch": 16, "config": quick(), "steps": 17, **options}
+        return walk_stream(requests, self.networks(surrogate), **options)
 
     def exact_terms(self, paths, labels, config):  # [B, T, D]
         """The energies in float64, by a copy of everything."""
         double = Setting()
-        for name, network in self.networks.items():
-            getattr(double, name).load_state_dict(network.state_dict())
-            getattr(double, name).double()
-        energy = PathEnergy(
-            as_generator(double.generator, D),
-            double.identity,
-            double.classifier,
-            weights=config.weights,
-        )
+        pairs = zip(double.networks().modules(), self.networks().modules(), strict=True)
+        for copied, network in pairs:
+            copied.load_state_dict(network.state_dict())
+            copied.double()
+        energy = PathEnergy(double.networks(), weights=config.weights)
         weights = chunk_weights(paths.shape[1], config.chunk).double()
         return energy.terms(paths.double(), labels, weights, EPS_DISTANCE)
 

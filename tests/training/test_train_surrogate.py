@@ -11,11 +11,11 @@ from torch import nn
 
 from latentpath.core.errors import DataError, InputError, LatentpathError, WeightsError
 from latentpath.generators import FunctionGenerator
-from latentpath.models import Surrogate
+from latentpath.models import Networks, Surrogate
 from latentpath.training import SurrogateConfig, evaluate_surrogate, train_surrogate
 from latentpath.training import surrogate as surrogate_module
 from latentpath.training.checkpoint import Checkpointer
-from latentpath.training.surrogate_points import Networks, Truth, endpoints, line_points
+from latentpath.training.surrogate_points import Teacher, Truth, endpoints, line_points
 from latentpath.walks import walk
 
 
@@ -41,7 +41,7 @@ def networks():
     torch.manual_seed(0)
     models = Drawer(), classifier(30), classifier(3)
     models[1][3].weight.data.mul_(8)
-    return tuple(m.eval().requires_grad_(False) for m in models)
+    return Networks(*(m.eval().requires_grad_(False) for m in models))
 
 
 @pytest.fixture(scope="module")
@@ -76,11 +76,14 @@ def same_weights(first, second):
 
 def test_training_lowers_the_errors(networks, real):
     told = []
-    short = train_surrogate(*networks, *real, config=replace(LONGER, steps=1, rounds=0))
+    short = train_surrogate(networks, *real, config=replace(LONGER, steps=1, rounds=0))
     long = train_surrogate(
-        *networks, *real, config=LONGER, progress=lambda *a: told.append((*a[:3], dict(a[3])))
+        networks, *real, config=LONGER, progress=lambda *a: told.append((*a[:3], dict(a[3])))
     )
-    before, after = (evaluate_surrogate(s, *networks, *real, config=LONGER) for s in (short, long))
+    before, after = (
+        evaluate_surrogate(replace(networks, surrogate=s), *real, config=LONGER)
+        for s in (short, long)
+    )
     assert after["energy correlation"] > max(0.9, before["energy correlation"])
     assert after["gradient cosine"] > max(0.9, before["gradient cosine"] + 0.2)
     assert after["class agreement"] > 0.9
@@ -98,32 +101,28 @@ def test_training_lowers_the_errors(networks, real):
 
 
 def test_it_belongs_to_its_networks_and_is_used(networks, real):
-    generator, identity, classes = networks
-    made = train_surrogate(*networks, *real, config=TINY)
-    made.check(*networks)
-    options = {"generator": generator, "identity": identity, "classifier": classes, "steps": 6}
-    result = walk(real[0][:2], real[0][3:5], real[1][:2], surrogate=made, **options)
+    made = replace(networks, surrogate=train_surrogate(networks, *real, config=TINY))
+    made.check_surrogate()
+    result = walk(real[0][:2], real[0][3:5], real[1][:2], made, steps=6)
     assert bool((result.after.total <= result.before.total).all())
     torch.manual_seed(5)
+    other = replace(made, classifier=classifier(3))
     with pytest.raises(WeightsError, match="train surrogate"):
-        walk(
-            real[0][:2], real[0][3:5], real[1][:2],
-            surrogate=made, **{**options, "classifier": classifier(3)},
-        )  # fmt: skip
+        walk(real[0][:2], real[0][3:5], real[1][:2], other, steps=6)
 
 
 def test_networks_latents_and_random_numbers_stay(networks, real):
-    generator, identity, classes = networks
-    before = [{n: t.clone() for n, t in m.state_dict().items()} for m in networks]
+    generator, identity, classes = networks.modules()
+    before = [{n: t.clone() for n, t in m.state_dict().items()} for m in networks.modules()]
     latents, labels = (t.clone() for t in real)
     state = torch.get_rng_state()
     identity.train()
-    train_surrogate(*networks, *real, config=TINY)
+    train_surrogate(networks, *real, config=TINY)
     assert identity.training
     assert not classes.training
     identity.eval()
     assert torch.equal(torch.get_rng_state(), state)
-    for module, kept in zip(networks, before, strict=True):
+    for module, kept in zip(networks.modules(), before, strict=True):
         assert all(torch.equal(kept[n], t) for n, t in module.state_dict().items())
     assert torch.equal(latents, real[0])
     assert torch.equal(labels, real[1])
@@ -131,15 +130,15 @@ def test_networks_latents_and_random_numbers_stay(networks, real):
 
 
 def test_the_same_seed_gives_the_same_surrogate(networks, real):
-    first, again = (train_surrogate(*networks, *real, config=TINY) for _ in range(2))
+    first, again = (train_surrogate(networks, *real, config=TINY) for _ in range(2))
     assert same_weights(first, again)
-    other = train_surrogate(*networks, *real, config=replace(TINY, seed=1))
+    other = train_surrogate(networks, *real, config=replace(TINY, seed=1))
     assert not same_weights(first, other)
 
 
 @pytest.mark.parametrize("options", [{"rounds": 0}, {"gradient": 0.0}, {"people": 1, "noise": 0.0}])
 def test_other_ways_to_train(networks, real, options):
-    made = train_surrogate(*networks, *real, config=replace(TINY, **options))
+    made = train_surrogate(networks, *real, config=replace(TINY, **options))
     assert torch.isfinite(made(real[0])[0]).all()
 
 
@@ -147,21 +146,21 @@ def test_walked_points_are_those_that_walks_ask_for(networks, real, monkeypatch)
     """The rounds learn from what the solver is told, with the surrogate so far."""
     asked, used, seen = [], [], []
 
-    def spy(*args, surrogate, visited, **options):
-        used.append({n: t.clone() for n, t in surrogate.state_dict().items()})
+    def spy(start, end, labels, networks, *, visited, **options):
+        used.append({n: t.clone() for n, t in networks.surrogate.state_dict().items()})
 
         def both(points):
             asked.append(points.clone())
             visited(points)
 
-        return walk(*args, surrogate=surrogate, visited=both, **options)
+        return walk(start, end, labels, networks, visited=both, **options)
 
-    original = Networks.truth
+    original = Teacher.truth
     monkeypatch.setattr(surrogate_module, "walk", spy)
     monkeypatch.setattr(
-        Networks, "truth", lambda self, points: (seen.append(points), original(self, points))[1]
+        Teacher, "truth", lambda self, points: (seen.append(points), original(self, points))[1]
     )
-    final = train_surrogate(*networks, *real, config=replace(TINY, walk_points=20))
+    final = train_surrogate(networks, *real, config=replace(TINY, walk_points=20))
     assert sum(map(len, seen)) == 40 + 20
     assert torch.equal(torch.cat(seen)[40:], torch.cat(asked)[:20])
     assert not torch.equal(used[0]["first.weight"], final.first.weight)
@@ -171,8 +170,8 @@ def test_features_that_never_change_do_no_harm(real):
     torch.manual_seed(0)
     generator, identity, classes = Drawer(), classifier(5), classifier(3)
     identity[1].weight.data[:4] = 0  # four features are constant
-    networks = [m.eval().requires_grad_(False) for m in (generator, identity, classes)]
-    made = train_surrogate(*networks, *real, config=TINY)
+    networks = Networks(*(m.eval().requires_grad_(False) for m in (generator, identity, classes)))
+    made = train_surrogate(networks, *real, config=TINY)
     with torch.no_grad():
         features = identity[:3](generator.synthesize(real[0]).clamp(-1, 1))
     assert torch.isfinite(made(real[0])[0]).all()
@@ -191,7 +190,7 @@ class TestResume:
         """Stopped after every batch of points and after every step, of both rounds."""
         calls = []
         whole = train_surrogate(
-            *networks, *real, config=TINY, progress=lambda *a: calls.append(a[0])
+            networks, *real, config=TINY, progress=lambda *a: calls.append(a[0])
         )
         assert calls.count("surrogate points") > 5
         for stop_at in range(1, len(calls)):
@@ -203,43 +202,43 @@ class TestResume:
                     raise StopError
 
             with pytest.raises(StopError):
-                train_surrogate(*networks, *real, config=TINY, checkpoint=path, progress=stop)
-            resumed = train_surrogate(*networks, *real, config=TINY, checkpoint=path)
+                train_surrogate(networks, *real, config=TINY, checkpoint=path, progress=stop)
+            resumed = train_surrogate(networks, *real, config=TINY, checkpoint=path)
             assert same_weights(resumed, whole), (stop_at, told[-1])
 
     def test_a_finished_run_is_not_repeated(self, tmp_path, networks, real):
         path, told = tmp_path / "run.checkpoint", []
-        first = train_surrogate(*networks, *real, config=TINY, checkpoint=path)
+        first = train_surrogate(networks, *real, config=TINY, checkpoint=path)
         again = train_surrogate(
-            *networks, *real, config=TINY, checkpoint=path, progress=lambda *a: told.append(a)
+            networks, *real, config=TINY, checkpoint=path, progress=lambda *a: told.append(a)
         )
         assert told == []
         assert same_weights(first, again)
-        again.check(*networks)
+        replace(networks, surrogate=again).check_surrogate()
 
     def test_another_run(self, tmp_path, networks, real):
         path = tmp_path / "run.checkpoint"
-        train_surrogate(*networks, *real, config=TINY, checkpoint=path)
+        train_surrogate(networks, *real, config=TINY, checkpoint=path)
         latents, labels = real
         with pytest.raises(WeightsError, match="other training data"):
-            train_surrogate(*networks, -latents, labels, config=TINY, checkpoint=path)
+            train_surrogate(networks, -latents, labels, config=TINY, checkpoint=path)
         with pytest.raises(WeightsError, match="another configuration"):
-            train_surrogate(*networks, *real, config=replace(TINY, lr=1e-4), checkpoint=path)
+            train_surrogate(networks, *real, config=replace(TINY, lr=1e-4), checkpoint=path)
         torch.manual_seed(7)
-        others = networks[0], networks[1], classifier(3)
+        others = replace(networks, classifier=classifier(3))
         with pytest.raises(WeightsError, match="other training data"):
-            train_surrogate(*others, *real, config=TINY, checkpoint=path)
+            train_surrogate(others, *real, config=TINY, checkpoint=path)
 
 
 class TestPoints:
     def test_truth_against_the_networks(self, networks, real):
-        generator, identity, classes = (m.double() for m in map(copy.deepcopy, networks))
+        generator, identity, classes = (m.double() for m in map(copy.deepcopy, networks.modules()))
         w = real[0].double().requires_grad_()
         images = generator.synthesize(w).clamp(-1, 1)
         logits = identity(images)
         energy = logits.logsumexp(1) - logits.mean(1) - torch.log(torch.tensor(30.0).double())
         (gradient,) = torch.autograd.grad(energy.sum(), w)
-        truth = Networks(*networks, real[0][:1]).truth(real[0])
+        truth = Teacher(networks, real[0][:1]).truth(real[0])
         assert torch.allclose(truth.features.double(), identity[:3](images), atol=1e-5)
         assert torch.allclose(truth.logits.double(), classes(images), atol=1e-5)
         assert torch.allclose(truth.energy.double(), energy, atol=1e-4)
@@ -288,22 +287,24 @@ class TestRefusals:
     def test_labels_that_the_classifier_does_not_know(self, networks, real):
         for labels in (real[1] + 1, real[1] - 1):
             with pytest.raises(InputError, match="labels from 0 to 2"):
-                train_surrogate(*networks, real[0], labels, config=TINY)
+                train_surrogate(networks, real[0], labels, config=TINY)
 
     def test_functions(self, networks, real):
-        generator, identity, classes = networks
+        generator, identity, classes = networks.modules()
         function = FunctionGenerator(generator.synthesize, latent_dim=4)
         with pytest.raises(LatentpathError, match="a generator with a state_dict"):
-            train_surrogate(function, identity, classes, *real, config=TINY)
+            train_surrogate(Networks(function, identity, classes), *real, config=TINY)
         with pytest.raises(LatentpathError, match="a classifier with a state_dict"):
-            train_surrogate(generator, identity, lambda i: classes(i), *real, config=TINY)
+            train_surrogate(Networks(generator, identity, lambda i: classes(i)), *real, config=TINY)
 
     def test_no_head(self, networks, real):
-        generator, identity, classes = networks
+        headless = replace(networks, identity=nn.Sequential(networks.identity, nn.Tanh()))
         with pytest.raises(InputError, match="ends in a linear layer"):
-            train_surrogate(
-                generator, nn.Sequential(identity, nn.Tanh()), classes, *real, config=TINY
-            )
+            train_surrogate(headless, *real, config=TINY)
+
+    def test_nothing_to_evaluate(self, networks, real):
+        with pytest.raises(InputError, match="networks with a surrogate"):
+            evaluate_surrogate(networks, *real, config=TINY)
 
     def test_no_gradient(self, networks, real):
         class Broken(Drawer):
@@ -311,7 +312,7 @@ class TestRefusals:
                 return super().synthesize(w.detach())
 
         with pytest.raises(InputError, match="gradients flow"):
-            train_surrogate(Broken().eval(), *networks[1:], *real, config=TINY)
+            train_surrogate(replace(networks, generator=Broken().eval()), *real, config=TINY)
 
     @pytest.mark.parametrize(
         ("latents", "labels"),
@@ -326,7 +327,7 @@ class TestRefusals:
     )
     def test_latents(self, networks, latents, labels):
         with pytest.raises(DataError):
-            train_surrogate(*networks, latents, labels, config=TINY)
+            train_surrogate(networks, latents, labels, config=TINY)
 
     @pytest.mark.parametrize(
         "options",
@@ -358,6 +359,6 @@ def test_a_class_with_one_image(networks):
     """Its lines and walks go nowhere, and the others' are learnt all the same."""
     torch.manual_seed(2)
     latents, labels = torch.randn(5, 4), torch.tensor([0, 0, 1, 1, 2])
-    made = train_surrogate(*networks, latents, labels, config=replace(TINY, rounds=2))
+    made = train_surrogate(networks, latents, labels, config=replace(TINY, rounds=2))
     assert isinstance(made, Surrogate)
     assert torch.isfinite(made(latents)[1]).all()

@@ -74,7 +74,7 @@ def test_its_opponent_is_the_published_walk(modules, networks, layout):
     for _ in range(2):
         walk.step()
     plan = latentpath.walk(
-        *(start, end, labels), **networks.models(), steps=11, config=PlanConfig(optim_steps=3)
+        *(start, end, labels), networks, steps=11, config=PlanConfig(optim_steps=3)
     )
     moved = (plan.latents[0] - walk.line).norm()
     assert float((walk.path().detach() - plan.latents[0]).norm()) < 1e-3 * float(moved)
@@ -89,7 +89,7 @@ def test_reference_energies(modules, networks, tmp_path):
     for step in kept.steps:
         plan = latentpath.walk(
             *networks.make_ends(3),
-            **networks.models(),
+            networks,
             steps=7,
             config=PlanConfig(optim_steps=step),
         )

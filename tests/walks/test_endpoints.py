@@ -32,7 +32,7 @@ class Groups(Setting):
         self.threshold = float(self.terms(self.centroids).identity.median())
 
     def terms(self, points):
-        energy = PathEnergy(self.generator, self.identity, self.classifier)
+        energy = PathEnergy(self.networks())
         return energy.point_terms(points, torch.zeros(len(points)).long())
 
     def relax(self, rows=slice(None), **options):
@@ -41,11 +41,10 @@ class Groups(Setting):
             "threshold": self.threshold,
             "config": RelaxConfig(max_probability=1.0),
             "micro_batch": 16,
-            **self.networks,
             **options,
         }
-        groups = options.pop("groups")
-        return relax_endpoints(self.centroids[rows], self.classes[rows], groups, **options)
+        points = self.centroids[rows], self.classes[rows]
+        return relax_endpoints(*points, self.networks(), **options)
 
 
 @pytest.fixture(scope="module")

@@ -60,11 +60,11 @@ class TestPaths:
         assert torch.allclose(second.latents / scale, first.latents, rtol=0, atol=0.03)
 
     def test_it_is_the_default(self, setting):
-        options = {"steps": 5, **setting.networks}
-        result = walk(setting.start[:1], setting.end[:1], 0, **options)
+        networks = setting.networks()
+        result = walk(setting.start[:1], setting.end[:1], 0, networks, steps=5)
         assert result.solver == "fast"
         assert result.latents.shape == (1, 5, D)
-        vector = walk(setting.start[0], setting.end[0], 0, **options)
+        vector = walk(setting.start[0], setting.end[0], 0, networks, steps=5)
         assert torch.equal(vector.latents, result.latents)
 
     def test_equal_ends(self, setting):
@@ -82,10 +82,10 @@ class TestPaths:
             setting.start,
             setting.end,
             setting.labels,
+            setting.networks(),
             steps=34,
             solver="plan",
             config=PlanConfig(optim_steps=20),
-            **setting.networks,
         )
         assert fast.generator_passes <= plan.generator_passes
         assert float(fast.after.total.mean()) < 0.9 * float(fast.before.total.mean())
@@ -136,10 +136,10 @@ class TestPaths:
 
     def test_networks_in_training_mode_serve_as_they_are_later(self, setting):
         plain = setting.walk()
-        for network in setting.networks.values():
+        for network in setting.networks().modules():
             network.train()
         assert_same_bits(setting.walk(nearest=lambda x: x.mean(dim=(1, 2, 3))), plain)
-        assert all(network.training for network in setting.networks.values())
+        assert all(network.training for network in setting.networks().modules())
 
 
 class TestIndependence:
@@ -415,7 +415,7 @@ class TestPublishedSignature:
         assert path.shape == (12, D)
         assert torch.equal(path[0], ends[0])
         assert torch.equal(path[-1], ends[1])
-        again = walk(*ends, 3, steps=12, surrogate=surrogate, **setting.networks)
+        again = walk(*ends, 3, setting.networks(surrogate), steps=12)
         assert torch.equal(path, again.latents[0])
 
     def test_surrogates_belong_to_fast(self, setting):

@@ -13,6 +13,7 @@ from torch import nn
 import latentpath
 from latentpath.energy import PathEnergy
 from latentpath.generators import StyleGAN2
+from latentpath.models import Networks
 from latentpath.walks import PlanConfig
 from latentpath.walks.plan import EPS_DISTANCE, chunk_weights
 
@@ -41,22 +42,19 @@ class Published:
         self.label = int(self.figures["label"])
         self.start, self.end = self.figures["w_a"][0], self.figures["w_b"][0]
 
-    def models(self):
-        return {
-            "generator": self.generator,
-            "identity": self.identity,
-            "classifier": self.classifier,
-        }
+    @property
+    def networks(self):
+        return Networks(self.generator, self.identity, self.classifier)
 
     def walk(self, points, optim_steps, **options):
         return latentpath.walk(
             self.start,
             self.end,
             self.label,
+            self.networks,
             steps=points,
             solver="plan",
             config=PlanConfig(optim_steps=optim_steps),
-            **self.models(),
             **options,
         )
 
@@ -149,7 +147,7 @@ def test_chunk_weights(interior):
 
 
 def test_the_term_of_the_distance_has_its_offset(published):
-    energy = PathEnergy(**published.models())
+    energy = PathEnergy(published.networks)
     path = published.walk(12, 0).latents
     labels = torch.tensor([published.label])
     terms = energy.terms(path, labels, chunk_weights(12, 4), EPS_DISTANCE)

@@ -12,6 +12,7 @@ import torch
 
 from latentpath.core.errors import InputError, ShapeError
 from latentpath.generators import FunctionGenerator
+from latentpath.models import Networks
 from latentpath.walks import FastConfig, PathResult, Request, WalkResult, walk_stream
 from support.tiny_walks import D, Setting, quick
 
@@ -197,9 +198,11 @@ def test_micro_batches_suit_the_images(side, size):
     latent = torch.ones(2)
     walked = walk_stream(
         [Request(latent, -latent, 0)] * 3,
-        generator=FunctionGenerator(synthesize, latent_dim=2),
-        identity=lambda images: images[:, 0, 0, 1:4],
-        classifier=lambda images: images[:, 0, 1, 1:3],
+        Networks(
+            FunctionGenerator(synthesize, latent_dim=2),
+            identity=lambda images: images[:, 0, 0, 1:4],
+            classifier=lambda images: images[:, 0, 1, 1:3],
+        ),
         steps=5,
         config=FastConfig(passes=1.0),
     )

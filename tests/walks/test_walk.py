@@ -11,6 +11,7 @@ import latentpath
 from latentpath.core.errors import InputError, ShapeError
 from latentpath.energy import EnergyWeights
 from latentpath.generators import FunctionGenerator, StyleGAN2
+from latentpath.models import Networks
 from latentpath.walks import PlanConfig, straight_line
 
 D, PEOPLE, CLASSES = 10, 15, 3
@@ -41,18 +42,18 @@ class Setting:
 
     def walk(self, rows=slice(None), *, optim_steps=15, steps=9, lr=0.1, **options):
         options = {
-            "generator": self.generator,
-            "identity": self.identity,
-            "classifier": self.classifier,
             "config": PlanConfig(optim_steps=optim_steps, lr=lr),
             "label": self.labels[rows],
             **options,
         }
+        roles = ("generator", "identity", "classifier")
+        networks = Networks(*(options.pop(role, getattr(self, role)) for role in roles))
         start, end = self.start[rows], self.end[rows]
         return latentpath.walk(
             options.pop("start", start),
             options.pop("end", end),
             options.pop("label"),
+            networks,
             steps=steps,
             **options,
         )
