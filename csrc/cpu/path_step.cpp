@@ -15,13 +15,13 @@ namespace latentpath {
 namespace LATENTPATH_ISA {
 namespace {
 
-struct RowSums {
+struct StepSums {
   float energy, grad_norm_sq;
 };
 
 // One point's row: `before` holds the old row before it and is replaced by its own old values.
 template <bool kGuided>
-LATENTPATH_INLINE RowSums step_row(float* __restrict before, float* __restrict row,
+LATENTPATH_INLINE StepSums step_row(float* __restrict before, float* __restrict row,
                                    const float* __restrict after, const float* __restrict guide,
                                    float* __restrict exp_avg, float* __restrict exp_avg_sq,
                                    int64_t width, const StepScalars& scalars) {
@@ -69,7 +69,7 @@ void step_chunk(const PathStepArgs& args, int64_t b, int64_t chunk, float* befor
     const float* after = t + 1 < end ? row + width : border + width;
     const int64_t at = (b * interior + t) * width;
     const float* guide = kGuided ? args.guide + at : nullptr;
-    const RowSums sums = step_row<kGuided>(before, row, after, guide, args.exp_avg + at,
+    const StepSums sums = step_row<kGuided>(before, row, after, guide, args.exp_avg + at,
                                            args.exp_avg_sq + at, width, scalars);
     energy += sums.energy;
     grad_norm_sq += sums.grad_norm_sq;

@@ -302,7 +302,7 @@ void test_all() {
     test_bank_lse(1, 1, 1, half, false);
     test_bank_lse(7, 121, 3, half, true);
     test_bank_lse(97, 123, 64, half, true);
-    test_bank_lse(100, 9001, 33, half, false);
+    test_bank_lse(20, 9001, 33, half, false);
     test_bank_lse(14, 507, 96, half, true);
   }
   for (bool flag : {false, true}) {
