@@ -19,8 +19,10 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 
 # One thread per process: threads that wait for each other spin, which is slower than none.
+# Workers steal from each other's lists: a worker that dies then costs the test that it ran, where
+# loadfile would run that test again in every worker (tests/test_workers.py).
 unit: $(VENV)/.dev browser cross
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q --numprocesses auto --maxprocesses 8 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q --numprocesses logical --maxprocesses 8 --dist worksteal
 
 # For the tests of the report's page. Where it cannot be installed without a password they skip.
 browser:

@@ -1,4 +1,5 @@
 import hashlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -61,12 +62,10 @@ def test_first_images_are_a_fair_sample(split):
         assert 12 <= counts.min() <= counts.max() <= 52
 
 
-def test_other_images_than_expected_are_refused(monkeypatch):
-    class Fake:
-        @staticmethod
-        def mnist_data():
-            return np.zeros((5000, 784)), np.repeat(np.arange(10), 500)
-
-    monkeypatch.setattr(digits_module, "require_extra", lambda *_: Fake)
+def test_other_images_than_expected_are_refused(monkeypatch, tmp_path):
+    table = np.zeros((20, 785), np.uint8)
+    np.savetxt(tmp_path / "digits.csv", table, fmt="%d", delimiter=",")
+    shipped = SimpleNamespace(DATA_PATH=tmp_path / "digits.csv")
+    monkeypatch.setattr(digits_module, "require_extra", lambda *_: shipped)
     with pytest.raises(DataError, match="1 different"):
         load_digits_split()
