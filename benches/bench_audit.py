@@ -48,7 +48,7 @@ SIZE = 64
 def moved_digits(count: int, real: bool) -> Tensor:  # uint8 [count, 1, 64, 64]
     """So many different digits: enlarged, and turned, scaled and shifted a little at random."""
     split = load_digits_split()
-    source = torch.from_numpy((split.private if real else split.non_members).images)
+    source = torch.from_numpy((split.private if real else split.holdout).images)
     generator = torch.Generator().manual_seed(int(real))
     rows = torch.arange(count) % len(source)
     angle, scale, x, y = (torch.rand(4, count, generator=generator) - 0.5) * 0.2

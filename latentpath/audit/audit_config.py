@@ -1,43 +1,45 @@
-"""What an audit measures, and with what."""
+"""What an audit measures with, and where green ends and red begins."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from latentpath.audit.attacks.membership import MembershipConfig
-from latentpath.audit.fidelity.set_fidelity import FidelityConfig
-from latentpath.audit.limits import Limits
+from latentpath.audit.attacks.attacks_findings import AttackLimits
+from latentpath.audit.attacks.membership_config import MembershipConfig
+from latentpath.audit.closeness.closeness_findings import ClosenessLimits
+from latentpath.audit.copies.copies_findings import CopyLimits
+from latentpath.audit.fidelity.fidelity_config import FidelityConfig
+from latentpath.audit.fidelity.fidelity_findings import FidelityLimits
+from latentpath.audit.recognition.recognition_findings import RecognitionLimits
+from latentpath.audit.utility.utility_findings import UtilityLimits
 from latentpath.core import InputError, check_at_least
 from latentpath.training import ClassifierConfig, WitnessConfig
 
-# Every measure, as on the command line and in `audit.json`, in the order in which it is taken.
-MEASURES = (
-    "copies",
-    "nearest",
-    "record_ratio",
-    "second",
-    "second_ratio",
-    "reidentification",
-    "fidelity",
-    "utility",
-    "membership",
-    "group_attack",
-)
-
-# Those that train no classifier.
-QUICK = (
-    "copies",
-    "nearest",
-    "record_ratio",
-    "second",
-    "second_ratio",
-    "fidelity",
-    "group_attack",
-)
-
 # Those that `produce` and the demo report beside every set that they make.
 BRIEF = ("nearest", "reidentification", "utility")
+
+
+@dataclass(frozen=True)
+class AuditLimits:
+    """Limits of green and red of every question. An interval between or across them is amber.
+
+    These are conventions, not facts: what is close enough to no leak, and good enough to be of use.
+    They are options and stand in every report. Those of copies were chosen on planted copies and
+    fresh people of two data sets; the others before any set was looked at.
+    """
+
+    copies: CopyLimits = field(default_factory=CopyLimits)
+    """Of copies."""
+    closeness: ClosenessLimits = field(default_factory=ClosenessLimits)
+    """Of closeness to the people behind the set."""
+    recognition: RecognitionLimits = field(default_factory=RecognitionLimits)
+    """Of the naming of people."""
+    attacks: AttackLimits = field(default_factory=AttackLimits)
+    """Of attacks on membership."""
+    utility: UtilityLimits = field(default_factory=UtilityLimits)
+    """Of use for training."""
+    fidelity: FidelityLimits = field(default_factory=FidelityLimits)
+    """Of realism and variety."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class AuditConfig:
     """Seeds of the class classifiers; one training each, so time grows with their number."""
     classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
     """Network and schedule of the class classifiers, the same for every set."""
-    independent: bool = True
+    use_witness: bool = True
     """Also train a witness: an identity classifier of another kind that no walk has met. It takes
     minutes."""
     witness: WitnessConfig = field(default_factory=WitnessConfig)
@@ -65,7 +67,7 @@ class AuditConfig:
     group_images: int = 2000
     """Images that are held against the people behind each, where these are known, drawn at random
     where there are more. Time and memory grow with their number."""
-    limits: Limits = field(default_factory=Limits)
+    limits: AuditLimits = field(default_factory=AuditLimits)
     """Where green ends and where red begins."""
 
     def __post_init__(self) -> None:
@@ -76,22 +78,3 @@ class AuditConfig:
                 got=f"{self.threshold}",
                 fix="give a probability, for example 0.5",
             )
-
-
-def chosen_measures(names: Iterable[str] | None) -> tuple[str, ...]:
-    """The measures of these names, in order; all of them if None.
-
-    Raises:
-        InputError: no name, or one that is no measure.
-    """
-    if names is None:
-        return MEASURES
-    wanted = list(names)
-    unknown = [name for name in wanted if name not in MEASURES]
-    if unknown or not wanted:
-        raise InputError(
-            expected=f"measures out of {', '.join(MEASURES)}",
-            got=", ".join(unknown) or "none",
-            fix="correct the names, or leave them out for all measures",
-        )
-    return tuple(name for name in MEASURES if name in wanted)

@@ -1,36 +1,35 @@
-"""What all sets of an audit are held against, prepared once."""
+"""What is measured, and what all sets of an audit are held against, prepared once."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from latentpath.audit.attacks.membership import MembershipReference, prepare_membership
-from latentpath.audit.audit_config import MEASURES, AuditConfig
-from latentpath.audit.copies.duplicates import DuplicateReference, prepare_duplicates
-from latentpath.audit.fidelity.set_fidelity import FidelityReference, prepare_fidelity
-from latentpath.audit.recognition.identity_answers import IdentityClassifier
+from latentpath.audit.audit_config import AuditConfig
+from latentpath.audit.people_behind import Sources, checked_sources
+from latentpath.audit.registry import measure_names
 from latentpath.core import DataError, Progress, silent
-from latentpath.data import ImageSet, to_tensor
-from latentpath.models import Witness
-from latentpath.similarity import (
-    LPIPS,
-    RealReference,
-    check_same_size,
-    prepare_real,
-    prepare_second,
-)
-from latentpath.training import train_witness
+from latentpath.data import ImageSet
+from latentpath.similarity import LPIPS, RealReference, check_same_size, prepare_real
+
+IdentityClassifier = Callable[[Tensor], Tensor]  # [M, C, H, W] in [-1, 1] -> [M, N]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
-class Setting:
+class AuditSetup:
     """The real people of an audit, and how sets are measured against them.
 
-    What takes time (embeddings, features) is made when a measure first needs it, and kept.
+    What takes time (embeddings, features, shadow models) is made when a measure first needs it, and
+    kept; see `once`.
 
     Attributes:
         real: the private set behind the synthetic ones.
@@ -42,6 +41,7 @@ class Setting:
         measures: names of the measures to take.
         device: where networks run.
         prepared: LPIPS embeddings of the real set, where they exist already.
+        witness_checkpoint: file that the training of the witness goes on from; None keeps none.
         progress: told about every stage.
 
     Raises:
@@ -55,15 +55,17 @@ class Setting:
     identity: IdentityClassifier | None = None
     lpips: LPIPS | None = None
     config: AuditConfig = field(default_factory=AuditConfig)
-    measures: tuple[str, ...] = MEASURES
+    measures: tuple[str, ...] = field(default_factory=measure_names)
     device: torch.device | str = "cpu"
     prepared: RealReference | None = None
+    witness_checkpoint: Path | None = None
     progress: Progress = silent
+    _kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        for other in (self.holdout, self.test):
-            if other is not None:
-                self.check(other)
+        for images in (self.holdout, self.test):
+            if images is not None:
+                self.check(images)
 
     def check(self, images: ImageSet) -> None:
         """Raise unless a set has the real set's size and classes."""
@@ -74,6 +76,18 @@ class Setting:
                 got=_short(images.class_names),
                 fix="use the same class names in the same order in every set",
             )
+
+    def once(self, key: str, make: Callable[[], T]) -> T:
+        """What `make` returns, made for the first measure that asks and kept for the others.
+
+        Args:
+            key: name of what is made, begun with the measure's.
+            make: makes it, of nothing but this setup.
+        """
+        if key not in self._kept:
+            self._kept[key] = make()
+        made: T = self._kept[key]
+        return made
 
     @property
     def test_set(self) -> ImageSet | None:
@@ -88,88 +102,82 @@ class Setting:
     @cached_property
     def reference(self) -> RealReference:
         """The real set by LPIPS."""
-        return self.prepared or prepare_real(
-            self.real, self.distance, max_bytes=self.config.max_bytes, progress=self.progress
-        )
+        return self.prepared or self._prepared(self.real)
 
     @cached_property
-    def others(self) -> RealReference | None:
+    def holdout_reference(self) -> RealReference | None:
         """The holdout by LPIPS."""
-        if self.holdout is None:
-            return None
+        return None if self.holdout is None else self._prepared(self.holdout)
+
+    def _prepared(self, images: ImageSet) -> RealReference:
         return prepare_real(
-            self.holdout, self.distance, max_bytes=self.config.max_bytes, progress=self.progress
+            images, self.distance, max_bytes=self.config.max_bytes, progress=self.progress
         )
 
-    @cached_property
-    def second_reference(self) -> RealReference:
-        """The real set by an embedding that shares nothing with LPIPS."""
-        return prepare_second(self.real, max_bytes=self.config.max_bytes, progress=self.progress)
 
-    @cached_property
-    def second_others(self) -> RealReference | None:
-        """The holdout by that embedding."""
-        if self.holdout is None:
-            return None
-        return prepare_second(self.holdout, max_bytes=self.config.max_bytes, progress=self.progress)
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A set that is measured.
 
-    @cached_property
-    def duplicates(self) -> DuplicateReference:
-        """How similar different real people are."""
-        return prepare_duplicates(self.real, self.holdout, progress=self.progress)
+    Attributes:
+        images: the set.
+        setup: what it is held against.
+        progress: told about every stage, with the set's name where there are several.
+        sources: for every image the people of the real set behind it; None where not known.
+        is_real: whether it is the real set itself.
+    """
 
-    @cached_property
-    def fidelity(self) -> FidelityReference:
-        """Features of the real set and of the holdout."""
-        return prepare_fidelity(
-            self.reference,
-            self.holdout,
-            lpips=self.distance,
-            config=self.config.fidelity,
-            progress=self.progress,
-        )
+    images: ImageSet
+    setup: AuditSetup
+    progress: Progress = silent
+    sources: Sources | None = None
+    is_real: bool = False
+    _kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
-    @cached_property
-    def candidates(self) -> MembershipReference | None:
-        """Who may or may not be behind a set, and shadow models trained on them."""
-        if self.holdout is None:
-            return None
-        return prepare_membership(
-            self.real, self.holdout, self.config.membership, progress=self.progress
-        )
+    @classmethod
+    def of(
+        cls, images: ImageSet, setup: AuditSetup, name: str = "", sources: Sources | None = None
+    ) -> Subject:
+        """A set, checked against the setup; its name begins every stage of the progress.
 
-    @cached_property
-    def witness(self) -> Witness:
-        """An identity classifier that no walk has ever met, trained on the real set."""
-        return train_witness(
-            to_tensor(self.real.images).to(self.device),
-            torch.from_numpy(self.real.identities).to(self.device),
-            num_people=self.real.num_identities,
-            config=self.config.witness,
-            progress=self.progress,
-        )
+        Raises:
+            ShapeError: image sizes differ, or there are not as many sources as images.
+            DataError: the sets' classes differ.
+            InputError: sources who are not in the real set.
+        """
+        setup.check(images)
+        people = None if sources is None else checked_sources(sources, images, setup.real)
+        return cls(images, setup, _named(name, setup.progress), people)
+
+    @classmethod
+    def of_real(cls, setup: AuditSetup, name: str = "") -> Subject:
+        """The real set, held against itself."""
+        return cls(setup.real, setup, _named(name, setup.progress), is_real=True)
+
+    def once(self, key: str, make: Callable[[], T]) -> T:
+        """As `AuditSetup.once`, for what is made of this set."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        made: T = self._kept[key]
+        return made
 
     @property
-    def strangers(self) -> ImageSet | None:
-        """The holdout, where it holds people enough to set a threshold on."""
-        few = self.holdout is None or self.holdout.num_identities < 2
-        return None if few else self.holdout
+    def one_class(self) -> str:
+        """Why no classes can be told apart; nothing if they can."""
+        if len(np.unique(self.images.labels)) < 2:
+            return "It needs at least two classes, and the set has images of one."
+        return ""
 
-    @property
-    def classes_in_common(self) -> bool:
-        """Whether the real set and the holdout have images of one class at least."""
-        return self.holdout is not None and bool(
-            np.intersect1d(self.real.labels, self.holdout.labels).size
-        )
 
-    @property
-    def too_few(self) -> str:
-        """Why there are too few people for attacks on membership; nothing if there are not."""
-        needed = max(4, 2 * self.config.membership.blind_folds)
-        people = [side.num_identities for side in (self.real, self.holdout) if side is not None]
-        if min(people) >= needed:
-            return ""
-        return f"It needs at least {needed} people behind the set and as many others."
+def _named(name: str, progress: Progress) -> Progress:
+    """Progress whose stages say which set they are about."""
+    if not name:
+        return progress
+
+    def tell(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+        progress(f"{name}: {stage}", done, total, figures)
+
+    return tell
 
 
 def _short(names: tuple[str, ...]) -> str:

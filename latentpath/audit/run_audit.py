@@ -8,21 +8,19 @@ from dataclasses import dataclass, field
 
 import torch
 
-from latentpath.audit.attacks.source_attack import Sources, checked_sources
-from latentpath.audit.audit_config import AuditConfig, chosen_measures
-from latentpath.audit.audit_setup import Setting
+from latentpath.audit.audit_config import AuditConfig
+from latentpath.audit.audit_setup import AuditSetup, IdentityClassifier
 from latentpath.audit.image_forms import shared_images, without_shared
-from latentpath.audit.questions import answer
-from latentpath.audit.recognition.identity_answers import IdentityClassifier
+from latentpath.audit.people_behind import Sources, checked_sources
+from latentpath.audit.registry import all_measures, chosen_measures
 from latentpath.audit.set_audit import SetAudit, measure_real, measure_set
-from latentpath.audit.verdict import Colour, Verdict, overall
+from latentpath.audit.verdict import Colour, QuestionVerdict, answer, overall
 from latentpath.core import InputError, LatentpathWarning, Progress, silent
 from latentpath.data import ImageSet
 from latentpath.similarity import LPIPS, RealReference
 
-# What is asked of the holdout, as if it were a synthetic set: what each measure says of people
-# from whom nothing can have leaked.
-_OF_OUTSIDERS = ("copies", "nearest", "second", "reidentification")
+# The report's own rows, whose names no baseline may have.
+_OWN_ROWS = ("real", "holdout", "synthetic")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -31,18 +29,18 @@ class Audit(SetAudit):
 
     Attributes:
         yardstick: the real set's own measures.
-        outsiders: the holdout, measured as if it were the set; None without a holdout.
+        holdout: the holdout, measured as if it were the set; None without one.
         baselines: other sets, measured likewise, by name.
         verdicts: an answer to every question.
-        setting: what they were held against.
+        setup: what they were held against.
         sets: the images of the set ("synthetic") and of the baselines, by name.
     """
 
     yardstick: SetAudit
-    outsiders: SetAudit | None
+    holdout: SetAudit | None
     baselines: Mapping[str, SetAudit]
-    verdicts: tuple[Verdict, ...]
-    setting: Setting
+    verdicts: tuple[QuestionVerdict, ...]
+    setup: AuditSetup
     sets: Mapping[str, ImageSet] = field(repr=False)
 
     @property
@@ -85,10 +83,10 @@ def audit_set(
         sources: for every image of `synthetic` the people of `real` behind it, as its identities
             number them: those of a centroid's group, or of both ends' groups of a walk. Then it
             is also measured whether these people can be told. None where they are not known.
-        measures: names out of `MEASURES`; None takes all that are possible.
+        measures: names out of `measure_names()`; None takes all that are possible.
         lpips: the distance; the weights that ship if None.
         identity: the walk's classifier over the real set's N people; None leaves recognition to
-            the independent witness alone.
+            the witness alone.
         config: limits, thresholds, seeds, schedules, memory.
         device: where networks are trained and run.
         progress: told about every stage of every measure.
@@ -100,14 +98,11 @@ def audit_set(
         InputError: an unknown measure, a baseline with the name of another set, sources who are
             not in `real`, or a holdout or test images that are all in `real`.
     """
-    others = dict(baselines or {})
-    _check_names(others)
-    source, prepared = _opened(real)
-    holdout, test = _others(source, holdout, "holdout"), _others(source, test, "test")
-    setting = Setting(
+    source, prepared = (real.images, real) if isinstance(real, RealReference) else (real, None)
+    setup = AuditSetup(
         real=source,
-        holdout=holdout,
-        test=test,
+        holdout=_other_people(source, holdout, "holdout"),
+        test=_other_people(source, test, "test"),
         identity=identity,
         lpips=lpips,
         config=config or AuditConfig(),
@@ -116,74 +111,50 @@ def audit_set(
         prepared=prepared,
         progress=progress,
     )
+    return _audited(synthetic, setup, dict(baselines or {}), sources)
+
+
+def _audited(
+    synthetic: ImageSet,
+    setup: AuditSetup,
+    baselines: Mapping[str, ImageSet],
+    sources: Sources | None,
+) -> Audit:
+    _check_names(baselines)
     # All sets first: a mistake in the last one should not cost the measures of the others.
-    for images in (synthetic, *others.values()):
-        setting.check(images)
+    for images in (synthetic, *baselines.values()):
+        setup.check(images)
     if sources is not None:
-        checked_sources(sources, synthetic, source)
-    yardstick = measure_real(setting, name="real")
-    outsiders = (
-        None
-        if holdout is None
-        else measure_set(holdout, setting, only=_OF_OUTSIDERS, name="others")
-    )
-    found = {name: measure_set(images, setting, name=name) for name, images in others.items()}
-    own = measure_set(synthetic, setting, sources=sources)
+        checked_sources(sources, synthetic, setup.real)
+    yardstick = measure_real(setup, name="real")
+    holdout = None
+    if setup.holdout is not None:
+        asked = [name for name, measure in all_measures().items() if measure.of_holdout]
+        holdout = measure_set(setup.holdout, setup, only=asked, name="holdout")
+    measured = {name: measure_set(images, setup, name=name) for name, images in baselines.items()}
+    own = measure_set(synthetic, setup, sources=sources)
     return Audit(
         **vars(own),
         yardstick=yardstick,
-        outsiders=outsiders,
-        baselines=found,
-        verdicts=answer(own, yardstick, outsiders),
-        setting=setting,
-        sets={"synthetic": synthetic, **others},
+        holdout=holdout,
+        baselines=measured,
+        verdicts=answer(own, yardstick, holdout),
+        setup=setup,
+        sets={"synthetic": synthetic, **baselines},
     )
-
-
-def audit_real(
-    real: ImageSet | RealReference,
-    *,
-    test: ImageSet | None = None,
-    lpips: LPIPS | None = None,
-    identity: IdentityClassifier | None = None,
-    measures: Iterable[str] | None = None,
-    config: AuditConfig | None = None,
-    progress: Progress = silent,
-) -> SetAudit:
-    """Measure the real set itself, as `measure_real` says; arguments as for `audit_set`.
-
-    `nearest` is None for a set of one person.
-    """
-    source, prepared = _opened(real)
-    return measure_real(
-        Setting(
-            real=source,
-            test=test,
-            identity=identity,
-            lpips=lpips,
-            config=config or AuditConfig(),
-            measures=chosen_measures(measures),
-            prepared=prepared,
-            progress=progress,
-        )
-    )
-
-
-def _opened(real: ImageSet | RealReference) -> tuple[ImageSet, RealReference | None]:
-    return (real.images, real) if isinstance(real, RealReference) else (real, None)
 
 
 def _check_names(baselines: Mapping[str, ImageSet]) -> None:
-    taken = [name for name in baselines if name in ("real", "others", "synthetic")]
+    taken = [name for name in baselines if name in _OWN_ROWS]
     if taken:
         raise InputError(
             expected="baselines with names of their own",
             got=taken[0],
-            fix="real, others and synthetic are the report's own rows: choose another name",
+            fix=f"{', '.join(_OWN_ROWS)} are the report's own rows: choose another name",
         )
 
 
-def _others(real: ImageSet, images: ImageSet | None, what: str) -> ImageSet | None:
+def _other_people(real: ImageSet, images: ImageSet | None, what: str) -> ImageSet | None:
     """The images of people of whom the real set has none, and a warning where some were left out.
 
     Raises:
@@ -192,8 +163,8 @@ def _others(real: ImageSet, images: ImageSet | None, what: str) -> ImageSet | No
     shared = 0 if images is None else shared_images(real, images)
     if images is None or not shared:
         return images
-    others = without_shared(real, images)
-    if others is None:
+    left = without_shared(real, images)
+    if left is None:
         raise InputError(
             expected=f"{what} images of people who are not in the real set",
             got=f"{shared:,} of {len(images):,} that are, and nobody else",
@@ -201,8 +172,8 @@ def _others(real: ImageSet, images: ImageSet | None, what: str) -> ImageSet | No
         )
     warnings.warn(
         f"{shared:,} of {len(images):,} {what} images are also in the real set: the people in "
-        f"them are left out, {len(others):,} images remain",
+        f"them are left out, {len(left):,} images remain",
         LatentpathWarning,
         stacklevel=3,
     )
-    return others
+    return left

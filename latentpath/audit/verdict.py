@@ -13,16 +13,36 @@ is amber at best.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from latentpath.audit.registry import Wing, wings
 from latentpath.audit.statistics.intervals import Interval
 from latentpath.core import InputError
+
+if TYPE_CHECKING:
+    from latentpath.audit.audit_config import AuditLimits
+    from latentpath.audit.set_audit import SetAudit
 
 Colour = Literal["green", "amber", "red", "grey"]
 
 # From best to worst; what was not measured is no better than what is uncertain.
 SEVERITY: dict[Colour, int] = {"green": 0, "grey": 1, "amber": 2, "red": 3}
+
+NEEDS_HOLDOUT = "It needs real images of other people (a holdout), and there are none."
+
+
+class Evidence(NamedTuple):
+    """What a question is answered from."""
+
+    own: SetAudit
+    """The measures of the set in question."""
+    yardstick: SetAudit
+    """Those of the real set."""
+    holdout: SetAudit | None
+    """Those of the holdout, taken as if it were the set; None without one."""
+    limits: AuditLimits
+    """Where green ends and where red begins."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +87,8 @@ class Finding:
     @property
     def colour(self) -> Colour:
         """What the interval says, and no better than `at_best`."""
-        found = grade(self.interval, self.green, self.red, lower_is_better=self.lower_is_better)
-        return max(found, self.at_best, key=SEVERITY.__getitem__)
+        colour = grade(self.interval, self.green, self.red, lower_is_better=self.lower_is_better)
+        return max(colour, self.at_best, key=SEVERITY.__getitem__)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -85,11 +105,11 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class QuestionVerdict:
     """The answer to one question about a set.
 
     Attributes:
-        key: short name, such as "copies".
+        key: short name, that of the wing, such as "copies".
         question: in plain words.
         colour: "green", "amber" or "red"; "grey" where nothing was measured.
         value: the figure that decided; None where nothing was measured.
@@ -118,6 +138,41 @@ class Verdict:
         }
 
 
+def answer(
+    own: SetAudit,
+    yardstick: SetAudit,
+    holdout: SetAudit | None = None,
+    limits: AuditLimits | None = None,
+) -> tuple[QuestionVerdict, ...]:
+    """Answer every question about a set.
+
+    Args:
+        own: the set's measures.
+        yardstick: those of the real set.
+        holdout: those of real images of other people, taken as if they were the set.
+        limits: of green and red; those that it was measured with if None.
+    """
+    evidence = Evidence(own, yardstick, holdout, limits or own.config.limits)
+    return tuple(
+        decide(
+            wing.name,
+            wing.question,
+            tuple(wing.findings(evidence)),
+            missing=_reason(evidence, wing),
+        )
+        for wing in wings()
+    )
+
+
+def _reason(evidence: Evidence, wing: Wing) -> str:
+    """Why none of a wing's measures was taken."""
+    for audit in (evidence.own, evidence.yardstick):
+        for name in wing.answered_by:
+            if name in audit.not_measured:
+                return audit.not_measured[name]
+    return NEEDS_HOLDOUT
+
+
 def grade(interval: Interval, green: float, red: float, *, lower_is_better: bool = True) -> Colour:
     """Hold an interval against two limits; an end that equals a limit is still within it.
 
@@ -136,7 +191,9 @@ def grade(interval: Interval, green: float, red: float, *, lower_is_better: bool
     return "green" if good else "red" if bad else "amber"
 
 
-def decide(key: str, question: str, findings: Sequence[Finding], *, missing: str) -> Verdict:
+def decide(
+    key: str, question: str, findings: Sequence[Finding], *, missing: str
+) -> QuestionVerdict:
     """Answer a question by the worst of its findings.
 
     Args:
@@ -146,14 +203,14 @@ def decide(key: str, question: str, findings: Sequence[Finding], *, missing: str
         missing: why nothing was measured, in plain words.
     """
     if not findings:
-        return Verdict(key, question, "grey", None, None, missing)
+        return QuestionVerdict(key, question, "grey", None, None, missing)
     worst = max(findings, key=lambda finding: SEVERITY[finding.colour])
     limit = worst.red if worst.colour == "red" else worst.green
     why = f"{worst.what}. {worst.caveat}".strip()
-    return Verdict(key, question, worst.colour, worst.interval, limit, why, tuple(findings))
+    return QuestionVerdict(key, question, worst.colour, worst.interval, limit, why, tuple(findings))
 
 
-def overall(verdicts: Iterable[Verdict]) -> Colour:
+def overall(verdicts: Iterable[QuestionVerdict]) -> Colour:
     """The answer to all questions together: the worst, and amber at best where one is open.
 
     Without any verdict, or if none was measured, it is grey.
@@ -163,3 +220,21 @@ def overall(verdicts: Iterable[Verdict]) -> Colour:
         return "grey"
     worst = max(colours, key=SEVERITY.__getitem__)
     return "amber" if worst == "grey" else worst
+
+
+def check_limits(limits: Any) -> None:
+    """Check a dataclass of limits from 0 to 1, whose fields end in `green` and `red`.
+
+    Raises:
+        InputError: a limit outside of 0 to 1, or one of red below that of green.
+    """
+    for field in fields(limits):
+        value = getattr(limits, field.name)
+        is_red = field.name.endswith("red")
+        green = getattr(limits, field.name.removesuffix("red") + "green") if is_red else 0.0
+        if not green <= value <= 1:
+            raise InputError(
+                expected="limits from 0 to 1, that of red not below that of green",
+                got=f"{field.name} of {value} (green: {green})",
+                fix="correct the limits",
+            )

@@ -41,7 +41,7 @@ def add(commands: Any) -> None:
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    from latentpath.audit import MEASURES, QUICK, AuditConfig
+    from latentpath.audit import AuditConfig, measure_names, quick_measures
     from latentpath.cli.config_options import add_options
 
     parser.epilog = _EPILOG
@@ -67,7 +67,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="the private file of a synthetic set that latentpath wrote: also measure whether the "
         "people behind each image can be told (of a run: RUN/private/set.private.npz)",
     )
-    names = ", ".join(MEASURES)
+    names = ", ".join(measure_names())
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument(
         "--measures", metavar="NAMES", help=f"take only these, with commas between: {names}"
@@ -76,7 +76,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     chosen.add_argument(
         "--quick",
         action="store_true",
-        help=f"only what trains no classifiers: {', '.join(QUICK)}",
+        help=f"only what trains no classifiers: {', '.join(quick_measures())}",
     )
     parser.add_argument(
         "--fail-on",
@@ -127,16 +127,16 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> int:
 
 def _measures(arguments: argparse.Namespace) -> tuple[str, ...]:
     """The measures that were asked for."""
-    from latentpath.audit import MEASURES, QUICK, chosen_measures
+    from latentpath.audit import chosen_measures, measure_names, quick_measures
 
     if arguments.quick:
-        return QUICK
+        return quick_measures()
     if arguments.measures is not None:
         return chosen_measures(_names(arguments.measures))
     skipped = _names(arguments.skip or "")
     if skipped:
         chosen_measures(skipped)
-    return chosen_measures(name for name in MEASURES if name not in skipped)
+    return chosen_measures(name for name in measure_names() if name not in skipped)
 
 
 def _names(text: str) -> list[str]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from latentpath.data import DataSource, ImageSet
 
 # Word on the command line -> part of the demo's digits.
-DIGITS = {"digits": "private", "digits:test": "test", "digits:non_members": "non_members"}
+DIGITS = {"digits": "private", "digits:test": "test", "digits:holdout": "holdout"}
 
 ROLES = {
     "real": "the private images behind the synthetic set",

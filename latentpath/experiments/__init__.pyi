@@ -29,8 +29,8 @@ from latentpath.experiments.scoreboard import (
     AIMS as AIMS,
 )
 from latentpath.experiments.scoreboard import (
-    Score as Score,
+    AimResult as AimResult,
 )
 from latentpath.experiments.scoreboard import (
-    score as score,
+    judge as judge,
 )

@@ -16,7 +16,6 @@ from latentpath.audit import encode_png
 from latentpath.core import InputError, Progress, silent
 from latentpath.data import ImageSet
 from latentpath.experiments.columns import figures, worst_attack
-from latentpath.experiments.measures import Measures
 from latentpath.experiments.networks import absent_networks, ready_networks
 from latentpath.experiments.pictures import (
     bars_picture,
@@ -25,9 +24,10 @@ from latentpath.experiments.pictures import (
     tradeoff_picture,
 )
 from latentpath.experiments.recipe import Recipe
-from latentpath.experiments.scoreboard import Score, score
+from latentpath.experiments.scoreboard import AimResult, judge
+from latentpath.experiments.set_measures import SetMeasures
 from latentpath.experiments.sets import MadeSet, SetMaker, on_walks, sets_of
-from latentpath.experiments.splits import Splits, read_splits, share_of
+from latentpath.experiments.splits import Splits, read_splits
 from latentpath.experiments.store import ResultStore
 from latentpath.experiments.table import as_csv, summarise
 from latentpath.experiments.tradeoff import REFERENCE, Variant, variants
@@ -54,7 +54,7 @@ class ExperimentResult:
     """A row per seed and set."""
     summary: list[dict[str, Any]]
     """Means over the seeds."""
-    scores: list[Score]
+    scores: list[AimResult]
     """The aims."""
     tradeoff: list[dict[str, Any]]
     """A row per point of the grid; none where it was not asked for."""
@@ -137,7 +137,7 @@ class _Bench:
         self.maker = SetMaker(
             splits.private, bundle, recipe.produce, recipe.compare, private / "style.npz", progress
         )
-        self.measures = Measures(
+        self.measures = SetMeasures(
             splits, bundle, recipe.measure, private / "witness.checkpoint", progress
         )
 
@@ -153,13 +153,13 @@ class _Bench:
             began = time.perf_counter()
             if name == "real":
                 count = self.recipe.produce.count
-                found, shown = self.measures.of_real(count, seed), self.splits.private
+                measured, shown = self.measures.of_real(count, seed), self.splits.private
             else:
-                found, shown = self.measures.of(made[name], seed), made[name].images
+                measured, shown = self.measures.of(made[name], seed), made[name].images
             self._keep_sheet(name, seed, shown)
             seconds = {"making": making, "measuring": time.perf_counter() - began}
             self.store.put(
-                _key(seed, name), {"measures": found, "seconds": seconds, "by": self._by()}
+                _key(seed, name), {"measures": measured, "seconds": seconds, "by": self._by()}
             )
 
     def variants(self) -> list[Variant]:
@@ -184,9 +184,9 @@ class _Bench:
                 # Too few people for this k, or nothing passes this gate: that is a result too.
                 self.store.put(variant.key, {"impossible": str(error)})
                 return
-            found = self._traded(on_walks(made, made.samples, made.path))
+            measured = self._traded(on_walks(made, made.samples, made.path))
             gate = {"tested": made.tested, "rejected": made.rejected}
-            self.store.put(variant.key, {**found, "gate": gate, "by": self._by()})
+            self.store.put(variant.key, {**measured, "gate": gate, "by": self._by()})
 
     def _references(self) -> None:
         """Real images, and lines and centroids of the recipe, measured as the grid's points are."""
@@ -205,45 +205,43 @@ class _Bench:
         """The measures that the grid shows, of a set or (None) of the private people."""
         seed, trainings = self.recipe.produce.seed, self.recipe.tradeoff.trainings
         if made is None:
-            found = self.measures.privacy_of_real()
-            images = share_of(self.splits.private, self.variants()[0].config.count, seed)
-        else:
-            found, images = self.measures.privacy(made), made.images
-        return {"measures": {**found, "utility": self.measures.utility(images, seed, trainings)}}
+            count = self.variants()[0].config.count
+            return {"measures": self.measures.traded_real(count, seed, trainings)}
+        return {"measures": self.measures.traded(made, seed, trainings)}
 
     def rows(self) -> list[dict[str, Any]]:
         """A row per seed and set."""
-        found = []
+        rows = []
         for seed in self.recipe.seeds:
             for name in self.recipe.compare.chosen:
                 result = self.store.get(_key(seed, name))
                 assert result is not None, "compare made it"
                 row = {"seed": seed, "set": name, **figures(result["measures"])}
                 row["membership"] = worst_attack(row)
-                found.append({**row, **_rounded(result["seconds"]), **result["by"]})
-        return found
+                rows.append({**row, **_rounded(result["seconds"]), **result["by"]})
+        return rows
 
     def tradeoff_rows(self) -> list[dict[str, Any]]:
         """A row per possible point of the grid."""
         points = [(REFERENCE, name, _reference(name)) for name in ("real", "line", "centroids")]
         points += [(variant.knob, variant.value, variant.key) for variant in self.variants()]
-        found = []
+        rows = []
         for knob, value, key in points:
             result = self.store.get(key)
             if result is not None and "measures" in result:
                 row = {"knob": knob, "value": value, **figures(result["measures"])}
-                found.append({**row, **result["by"]})
-        return found
+                rows.append({**row, **result["by"]})
+        return rows
 
     def finish(self, tradeoff: bool) -> ExperimentResult:
         """Write tables and pictures from the results."""
         rows, folder, title = self.rows(), self.store.folder, self.recipe.title
-        scores, summary = score(rows), summarise(rows)
+        scores, summary = judge(rows), summarise(rows)
         grid = self.tradeoff_rows() if tradeoff else []
         tables: dict[str, list[dict[str, Any]]] = {
             "results": rows,
             "summary": summary,
-            "scoreboard": [found.as_dict() for found in scores],
+            "scoreboard": [result.as_dict() for result in scores],
         }
         if grid:
             tables["tradeoff"] = grid
@@ -310,13 +308,13 @@ def _settings(recipe: Recipe) -> dict[str, Any]:
 
 def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     """Nested settings by their dotted names, which errors tell."""
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
-            found |= _flat(value, f"{before}{name}.")
+            flat |= _flat(value, f"{before}{name}.")
         else:
-            found[before + name] = value
-    return found
+            flat[before + name] = value
+    return flat
 
 
 def _hashes(splits: Splits) -> dict[str, str]:

@@ -31,16 +31,16 @@ from latentpath.experiments.tradeoff import REFERENCE
 _PANELS = (
     ("lpips_mean", "lpips_mean"),
     ("lpips_p5", None),
-    ("own_named", None),
-    ("other_rank1", None),
+    ("identity_named", None),
+    ("witness_rank1", None),
     ("membership", "membership"),
     ("accuracy", "accuracy"),
 )
 _TITLES = {
     "lpips_mean": "mmL: LPIPS to the nearest\nreal image, mean",
     "lpips_p5": "LPIPS to the nearest real\nimage, 5th percentile",
-    "own_named": "Names one person (%)\nwalk's own classifier",
-    "other_rank1": "Rank-1 re-identification (%)\nindependent classifier",
+    "identity_named": "Names one person (%)\nwalk's own classifier",
+    "witness_rank1": "Rank-1 re-identification (%)\nwitness",
     "membership": "Membership inference (%)\nstrongest attack, 50 is chance",
     "accuracy": "Accuracy on real images (%)\ntrained on the set",
 }
@@ -130,8 +130,8 @@ def tradeoff_picture(rows: Sequence[Row], title: str) -> bytes:
         ("lpips_mean", "mmL: LPIPS to the nearest real image\n(more is more private)"),
         ("lpips_p5", "5th percentile of that distance\n(more is more private)"),
         (
-            "other_rank1",
-            "Rank-1 re-identification (%), independent\nclassifier (less is more private)",
+            "witness_rank1",
+            "Rank-1 re-identification (%), witness\n(less is more private)",
         ),
     ]
     with house_style():

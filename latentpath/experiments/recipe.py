@@ -79,7 +79,7 @@ class MeasureConfig:
     classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
     """Network and schedule of these classifiers, the same for every set."""
     witness: WitnessConfig = field(default_factory=WitnessConfig)
-    """The second identity classifier, of another kind and never seen by a walk: network and
+    """The witness, an identity classifier of another kind that no walk has met: network and
     schedule. It is trained once."""
     shadows: int = 32
     """Shadow models of membership inference; 0 leaves the attacks out."""

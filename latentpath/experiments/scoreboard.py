@@ -74,22 +74,22 @@ AIMS = (
         "names one person (walk's classifier) at most a third as often as straight lines",
         1 / 3,
         False,
-        _share("own_named"),
+        _share("identity_named"),
     ),
     Aim(
         "calibrated",
-        "names more surely than 99% of strangers (independent classifier) at most a third as often "
+        "names more surely than 99% of the holdout (witness) at most a third as often "
         "as straight lines",
         1 / 3,
         False,
-        _share("other_calibrated"),
+        _share("witness_calibrated"),
     ),
     Aim(
         "rank1",
-        "rank-1 re-identification (independent classifier) at most a third of straight lines'",
+        "rank-1 re-identification (witness) at most a third of straight lines'",
         1 / 3,
         False,
-        _share("other_rank1"),
+        _share("witness_rank1"),
     ),
     Aim(
         "membership",
@@ -103,7 +103,7 @@ AIMS = (
 
 
 @dataclass(frozen=True)
-class Score:
+class AimResult:
     """One aim, as it came out."""
 
     walk: str
@@ -138,7 +138,7 @@ class Score:
         )
 
 
-def score(rows: Sequence[Row]) -> list[Score]:
+def judge(rows: Sequence[Row]) -> list[AimResult]:
     """Judge the walks, and the walks between style centroids, by every aim.
 
     Args:
@@ -157,7 +157,7 @@ def score(rows: Sequence[Row]) -> list[Score]:
     ]
 
 
-def _scored(aim: Aim, walk: str, line: str, seeds: Sequence[Rows]) -> Score:
+def _scored(aim: Aim, walk: str, line: str, seeds: Sequence[Rows]) -> AimResult:
     found = [
         aim.figure(rows.get("real", {}), rows.get(line, {}), rows[walk])
         for rows in seeds
@@ -165,7 +165,7 @@ def _scored(aim: Aim, walk: str, line: str, seeds: Sequence[Rows]) -> Score:
     ]
     values = [value for value in found if value is not None and math.isfinite(value)]
     if not values or len(values) < len(found):
-        return Score(walk, aim.key, aim.words, aim.limit, None, None, None, None, None)
+        return AimResult(walk, aim.key, aim.words, aim.limit, None, None, None, None, None)
     mean, low, high = over_seeds(values)
     margin = mean - aim.limit if aim.at_least else aim.limit - mean
-    return Score(walk, aim.key, aim.words, aim.limit, mean, low, high, margin >= 0, margin)
+    return AimResult(walk, aim.key, aim.words, aim.limit, mean, low, high, margin >= 0, margin)

@@ -19,7 +19,8 @@ class Splits:
     private: ImageSet
     """The people to protect: all networks saw these alone."""
     holdout: ImageSet
-    """Other people: test images of the class classifiers, and non-members of the attacks."""
+    """Other people: test images of the class classifiers, and whom attacks are to tell members
+    from."""
 
 
 def read_splits(recipe: Recipe, path: str | Path | None, progress: Progress = silent) -> Splits:
@@ -43,7 +44,7 @@ def read_splits(recipe: Recipe, path: str | Path | None, progress: Progress = si
                 fix="leave --data out",
             )
         split = load_digits_split()
-        return Splits(split.private, joined(split.test, split.non_members))
+        return Splits(split.private, joined(split.test, split.holdout))
     if path is None or Path(path).suffix != ".npz":
         raise InputError(
             expected=f"a MedMNIST .npz file as data of the experiment {recipe.name}",

@@ -13,11 +13,11 @@ from torch import Tensor
 from latentpath.audit import (
     BRIEF,
     AuditConfig,
+    AuditSetup,
     EnergyComparison,
     GateSummary,
     Report,
     ReportSet,
-    Setting,
     WalkProfile,
     measure_real,
     measure_set,
@@ -92,7 +92,7 @@ def compare(
     bundle: Bundle,
     *,
     test: ImageSet | None,
-    others: ImageSet | None = None,
+    holdout: ImageSet | None = None,
     title: str,
     created: str = "",
     baselines: Baselines | None = None,
@@ -105,7 +105,7 @@ def compare(
         result: the synthetic set.
         bundle: the networks that made it.
         test: real images of other people at the generator's resolution; None leaves utility out.
-        others: real images of people who took no part, at the same resolution: what a set that
+        holdout: real images of people who took no part, at the same resolution: what a set that
             knows nothing of the private people looks like to each measure.
         title: headline of the report.
         created: date to show.
@@ -115,19 +115,19 @@ def compare(
     """
     baselines = baselines or make_baselines(result, bundle)
 
-    setting = Setting(
+    setup = AuditSetup(
         real=result.reference.images,
         prepared=result.reference,
         test=test,
         identity=bundle.identity,
-        config=replace(config or AuditConfig(), independent=False),
+        config=replace(config or AuditConfig(), use_witness=False),
         measures=BRIEF,
         progress=progress,
     )
-    rows = [ReportSet("real", "Real images", measure_real(setting))]
-    if others is not None:
-        outsiders = measure_set(others, setting, only=("nearest", "reidentification"))
-        rows.append(ReportSet("others", "Real images of other people", outsiders))
+    rows = [ReportSet("real", "Real images", measure_real(setup))]
+    if holdout is not None:
+        beside = measure_set(holdout, setup, only=("nearest", "reidentification"))
+        rows.append(ReportSet("holdout", "Real images of other people", beside))
     for key, name, samples in [
         ("averages", "Centroids before they were moved", baselines.averages),
         ("centroids", "Centroids alone (k-same)", baselines.centroids),
@@ -135,9 +135,9 @@ def compare(
         ("ungated", "Walks, before the gate", baselines.ungated),
     ]:
         if samples is not None:
-            rows.append(ReportSet(key, name, measure_set(samples, setting), images=samples))
+            rows.append(ReportSet(key, name, measure_set(samples, setup), images=samples))
     gate = GateSummary(result.tested, result.rejected)
-    own = measure_set(result.samples, setting)
+    own = measure_set(result.samples, setup)
     rows.append(ReportSet("walk", "Walks: the set", own, images=result.samples, gate=gate))
     walks = result.walks
     return Report(

@@ -84,7 +84,7 @@ def run_demo(
         test=at_resolution(digits.test, bundle.generator.img_resolution),
         title="latentpath demo: 2,000 handwritten digits",
         created=created,
-        others=at_resolution(digits.non_members, bundle.generator.img_resolution),
+        holdout=at_resolution(digits.holdout, bundle.generator.img_resolution),
         baselines=baselines,
         config=audit,
         progress=progress,

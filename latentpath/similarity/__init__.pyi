@@ -1,4 +1,4 @@
-from latentpath.similarity.gradients import prepare_second as prepare_second
+from latentpath.similarity.gradients import prepare_gradients as prepare_gradients
 from latentpath.similarity.lpips import (
     LPIPS as LPIPS,
 )

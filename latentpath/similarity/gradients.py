@@ -1,7 +1,7 @@
 """A second opinion on closeness: an embedding that shares nothing with LPIPS or any network here.
 
 A set can be far from real people by one measure and close by another, above all if the measure
-also steered its making. The second embedding therefore has no learnt weights at all and sees
+also steered its making. This embedding therefore has no learnt weights at all and sees
 what LPIPS and the walk's classifiers do not see in the same way: where edges run, at three scales,
 and how light and dark are spread over the whole image.
 
@@ -96,14 +96,14 @@ class OrientedGradients:
         return torch.cat(parts, 1) / len(parts) ** 0.5
 
 
-def prepare_second(
+def prepare_gradients(
     real: ImageSet,
     embedding: Embedding | None = None,
     *,
     max_bytes: int = 1 << 30,
     progress: Progress = silent,
 ) -> RealReference:
-    """Embed a real set for the measures of `latentpath.similarity.nearest` in a second embedding.
+    """Embed a real set for `latentpath.similarity.nearest` without any learnt weight.
 
     Args:
         real: the private images.
@@ -116,7 +116,7 @@ def prepare_second(
         ShapeError: it does not return one row of floats per image.
     """
     embedding = embedding or OrientedGradients()
-    measure = "gradient" if isinstance(embedding, OrientedGradients) else "second"
+    measure = "gradients" if isinstance(embedding, OrientedGradients) else "embedding"
     embedded = EmbeddedImages(
         as_planes(real.images), of_bytes(embedding), max_bytes=max_bytes, progress=progress
     )

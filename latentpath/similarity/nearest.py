@@ -28,7 +28,7 @@ SEARCH_BYTES = 1 << 28
 
 @dataclass(frozen=True, eq=False)
 class RealReference:
-    """Real images, embedded once for every comparison; by `prepare_real` or `prepare_second`.
+    """Real images, embedded once for every comparison; by `prepare_real` or `prepare_gradients`.
 
     Attributes:
         images: the real set.

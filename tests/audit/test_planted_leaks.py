@@ -15,27 +15,25 @@ pytest.importorskip("mlxtend")
 pytest.importorskip("safetensors")
 
 from latentpath import audit_set
-from latentpath.audit import Setting, measure_set
+from latentpath.audit import AuditSetup, measure_set
 from latentpath.audit.audit_config import AuditConfig
-from latentpath.audit.questions import answer
+from latentpath.audit.verdict import answer
 from latentpath.data import ImageSet, load_digits_split
 
 PEOPLE = 600
-MEASURES = ("copies", "nearest", "record_ratio", "second_ratio")
+MEASURES = ("copies", "nearest", "record_ratio", "gradients_ratio")
 
 
 @pytest.fixture(scope="module")
 def digits():
     split = load_digits_split()
-    return [
-        part.subset(np.arange(PEOPLE)) for part in (split.private, split.non_members, split.test)
-    ]
+    return [part.subset(np.arange(PEOPLE)) for part in (split.private, split.holdout, split.test)]
 
 
 @pytest.fixture(scope="module")
-def setting(digits, lpips):
+def setup(digits, lpips):
     real, holdout, _ = digits
-    return Setting(real, holdout, lpips=lpips, measures=MEASURES)
+    return AuditSetup(real, holdout, lpips=lpips, measures=MEASURES)
 
 
 def blurred(images: np.ndarray) -> np.ndarray:
@@ -69,29 +67,29 @@ def with_leak(fresh: ImageSet, real: ImageSet, change) -> ImageSet:
     return dataclasses.replace(fresh, images=images)
 
 
-def colours(images: ImageSet, setting: Setting) -> dict[str, str]:
-    found = answer(measure_set(images, setting), made_yardstick(setting), None)
+def colours(images: ImageSet, setup: AuditSetup) -> dict[str, str]:
+    found = answer(measure_set(images, setup), made_yardstick(setup), None)
     return {verdict.key: verdict.colour for verdict in found}
 
 
-def made_yardstick(setting: Setting):
+def made_yardstick(setup: AuditSetup):
     """No question that is asked here looks at it."""
-    return measure_set(setting.real, dataclasses.replace(setting, measures=()))
+    return measure_set(setup.real, dataclasses.replace(setup, measures=()))
 
 
 @pytest.mark.parametrize("leak", LEAKS)
-def test_a_set_with_a_leak_is_red(digits, setting, leak):
+def test_a_set_with_a_leak_is_red(digits, setup, leak):
     real, _, fresh = digits
-    assert colours(with_leak(fresh, real, LEAKS[leak]), setting)["copies"] == "red"
+    assert colours(with_leak(fresh, real, LEAKS[leak]), setup)["copies"] == "red"
 
 
-def test_fresh_people_are_green(digits, setting):
-    found = colours(digits[2], setting)
+def test_fresh_people_are_green(digits, setup):
+    found = colours(digits[2], setup)
     assert found["copies"] == found["closeness"] == "green"
 
 
-def test_a_set_of_the_real_people_is_red_in_everything(digits, setting):
-    found = colours(digits[0], setting)
+def test_a_set_of_the_real_people_is_red_in_everything(digits, setup):
+    found = colours(digits[0], setup)
     assert found["copies"] == found["closeness"] == "red"
 
 
@@ -110,5 +108,5 @@ def test_the_public_function_says_so_too(digits, lpips):
     assert audit.verdicts[0].colour == "red"
     assert audit.copies.counts["exact"] == 8
     assert audit.baselines["fresh people"].copies.counts["exact"] == 0
-    assert audit.outsiders.copies.counts["exact"] == 0
+    assert audit.holdout.copies.counts["exact"] == 0
     assert [verdict.colour for verdict in audit.verdicts[1:]] == ["grey"] * 5

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from latentpath.audit import BRIEF, MEASURES, AuditConfig, audit_real, audit_set
+from latentpath.audit import (
+    BRIEF,
+    AuditConfig,
+    AuditSetup,
+    audit_set,
+    measure_names,
+    measure_real,
+)
 from latentpath.core.errors import DataError, InputError, LatentpathWarning, ShapeError
 from latentpath.data import ImageSet, to_tensor
 from latentpath.similarity import prepare_real
@@ -16,7 +23,7 @@ from latentpath.training import ClassifierConfig
 from latentpath.training.witness import WitnessConfig
 
 CONFIG = AuditConfig(
-    seeds=(0,), classifier=ClassifierConfig(steps=15, batch=16, width=4), independent=False
+    seeds=(0,), classifier=ClassifierConfig(steps=15, batch=16, width=4), use_witness=False
 )
 
 
@@ -48,7 +55,8 @@ def test_a_copied_set_is_exposed_and_a_fresh_one_is_not(people, lpips):
 
 def test_the_real_set_is_its_own_yardstick(people, lpips):
     real = people(12)
-    found = audit_real(real, lpips=lpips, identity=nearest_in_pixels(real), config=CONFIG)
+    identity = nearest_in_pixels(real)
+    found = measure_real(AuditSetup(real, lpips=lpips, identity=identity, config=CONFIG))
     assert found.nearest.quantile(0) > 1e-3
     assert (found.nearest.index != np.arange(12)).all()
     assert found.reidentification.rate == 1
@@ -72,8 +80,8 @@ def test_everything_at_once_and_as_json(people, lpips):
     figures = json.loads(json.dumps(found.as_dict(), allow_nan=False))
     assert figures["images"] == 10
     assert figures["class_counts"] == {"dark": 5, "bright": 5}
-    assert figures["nearest_real"]["mean_lpips_to_nearest_real"] == found.nearest.mean
-    assert figures["nearest_real"]["quantiles"]["0.05"] == found.nearest.quantile(0.05)
+    assert figures["nearest"]["mean_lpips_to_nearest_real"] == found.nearest.mean
+    assert figures["nearest"]["quantiles"]["0.05"] == found.nearest.quantile(0.05)
     assert figures["utility"]["runs"][0]["recall"] == list(found.utility.runs[0].recall)
     assert "index" not in json.dumps(figures)  # which person is nearest stays out
 
@@ -124,7 +132,7 @@ def test_few_images_leave_questions_open_and_raise_nothing(people, lpips, people
     assert audit.overall != "green"
     assert "at least 10 people" in audit.not_measured["membership"]
     assert not any(verdict.colour == "green" for verdict in audit.verdicts if verdict.value is None)
-    empty = [name for name in MEASURES if getattr(audit, name) is None]
+    empty = [name for name in measure_names() if getattr(audit, name) is None]
     assert set(audit.not_measured) == set(empty)
 
 
@@ -141,8 +149,8 @@ def test_holdouts_that_are_no_holdouts_are_pointed_out(people, lpips):
         audit = audit_set(
             people(4, seed=2), real=real, holdout=mixed, lpips=lpips, measures=["nearest"]
         )
-    assert audit.outsiders.images == len(audit.setting.holdout) == 4
-    assert audit.outsiders.nearest.quantile(0) > 1e-3
+    assert audit.holdout.images == len(audit.setup.holdout) == 4
+    assert audit.holdout.nearest.quantile(0) > 1e-3
 
 
 @pytest.mark.parametrize("role", ["holdout", "test"])
@@ -157,13 +165,13 @@ def test_a_holdout_of_other_classes(people, lpips):
     dark = real.subset(real.labels == 0)
     bright = people(6, seed=1)
     bright = bright.subset(bright.labels == 1)
-    measures = ["record_ratio", "second_ratio", "nearest"]
+    measures = ["record_ratio", "gradients_ratio", "nearest"]
     audit = audit_set(people(4, seed=2), real=dark, holdout=bright, measures=measures, lpips=lpips)
     assert "no class in common" in audit.not_measured["record_ratio"]
 
 
 def test_baselines_with_the_reports_own_names_are_refused(people, lpips):
-    for name in ("real", "others", "synthetic"):
+    for name in ("real", "holdout", "synthetic"):
         with pytest.raises(InputError, match="names of their own"):
             audit_set(people(3), real=people(4), baselines={name: people(3)}, lpips=lpips)
 

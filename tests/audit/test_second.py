@@ -10,7 +10,7 @@ from torch import nn
 from latentpath.core.errors import InputError, ShapeError
 from latentpath.data import load_digits_split, to_tensor
 from latentpath.similarity import nearest_real
-from latentpath.similarity.gradients import OrientedGradients, prepare_second
+from latentpath.similarity.gradients import OrientedGradients, prepare_gradients
 
 EMBED = OrientedGradients()
 
@@ -66,7 +66,7 @@ def test_planted_copies_are_nearest(people):
     real, fresh = people(30), people(12, seed=1)
     images = fresh.images.copy()
     images[[2, 7]] = real.images[[11, 29]]
-    found = nearest_real(images, prepare_second(real))
+    found = nearest_real(images, prepare_gradients(real))
     assert found.measure == "gradient"
     assert found.index[[2, 7]].tolist() == [11, 29]
     assert found.distance[[2, 7]].max() == 0
@@ -83,13 +83,13 @@ def test_an_embedding_of_ones_own(people):
             assert images.max() <= 1
             return nn.functional.avg_pool2d(images, 4).flatten(1)
 
-    found = nearest_real(fresh.images, prepare_second(real, Means().eval()), k=9)
+    found = nearest_real(fresh.images, prepare_gradients(real, Means().eval()), k=9)
     rows = [Means()(to_tensor(s.images)) for s in (fresh, real)]
     exact = (rows[0][:, None] - rows[1]).square().sum(2).sort(dim=1)
     assert found.measure == "second"
     np.testing.assert_array_equal(found.neighbours.index, exact.indices)
     np.testing.assert_allclose(found.neighbours.distance, exact.values, rtol=1e-4)
     with pytest.raises(InputError, match="evaluation mode"):
-        prepare_second(real, Means())
+        prepare_gradients(real, Means())
     with pytest.raises(ShapeError, match="one row per image"):
-        prepare_second(real, lambda images: images)
+        prepare_gradients(real, lambda images: images)

@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from latentpath.audit.statistics.intervals import Interval
-from latentpath.audit.verdict import SEVERITY, Finding, Verdict, decide, grade, overall
+from latentpath.audit.verdict import SEVERITY, Finding, QuestionVerdict, decide, grade, overall
 from latentpath.core.errors import InputError
 
 NAN = float("nan")
@@ -75,8 +75,8 @@ def test_what_was_not_measured_is_grey_and_says_why():
     assert verdict.as_dict()["value"] is None
 
 
-def coloured(colour) -> Verdict:
-    return Verdict("k", "q", colour, None, None, "")
+def coloured(colour) -> QuestionVerdict:
+    return QuestionVerdict("k", "q", colour, None, None, "")
 
 
 @pytest.mark.parametrize(

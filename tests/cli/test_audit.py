@@ -97,9 +97,9 @@ def test_holdout_and_baselines(audit, sets, tmp_path):
     code, _, err = audit(*QUICK, *places, "--baseline", f"copy={sets['real']}")
     assert (code, err) == (0, [])
     found = numbers(tmp_path / "report")["sets"]
-    assert list(found) == ["real", "others", "others 1", "copy", "synthetic"]
+    assert list(found) == ["real", "holdout", "others 1", "copy", "synthetic"]
     assert found["copy"]["copies"]["by_kind"]["exact"]["count"] == 30
-    assert found["copy"]["nearest_real"]["quantiles"]["0.95"] < 1e-6
+    assert found["copy"]["nearest"]["quantiles"]["0.95"] < 1e-6
 
 
 def test_other_sizes_colours_and_orders_of_classes(audit, sets, tmp_path):
@@ -131,7 +131,7 @@ def test_a_medmnist_file_and_its_splits(audit, sets, tmp_path):
     assert (code, err) == (0, [])
     found = numbers(tmp_path / "report")
     assert found["settings"]["sets"]["holdout"]["images"] == 30
-    assert found["sets"]["others"]["copies"]["by_kind"]["exact"]["count"] == 0
+    assert found["sets"]["holdout"]["copies"]["by_kind"]["exact"]["count"] == 0
 
 
 def test_points_of_one_walk_count_as_one(audit, sets, tmp_path):
@@ -189,7 +189,7 @@ def test_the_walks_identity_classifier(audit, refused, sets, tmp_path):
         save_weights(
             weights / "identity.safetensors", network, kind="identity", config=network.config
         )
-        options = ["--quiet", "--measures", "reidentification", "--no-independent"]
+        options = ["--quiet", "--measures", "reidentification", "--no-use-witness"]
         options += ["--identity", weights, "--holdout", sets["holdout"]]
         if people == 29:
             assert "29 people" in refused(*options)
@@ -227,9 +227,9 @@ class TestRefusals:
         assert message in refused("--quiet", *words)
 
     def test_everything_left_out(self, refused):
-        from latentpath.audit import MEASURES
+        from latentpath.audit import measure_names
 
-        assert "none" in refused("--quiet", "--skip", ",".join(MEASURES))
+        assert "none" in refused("--quiet", "--skip", ",".join(measure_names()))
 
 
 def test_the_help_says_what_the_codes_mean(audit, capsys):

@@ -63,7 +63,7 @@ def test_its_figures_are_those_of_the_attack(audit, made, tmp_path):
     ).as_dict()
     assert found["sets"]["synthetic"]["group_attack"] == direct
     assert direct["images_holdout"]["clusters"] < direct["images_holdout"]["centroids"] == 20
-    assert found["questions"]["membership"]["findings"][0]["measure"] == "group_attack"
+    assert found["questions"]["attacks"]["findings"][0]["measure"] == "group_attack"
     for name in ("real", "copy"):
         assert found["sets"][name]["group_attack"] is None
         assert "group_attack" in found["sets"][name]["not_measured"]

@@ -475,7 +475,7 @@ def test_from_an_image_folder_to_a_set_and_its_report(command, tmp_path):
     audit = json.loads((tmp_path / "audit.json").read_text())
     assert "walk" in json.dumps(audit)
     card = (out / "set" / "README.md").read_text()
-    found = audit["sets"]["walk"]["nearest_real"]["mean_lpips_to_nearest_real"]
+    found = audit["sets"]["walk"]["nearest"]["mean_lpips_to_nearest_real"]
     assert f"| mean LPIPS to the nearest real image | {found:.4g} |" in card
     assert "| real test images |" in card
     seal = read_manifest(out / "set")["seal"]

@@ -26,7 +26,7 @@ def test_sizes_and_classes(split):
         assert image_set.images.shape == (10 * per_class, 28, 28, 1)
         assert set(image_set.class_counts().values()) == {per_class}
         assert image_set.num_identities == len(image_set)
-    assert split._fields == ("private", "test", "non_members")
+    assert split._fields == ("private", "test", "holdout")
 
 
 def test_no_image_is_in_two_sets(split):

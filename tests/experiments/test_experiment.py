@@ -78,14 +78,14 @@ def test_a_row_per_seed_and_set(result, out):
             "lpips_mean",
             "lpips_p5",
             "accuracy",
-            "own_rank1",
-            "other_rank1",
-            "gradient_p5",
+            "identity_rank1",
+            "witness_rank1",
+            "gradients_p5",
         ):
             assert np.isfinite(float(row[name])), (row["set"], name)
         assert 0 <= float(row["lira_online_ba"]) <= 1
         # Who is behind an image is known for all that is made of groups of people.
-        assert (row["own_source1"] == row["record_ratio"] == "") == (row["set"] == "real")
+        assert (row["identity_source1"] == row["record_ratio"] == "") == (row["set"] == "real")
         assert (row["group_auc"] == "") == (row["set"] == "real")
     # The attacks on a set itself mean nothing for the private set, which is in it.
     assert rows[0]["set_distance_ba"] == ""

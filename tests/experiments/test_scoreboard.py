@@ -8,7 +8,7 @@ import io
 import pytest
 
 from latentpath.experiments.columns import COLUMNS, figures, worst_attack
-from latentpath.experiments.scoreboard import score
+from latentpath.experiments.scoreboard import judge
 from latentpath.experiments.table import as_csv, over_seeds, summarise
 
 
@@ -23,17 +23,17 @@ def seed_rows(seed, *, line=None, walk=None, real=None):
         "line": {
             "lpips_mean": 0.10,
             "lpips_p5": 0.04,
-            "own_named": 0.60,
-            "other_rank1": 0.30,
-            "other_calibrated": 0.20,
+            "identity_named": 0.60,
+            "witness_rank1": 0.30,
+            "witness_calibrated": 0.20,
             **(line or {}),
         },
         "walk": {
             "lpips_mean": 0.17,
             "lpips_p5": 0.07,
-            "own_named": 0.15,
-            "other_rank1": 0.06,
-            "other_calibrated": 0.06,
+            "identity_named": 0.15,
+            "witness_rank1": 0.06,
+            "witness_calibrated": 0.06,
             "threshold_ba": 0.503,
             "lira_online_ba": 0.495,
             "accuracy": 0.89,
@@ -44,7 +44,7 @@ def seed_rows(seed, *, line=None, walk=None, real=None):
 
 
 def by_key(rows):
-    return {s.key: s for s in score(rows)}
+    return {s.key: s for s in judge(rows)}
 
 
 # Value and margin of each aim: 0.17 / 0.1 - 1 = 0.7, above 0.6 by 0.1, and so on.
@@ -75,9 +75,9 @@ def test_reached(key):
     [
         ("mml", {"lpips_mean": 0.15}, 0.5, -0.1),
         ("p5", {"lpips_p5": 0.04}, 0.0, -0.5),
-        ("named", {"own_named": 0.60}, 1.0, 1 / 3 - 1),
-        ("calibrated", {"other_calibrated": 0.20}, 1.0, 1 / 3 - 1),
-        ("rank1", {"other_rank1": 0.15}, 0.5, 1 / 3 - 0.5),
+        ("named", {"identity_named": 0.60}, 1.0, 1 / 3 - 1),
+        ("calibrated", {"witness_calibrated": 0.20}, 1.0, 1 / 3 - 1),
+        ("rank1", {"witness_rank1": 0.15}, 0.5, 1 / 3 - 0.5),
         ("membership", {"lira_online_ba": 0.53}, 0.03, -0.015),
         # Told apart the wrong way round is told apart.
         ("membership", {"lira_online_ba": 0.47}, 0.03, -0.015),
@@ -112,8 +112,8 @@ def test_means_over_seeds_of_the_seeds_own_ratios():
 @pytest.mark.parametrize(
     ("key", "changes"),
     [
-        ("named", {"line": {"own_named": 0.0}}),
-        ("rank1", {"line": {"other_rank1": None}}),
+        ("named", {"line": {"identity_named": 0.0}}),
+        ("rank1", {"line": {"witness_rank1": None}}),
         ("utility", {"real": {"accuracy": None}}),
         ("membership", {"walk": {"threshold_ba": None, "lira_online_ba": None}}),
     ],
@@ -127,25 +127,25 @@ def test_nothing_to_compare_with_is_not_reached(key, changes):
 
 def test_style_walks_are_judged_by_style_lines():
     style = [{**r, "set": f"style-{r['set']}"} for r in seed_rows(0, walk={"lpips_mean": 0.1})[1:]]
-    scores = [s for s in score(seed_rows(0) + style) if s.key == "mml"]
+    scores = [s for s in judge(seed_rows(0) + style) if s.key == "mml"]
     assert [(s.walk, s.reached) for s in scores] == [("walk", True), ("style-walk", False)]
 
 
 def test_without_walks_there_is_nothing_to_judge():
-    assert score(seed_rows(0)[:2]) == []
+    assert judge(seed_rows(0)[:2]) == []
 
 
 def test_figures_of_measures_that_were_not_taken():
     measures = {
         "images": 7,
-        "nearest_real": {"mean_lpips_to_nearest_real": 0.1, "quantiles": {"0.05": 0.05}},
-        "second": None,
+        "nearest": {"mean_lpips_to_nearest_real": 0.1, "quantiles": {"0.05": 0.05}},
+        "gradients": None,
         "membership": {"attacks": {"threshold": {"balanced_accuracy": {"value": 0.48}}}},
     }
     found = figures(measures)
     assert (found["images"], found["lpips_mean"], found["lpips_p5"]) == (7, 0.1, 0.05)
     assert found["threshold_ba"] == 0.48
-    assert found["gradient_mean"] is found["accuracy"] is found["lpips_min"] is None
+    assert found["gradients_mean"] is found["accuracy"] is found["lpips_min"] is None
     assert worst_attack(found) == 0.48
     assert worst_attack({**found, "lira_offline_ba": 0.53}) == 0.53
 

@@ -14,13 +14,13 @@ from latentpath.audit.copies.false_alarms import FalseAlarms
 from latentpath.audit.fidelity.diversity import Diversity
 from latentpath.audit.fidelity.manifold import ManifoldScores
 from latentpath.audit.fidelity.set_fidelity import Fidelity, SetDistances
-from latentpath.audit.questions import answer
 from latentpath.audit.recognition.identity_answers import Agreement, CalibratedNaming
 from latentpath.audit.recognition.reidentification import Reidentification
 from latentpath.audit.statistics.intervals import Interval, wilson
 from latentpath.audit.statistics.roc import CURVE, AttackScore
 from latentpath.audit.utility.classifier_utility import Utility, from_predictions
 from latentpath.audit.utility.predictions import Predictions
+from latentpath.audit.verdict import answer
 from latentpath.data import ImageSet
 from latentpath.similarity import NearestReal
 
@@ -56,7 +56,7 @@ def copies(counts: tuple[int, int, int, int] = (0, 0, 0, 2), n: int = PEOPLE) ->
         by_kind={name: wilson(count, n) for name, count in zip(KINDS, counts, strict=True)},
         threshold=0.1,
         equal=counts[0],
-        equal_others=0,
+        equal_holdout=0,
         excess=FalseAlarms(0.1, 4, PEOPLE).excess(hits),
         certain=FalseAlarms(0.1, 4, PEOPLE).excess(hits),
         calibrated=True,
@@ -64,7 +64,7 @@ def copies(counts: tuple[int, int, int, int] = (0, 0, 0, 2), n: int = PEOPLE) ->
         real=rows,
         kind=kind,
         suspicion=suspicion,
-        others=np.arange(0),
+        holdout=np.arange(0),
     )
 
 
@@ -83,9 +83,7 @@ def ratio(share: float = 0.5, reach: float = 0.03) -> RecordRatio:
     )
 
 
-def recognition(
-    named: float = 0.01, reach: float = 0.01, independent: bool = True
-) -> Reidentification:
+def recognition(named: float = 0.01, reach: float = 0.01, witness: bool = True) -> Reidentification:
     agreed = Agreement(near(0.05, 0.02), near(0.1, 0.02), 0.01, 0.03, 1 / PEOPLE)
     naming = CalibratedNaming(near(named, reach), near(0.01, 0.01), 2.5, 0.01, True)
     return Reidentification(
@@ -99,8 +97,8 @@ def recognition(
         rate_interval=near(named, reach),
         nearest=agreed,
         naming=naming,
-        independent=recognition(named, reach, independent=False) if independent else None,
-        classifiers=agreed if independent else None,
+        witness=recognition(named, reach, witness=False) if witness else None,
+        classifiers=agreed if witness else None,
     )
 
 
@@ -112,7 +110,7 @@ def attack(auc: float = 0.5, found: float = 0.01, reach: float = 0.02) -> Attack
         tpr_at_1_percent=near(found, reach / 3),
         tpr_at_01_percent=near(found / 10, reach / 3),
         members=PEOPLE,
-        non_members=PEOPLE,
+        holdout=PEOPLE,
         resolved=(True, False),
         curve=tuple(rate**power for rate in CURVE),
     )
@@ -134,7 +132,7 @@ def group_attack(auc: float = 0.5, found: float = 0.01, reach: float = 0.02) -> 
         centroids=PEOPLE,
         clusters=PEOPLE // 10,
         members=10 * PEOPLE,
-        outsiders=20_000,
+        impostors=20_000,
     )
     return GroupAttack({"images_private": score, "images_holdout": score})
 
@@ -167,8 +165,8 @@ def audit(seed: int = 0, **measures) -> SetAudit:
         "copies": copies(),
         "nearest": nearest(rng),
         "record_ratio": ratio(),
-        "second": nearest(rng),
-        "second_ratio": ratio(),
+        "gradients": nearest(rng),
+        "gradients_ratio": ratio(),
         "reidentification": recognition(),
         "fidelity": fidelity(),
         "utility": utility(seed=seed),
@@ -177,17 +175,16 @@ def audit(seed: int = 0, **measures) -> SetAudit:
     } | measures
     missing = {name: "Left out on request." for name, value in found.items() if value is None}
     counts = dict.fromkeys(NAMES, PEOPLE // 2)
-    return SetAudit(
-        images=PEOPLE, class_counts=counts, config=AuditConfig(), not_measured=missing, **found
-    )
+    results = {name: value for name, value in found.items() if value is not None}
+    return SetAudit(PEOPLE, counts, AuditConfig(), results, missing)
 
 
-def real_audit() -> SetAudit:
+def real_audit(**measures) -> SetAudit:
     """The yardstick: people are recognised, and models are good."""
-    of_sets = ("copies", "record_ratio", "second", "second_ratio", "fidelity", "group_attack")
+    of_sets = ("copies", "record_ratio", "gradients", "gradients_ratio", "fidelity", "group_attack")
     nothing = dict.fromkeys(of_sets)
-    known = recognition(named=0.97)
-    return audit(99, **nothing, reidentification=known, utility=utility(0.91, seed=0))
+    known = {"reidentification": recognition(named=0.97), "utility": utility(0.91, seed=0)}
+    return audit(99, **(nothing | known | measures))
 
 
 def report(sets: int, subject: SetAudit | None = None, **settings) -> Report:

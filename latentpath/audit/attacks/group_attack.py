@@ -45,7 +45,7 @@ class GroupAttack:
     Attributes:
         scores: by what was compared: "images_private" (the private set's other people),
             "images_holdout", and "latents_private", "latents_holdout" where latents were given. A
-            comparison for which no centroid has an outsider of its class is not there.
+            comparison for which no centroid has an impostor of its class is not there.
     """
 
     scores: dict[str, GroupScore]
@@ -84,7 +84,7 @@ def attack_groups(
             [h, D] (or None): then distances between latents are attacked as well.
         embed: images to rows whose squared Euclidean distance is compared; LPIPS if None. Not
             with prepared sets, which have theirs.
-        seed: of the outsiders that are drawn where there are too many, and of the resampling.
+        seed: of the impostors that are drawn where there are too many, and of the resampling.
         resamples: for the intervals of the true-positive rates.
         max_bytes: bound on the memory for embeddings.
         device: where LPIPS runs; an embedding of your own decides itself.
@@ -238,24 +238,24 @@ def _person_distances(
 
 
 class _Duels:
-    """The centroids with outsiders of their class, each made when it is asked for."""
+    """The centroids with impostors of their class, each made when it is asked for."""
 
     def __init__(
         self,
         distance: dict[str, np.ndarray],  # [G, people] of every set
-        name: str,  # of the outsiders' set
+        name: str,  # of the impostors' set
         rows: list[np.ndarray],  # G x rows of the private set
         cluster: np.ndarray,  # [G]
         sets: dict[str, ImageSet],
     ) -> None:
-        real, others = sets["private"], sets[name]
+        real, people = sets["private"], sets[name]
         self._inside, self._outside = distance["private"], distance[name]
-        self._cluster, self._within = cluster, others is real
-        # People of the outsiders' set get the numbers after those of the private one.
+        self._cluster, self._within = cluster, people is real
+        # People of the impostors' set get the numbers after those of the private one.
         self._first = 0 if self._within else real.num_identities
-        self.people = (real.num_identities, 0 if self._within else others.num_identities)
-        has_class = np.zeros((others.num_identities, others.num_classes), bool)
-        has_class[others.identities, others.labels] = True
+        self.people = (real.num_identities, 0 if self._within else people.num_identities)
+        has_class = np.zeros((people.num_identities, people.num_classes), bool)
+        has_class[people.identities, people.labels] = True
         self._of_classes: dict[bytes, np.ndarray] = {}
         self._group: list[tuple[int, np.ndarray, bytes]] = []  # centroid, its people, its classes
         for centroid, some in enumerate(rows):
@@ -264,7 +264,7 @@ class _Duels:
             if key not in self._of_classes:
                 self._of_classes[key] = np.flatnonzero(has_class[:, classes].any(1))
             self._group.append((centroid, own, key))
-        self._group = [group for group in self._group if len(self._rivals(*group[1:]))]
+        self._group = [group for group in self._group if len(self._impostors(*group[1:]))]
 
     def __len__(self) -> int:
         return len(self._group)
@@ -274,18 +274,18 @@ class _Duels:
 
     def __getitem__(self, place: int) -> Duel:
         centroid, own, key = self._group[place]
-        rivals = self._rivals(own, key)
+        impostors = self._impostors(own, key)
         return Duel(
             int(self._cluster[centroid]),
             own,
             self._inside[centroid, own],
-            rivals + self._first,
-            self._outside[centroid, rivals],
+            impostors + self._first,
+            self._outside[centroid, impostors],
         )
 
-    def _rivals(self, own: np.ndarray, key: bytes) -> np.ndarray:
-        rivals = self._of_classes[key]
-        return np.setdiff1d(rivals, own, assume_unique=True) if self._within else rivals
+    def _impostors(self, own: np.ndarray, key: bytes) -> np.ndarray:
+        impostors = self._of_classes[key]
+        return np.setdiff1d(impostors, own, assume_unique=True) if self._within else impostors
 
 
 def _checked_groups(

@@ -1,8 +1,8 @@
 """How well a distance tells a group's people from others: figures of the attack on groups.
 
-Every centroid has its people and others of their class. What varies by chance is which centroids
-were made, which people belong to them, and which others there are to compare with; points of one
-walk, and all centroids that meet the same person, stand or fall together.
+Every centroid has its people and impostors, other people of their class. What varies by chance is
+which centroids were made, which people belong to them, and which impostors there are; points of
+one walk, and all centroids that meet the same person, stand or fall together.
 
 The variance of the area under the curve is the sum of what clusters of centroids and what people
 contribute, less what both share (Cameron, Gelbach and Miller, "Robust inference with multiway
@@ -41,7 +41,7 @@ from latentpath.audit.statistics.sampling_error import t_quantile
 
 RANKS = (1, 5)
 
-# Pairs of centroid and outsider that the common threshold and its resamples work on at most.
+# Pairs of centroid and impostor that the common threshold and its resamples work on at most.
 _PAIRS = 20_000
 
 # Entries of the resampled counts that are in memory at once.
@@ -56,9 +56,9 @@ class GroupScore:
     people do so as well who meet several centroids.
 
     Attributes:
-        auc: mean over the centroids of the probability that a member is nearer than an outsider.
+        auc: mean over the centroids of the probability that a member is nearer than an impostor.
         tpr_at_1_percent: share of members found by one common threshold on the distance, at 1%
-            false positives among all pairs of centroid and outsider.
+            false positives among all pairs of centroid and impostor.
         tpr_at_01_percent: the same at 0.1%.
         hits: for ranks 1 and 5, the share of centroids with a member among so many nearest
             candidates.
@@ -66,7 +66,7 @@ class GroupScore:
         centroids: number of centroids compared.
         clusters: how many of them are independent of each other, such as walks.
         members: pairs of a centroid and a member.
-        outsiders: pairs of a centroid and an outsider that were drawn for the comparison.
+        impostors: pairs of a centroid and an impostor that were drawn for the comparison.
     """
 
     auc: Interval
@@ -77,11 +77,11 @@ class GroupScore:
     centroids: int
     clusters: int
     members: int
-    outsiders: int
+    impostors: int
 
     def as_dict(self) -> dict[str, object]:
         """Return plain JSON values."""
-        resolved = [self.outsiders * rate >= 1 - 1e-9 for rate in (0.01, 0.001)]
+        resolved = [self.impostors * rate >= 1 - 1e-9 for rate in (0.01, 0.001)]
         return {
             "auc": self.auc.as_dict(),
             "tpr_at_1_percent": self.tpr_at_1_percent.as_dict() | {"resolved": resolved[0]},
@@ -93,17 +93,17 @@ class GroupScore:
             "centroids": self.centroids,
             "clusters": self.clusters,
             "members": self.members,
-            "outsiders": self.outsiders,
+            "impostors": self.impostors,
         }
 
 
 class Duel(NamedTuple):
-    """One centroid: its people against the others of their class, each by number."""
+    """One centroid: its people against impostors, other people of their class, each by number."""
 
     cluster: int  # 0 .. number of clusters - 1
     people: np.ndarray  # [m]
     inside: np.ndarray  # [m], distance of each of them
-    others: np.ndarray  # [o]
+    impostors: np.ndarray  # [o]
     outside: np.ndarray  # [o], distance of each of them
 
 
@@ -111,8 +111,8 @@ class Duels(Protocol):
     """All centroids, each made when it is asked for.
 
     Attributes:
-        people: how many people the private set has, and how many the outsiders' one; numbers of
-            the second follow those of the first. It is 0 where outsiders are of the private set.
+        people: how many people the private set has, and how many the impostors' one; numbers of
+            the second follow those of the first. It is 0 where impostors are of the private set.
     """
 
     people: tuple[int, int]
@@ -134,7 +134,7 @@ def score_duels(
 
     Args:
         duels: at least one. They are gone through several times, and none is kept.
-        generator: of ties, of the outsiders that are drawn, and of the resampling.
+        generator: of ties, of the impostors that are drawn, and of the resampling.
         resamples: for the intervals of the true-positive rates.
     """
     count, hits, chance = len(duels), {}, {}
@@ -143,7 +143,7 @@ def score_duels(
     for rank in RANKS:
         hits[rank] = share(first < rank, cluster)
         chance[rank] = float(
-            np.mean([_chance_of_hit(len(duel.people), len(duel.others), rank) for duel in duels])
+            np.mean([_chance_of_hit(len(duel.people), len(duel.impostors), rank) for duel in duels])
         )
     pairs = _Pairs.of(duels, max(1, _PAIRS // count), generator)
     at_1_percent, at_01_percent = _common_threshold(pairs, duels.people, generator, resamples)
@@ -156,7 +156,7 @@ def score_duels(
         centroids=count,
         clusters=len(np.unique(cluster)),
         members=len(pairs.inside),
-        outsiders=len(pairs.outside),
+        impostors=len(pairs.outside),
     )
 
 
@@ -178,7 +178,7 @@ def _area(duels: Duels) -> Interval:
             each_out = 1 - _beaten(duel.outside, duel.inside)
             wins[row] = each_in.mean()
             trials += len(each_in)
-            for who, part in ((duel.people, each_in), (duel.others, each_out)):
+            for who, part in ((duel.people, each_in), (duel.impostors, each_out)):
                 cell_won[who] += part / len(who)
                 cell_weight[who] += 1 / len(who)
         won += cell_won
@@ -207,15 +207,15 @@ def _area(duels: Duels) -> Interval:
     return Interval(mean, found.low, found.high)
 
 
-def _beaten(distance: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Share of the others [o] that are further away than each distance [m], ties half."""
-    ranked = np.sort(others)
+def _beaten(distance: np.ndarray, impostors: np.ndarray) -> np.ndarray:
+    """Share of the impostors [o] that are further away than each distance [m], ties half."""
+    ranked = np.sort(impostors)
     upto = np.searchsorted(ranked, distance, "left") + np.searchsorted(ranked, distance, "right")
-    return 1 - upto / 2 / len(others)
+    return 1 - upto / 2 / len(impostors)
 
 
 class _Pairs(NamedTuple):
-    """Members and some of the outsiders of all centroids, one row each."""
+    """Members and some of the impostors of all centroids, one row each."""
 
     inside: np.ndarray  # [p], minus the distance
     outside: np.ndarray  # [q]
@@ -226,10 +226,10 @@ class _Pairs(NamedTuple):
 
     @classmethod
     def of(cls, duels: Duels, most: int, generator: np.random.Generator) -> _Pairs:
-        """All members, and of every centroid's outsiders `most` that are drawn."""
+        """All members, and of every centroid's impostors `most` that are drawn."""
         columns: tuple[list[np.ndarray], ...] = ([], [], [], [], [], [])
         for duel in duels:
-            drawn = np.arange(len(duel.others))
+            drawn = np.arange(len(duel.impostors))
             if len(drawn) > most:
                 drawn = generator.choice(len(drawn), most, replace=False)
             row = (
@@ -238,7 +238,7 @@ class _Pairs(NamedTuple):
                 np.full(len(duel.people), duel.cluster),
                 np.full(len(drawn), duel.cluster),
                 duel.people,
-                duel.others[drawn],
+                duel.impostors[drawn],
             )
             for column, part in zip(columns, row, strict=True):
                 column.append(part)
@@ -293,9 +293,9 @@ def _rank_of_first(inside: np.ndarray, outside: np.ndarray, generator: np.random
     return int((outside < nearest).sum()) + before
 
 
-def _chance_of_hit(members: int, outsiders: int, rank: int) -> float:
+def _chance_of_hit(members: int, impostors: int, rank: int) -> float:
     """Probability that among `rank` candidates in random order there is a member."""
     missed = 1.0
     for place in range(rank):
-        missed *= max(0, outsiders - place) / max(1, members + outsiders - place)
+        missed *= max(0, impostors - place) / max(1, members + impostors - place)
     return 1 - missed

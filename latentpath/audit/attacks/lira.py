@@ -52,7 +52,7 @@ def lira_online(
     shadows: np.ndarray,  # [S, n], the shadow models' confidences
     inside: np.ndarray,  # bool [S, n], who each shadow model was trained on
 ) -> np.ndarray:  # float64 [n]
-    """Logarithm of the likelihood ratio: member over non-member.
+    """Logarithm of the likelihood ratio: member over holdout.
 
     Raises:
         ShapeError: arrays that do not fit each other.

@@ -1,7 +1,7 @@
 """Can one tell from a model, or from the set, who was in the private data?
 
 Threat model. The attacker holds images of real people with their classes, half of whom are behind
-the synthetic set (members, the private set) while the others are not (non-members, the holdout),
+the synthetic set (members, the private set) while the others are not (the holdout),
 and wants to know who is which. They know the population, and how classifiers are trained: they
 train shadow models of their own on random halves of these people. They are given either
 
@@ -20,7 +20,7 @@ What this cannot see: an attacker who can run the whole synthesis (generator inc
 their own choice would train better shadow models than ours, which learn the real images themselves;
 attacks with many queries of changed images; attacks on the generator, which is not published.
 
-Every figure assumes that members and non-members differ in nothing but membership. The **blind
+Every figure assumes that members and the holdout differ in nothing but membership. The **blind
 baseline** tests that: classifiers that see the images and no model under attack, told apart by
 cross-fitting. Where its AUC is above 0.5 the two groups differ in themselves (another scanner,
 another year), and an attack's figures mean nothing up to that height. Das, Zhang, Tramer, "Blind
@@ -33,7 +33,7 @@ trained on the real images of all members.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -46,13 +46,13 @@ from latentpath.audit.attacks.lira import (
     lira_online,
     random_halves,
 )
+from latentpath.audit.attacks.membership_config import MembershipConfig
 from latentpath.audit.attacks.set_attack import Embed, attack_set
-from latentpath.audit.statistics.intervals import RESAMPLES
 from latentpath.audit.statistics.roc import AttackScore, score_attack
-from latentpath.core import DataError, InputError, Progress, check_at_least, silent
+from latentpath.core import DataError, InputError, Progress, silent
 from latentpath.data import ImageSet, to_tensor
 from latentpath.similarity import check_same_size
-from latentpath.training import ShadowConfig, train_shadows
+from latentpath.training import train_shadows
 
 Target = Callable[[Tensor], Tensor]  # [m, C, H, W] in [-1, 1] -> logits [m, K]
 
@@ -62,39 +62,13 @@ _TARGETS, _BLIND = 1, 2
 _BATCH = 256
 
 
-@dataclass(frozen=True)
-class MembershipConfig:
-    """How membership inference is tried."""
-
-    shadows: int = 64
-    """Shadow models, each trained on half of the people. From 64 on, every person gets a variance
-    of their own; time grows with their number."""
-    targets: int = 4
-    """Classifiers that are trained on the set and attacked; figures are means over them."""
-    blind_folds: int = 5
-    """Folds of the blind baseline, one small classifier each."""
-    training: ShadowConfig = field(default_factory=ShadowConfig)
-    """Network and schedule of all of them: targets are trained as the shadow models are."""
-    resamples: int = RESAMPLES
-    """Bootstrap resamples of people, for the intervals."""
-    max_bytes: int = 1 << 30
-    """Bound on the memory for image embeddings of the attack on the set, bytes."""
-    seed: int = 0
-    """Seed of halves, folds, resampling; the models' is that of their training."""
-
-    def __post_init__(self) -> None:
-        check_at_least(2, shadows=self.shadows, blind_folds=self.blind_folds)
-        check_at_least(1, targets=self.targets, resamples=self.resamples, max_bytes=self.max_bytes)
-        check_at_least(0, seed=self.seed)
-
-
 @dataclass(frozen=True, eq=False)
 class MembershipReference:
     """Candidates, shadow models' answers and blind baseline: made once for any number of sets.
 
     Attributes:
         real: the members.
-        holdout: the non-members.
+        holdout: people who took no part.
         shadows: [S, n] confidences of the shadow models in everybody's class, members first. They
             speak of single people: keep them with the data holder.
         inside: bool [S, n], who each shadow model was trained on.
@@ -121,7 +95,7 @@ class Membership:
             "set_density_ratio"; the last two not for the private set itself.
         blind: what can be told without any model: the height below which nothing counts.
         member_accuracy: mean accuracy of the targets on members.
-        non_member_accuracy: the same on non-members.
+        holdout_accuracy: the same on the holdout.
         targets: number of classifiers attacked.
         shadow_models: number of shadow models.
     """
@@ -129,7 +103,7 @@ class Membership:
     attacks: dict[str, AttackScore]
     blind: AttackScore
     member_accuracy: float
-    non_member_accuracy: float
+    holdout_accuracy: float
     targets: int
     shadow_models: int
 
@@ -144,7 +118,7 @@ class Membership:
             "attacks": {name: attack.as_dict() for name, attack in self.attacks.items()},
             "blind": self.blind.as_dict(),
             "member_accuracy": self.member_accuracy,
-            "non_member_accuracy": self.non_member_accuracy,
+            "holdout_accuracy": self.holdout_accuracy,
             "targets": self.targets,
             "shadow_models": self.shadow_models,
         }
@@ -162,7 +136,7 @@ def prepare_membership(
 
     Args:
         real: the private set: members.
-        holdout: real images of other people: non-members. It should be like the private set in
+        holdout: real images of other people. It should be like the private set in
             everything else; 1,000 people or more resolve 0.1% false positives.
         config: numbers of models, and how they are trained.
         device: where the models, and later the targets, are trained.
@@ -232,7 +206,7 @@ def measure_membership(
             scores[:, len(real) :],
             seed=config.seed,
             member_groups=real.identities,
-            non_member_groups=holdout.identities,
+            holdout_groups=holdout.identities,
             resamples=config.resamples,
         )
         for name, scores in _attack_scores(sure, reference).items()
@@ -254,7 +228,7 @@ def measure_membership(
         attacks=attacks,
         blind=reference.blind,
         member_accuracy=float(right[: len(real)].mean()),
-        non_member_accuracy=float(right[len(real) :].mean()),
+        holdout_accuracy=float(right[len(real) :].mean()),
         targets=len(answers),
         shadow_models=len(reference.shadows),
     )
@@ -298,7 +272,7 @@ def _blind_baseline(
     device: torch.device | str,
     progress: Progress,
 ) -> AttackScore:
-    """Small classifiers that tell members from non-members by their images alone, cross-fitted."""
+    """Small classifiers that tell members from the holdout by their images alone, cross-fitted."""
     pool, _, people = _pool(real, holdout, device)
     member = np.arange(len(pool)) < len(real)
     generator = np.random.default_rng([config.seed, _BLIND])
@@ -328,7 +302,7 @@ def _blind_baseline(
         score[~member],
         seed=config.seed,
         member_groups=real.identities,
-        non_member_groups=holdout.identities,
+        holdout_groups=holdout.identities,
         resamples=config.resamples,
     )
 

@@ -12,7 +12,7 @@ Sources: Chen et al., "GAN-Leaks", CCS 2020 (distance, and its calibration); Hay
 PoPETs 2019; van Breugel et al., "Membership Inference Attacks against Synthetic Data through
 Overfitting Detection" (DOMIAS), AISTATS 2023 (density ratio).
 
-Non-members serve as reference, too, but never for themselves: they are divided into halves, and
+The holdout serves as reference, too, but never for themselves: they are divided into halves, and
 everybody, member or not, is measured against the half that he or she is not in. Members are put
 into a half at random, so that both kinds have references of the same size.
 """
@@ -54,7 +54,7 @@ def attack_set(
     Args:
         synthetic: the set in question.
         real: the people behind it: members.
-        holdout: people who took no part: non-members, and the reference of the density ratio.
+        holdout: people who took no part, and the reference of the density ratio.
         embed: images to rows whose squared Euclidean distance is compared; LPIPS if None.
         seed: of the halves and the resampling.
         resamples: for the intervals, over people.
@@ -75,7 +75,7 @@ def attack_set(
         raise DataError(
             expected="at least four people who took no part",
             got=f"{holdout.num_identities}",
-            fix="hold out more people: they are the non-members and the reference",
+            fix="hold out more people: they are the reference, too",
         )
     generator = np.random.default_rng(seed)
     half_out = (generator.permutation(holdout.num_identities) % 2 == 0)[holdout.identities]
@@ -106,7 +106,7 @@ def attack_set(
             outside,
             seed=seed,
             member_groups=real.identities,
-            non_member_groups=holdout.identities,
+            holdout_groups=holdout.identities,
             resamples=resamples,
         )
         for name, (inside, outside) in scores.items()

@@ -105,7 +105,7 @@ def record_ratio(
 
     Args:
         synthetic: the set in question.
-        real: the people it was made from, prepared by `prepare_real` or `prepare_second`.
+        real: the people it was made from, prepared by `prepare_real` or `prepare_gradients`.
         holdout: other people of the same kind, chosen at random and prepared in the same way.
             People who are in both sets by mistake pull the share towards 50%.
         groups: which samples belong together, for example the number of their walk.
@@ -345,7 +345,7 @@ def _check(
         raise InputError(
             expected=f"both sets prepared by one measure, {real.measure}",
             got=holdout.measure,
-            fix="use prepare_real for both, or prepare_second for both",
+            fix="use prepare_real for both, or prepare_gradients for both",
         )
     if groups is not None and np.shape(groups) != (len(synthetic),):
         raise ShapeError(

@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from latentpath.audit.copies.correlation import PLAIN, VARIANTS, Variant, correlate, working_size
-from latentpath.audit.copies.false_alarms import Calibration
+from latentpath.audit.copies.false_alarms import SuspicionCalibration
 from latentpath.audit.copies.pixel_equality import (
     all_turns,
     digest_of,
@@ -44,7 +44,7 @@ from latentpath.similarity import (
     check_same_size,
     first_of_each,
     nearest_neighbours,
-    prepare_second,
+    prepare_gradients,
 )
 
 # In the order in which they are tried: the first that holds is an image's kind.
@@ -78,7 +78,7 @@ class Duplicates:
         by_kind: the share of each kind.
         threshold: suspicion up to which an image counts as a copy.
         equal: images that equal a real one in every pixel, as they are, mirrored or turned.
-        equal_others: likewise equal to an image of the holdout; None without one.
+        equal_holdout: likewise equal to an image of the holdout; None without one.
         excess: share of the images that are copies beyond those that chance explains.
         certain: the same at a threshold that hardly anybody falls below by chance: it misses
             heavily changed copies, and tells few of them from none.
@@ -88,7 +88,7 @@ class Duplicates:
         real: int64 [m], row of the original of each.
         kind: int64 [m], number in `KINDS` of each.
         suspicion: float64 [n], of every image; 0 for an exact copy.
-        others: int64, rows of the images that equal one of the holdout.
+        holdout: int64, rows of the images that equal one of the holdout.
     """
 
     share: Interval
@@ -97,7 +97,7 @@ class Duplicates:
     by_kind: Mapping[str, Interval]
     threshold: float
     equal: int
-    equal_others: int | None
+    equal_holdout: int | None
     excess: Interval
     certain: Interval
     calibrated: bool
@@ -105,7 +105,7 @@ class Duplicates:
     real: np.ndarray  # [m]
     kind: np.ndarray  # [m]
     suspicion: np.ndarray  # [n]
-    others: np.ndarray
+    holdout: np.ndarray
 
     def as_dict(self) -> dict[str, object]:
         """Return plain JSON values, nothing about single images."""
@@ -114,7 +114,7 @@ class Duplicates:
             "expected_share": self.expected_share.as_dict(),
             "threshold": self.threshold,
             "equal_in_every_pixel": self.equal,
-            "equal_to_holdout": self.equal_others,
+            "equal_to_holdout": self.equal_holdout,
             "excess": self.excess.as_dict(),
             "certain": self.certain.as_dict(),
             "by_kind": {
@@ -132,14 +132,14 @@ class DuplicateReference:
         reference: the real set and its spectra.
         calibration: suspicion of its people against all others.
         holdout: suspicion of other people, or None.
-        others: digests of the holdout's images.
+        digests: of the holdout's images, or None.
         false_positives: share of fresh people that may count as copies.
     """
 
     reference: RealReference
-    calibration: Calibration
-    holdout: Calibration | None
-    others: frozenset[bytes] | None
+    calibration: SuspicionCalibration
+    holdout: SuspicionCalibration | None
+    digests: frozenset[bytes] | None
     false_positives: float
 
     @property
@@ -192,21 +192,21 @@ def prepare_duplicates(
             fix="give for example 0.01",
         )
     check_at_least(1, calibration=calibration)
-    reference = prepare_second(real, _spectrum)
+    reference = prepare_gradients(real, _spectrum)
     generator = np.random.default_rng(seed)
     rows = _calibration_rows(real, calibration, generator)
     if real.num_identities <= 2:  # a fresh person has two others at least
         rows = rows[:0]
     people = _calibrated(real, rows, reference, real.identities[rows], progress)
-    others, digests = None, None
+    suspicion, digests = None, None
     if holdout is not None:
         rows = _calibration_rows(holdout, calibration, generator)
         # Images of the real set itself are in the wrong place, and tell nothing of other people.
         rows = rows[originals(holdout.images[rows], real.images)[0] < 0]
         if len(rows):
-            others = _calibrated(holdout, rows, reference, None, progress)
+            suspicion = _calibrated(holdout, rows, reference, None, progress)
         digests = digests_of(holdout.images)
-    return DuplicateReference(reference, people, others, digests, false_positives)
+    return DuplicateReference(reference, people, suspicion, digests, false_positives)
 
 
 def find_duplicates(
@@ -248,7 +248,7 @@ def find_duplicates(
     )
     kind, row, suspicion, equal = _judged(images, found, reference.reference, chance.threshold)
     rows = np.flatnonzero(kind >= 0)
-    held_out = np.flatnonzero(in_any_turn(images, reference.others or frozenset()))
+    held_out = np.flatnonzero(in_any_turn(images, reference.digests or frozenset()))
     return Duplicates(
         share=share(kind >= 0, groups),
         expected_share=reference.expected(labels),
@@ -256,7 +256,7 @@ def find_duplicates(
         by_kind={name: share(kind == number, groups) for number, name in enumerate(KINDS)},
         threshold=chance.threshold,
         equal=int(equal.sum()),
-        equal_others=None if reference.others is None else len(held_out),
+        equal_holdout=None if reference.digests is None else len(held_out),
         excess=chance.excess(kind >= 0, groups),
         certain=doubtless.excess(suspicion <= doubtless.threshold, groups),
         calibrated=chance.people > 0,
@@ -264,7 +264,7 @@ def find_duplicates(
         real=row[rows],
         kind=kind[rows],
         suspicion=suspicion,
-        others=held_out,
+        holdout=held_out,
     )
 
 
@@ -392,12 +392,12 @@ def _calibrated(
     reference: RealReference,
     own: np.ndarray | None,
     progress: Progress,
-) -> Calibration:
+) -> SuspicionCalibration:
     """How suspicious these images are, compared with the real set but for their own people."""
     if not len(rows):
-        return Calibration(np.zeros(0), np.zeros(0, np.int64))
+        return SuspicionCalibration(np.zeros(0), np.zeros(0, np.int64))
     found = _matches(images.images[rows], reference, own, progress)
-    return Calibration(found.suspicion, images.labels[rows])
+    return SuspicionCalibration(found.suspicion, images.labels[rows])
 
 
 def _calibration_rows(images: ImageSet, most: int, generator: np.random.Generator) -> np.ndarray:

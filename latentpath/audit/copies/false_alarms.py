@@ -1,12 +1,12 @@
 """How many images of a set look like copies though nobody was copied.
 
-Real people who are compared with all others say how suspicious fresh people are (`Calibration`).
-The r-th most suspicious of N sets a threshold. How many of n fresh people fall below it by chance
-is then known whatever the distribution: beta-binomial with n, r and N - r + 1, as the share of
-people below the r-th of N order statistics is Beta(r, N - r + 1). Wilks, "Determination of sample
-sizes for setting tolerance limits", Annals of Mathematical Statistics 1941; as a conformal test:
-Bates, Candès, Lei, Romano and Sesia, "Testing for outliers with conformal p-values", Annals of
-Statistics 2023.
+Real people who are compared with all others say how suspicious fresh people are
+(`SuspicionCalibration`). The r-th most suspicious of N sets a threshold. How many of n fresh people
+fall below it by chance is then known whatever the distribution: beta-binomial with n, r and
+N - r + 1, as the share of people below the r-th of N order statistics is Beta(r, N - r + 1).
+Wilks, "Determination of sample sizes for setting tolerance limits", Annals of Mathematical
+Statistics 1941; as a conformal test: Bates, Candès, Lei, Romano and Sesia, "Testing for outliers
+with conformal p-values", Annals of Statistics 2023.
 
 What is left of the count when as many as chance may well give are taken off are copies. There is
 no other uncertainty in it: every image of the set was looked at.
@@ -71,7 +71,7 @@ class FalseAlarms:
 
 
 @dataclass(frozen=True, eq=False)
-class Calibration:
+class SuspicionCalibration:
     """How suspicious people are who have nothing to do with those they are compared with.
 
     Attributes:

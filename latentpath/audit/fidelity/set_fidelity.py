@@ -31,36 +31,14 @@ from latentpath.audit.fidelity.feature_extractor import (
     extract_features,
     extractor_name,
 )
+from latentpath.audit.fidelity.fidelity_config import FidelityConfig
 from latentpath.audit.fidelity.manifold import ManifoldScores, manifold_scores, neighbour_radii
-from latentpath.core import DataError, InputError, Progress, check_at_least, silent
+from latentpath.core import DataError, InputError, Progress, silent
 from latentpath.data import ImageSet
 from latentpath.similarity import LPIPS, RealReference, as_planes, check_same_size
 
 # Share of a set that would have to change class, above which the report says so.
 _DIFFERENT_MIX = 0.1
-
-
-@dataclass(frozen=True)
-class FidelityConfig:
-    """What fidelity is measured with."""
-
-    neighbours: int = 5
-    """k: a set's manifold is balls as wide as the distance to the k-th nearest image of the same
-    set. More makes precision and recall rise."""
-    kid_subsets: int = 50
-    """Random subsets that KID is averaged over. More is slower and steadier."""
-    kid_subset_size: int = 1000
-    """Images per subset, at most half the smaller set. Time grows with its square."""
-    seed: int = 0
-    """Seed of the subsets, and of the images drawn where sets are compared at equal size."""
-    max_bytes: int = 1 << 28
-    """Bound on the memory for blocks of distances, bytes. Less is slower, not less exact."""
-
-    def __post_init__(self) -> None:
-        check_at_least(1, neighbours=self.neighbours, kid_subsets=self.kid_subsets)
-        check_at_least(2, kid_subset_size=self.kid_subset_size)
-        check_at_least(0, seed=self.seed)
-        check_at_least(1, max_bytes=self.max_bytes)
 
 
 @dataclass(frozen=True)
@@ -202,17 +180,17 @@ def prepare_fidelity(
         embedded = lpips.embedded(as_planes(source.images), max_bytes=0)
     _check_several(source, "the real set")
     extractor = extractor or AlexNetFeatures(lpips)
-    others = None
+    of_holdout = None
     if holdout is not None:
         check_same_size(holdout.images, source.images)
-        others = extract_features(holdout.images, extractor, progress=progress)
+        of_holdout = extract_features(holdout.images, extractor, progress=progress)
     features = extract_features(source.images, extractor, progress=progress)
     neighbours = min(config.neighbours, len(source) - 1)
     return FidelityReference(
         real=source,
         features=features,
         radii=neighbour_radii(features, neighbours, config.max_bytes),
-        holdout=others,
+        holdout=of_holdout,
         diversity=intra_set_lpips(embedded, source.labels, source.num_classes, progress=progress),
         extractor=extractor,
         lpips=lpips,

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from latentpath.audit.statistics.intervals import Interval, share
 from latentpath.audit.statistics.roc import threshold_at
 from latentpath.core import DataError, InputError, Progress, ShapeError, silent
 from latentpath.data import ImageSet, to_tensor
 
-IdentityClassifier = Callable[[Tensor], Tensor]  # [M, C, H, W] in [-1, 1] -> [M, N]
+if TYPE_CHECKING:
+    from latentpath.audit.audit_setup import IdentityClassifier
 
 # How many of the classifier's first answers count.
 RANKS = (1, 5)
 
-# Share of strangers that a calibrated classifier may name.
+# Share of the holdout that a calibrated classifier may name.
 FALSE_NAMING = 0.01
 
 _BATCH = 256
@@ -175,25 +176,25 @@ def agreement(
 
 @dataclass(frozen=True)
 class CalibratedNaming:
-    """How many images a classifier names somebody for, when it may name hardly any stranger.
+    """How many images a classifier names somebody for, when it may name hardly anybody else.
 
     Classifiers give high probabilities to people they have never seen, so a fixed threshold says
     as much about the classifier as about the images. Here the threshold is the one that names 1%
-    of the holdout: what lies above it looks more like one single real person than strangers do.
+    of the holdout: what lies above it looks more like one single real person than others do.
 
     Attributes:
         named: share of the images above the threshold; `false_naming` of them would be if they
-            were strangers.
-        strangers: the same of the holdout itself, each half at the threshold of the other. Compare
+            were images of the holdout.
+        holdout: the same of the holdout itself, each half at the threshold of the other. Compare
             `named` with it rather than with `false_naming`: both intervals are for a given
-            threshold, whose own error, as few strangers lie above it, shows here.
+            threshold, whose own error, as few people lie above it, shows here.
         threshold: on log p / (1 - p) of the largest probability p.
-        false_naming: the share of strangers that the threshold names.
-        resolved: whether there are strangers enough for that share to be more than none.
+        false_naming: the share of the holdout that the threshold names.
+        resolved: whether there are people enough for that share to be more than none.
     """
 
     named: Interval
-    strangers: Interval
+    holdout: Interval
     threshold: float
     false_naming: float
     resolved: bool
@@ -202,7 +203,7 @@ class CalibratedNaming:
         """Return plain JSON values."""
         return {
             "named": self.named.as_dict(),
-            "strangers": self.strangers.as_dict(),
+            "holdout": self.holdout.as_dict(),
             "threshold": self.threshold,
             "false_naming": self.false_naming,
             "resolved": self.resolved,
@@ -211,36 +212,36 @@ class CalibratedNaming:
 
 def calibrated_naming(
     margin: np.ndarray,  # [n]
-    strangers: np.ndarray,  # [h], margins of the holdout
+    holdout: np.ndarray,  # [h], margins of the holdout
     *,
     groups: np.ndarray | None = None,  # [n]
-    stranger_groups: np.ndarray | None = None,  # [h]
+    holdout_groups: np.ndarray | None = None,  # [h]
     false_naming: float = FALSE_NAMING,
     seed: int = 0,
 ) -> CalibratedNaming:
-    """Set the threshold on strangers, and count the images above it.
+    """Set the threshold on the holdout, and count the images above it.
 
     Raises:
-        DataError: fewer than two strangers.
+        DataError: fewer than two people in the holdout.
     """
-    people = np.arange(len(strangers)) if stranger_groups is None else stranger_groups
+    people = np.arange(len(holdout)) if holdout_groups is None else holdout_groups
     names, place = np.unique(people, return_inverse=True)
     if len(names) < 2:
         raise DataError(
-            expected="at least two strangers",
+            expected="at least two people in the holdout",
             got=f"{len(names)}",
             fix="hold out more people, 100 or more for a false naming of 1%",
         )
-    threshold = threshold_at(strangers, false_naming)
+    threshold = threshold_at(holdout, false_naming)
     half = (np.random.default_rng(seed).permutation(len(names)) % 2 == 0)[place]
-    above = np.empty(len(strangers), bool)
+    above = np.empty(len(holdout), bool)
     for side in (False, True):
-        above[half == side] = strangers[half == side] > threshold_at(
-            strangers[half != side], false_naming
+        above[half == side] = holdout[half == side] > threshold_at(
+            holdout[half != side], false_naming
         )
     return CalibratedNaming(
         named=share(margin > threshold, groups),
-        strangers=share(above, people),
+        holdout=share(above, people),
         threshold=threshold,
         false_naming=false_naming,
         resolved=len(names) * false_naming >= 1 - 1e-9,

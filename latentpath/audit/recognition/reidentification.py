@@ -7,26 +7,26 @@ groups. So "re-identified" cannot mean "the right person was named". Two questio
   `threshold` of its probability on one real person, right or wrong. On the real images, which it
   was trained on, the rate shows how well the classifier recognises people at all; a rate means
   little where that one is low.
-* **Linkage**: the share of images for which two witnesses that know nothing of each other name
+* **Linkage**: the share of images for which two measures that know nothing of each other name
   the same person: the identity classifier's first (or one of its first five), and the person of
   the LPIPS-nearest real image. It needs no threshold and no calibrated probabilities. Its chance
   level is the agreement of the same answers shuffled among the images of one class, so that
   agreeing on the class alone counts as nothing.
 
 The walk is optimised against the identity classifier, so the rate alone flatters it; linkage
-leans on a second witness that the walk never saw, and mmL uses that witness alone.
+leans on a distance that the walk never saw, and mmL uses that distance alone.
 
 Three more questions can be asked where there is more to go by:
 
 * **Sources**: where the people behind each image are known (those of the walk's two end groups),
   "identified" means that one of them is named, at rank 1 or among the first five.
-* **Calibrated naming**: the share of images named above the threshold that names 1% of a holdout
-  of strangers, so that an over-confident classifier does not decide.
-* **An independent witness** (`latentpath.training.train_witness`): all of this once more with a
+* **Calibrated naming**: the share of images named above the threshold that names 1% of a holdout,
+  so that an over-confident classifier does not decide.
+* **A witness** (`latentpath.training.train_witness`): all of this once more with a
   classifier of another kind, which the walk never met, and how often the two name the same person.
 
 For real images of known people, such as held-out images of the people the classifiers were
-trained on, `witness` is the person, and linkage is plain rank-1 and rank-5 identification: what
+trained on, `nearest_people` are these, and linkage is plain rank-1 and rank-5 identification: what
 the classifiers can do where there is somebody to be found.
 """
 
@@ -34,6 +34,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -42,7 +43,6 @@ from latentpath.audit.recognition.identity_answers import (
     Agreement,
     Answers,
     CalibratedNaming,
-    IdentityClassifier,
     agreement,
     ask,
     calibrated_naming,
@@ -50,6 +50,9 @@ from latentpath.audit.recognition.identity_answers import (
 from latentpath.audit.statistics.intervals import Interval, share
 from latentpath.core import Progress, silent
 from latentpath.data import ImageSet
+
+if TYPE_CHECKING:
+    from latentpath.audit.audit_setup import IdentityClassifier
 
 
 @dataclass(frozen=True)
@@ -67,10 +70,10 @@ class Reidentification:
         rate_interval: of `rate`.
         nearest: linkage at rank 1 and 5 with intervals and chance.
         sources: identification of the people behind each image; None where they are unknown.
-        naming: calibrated on strangers; None without a holdout.
-        independent: the same by the independent witness; None without one.
-        classifiers: how often the identity classifier names whom the independent one names
-            first; None without one.
+        naming: calibrated on a holdout; None without one.
+        witness: the same by the witness; None without one.
+        classifiers: how often the identity classifier names whom the witness names first; None
+            without one.
     """
 
     rate: float
@@ -84,7 +87,7 @@ class Reidentification:
     nearest: Agreement | None = None
     sources: Agreement | None = None
     naming: CalibratedNaming | None = None
-    independent: Reidentification | None = None
+    witness: Reidentification | None = None
     classifiers: Agreement | None = None
 
     def as_dict(self) -> dict[str, object]:
@@ -99,7 +102,7 @@ class Reidentification:
                 "nearest",
                 "sources",
                 "naming",
-                "independent",
+                "witness",
                 "classifiers",
             )
             if (value := getattr(self, name)) is not None
@@ -109,12 +112,12 @@ class Reidentification:
 
 def reidentify(
     images: ImageSet,
-    witness: np.ndarray,  # int64 [n], person of the nearest real image
+    nearest_people: np.ndarray,  # int64 [n], person of the nearest real image
     identity: IdentityClassifier,  # [M, C, H, W] in [-1, 1] -> [M, N]
     *,
     people: int,
     threshold: float = 0.5,
-    independent: IdentityClassifier | None = None,
+    witness: IdentityClassifier | None = None,
     holdout: ImageSet | None = None,
     sources: Sequence[np.ndarray] | None = None,  # n x int64, the people behind each image
     groups: np.ndarray | None = None,  # [n], walk (or person) of each image
@@ -125,12 +128,12 @@ def reidentify(
 
     Args:
         images: the synthetic set (or the real one, as the yardstick).
-        witness: person of each image's nearest real image, 0 .. N-1.
+        nearest_people: person of each image's nearest real image, 0 .. N-1.
         identity: the walk's identity classifier over the N real people.
         people: N.
         threshold: probability above which a person counts as named, 0 .. 1.
-        independent: a classifier over the same N people that the walk never met.
-        holdout: strangers to set the calibrated threshold on.
+        witness: a classifier over the same N people that the walk never met.
+        holdout: real images of other people, to set the calibrated threshold on.
         sources: the people behind each image, 0 .. N-1.
         groups: images that belong together, for intervals that count walks and not images.
         device: where the classifiers are; where their parameters are if None.
@@ -141,33 +144,33 @@ def reidentify(
         DataError: logits that are not finite, or a holdout of fewer than two people.
         InputError: people that are none of the N.
     """
-    asked = {"identity": identity} | ({} if independent is None else {"independent": independent})
-    answers, found = {}, {}
+    asked = {"identity": identity} | ({} if witness is None else {"witness": witness})
+    answers, measured = {}, {}
     for name, classifier in asked.items():
         answers[name] = ask(classifier, images, people=people, device=device, progress=progress)
         naming = None
         if holdout is not None:
-            strangers = ask(classifier, holdout, people=people, device=device, progress=progress)
+            of_holdout = ask(classifier, holdout, people=people, device=device, progress=progress)
             naming = calibrated_naming(
                 answers[name].margin,
-                strangers.margin,
+                of_holdout.margin,
                 groups=groups,
-                stranger_groups=holdout.identities,
+                holdout_groups=holdout.identities,
             )
-        found[name] = _found(
-            answers[name], images, witness, sources, naming, people, threshold, groups
+        measured[name] = _of_answers(
+            answers[name], images, nearest_people, sources, naming, people, threshold, groups
         )
-    if independent is None:
-        return found["identity"]
-    named = list(answers["independent"].people[:, :1])
-    both = agreement(answers["identity"].people, named, images.labels, people=people, groups=groups)
-    return replace(found["identity"], independent=found["independent"], classifiers=both)
+    if witness is None:
+        return measured["identity"]
+    first = list(answers["witness"].people[:, :1])
+    both = agreement(answers["identity"].people, first, images.labels, people=people, groups=groups)
+    return replace(measured["identity"], witness=measured["witness"], classifiers=both)
 
 
-def _found(
+def _of_answers(
     answers: Answers,
     images: ImageSet,
-    witness: np.ndarray,
+    nearest_people: np.ndarray,
     sources: Sequence[np.ndarray] | None,
     naming: CalibratedNaming | None,
     people: int,
@@ -177,7 +180,7 @@ def _found(
     """What one classifier's answers amount to."""
     labels = images.labels
     nearest = agreement(
-        answers.people, list(witness[:, None]), labels, people=people, groups=groups
+        answers.people, list(nearest_people[:, None]), labels, people=people, groups=groups
     )
     behind = None
     if sources is not None:
@@ -189,7 +192,7 @@ def _found(
         mean_largest_probability=float(answers.probability.mean()),
         linkage=nearest.rank1.value,
         linkage_top5=nearest.rank5.value,
-        linkage_chance=chance_agreement(answers.people[:, 0], witness, labels),
+        linkage_chance=chance_agreement(answers.people[:, 0], nearest_people, labels),
         people=people,
         rate_interval=rate,
         nearest=nearest,
@@ -201,8 +204,8 @@ def _found(
 def chance_agreement(first: np.ndarray, second: np.ndarray, labels: np.ndarray) -> float:
     """Expected share of agreement when `second` is shuffled among the rows of each label.
 
-    All three are [n]. Within a class of m rows, a person named a times by one witness and b times
-    by the other agrees a * b / m times on average.
+    All three are [n]. Within a class of m rows, a person named a times by one side and b times by
+    the other agrees a * b / m times on average.
     """
     expected = 0.0
     for label in np.unique(labels):

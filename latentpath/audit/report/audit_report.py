@@ -18,15 +18,15 @@ def report_on(audit: Audit, *, title: str = "", created: str = "") -> Report:
         created: date to show.
     """
     rows = [ReportSet("real", "Real images", audit.yardstick)]
-    if audit.outsiders is not None:
-        rows.append(ReportSet("others", "Real images of other people", audit.outsiders))
-    for name, found in audit.baselines.items():
-        rows.append(ReportSet(name, name, found, images=audit.sets[name]))
+    if audit.holdout is not None:
+        rows.append(ReportSet("holdout", "Real images of other people", audit.holdout))
+    for name, baseline in audit.baselines.items():
+        rows.append(ReportSet(name, name, baseline, images=audit.sets[name]))
     rows.append(ReportSet("synthetic", "The synthetic set", audit, images=audit.sets["synthetic"]))
     return Report(
         title=title or f"Audit of a synthetic set of {audit.images:,} images",
         sets=tuple(rows),
-        real=audit.setting.real,
+        real=audit.setup.real,
         subject="synthetic",
         baseline=next(iter(audit.baselines), ""),
         settings=_settings(audit),
@@ -36,17 +36,17 @@ def report_on(audit: Audit, *, title: str = "", created: str = "") -> Report:
 
 
 def _settings(audit: Audit) -> dict[str, Any]:
-    setting = audit.setting
-    sizes = {"real": setting.real, "holdout": setting.holdout, "test": setting.test}
+    setup = audit.setup
+    sizes = {"real": setup.real, "holdout": setup.holdout, "test": setup.test}
     counts = {
         name: {"images": len(images), "people": images.num_identities}
         for name, images in sizes.items()
         if images is not None
     }
-    height, width, channels = setting.real.images.shape[1:]
+    height, width, channels = setup.real.images.shape[1:]
     return {
         "sets": counts,
         "image": {"width": width, "height": height, "channels": channels},
-        "measures": list(setting.measures),
-        **dataclasses.asdict(setting.config),
+        "measures": list(setup.measures),
+        **dataclasses.asdict(setup.config),
     }

@@ -1,30 +1,32 @@
 """From a report's numbers to the words, table cells and pictures of its page.
 
-The templates in `latentpath/audit/report/page` only lay out what is here; they compute and format
-nothing. Text that comes from the user (class names, titles, settings) stays plain here and is
-escaped by the templates.
+The templates in `page` only lay out what is here; they compute and format nothing. Text that comes
+from the user (class names, titles, settings) stays plain here and is escaped by the templates.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from latentpath._version import __version__
-from latentpath.audit.audit_config import MEASURES
-from latentpath.audit.report import run_figures as figures
-from latentpath.audit.report import run_tables as tables
-from latentpath.audit.report import table_columns as columns
+from latentpath.audit.registry import wings
+from latentpath.audit.report import run_tables
 from latentpath.audit.report.cell_formats import data_uri, flat, marked
-from latentpath.audit.report.measure_sections import sections
 from latentpath.audit.report.report_model import Report
-from latentpath.audit.report.report_summary import caution, summary
+from latentpath.audit.report.report_sections import sections, subject_of
+from latentpath.audit.report.report_tables import Column, table
+from latentpath.audit.report.run_figures import profile_figure
 from latentpath.audit.report.sample_galleries import galleries
 from latentpath.audit.report.traffic_lights import lights, whole
 
+_IMAGES = Column("Images", lambda audit: f"{audit.images:,}")
 
-def context(report: Report, include_real: bool) -> dict[str, Any]:
+
+def page_context(report: Report, include_real: bool) -> dict[str, Any]:
     """Return everything that `report.html` shows."""
     rows, profile = report.sets, report.profile
+    overview = (_IMAGES, *(column for wing in wings() for column in wing.overview))
     return {
         "title": report.title,
         "created": report.created,
@@ -32,25 +34,54 @@ def context(report: Report, include_real: bool) -> dict[str, Any]:
         "include_real": include_real,
         "whole": whole(report),
         "lights": lights(report),
-        "summary": summary(report),
-        "caution": caution(report),
-        "overview": columns.table(report, columns.OVERVIEW),
-        "sections": sections(report),
-        "threshold": tables.threshold(report),
-        "profile": profile and data_uri(figures.profile_figure(profile), "svg+xml"),
+        "summary": list(_summary(report)),
+        "cautions": [text for wing in wings() for text in wing.cautions(report)],
+        "overview": table(report, overview),
+        "sections": list(sections(report)),
+        "profile": profile and data_uri(profile_figure(profile), "svg+xml"),
         "profile_paths": 0 if profile is None else len(profile.line),
-        "energies": tables.energies(report),
+        "energies": run_tables.energies(report),
         "galleries": galleries(report, include_real),
-        "gate_columns": tables.GATE_COLUMNS,
-        "gates": [marked(report, row, tables.gate(row.gate)) for row in rows if row.gate],
-        "certificate": tables.certificate(report.certificate),
+        "gate_columns": run_tables.GATE_COLUMNS,
+        "gates": [marked(report, row, run_tables.gate(row.gate)) for row in rows if row.gate],
+        "certificate": run_tables.certificate(report.certificate),
         "settings": flat(report.settings),
-        "made_here": report.certificate is not None or profile is not None,
-        "shown": {name for name in MEASURES for row in rows if getattr(row.audit, name)},
-        "extractor": _extractor(report),
+        "made_here": report.made_here,
+        "methods": list(_methods(report)),
     }
 
 
-def _extractor(report: Report) -> str:
-    found = [row.audit.fidelity.extractor for row in report.sets if row.audit.fidelity]
-    return found[0] if found else ""
+def _summary(report: Report) -> Iterator[str]:
+    """What was measured of the subject, in plain sentences."""
+    subject = subject_of(report)
+    count = subject.audit.images
+    yield f"The set “{subject.title}” holds {count:,} image{'' if count == 1 else 's'}."
+    for wing in wings():
+        yield from wing.summary(report)
+
+
+def _methods(report: Report) -> Iterator[tuple[str, str]]:
+    """How everything in the report works and where it comes from: a term and a text each."""
+    if report.verdicts:
+        yield (
+            "Answers",
+            "Each figure has a 95% interval and two limits. Green: the whole interval is on the "
+            "good side of the first. Red: the whole interval is beyond the second. Otherwise "
+            "amber. Limits are conventions; they are in the settings below and can be changed. "
+            "Shares get Wilson's interval (E. B. Wilson, JASA 22, 1927), at the effective number "
+            "of people or walks where images belong together (E. L. Korn, B. I. Graubard, Survey "
+            "Methodology 24, 1998); differences of shares Newcombe's (Statistics in Medicine 17, "
+            "1998); everything else the bootstrap over people (B. Efron, Annals of Statistics 7, "
+            "1979).",
+        )
+    for wing in wings():
+        yield from wing.methods(report)
+    if report.made_here:
+        yield (
+            "Endpoints",
+            "Averages over groups of at least k people of one class. k-same: E. M. Newton, L. "
+            "Sweeney, B. Malin: Preserving Privacy by De-Identifying Face Images, IEEE "
+            "Transactions on Knowledge and Data Engineering 17(2), 2005. Grouping of retinal "
+            "images in latent space, k-SALSA: M. Jeon, H. Park, H. J. Kim, M. Morley, H. Cho, ECCV "
+            "2022.",
+        )

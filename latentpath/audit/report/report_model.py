@@ -1,24 +1,21 @@
-"""What an audit found, as one HTML file that needs no network and as `audit.json` beside it."""
+"""What a report holds, and its numbers as plain JSON values."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from latentpath._version import __version__
 from latentpath.audit.report.run_figures import EnergyComparison, WalkProfile
-from latentpath.audit.run_audit import SetAudit
-from latentpath.audit.verdict import Verdict, overall
-from latentpath.core import InputError, plain_values, require_extra, write_file
+from latentpath.audit.set_audit import SetAudit
+from latentpath.audit.verdict import QuestionVerdict, overall
+from latentpath.core import InputError, plain_values
 from latentpath.data import ImageSet
 
-JSON_FORMAT = 2
-JSON_NAME = "audit.json"
+JSON_FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ class Report:
         subject: key of the set that the report is about.
         baseline: key of the set that it is compared with in words; ignored if absent.
         yardstick: key of the real set's own row; ignored if absent.
-        outsiders: key of a row of real images of people who took no part, whose figures are what
+        holdout: key of a row of real images of people who took no part, whose figures are what
             a set that knows nothing of the private people looks like; ignored if absent.
         profile: distances along walks.
         energies: path energies before and after.
@@ -88,13 +85,13 @@ class Report:
     subject: str = "walk"
     baseline: str = "line"
     yardstick: str = "real"
-    outsiders: str = "others"
+    holdout: str = "holdout"
     profile: WalkProfile | None = None
     energies: EnergyComparison | None = None
     certificate: Mapping[str, Any] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     created: str = ""
-    verdicts: tuple[Verdict, ...] = ()
+    verdicts: tuple[QuestionVerdict, ...] = ()
 
     def __post_init__(self) -> None:
         keys = [row.key for row in self.sets]
@@ -108,6 +105,15 @@ class Report:
     def find(self, key: str) -> ReportSet | None:
         """Return the set of that key, or None."""
         return next((row for row in self.sets if row.key == key), None)
+
+    def has(self, measure: str) -> bool:
+        """Whether the measure of this name was taken of any set."""
+        return any(measure in row.audit.results for row in self.sets)
+
+    @property
+    def made_here(self) -> bool:
+        """Whether it is about a set that was made by walks, and knows how."""
+        return self.certificate is not None or self.profile is not None
 
     def as_dict(self) -> dict[str, Any]:
         """Return all numbers as plain JSON values; NaN and infinity become null."""
@@ -137,43 +143,6 @@ class Report:
         )
 
 
-def write_report(path: str | Path, report: Report, *, include_real: bool = True) -> Path:
-    """Write the report as one self-contained HTML file, and `audit.json` beside it.
-
-    Both are written under temporary names and renamed, so neither is ever half there.
-
-    Args:
-        path: the HTML file; its folder is created. An older report there is replaced.
-        report: what to show.
-        include_real: show real images beside the samples. Such a report is for the data holder
-            and says so at its top; False leaves every real image out.
-
-    Returns:
-        the path of the HTML file.
-
-    Raises:
-        MissingExtraError: jinja2, matplotlib or Pillow is not installed.
-        InputError: the folder cannot be written to.
-    """
-    # Here, because presentation knows Report, and not the other way round.
-    from latentpath.audit.report.page_context import context
-
-    path = Path(path)
-    jinja2 = require_extra("jinja2", "pipeline")
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "page"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("report.html").render(context(report, include_real))
-    numbers = json.dumps(report.as_dict(), indent=2, allow_nan=False, ensure_ascii=False)
-    _write_whole(path.with_name(JSON_NAME), numbers + "\n")
-    _write_whole(path, page)
-    return path
-
-
 def _profile_figures(profile: WalkProfile) -> dict[str, Any]:
     figures: dict[str, Any] = {"paths": len(profile.line), "points": profile.line.shape[1]}
     for name, values in (("line", profile.line), ("walk", profile.walk)):
@@ -200,15 +169,3 @@ def _energy_figures(energies: EnergyComparison) -> dict[str, Any]:
         }
         for term in energies.before
     }
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write a file for the owner alone: it may show real images."""
-    try:
-        write_file(path, text.encode())
-    except OSError as error:
-        raise InputError(
-            expected=f"that {path} can be written",
-            got=str(error.strerror).lower(),
-            fix="make room or choose another place",
-        ) from error

@@ -1,4 +1,4 @@
-"""Tables of one set: how it was made (energies, gate, certificate), and its classes."""
+"""Tables of how a set was made: energies, gate, certificate."""
 
 from __future__ import annotations
 
@@ -10,20 +10,11 @@ import numpy as np
 from latentpath.audit.report import run_figures as figures
 from latentpath.audit.report.cell_formats import NOT_MEASURED, data_uri, flat, share
 from latentpath.audit.report.report_model import GateSummary, Report
-from latentpath.audit.report.table_columns import percent_interval
 
 CERTIFICATE_WORDS = ("promise", "not_promised")
 
 
 GATE_COLUMNS = ("Set", "Tested", "Rejected", "Kept")
-
-
-def threshold(report: Report) -> str:
-    """The probability above which a person counts as named, or nothing."""
-    for row in report.sets:
-        if row.audit.reidentification is not None:
-            return f"{row.audit.reidentification.threshold:.0%}"
-    return ""
 
 
 def energies(report: Report) -> dict[str, Any] | None:
@@ -60,29 +51,3 @@ def certificate(certificate: Mapping[str, Any] | None) -> dict[str, Any] | None:
     counts = {name: value for name, value in certificate.items() if name not in hidden}
     kind = certificate.get("kind", "")
     return {"kind": kind, "sentences": sentences, "rows": flat(counts)}
-
-
-def classes(report: Report) -> dict[str, Any] | None:
-    """What models trained on the set in question make of each class; None without utility."""
-    subject = report.find(report.subject)
-    found = subject and subject.audit.utility
-    if not found or not found.per_class:
-        return None
-    return {
-        "title": "Class by class",
-        "columns": ["Class", "Images in the set", "Test images", "Recognised", "Precision", "AUC"],
-        "rows": [
-            {
-                "cells": [
-                    row.name,
-                    f"{row.train_images:,}",
-                    f"{row.test_images:,}",
-                    percent_interval(row.recall) or NOT_MEASURED,
-                    NOT_MEASURED if row.precision is None else share(row.precision),
-                    NOT_MEASURED if row.auc is None else f"{row.auc:.3f}",
-                ],
-                "subject": False,
-            }
-            for row in found.per_class
-        ],
-    }

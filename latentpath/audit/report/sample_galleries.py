@@ -66,8 +66,8 @@ def _no_copies(report: Report, row: ReportSet, images: ImageSet) -> np.ndarray:
     """Rows of the images that are no real person's, as far as can be told."""
     same_size = images.images.shape[1:] == report.real.images.shape[1:]
     known = digests_of(report.real.images) if same_size else frozenset()
-    rows, found = np.flatnonzero(~in_any_turn(images.images, known)), row.audit.copies
-    return rows if found is None else np.setdiff1d(rows, [*found.synthetic, *found.others])
+    rows, copies = np.flatnonzero(~in_any_turn(images.images, known)), row.audit.copies
+    return rows if copies is None else np.setdiff1d(rows, [*copies.synthetic, *copies.holdout])
 
 
 def _evenly(n: int, most: int) -> np.ndarray:
@@ -83,10 +83,11 @@ def _pairs(
     ]
 
 
-def _copies(images: ImageSet, found: Duplicates, real: np.ndarray) -> list[dict[str, Any]]:
-    order = np.argsort(found.suspicion[found.synthetic], kind="stable")[:CLOSEST]
+def _copies(images: ImageSet, copies: Duplicates, real: np.ndarray) -> list[dict[str, Any]]:
+    order = np.argsort(copies.suspicion[copies.synthetic], kind="stable")[:CLOSEST]
     return [
-        _pair(images, found.synthetic[i], real, found.real[i], KINDS[found.kind[i]]) for i in order
+        _pair(images, copies.synthetic[i], real, copies.real[i], KINDS[copies.kind[i]])
+        for i in order
     ]
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from latentpath.audit.questions import PRIVACY
+from latentpath.audit.registry import wings
 from latentpath.audit.report.report_model import Report
-from latentpath.audit.verdict import Colour, Finding, Verdict, overall
+from latentpath.audit.verdict import Colour, Finding, QuestionVerdict, overall
 
 WORDS: dict[Colour, str] = {
     "green": "Green",
@@ -30,7 +30,8 @@ def whole(report: Report) -> dict[str, Any] | None:
         return None
     colour = overall(report.verdicts)
     answer = ANSWERS[colour]
-    if colour == "red" and not any(v.colour == "red" and v.key in PRIVACY for v in report.verdicts):
+    private = {wing.name for wing in wings() if wing.about_people}
+    if colour == "red" and not any(v.colour == "red" and v.key in private for v in report.verdicts):
         answer = "This set is of little use as it is"
     return {
         "colour": colour,
@@ -54,7 +55,7 @@ def lights(report: Report) -> list[dict[str, Any]]:
     ]
 
 
-def _tally(verdicts: tuple[Verdict, ...]) -> str:
+def _tally(verdicts: tuple[QuestionVerdict, ...]) -> str:
     counts = {c: sum(verdict.colour == c for verdict in verdicts) for c in WORDS}
     named = [f"{count} {WORDS[c].lower()}" for c, count in counts.items() if count]
     text = f"{len(verdicts)} questions: {', '.join(named)}."

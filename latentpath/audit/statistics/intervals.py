@@ -122,6 +122,18 @@ def share(
     return Interval(mean, found.low, found.high, level)
 
 
+def share_difference(first: Interval, second: Interval) -> Interval:
+    """First minus second share, of independent samples.
+
+    Newcombe, "Interval estimation for the difference between independent proportions", Statistics
+    in Medicine 1998, method 10.
+    """
+    value = first.value - second.value
+    down = ((first.value - first.low) ** 2 + (second.high - second.value) ** 2) ** 0.5
+    up = ((first.high - first.value) ** 2 + (second.value - second.low) ** 2) ** 0.5
+    return Interval(value, value - down, value + up, first.level)
+
+
 def bootstrap(
     statistic: Callable[..., float],
     *samples: np.ndarray,  # each [n_i, ...]

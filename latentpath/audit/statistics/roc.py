@@ -1,4 +1,4 @@
-"""How well a score tells members from non-members: ROC figures with intervals.
+"""How well a score tells members from the holdout: ROC figures with intervals.
 
 Scores are attack scores: higher means "more likely a member". Ties count as half a success in the
 AUC, and a threshold takes all rows of a tie or none, so that a constant score has AUC 0.5 and no
@@ -39,14 +39,14 @@ class AttackScore:
     """What one attack achieves.
 
     Attributes:
-        auc: probability that a member scores higher than a non-member; 0.5 is chance.
-        balanced_accuracy: mean share of members and of non-members that are told rightly, at a
+        auc: probability that a member scores higher than one of the holdout; 0.5 is chance.
+        balanced_accuracy: mean share of members and of the holdout that are told rightly, at a
             threshold chosen on the other half of the people; 0.5 is chance.
         tpr_at_1_percent: share of members found at 1% false positives; 0.01 is chance.
         tpr_at_01_percent: the same at 0.1% false positives; 0.001 is chance.
         members: number of members (rows).
-        non_members: number of non-members (rows).
-        resolved: for 1% and 0.1%, whether there are non-members enough (1 / rate of them) that
+        holdout: number of people in the holdout (rows).
+        resolved: for 1% and 0.1%, whether the holdout has people enough (1 / rate of them) that
             the rate can be told from none at all.
         curve: share of the members found at each of `CURVE`'s false-positive rates.
     """
@@ -56,7 +56,7 @@ class AttackScore:
     tpr_at_1_percent: Interval
     tpr_at_01_percent: Interval
     members: int
-    non_members: int
+    holdout: int
     resolved: tuple[bool, bool]
     curve: tuple[float, ...] = ()
 
@@ -68,48 +68,48 @@ class AttackScore:
             "tpr_at_1_percent": self.tpr_at_1_percent.as_dict() | {"resolved": self.resolved[0]},
             "tpr_at_0.1_percent": self.tpr_at_01_percent.as_dict() | {"resolved": self.resolved[1]},
             "members": self.members,
-            "non_members": self.non_members,
+            "holdout": self.holdout,
             "curve": {"false_positive_rate": list(CURVE), "true_positive_rate": list(self.curve)},
         }
 
 
 def score_attack(
     members: np.ndarray,  # [m] or [T, m]
-    non_members: np.ndarray,  # [n] or [T, n]
+    holdout: np.ndarray,  # [n] or [T, n]
     *,
     seed: int,
     member_groups: np.ndarray | None = None,  # [m], person of each row
-    non_member_groups: np.ndarray | None = None,  # [n]
+    holdout_groups: np.ndarray | None = None,  # [n]
     resamples: int = RESAMPLES,
     level: float = LEVEL,
 ) -> AttackScore:
     """Figures of an attack with intervals over people.
 
-    Members and non-members are resampled on their own, whole people at a time. With scores of T
+    Members and the holdout are resampled on their own, whole people at a time. With scores of T
     models every figure is the mean over the models, and each resample uses the same people for
     all of them.
 
     Args:
         members: scores of members; NaN is refused, infinity is not.
-        non_members: scores of non-members.
+        holdout: scores of the holdout.
         seed: of the halves and of the resampling.
         member_groups: person of each member row; None where every row is a person.
-        non_member_groups: likewise.
+        holdout_groups: likewise.
         resamples: number of bootstrap resamples.
         level: of the intervals.
 
     Raises:
         ShapeError: scores that are not [m] and [n], or [T, m] and [T, n].
-        DataError: fewer than two members or non-members (people), or NaN.
+        DataError: fewer than two members, or people in the holdout, or NaN.
     """
-    inside, outside = _checked(members, non_members)
+    inside, outside = _checked(members, holdout)
     people_in = _people(member_groups, inside.shape[1])
-    people_out = _people(non_member_groups, outside.shape[1])
-    strangers = len(np.unique(people_out))
-    if min(len(np.unique(people_in)), strangers) < 2:
+    people_out = _people(holdout_groups, outside.shape[1])
+    held_out = len(np.unique(people_out))
+    if min(len(np.unique(people_in)), held_out) < 2:
         raise DataError(
-            expected="at least two members and two non-members",
-            got=f"{len(np.unique(people_in))} and {strangers}",
+            expected="at least two members and two people in the holdout",
+            got=f"{len(np.unique(people_in))} and {held_out}",
             fix="use more people",
         )
     generator = np.random.default_rng(seed)
@@ -138,8 +138,8 @@ def score_attack(
         tpr_at_1_percent=tprs[0],
         tpr_at_01_percent=tprs[1],
         members=inside.shape[1],
-        non_members=outside.shape[1],
-        resolved=tuple(strangers * rate >= 1 - 1e-9 for rate in FALSE_POSITIVES),  # type: ignore[arg-type]
+        holdout=outside.shape[1],
+        resolved=tuple(held_out * rate >= 1 - 1e-9 for rate in FALSE_POSITIVES),  # type: ignore[arg-type]
         curve=tuple(
             float(np.mean([tpr_at(a, b, rate) for a, b in zip(inside, outside, strict=True)]))
             for rate in CURVE
@@ -158,47 +158,47 @@ def no_surer_than_a_share(found: Interval, hits: np.ndarray, groups: np.ndarray)
     )
 
 
-def auc(members: np.ndarray, non_members: np.ndarray) -> float:
+def auc(members: np.ndarray, holdout: np.ndarray) -> float:
     """Area under the ROC curve of scores [m] and [n]; a tie counts half.
 
     Example:
         >>> auc(np.array([2.0, 1.0]), np.array([1.0, 0.0]))
         0.875
     """
-    others = np.sort(non_members)
-    below = np.searchsorted(others, members, side="left")
-    upto = np.searchsorted(others, members, side="right")
-    return float((below + upto).mean(dtype=np.float64) / 2 / len(others))
+    ordered = np.sort(holdout)
+    below = np.searchsorted(ordered, members, side="left")
+    upto = np.searchsorted(ordered, members, side="right")
+    return float((below + upto).mean(dtype=np.float64) / 2 / len(ordered))
 
 
-def threshold_at(non_members: np.ndarray, rate: float) -> float:
-    """The score [n] above which at most a share `rate` of the non-members lies.
+def threshold_at(holdout: np.ndarray, rate: float) -> float:
+    """The score [n] above which at most a share `rate` of the holdout lies.
 
-    It is a non-member's score: whoever lies strictly above it counts as a member.
+    It is the score of one of the holdout: whoever lies strictly above it counts as a member.
     """
-    allowed = int(np.floor(rate * len(non_members) + 1e-9))
-    if allowed >= len(non_members):
+    allowed = int(np.floor(rate * len(holdout) + 1e-9))
+    if allowed >= len(holdout):
         return -np.inf
-    return float(np.partition(non_members, len(non_members) - 1 - allowed)[-1 - allowed])
+    return float(np.partition(holdout, len(holdout) - 1 - allowed)[-1 - allowed])
 
 
-def tpr_at(members: np.ndarray, non_members: np.ndarray, rate: float) -> float:
-    """Share of the members [m] found with at most `rate` of the non-members [n] accused.
+def tpr_at(members: np.ndarray, holdout: np.ndarray, rate: float) -> float:
+    """Share of the members [m] found with at most `rate` of the holdout [n] accused.
 
     Example:
         >>> tpr_at(np.array([3.0, 1.0]), np.array([2.0, 0.0]), 0.01)
         0.5
     """
-    return float((members > threshold_at(non_members, rate)).mean())
+    return float((members > threshold_at(holdout, rate)).mean())
 
 
-def best_threshold(members: np.ndarray, non_members: np.ndarray) -> float:
+def best_threshold(members: np.ndarray, holdout: np.ndarray) -> float:
     """The threshold of the highest balanced accuracy: members lie strictly above it.
 
     Midway between the two scores that it parts; infinite where nothing is gained by any.
     """
-    values = np.unique(np.concatenate([members, non_members]))  # ascending
-    inside, outside = np.sort(members), np.sort(non_members)
+    values = np.unique(np.concatenate([members, holdout]))  # ascending
+    inside, outside = np.sort(members), np.sort(holdout)
     upto_in = np.searchsorted(inside, values, side="right") / len(inside)
     upto_out = np.searchsorted(outside, values, side="right") / len(outside)
     place = int(np.argmax(upto_out - upto_in))
@@ -213,17 +213,17 @@ def best_threshold(members: np.ndarray, non_members: np.ndarray) -> float:
 
 def roc_replicates(
     members: np.ndarray,  # [T, m]
-    non_members: np.ndarray,  # [T, n]
+    holdout: np.ndarray,  # [T, n]
     member_counts: np.ndarray,  # [R, m], how often each row was drawn
-    non_member_counts: np.ndarray,  # [R, n]
+    holdout_counts: np.ndarray,  # [R, n]
 ) -> np.ndarray:
     """AUC and the true-positive rates of every resample, mean over the models: [R, 3].
 
-    NaN for resamples without any member or non-member.
+    NaN for resamples without any member or without holdout.
     """
     total = np.zeros((len(member_counts), 1 + len(FALSE_POSITIVES)))
-    step = max(1, _AT_ONCE // max(members.shape[1], non_members.shape[1]))
-    for inside, outside in zip(members, non_members, strict=True):
+    step = max(1, _AT_ONCE // max(members.shape[1], holdout.shape[1]))
+    for inside, outside in zip(members, holdout, strict=True):
         order_in, order_out = np.argsort(inside), np.argsort(outside)
         ranked_in, ranked_out = inside[order_in], outside[order_out]
         below = np.searchsorted(ranked_out, ranked_in, side="left")
@@ -233,28 +233,28 @@ def roc_replicates(
             rows = slice(start, start + step)
             drawn = member_counts[rows][:, order_in].astype(np.float64)  # [r, m]
             total[rows] += _replicates_of_one(
-                drawn, _running(non_member_counts[rows][:, order_out]), below, upto, above
+                drawn, _running(holdout_counts[rows][:, order_out]), below, upto, above
             )
     return total / len(members)
 
 
 def _replicates_of_one(
     drawn: np.ndarray,  # [r, m], members by ascending score
-    running: np.ndarray,  # [r, n + 1], non-members drawn up to each rank
-    below: np.ndarray,  # [m], non-members that score less than each member
+    running: np.ndarray,  # [r, n + 1], the holdout drawn up to each rank
+    below: np.ndarray,  # [m], the holdout that score less than each member
     upto: np.ndarray,  # [m], that score at most as much
-    above: np.ndarray,  # [n], members that score at most as much as each non-member
+    above: np.ndarray,  # [n], members that score at most as much as each of the holdout
 ) -> np.ndarray:  # [r, 3]
-    members, strangers = drawn.sum(1), running[:, -1]
+    members, held_out = drawn.sum(1), running[:, -1]
     with np.errstate(invalid="ignore", divide="ignore"):
         wins = np.einsum("rm,rm->r", drawn, running[:, below] + running[:, upto])
-        columns = [wins / 2 / members / strangers]
+        columns = [wins / 2 / members / held_out]
         found = _running(drawn)
         each = np.arange(len(drawn))
         for rate in FALSE_POSITIVES:
-            allowed = np.floor(rate * strangers + 1e-9)
+            allowed = np.floor(rate * held_out + 1e-9)
             # The rank of the threshold: the highest whose own draws bring more than allowed.
-            over = strangers[:, None] - running[:, :-1] > allowed[:, None]  # [r, n]
+            over = held_out[:, None] - running[:, :-1] > allowed[:, None]  # [r, n]
             rank = over.sum(1) - 1
             caught = members - found[each, above[np.maximum(rank, 0)]]
             columns.append(np.where(rank >= 0, caught, members) / members)
@@ -306,13 +306,13 @@ def _people(groups: np.ndarray | None, n: int) -> np.ndarray:
     return np.arange(n) if groups is None else np.asarray(groups)
 
 
-def _checked(members: np.ndarray, non_members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _checked(members: np.ndarray, holdout: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     inside = np.atleast_2d(np.asarray(members, dtype=np.float64))
-    outside = np.atleast_2d(np.asarray(non_members, dtype=np.float64))
+    outside = np.atleast_2d(np.asarray(holdout, dtype=np.float64))
     if inside.ndim != 2 or outside.ndim != 2 or len(inside) != len(outside):
         raise ShapeError(
             expected="scores [m] and [n], or [T, m] and [T, n]",
-            got=f"{list(np.shape(members))} and {list(np.shape(non_members))}",
+            got=f"{list(np.shape(members))} and {list(np.shape(holdout))}",
             fix="give one row of scores per model",
         )
     if np.isnan(inside).any() or np.isnan(outside).any():

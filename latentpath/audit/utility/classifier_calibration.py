@@ -54,7 +54,7 @@ class ReliabilityBin:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class ClassifierCalibration:
     """Calibration of the classifiers that were trained on a set.
 
     Attributes:
@@ -89,7 +89,7 @@ class Calibration:
 
 def measure_calibration(
     predictions: Predictions, *, bins: int | None = None, seed: int = 0
-) -> Calibration:
+) -> ClassifierCalibration:
     """Measure how well classifiers know their own accuracy.
 
     Args:
@@ -114,7 +114,7 @@ def measure_calibration(
     missed = probability.copy()
     missed[:, np.arange(n), predictions.labels] -= 1
     scaled, temperature = _after_scaling(predictions, bins, generator)
-    return Calibration(
+    return ClassifierCalibration(
         ece=_mean_error(confidence, correct, bins),
         ece_if_calibrated=float(np.mean(drawn)),
         ece_after_scaling=scaled,

@@ -24,7 +24,10 @@ from latentpath.audit.statistics.sampling_error import (
     class_auc,
     recall_score,
 )
-from latentpath.audit.utility.classifier_calibration import Calibration, measure_calibration
+from latentpath.audit.utility.classifier_calibration import (
+    ClassifierCalibration,
+    measure_calibration,
+)
 from latentpath.audit.utility.predictions import Predictions
 from latentpath.core import DataError, InputError, Progress, silent
 from latentpath.data import ImageSet, to_tensor
@@ -125,6 +128,11 @@ class Utility:
         return float(np.mean(areas)) if areas else None
 
     @property
+    def trained_on(self) -> int | None:
+        """Images that every classifier was trained on; None without predictions."""
+        return None if self.predictions is None else int(self.predictions.train_counts.sum())
+
+    @property
     def covers(self) -> str:
         """Which sources of chance the intervals hold."""
         return "seeds and test images" if len(self.seeds) > 1 else "test images, one seed only"
@@ -146,7 +154,7 @@ class Utility:
         return score.interval() if score else None
 
     @cached_property
-    def calibration(self) -> Calibration | None:
+    def calibration(self) -> ClassifierCalibration | None:
         """Whether the classifiers know how sure they may be."""
         return measure_calibration(self.predictions) if self.predictions else None
 
@@ -173,6 +181,7 @@ class Utility:
             "balanced_accuracy": self.balanced_accuracy,
             "balanced_accuracy_sd": self.balanced_accuracy_sd,
             "auc": self.auc,
+            "trained_on": self.trained_on,
             "test_images": self.test_images,
             "seeds": list(self.seeds),
             "runs": [vars(run) | {"recall": list(run.recall)} for run in self.runs],

@@ -15,7 +15,7 @@ from latentpath.core import DataError, require_extra
 from latentpath.data.images import ImageSet
 
 CLASS_NAMES = tuple("0123456789")
-PER_CLASS = {"private": 200, "test": 100, "non_members": 200}
+PER_CLASS = {"private": 200, "test": 100, "holdout": 200}
 
 
 class DigitsSplit(NamedTuple):
@@ -24,12 +24,12 @@ class DigitsSplit(NamedTuple):
     Attributes:
         private: 2,000 images, the people to protect; the shipped models saw only these.
         test: 1,000 images, for the accuracy of classifiers.
-        non_members: 2,000 images of people who took no part, for membership inference.
+        holdout: 2,000 images of people who took no part, for membership inference.
     """
 
     private: ImageSet
     test: ImageSet
-    non_members: ImageSet
+    holdout: ImageSet
 
 
 def load_digits_split(seed: int = 0) -> DigitsSplit:

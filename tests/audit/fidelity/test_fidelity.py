@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from latentpath.audit.fidelity.fidelity_config import FidelityConfig
 from latentpath.audit.fidelity.set_fidelity import (
-    FidelityConfig,
     measure_fidelity,
     prepare_fidelity,
 )

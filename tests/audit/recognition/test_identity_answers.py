@@ -122,10 +122,10 @@ def test_an_over_confident_classifier_is_seen_through():
 def test_strangers_with_several_images_stay_together():
     people = np.repeat(np.arange(50), 4)
     margins = np.random.default_rng(1).normal(size=50)[people]
-    found = calibrated_naming(margins, margins, stranger_groups=people)
+    found = calibrated_naming(margins, margins, holdout_groups=people)
     assert not found.resolved
     with pytest.raises(DataError, match="two strangers"):
-        calibrated_naming(margins, margins[:4], stranger_groups=people[:4])
+        calibrated_naming(margins, margins[:4], holdout_groups=people[:4])
 
 
 def test_the_independent_witness_speaks_for_itself(people):

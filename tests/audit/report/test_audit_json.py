@@ -5,12 +5,11 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
-from importlib.resources import files
 
 import numpy as np
 import pytest
 
-from latentpath.audit import EnergyComparison, GateSummary, WalkProfile
+from latentpath.audit import EnergyComparison, GateSummary, WalkProfile, audit_schema
 from support import made_reports as made
 
 jsonschema = pytest.importorskip("jsonschema")
@@ -18,7 +17,7 @@ jsonschema = pytest.importorskip("jsonschema")
 
 @pytest.fixture(scope="module")
 def schema():
-    return json.loads(files("latentpath.audit").joinpath("audit.schema.json").read_text())
+    return audit_schema()
 
 
 def check(schema, report):
@@ -39,8 +38,8 @@ def test_any_number_of_sets(schema, sets):
     assert set(numbers["questions"]) == {
         "copies",
         "closeness",
-        "identity",
-        "membership",
+        "recognition",
+        "attacks",
         "utility",
         "fidelity",
     }

@@ -102,7 +102,7 @@ def test_real_images_stay_away_where_nobody_looked_for_copies(tmp_path, measured
     assert before[second]
     report.real.images[7] = pixels[first][:, ::-1]
     if copies is not None:
-        object.__setattr__(copies, "others", np.array([second]))
+        object.__setattr__(copies, "holdout", np.array([second]))
     after = shown("after.html")
     assert not after[first]
     assert after[second] == (copies is None)

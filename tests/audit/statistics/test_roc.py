@@ -25,7 +25,7 @@ def array(*values: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("members", "non_members", "expected"),
+    ("members", "holdout", "expected"),
     [
         (array(3, 2), array(1, 0), 1.0),
         (array(0, 1), array(2, 3), 0.0),
@@ -35,17 +35,17 @@ def array(*values: float) -> np.ndarray:
         (array(np.inf, 0), array(np.inf, -np.inf), (0.5 + 1 + 0 + 1) / 4),
     ],
 )
-def test_auc_by_hand(members, non_members, expected):
-    assert auc(members, non_members) == pytest.approx(expected)
+def test_auc_by_hand(members, holdout, expected):
+    assert auc(members, holdout) == pytest.approx(expected)
 
 
 def test_true_positives_by_hand():
-    non_members = np.arange(10.0)  # 0 .. 9
+    holdout = np.arange(10.0)  # 0 .. 9
     members = array(9.5, 9, 8.5, 8, 1)
-    assert threshold_at(non_members, 0.05) == 9  # nobody may be accused
-    assert tpr_at(members, non_members, 0.05) == 1 / 5
-    assert tpr_at(members, non_members, 0.1) == 3 / 5  # one may: all above 8
-    assert tpr_at(members, non_members, 1.0) == 1
+    assert threshold_at(holdout, 0.05) == 9  # nobody may be accused
+    assert tpr_at(members, holdout, 0.05) == 1 / 5
+    assert tpr_at(members, holdout, 0.1) == 3 / 5  # one may: all above 8
+    assert tpr_at(members, holdout, 1.0) == 1
     # A tie of two is accused whole or not at all.
     tied = array(0, 1, 2, 3, 4, 5, 6, 7, 9, 9)
     assert tpr_at(members, tied, 0.1) == 1 / 5
@@ -160,7 +160,7 @@ def test_people_with_many_images_widen_the_interval():
     members, others = rng.normal(0.3, 1, 30)[people], rng.normal(size=30)[people]
     rows = score_attack(members, others, seed=0, resamples=300)
     whole = score_attack(
-        members, others, seed=0, member_groups=people, non_member_groups=people, resamples=300
+        members, others, seed=0, member_groups=people, holdout_groups=people, resamples=300
     )
     assert whole.auc.value == rows.auc.value
     assert whole.auc.high - whole.auc.low > 2 * (rows.auc.high - rows.auc.low)

@@ -7,15 +7,16 @@ import itertools
 
 import pytest
 
-from latentpath.audit import Limits
+from latentpath.audit import AuditLimits, measure_names
+from latentpath.audit.attacks.attacks_findings import AttackLimits
 from latentpath.audit.attacks.group_attack import GroupAttack
-from latentpath.audit.audit_config import MEASURES
-from latentpath.audit.questions import QUESTIONS, answer
-from latentpath.audit.verdict import overall
+from latentpath.audit.closeness.closeness_findings import ClosenessLimits
+from latentpath.audit.registry import wings
+from latentpath.audit.verdict import answer, overall
 from latentpath.core.errors import InputError
 from support import made_reports as made
 
-KEYS = [question.key for question in QUESTIONS]
+KEYS = [wing.name for wing in wings()]
 
 
 def colours(limits=None, **measures):
@@ -32,7 +33,7 @@ def test_a_good_set_is_green_throughout():
     ("question", "measures", "colour"),
     [
         ("copies", {"copies": made.copies((1, 0, 0, 0))}, "red"),  # one exact copy is enough
-        ("copies", {"copies": made.copies((0, 0, 0, 2))}, "green"),  # as many as among strangers
+        ("copies", {"copies": made.copies((0, 0, 0, 2))}, "green"),  # as many as among others
         ("copies", {"copies": made.copies((0, 20, 5, 5))}, "red"),
         ("copies", {"copies": made.copies((0, 4, 4, 4))}, "amber"),
         ("closeness", {"record_ratio": made.ratio(0.535, 0.03)}, "green"),
@@ -40,29 +41,29 @@ def test_a_good_set_is_green_throughout():
         ("closeness", {"record_ratio": made.ratio(0.62, 0.03)}, "amber"),
         ("closeness", {"record_ratio": made.ratio(0.64, 0.03)}, "red"),
         ("closeness", {"record_ratio": made.ratio(0.30, 0.03)}, "green"),
-        ("closeness", {"second_ratio": made.ratio(0.64, 0.03)}, "red"),
-        ("closeness", {"record_ratio": None, "second_ratio": made.ratio(0.64, 0.03)}, "red"),
-        ("identity", {"reidentification": made.recognition(0.02, 0.01)}, "green"),
-        ("identity", {"reidentification": made.recognition(0.04, 0.02)}, "amber"),
-        ("identity", {"reidentification": made.recognition(0.09, 0.03)}, "red"),
-        ("membership", {"membership": made.membership(0.52)}, "green"),
-        ("membership", {"membership": made.membership(0.56)}, "amber"),
-        ("membership", {"membership": made.membership(0.65)}, "red"),
+        ("closeness", {"gradients_ratio": made.ratio(0.64, 0.03)}, "red"),
+        ("closeness", {"record_ratio": None, "gradients_ratio": made.ratio(0.64, 0.03)}, "red"),
+        ("recognition", {"reidentification": made.recognition(0.02, 0.01)}, "green"),
+        ("recognition", {"reidentification": made.recognition(0.04, 0.02)}, "amber"),
+        ("recognition", {"reidentification": made.recognition(0.09, 0.03)}, "red"),
+        ("attacks", {"membership": made.membership(0.52)}, "green"),
+        ("attacks", {"membership": made.membership(0.56)}, "amber"),
+        ("attacks", {"membership": made.membership(0.65)}, "red"),
         # Few people exposed with certainty do not move the average.
-        ("membership", {"membership": made.membership(0.51, 0.08)}, "red"),
-        ("membership", {"membership": made.membership(0.52, blind=0.7)}, "amber"),
-        ("membership", {"membership": made.membership(0.65, blind=0.7)}, "red"),
-        ("membership", {"group_attack": made.group_attack(0.52)}, "green"),
-        ("membership", {"group_attack": made.group_attack(0.57)}, "amber"),
-        ("membership", {"group_attack": made.group_attack(0.88)}, "red"),
-        ("membership", {"group_attack": made.group_attack(0.53, 0.1)}, "red"),
-        ("membership", {"group_attack": made.group_attack(0.3, 0.0)}, "green"),
-        ("membership", {"group_attack": GroupAttack({})}, "green"),
+        ("attacks", {"membership": made.membership(0.51, 0.08)}, "red"),
+        ("attacks", {"membership": made.membership(0.52, blind=0.7)}, "amber"),
+        ("attacks", {"membership": made.membership(0.65, blind=0.7)}, "red"),
+        ("attacks", {"group_attack": made.group_attack(0.52)}, "green"),
+        ("attacks", {"group_attack": made.group_attack(0.57)}, "amber"),
+        ("attacks", {"group_attack": made.group_attack(0.88)}, "red"),
+        ("attacks", {"group_attack": made.group_attack(0.53, 0.1)}, "red"),
+        ("attacks", {"group_attack": made.group_attack(0.3, 0.0)}, "green"),
+        ("attacks", {"group_attack": GroupAttack({})}, "green"),
         # Without other attacks it may accuse, and not acquit.
-        ("membership", {"membership": None}, "amber"),
-        ("membership", {"membership": None, "group_attack": made.group_attack(0.88)}, "red"),
-        ("membership", {"membership": None, "group_attack": GroupAttack({})}, "grey"),
-        ("membership", {"membership": None, "group_attack": None}, "grey"),
+        ("attacks", {"membership": None}, "amber"),
+        ("attacks", {"membership": None, "group_attack": made.group_attack(0.88)}, "red"),
+        ("attacks", {"membership": None, "group_attack": GroupAttack({})}, "grey"),
+        ("attacks", {"membership": None, "group_attack": None}, "grey"),
         ("utility", {"utility": made.utility(0.6)}, "red"),
         ("utility", {"utility": made.utility(0.99)}, "green"),
         ("fidelity", {"fidelity": made.fidelity(precision=0.2)}, "red"),
@@ -75,13 +76,13 @@ def test_one_measure_changes_its_own_question_alone(question, measures, colour):
     assert colours(**measures) == dict.fromkeys(KEYS, "green") | {question: colour}
 
 
-@pytest.mark.parametrize("name", MEASURES)
+@pytest.mark.parametrize("name", measure_names())
 def test_what_was_left_out_never_counts_as_green(name):
     verdicts = answer(made.audit(**{name: None}), made.real_audit(), None)
     open_ = {verdict.key for verdict in verdicts if verdict.colour != "green"}
     # Distances alone answer nothing, each measure of closeness stands in for the other, and hardly
     # any set is one whose people are known.
-    silent = ("nearest", "second", "record_ratio", "second_ratio", "group_attack")
+    silent = ("nearest", "gradients", "record_ratio", "gradients_ratio", "group_attack")
     assert open_ == (set() if name in silent else {_question_of(name)})
     assert overall(verdicts) == ("green" if name in silent else "amber")
     for verdict in verdicts:
@@ -90,12 +91,12 @@ def test_what_was_left_out_never_counts_as_green(name):
 
 
 def _question_of(name):
-    return next(question.key for question in QUESTIONS if name in question.measures)
+    return next(wing.name for wing in wings() if name in wing.answered_by)
 
 
 def test_a_classifier_that_knows_nobody_cannot_acquit():
-    blind = dataclasses.replace(made.real_audit(), reidentification=made.recognition(0.3))
-    verdict = {v.key: v for v in answer(made.audit(), blind, None)}["identity"]
+    blind = made.real_audit(reidentification=made.recognition(0.3))
+    verdict = {v.key: v for v in answer(made.audit(), blind, None)}["recognition"]
     assert verdict.colour == "amber"
     assert "names 30.0%" in verdict.why
 
@@ -103,7 +104,7 @@ def test_a_classifier_that_knows_nobody_cannot_acquit():
 def test_a_holdout_with_the_real_people_cannot_acquit():
     others = made.audit(copies=made.copies((0, 0, 0, 60)))
     found = {v.key: v for v in answer(made.audit(), made.real_audit(), others)}
-    for key in ("closeness", "identity", "membership"):
+    for key in ("closeness", "recognition", "attacks"):
         assert found[key].colour == "amber"
         assert "no set of other people: 15.0% of its images" in found[key].why
     assert found["copies"].colour == "green"
@@ -112,7 +113,7 @@ def test_a_holdout_with_the_real_people_cannot_acquit():
     assert found["closeness"].colour == "red"
 
 
-@pytest.mark.parametrize("name", ["equal", "equal_others"])
+@pytest.mark.parametrize("name", ["equal", "equal_holdout"])
 def test_one_mirrored_image_or_one_of_the_holdout_is_enough(name):
     found = dataclasses.replace(made.copies((0, 0, 0, 1)), **{name: 1})
     assert colours(copies=found)["copies"] == "red"
@@ -126,7 +127,7 @@ def test_near_copies_without_people_to_compare_with_are_not_denied():
 
 def test_averages_are_explained_in_words():
     found = answer(made.audit(group_attack=made.group_attack(0.88)), made.real_audit(), None)
-    verdict = {v.key: v for v in found}["membership"]
+    verdict = {v.key: v for v in found}["attacks"]
     assert (verdict.value.value, verdict.threshold) == (0.88, 0.6)
     assert verdict.why.startswith("In 88.0% of the cases an image is nearer to a person behind it")
     assert "k-anonymity hides which of the k it was" in verdict.why
@@ -135,56 +136,57 @@ def test_averages_are_explained_in_words():
 def test_a_holdout_of_another_kind_says_nothing_of_groups():
     measures = {"membership": made.membership(blind=0.7), "group_attack": made.group_attack(0.52)}
     found = answer(made.audit(**measures), made.real_audit(), None)
-    findings = {v.key: v for v in found}["membership"].findings
+    findings = {v.key: v for v in found}["attacks"].findings
     assert {f.colour for f in findings} == {"amber"}
     assert all("differ in themselves" in f.caveat for f in findings)
 
 
 def test_a_classifier_of_unknown_sight_cannot_acquit():
     for known in (None, dataclasses.replace(made.recognition(0.97), naming=None)):
-        yardstick = dataclasses.replace(made.real_audit(), reidentification=known)
-        verdict = {v.key: v for v in answer(made.audit(), yardstick, None)}["identity"]
+        yardstick = made.real_audit(reidentification=known)
+        verdict = {v.key: v for v in answer(made.audit(), yardstick, None)}["recognition"]
         assert verdict.colour == "amber"
         assert "not known" in verdict.why
 
 
-def test_a_threshold_set_on_a_handful_of_strangers_accuses_nobody():
+def test_a_threshold_set_on_a_handful_of_people_accuses_nobody():
     """The highest of twenty names 5% of anybody, and by luck 10%."""
     few = made.near(0.1, 0.15)  # of the twenty themselves, each half at the other's threshold
-    found = made.recognition(0.1, 0.02, independent=False)
-    for strangers, colour in ((few, "amber"), (made.near(0.01, 0.01), "red")):
-        naming = dataclasses.replace(found.naming, strangers=strangers)
+    found = made.recognition(0.1, 0.02, witness=False)
+    for holdout, colour in ((few, "amber"), (made.near(0.01, 0.01), "red")):
+        naming = dataclasses.replace(found.naming, holdout=holdout)
         subject = made.audit(reidentification=dataclasses.replace(found, naming=naming))
-        verdict = {v.key: v for v in answer(subject, made.real_audit(), None)}["identity"]
+        verdict = {v.key: v for v in answer(subject, made.real_audit(), None)}["recognition"]
         assert verdict.colour == colour
         assert verdict.value.value == 0.1
         assert verdict.value.high == pytest.approx(0.12)
 
 
-def test_without_strangers_nobody_is_called_safe():
-    found = made.recognition(independent=False)
+def test_without_a_holdout_nobody_is_called_safe():
+    found = made.recognition(witness=False)
     bare = dataclasses.replace(found, naming=None)
     verdict = {
         v.key: v for v in answer(made.audit(reidentification=bare), made.real_audit(), None)
-    }["identity"]
+    }["recognition"]
     assert verdict.colour == "grey"
     assert "holdout" in verdict.why
 
 
 def test_limits_are_options():
-    strict = Limits(closer_green=0.5, closer_red=0.5)
+    strict = AuditLimits(closeness=ClosenessLimits(0.5, 0.5))
     assert colours(strict)["closeness"] == "amber"
-    lax = Limits(auc_green=0.9, auc_red=0.95, found_green=0.9, found_red=0.9)
-    assert colours(lax, membership=made.membership(0.65))["membership"] == "green"
+    lax = AuditLimits(attacks=AttackLimits(0.9, 0.95, 0.9, 0.9))
+    assert colours(lax, membership=made.membership(0.65))["attacks"] == "green"
 
 
 def test_limits_have_to_be_in_order():
-    for field in dataclasses.fields(Limits):
-        for value in (-0.1, 1.1):
-            with pytest.raises(InputError, match=field.name):
-                Limits(**{field.name: value})
+    for limits in vars(AuditLimits()).values():
+        for field in dataclasses.fields(limits):
+            for value in (-0.1, 1.1):
+                with pytest.raises(InputError, match=field.name):
+                    dataclasses.replace(limits, **{field.name: value})
     with pytest.raises(InputError, match="below that of green"):
-        Limits(auc_green=0.7)
+        AttackLimits(auc_green=0.7)
 
 
 def test_every_finding_says_its_figure_in_words():

@@ -1,0 +1,94 @@
+"""When copies are green or red."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from latentpath.audit.statistics.intervals import Interval
+from latentpath.audit.verdict import Evidence, Finding, check_limits
+
+if TYPE_CHECKING:
+    from latentpath.audit.copies.duplicates import Duplicates
+
+
+@dataclass(frozen=True)
+class CopyLimits:
+    """Chosen on planted copies and fresh people of two data sets: digits and chest X-rays."""
+
+    near_green: float = 0.02
+    """Largest share of near-copies of real images beyond those that chance explains, 0 to 1, that
+    is green. An image that equals a real one is always red."""
+    near_red: float = 0.02
+    """The share above which it is red."""
+    certain_green: float = 0.005
+    """Largest share of near-copies that is green, 0 to 1, where hardly anybody who was not copied
+    is as similar to a real person."""
+    certain_red: float = 0.005
+    """The share above which it is red."""
+
+    def __post_init__(self) -> None:
+        check_limits(self)
+
+
+def copies_findings(evidence: Evidence) -> Iterator[Finding]:
+    """Equal images, near-copies, and near-copies beyond doubt."""
+    copies: Duplicates | None = evidence.own.copies
+    limits, images = evidence.limits.copies, evidence.own.images
+    if copies is None:
+        return
+    for count, whose in (
+        (copies.equal, "a real one"),
+        (copies.equal_holdout, "one of the holdout"),
+    ):
+        if count is not None:
+            yield Finding(
+                "copies",
+                f"{count:,} of its {images:,} images equal {whose} in every pixel, as they are, "
+                "mirrored or turned",
+                # Every image was looked at: this is no sample, and there is no other side to it.
+                Interval(count / images, count / images, count / images),
+                0.0,
+                0.0,
+            )
+    blind: dict[str, Any] = {}
+    if not copies.calibrated:
+        blind = {
+            "at_best": "amber",
+            "caveat": "Three real people at least are needed to tell how alike people are.",
+        }
+    yield Finding(
+        "copies",
+        f"{copies.share.value:.1%} of its images are suspiciously similar to one real person "
+        "(copied, turned, moved, blurred, noisy); of people who took no part it is "
+        f"{copies.expected_share.value:.1%}",
+        copies.excess,
+        limits.near_green,
+        limits.near_red,
+        **blind,
+    )
+    yield Finding(
+        "copies",
+        f"{copies.certain.value:.1%} of its images are as similar to one real person as hardly "
+        "anybody is who took no part, beyond what chance explains",
+        copies.certain,
+        limits.certain_green,
+        limits.certain_red,
+        **blind,
+    )
+
+
+def mixed_holdout(evidence: Evidence) -> dict[str, Any]:
+    """What holds for every figure that needs other people where the holdout has the real ones."""
+    copies: Duplicates | None = evidence.holdout.copies if evidence.holdout else None
+    limits = evidence.limits.copies
+    if not copies:
+        return {}
+    if copies.excess.low <= limits.near_red and copies.certain.low <= limits.certain_red:
+        return {}
+    return {
+        "at_best": "amber",
+        "caveat": f"The holdout is no set of other people: {copies.share.value:.1%} of its images "
+        "are suspiciously similar to a real person themselves, so this figure says little.",
+    }

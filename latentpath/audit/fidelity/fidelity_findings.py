@@ -1,0 +1,67 @@
+"""When realism and variety are green or red."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from latentpath.audit.statistics.intervals import Interval, share_difference, wilson
+from latentpath.audit.verdict import Evidence, Finding, check_limits
+
+if TYPE_CHECKING:
+    from latentpath.audit.fidelity.set_fidelity import Fidelity
+
+
+@dataclass(frozen=True)
+class FidelityLimits:
+    """Conventions: how far a set may stay behind fresh real images."""
+
+    precision_green: float = 0.15
+    """Largest loss of precision (realistic images), 0 to 1, against fresh real images that is
+    green."""
+    precision_red: float = 0.4
+    """The loss above which it is red."""
+    coverage_green: float = 0.15
+    """Largest loss of coverage (variety), 0 to 1, against fresh real images that is green."""
+    coverage_red: float = 0.4
+    """The loss above which it is red."""
+
+    def __post_init__(self) -> None:
+        check_limits(self)
+
+
+def fidelity_findings(evidence: Evidence) -> Iterator[Finding]:
+    """The loss of precision and of coverage against fresh real images."""
+    fidelity: Fidelity | None = evidence.own.fidelity
+    if fidelity is None or fidelity.matched is None or fidelity.yardstick is None:
+        return
+    limits = evidence.limits.fidelity
+    own, fresh = fidelity.matched.manifold, fidelity.yardstick.manifold
+    rows = (
+        (
+            "precision",
+            (own.precision, fresh.precision),
+            fidelity.matched.images,
+            "of its images look like real ones",
+            (limits.precision_green, limits.precision_red),
+        ),
+        (
+            "coverage",
+            (own.coverage, fresh.coverage),
+            evidence.yardstick.images,
+            "of the variety of the real images is covered",
+            (limits.coverage_green, limits.coverage_red),
+        ),
+    )
+    for name, (value, other), count, words, (green, red) in rows:
+        loss: Interval = share_difference(
+            wilson(other * count, count), wilson(value * count, count)
+        )
+        yield Finding(
+            "fidelity",
+            f"{value:.1%} {words}; for fresh real images it is {other:.1%} ({name})",
+            loss,
+            green,
+            red,
+        )

@@ -1,0 +1,83 @@
+"""When a classifier's naming of people is green or red."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from latentpath.audit.copies.copies_findings import mixed_holdout
+from latentpath.audit.statistics.intervals import Interval
+from latentpath.audit.verdict import Evidence, Finding, check_limits
+
+if TYPE_CHECKING:
+    from latentpath.audit.recognition.identity_answers import CalibratedNaming
+    from latentpath.audit.recognition.reidentification import Reidentification
+
+
+@dataclass(frozen=True)
+class RecognitionLimits:
+    """Conventions: how often a classifier may name somebody."""
+
+    named_green: float = 0.03
+    """Largest share of the images for which an identity classifier names a person, 0 to 1, at a
+    threshold that names 1% of the holdout, that is green."""
+    named_red: float = 0.05
+    """The share above which it is red."""
+    witness_sees: float = 0.5
+    """Share of the real images, 0 to 1, that a classifier must name so that its silence can be
+    green."""
+
+    def __post_init__(self) -> None:
+        check_limits(self)
+
+
+def recognition_findings(evidence: Evidence) -> Iterator[Finding]:
+    """The share that the walk's classifier names, and the share that the witness names."""
+    own: Reidentification | None = evidence.own.reidentification
+    real: Reidentification | None = evidence.yardstick.reidentification
+    limits = evidence.limits.recognition
+    if own is None:
+        return
+    # The walk was optimised against the identity classifier; the witness has never met it.
+    asked = [(own, real, "The identity classifier")]
+    if own.witness is not None:
+        asked.append((own.witness, real and real.witness, "The witness"))
+    for answers, of_real, who in asked:
+        if answers.naming is None:
+            continue
+        weak = mixed_holdout(evidence) or _sight(of_real, limits)
+        yield Finding(
+            "reidentification",
+            f"{who} names one real person for {answers.naming.named.value:.1%} of its images, at a "
+            f"threshold that names {answers.naming.false_naming:.0%} of the holdout",
+            _beyond_holdout(answers.naming),
+            limits.named_green,
+            limits.named_red,
+            **weak,
+        )
+
+
+def _sight(of_real: Reidentification | None, limits: RecognitionLimits) -> dict[str, Any]:
+    """What holds for a classifier that names few of the real people themselves."""
+    if of_real is None or of_real.naming is None:
+        return {"at_best": "amber", "caveat": "Whether it recognises anybody is not known."}
+    named = of_real.naming.named.value
+    if named >= limits.witness_sees:
+        return {}
+    return {
+        "at_best": "amber",
+        "caveat": f"It sees little: of the real images themselves it names {named:.1%}.",
+    }
+
+
+def _beyond_holdout(naming: CalibratedNaming) -> Interval:
+    """The share that is named, its lower end lowered by what the threshold is uncertain.
+
+    The highest of a few people is no 1% threshold: by luck it names far more of a set in which
+    there is nobody to be named. How many more shows in the holdout, each half of which is asked at
+    the threshold of the other.
+    """
+    named, holdout = naming.named, naming.holdout
+    down = ((named.value - named.low) ** 2 + (holdout.high - holdout.value) ** 2) ** 0.5
+    return Interval(named.value, max(0.0, named.value - down), named.high, named.level)

@@ -1,0 +1,58 @@
+"""A report as one HTML file that needs no network, and `audit.json` beside it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from latentpath.audit.report.page_context import page_context
+from latentpath.audit.report.report_model import Report
+from latentpath.core import InputError, require_extra, write_file
+
+JSON_NAME = "audit.json"
+
+
+def write_report(path: str | Path, report: Report, *, include_real: bool = True) -> Path:
+    """Write the report as one self-contained HTML file, and `audit.json` beside it.
+
+    Both are written under temporary names and renamed, so neither is ever half there.
+
+    Args:
+        path: the HTML file; its folder is created. An older report there is replaced.
+        report: what to show.
+        include_real: show real images beside the samples. Such a report is for the data holder
+            and says so at its top; False leaves every real image out.
+
+    Returns:
+        the path of the HTML file.
+
+    Raises:
+        MissingExtraError: jinja2, matplotlib or Pillow is not installed.
+        InputError: the folder cannot be written to.
+    """
+    path = Path(path)
+    jinja2 = require_extra("jinja2", "pipeline")
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "page"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("report.html").render(page_context(report, include_real))
+    numbers = json.dumps(report.as_dict(), indent=2, allow_nan=False, ensure_ascii=False)
+    _write_whole(path.with_name(JSON_NAME), numbers + "\n")
+    _write_whole(path, page)
+    return path
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Write a file for the owner alone: it may show real images."""
+    try:
+        write_file(path, text.encode())
+    except OSError as error:
+        raise InputError(
+            expected=f"that {path} can be written",
+            got=str(error.strerror).lower(),
+            fix="make room or choose another place",
+        ) from error
