@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # The release that pip resolves to a CPU build; any torch >= 2.6 already in .venv is kept.
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test lint unit browser cross build bench versions wheel clean
+.PHONY: demo test lint unit isa browser cross build bench versions wheel clean
 
 demo: $(VENV)/.demo
 	$(BIN)/latentpath demo --out demo-out --overwrite
@@ -21,8 +21,18 @@ lint: $(VENV)/.dev
 # One thread per process: threads that wait for each other spin, which is slower than none.
 # Workers steal from each other's lists: a worker that dies then costs the test that it ran, where
 # loadfile would run that test again in every worker (tests/test_workers.py).
-unit: $(VENV)/.dev browser cross
+unit: $(VENV)/.dev browser cross isa
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q --numprocesses logical --maxprocesses 8 --dist worksteal
+
+# The tests of numbers again, as processors without AVX-512 and without AVX2 would run them: caps
+# for PyTorch, for oneDNN and for our kernels. Triton's interpreter computes with NumPy: not again.
+ISA := $(BIN)/pytest -q -m numeric -k "not triton" --numprocesses 2
+
+isa: $(VENV)/.dev
+	OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 \
+	  LATENTPATH_MAX_CPU_ISA=avx2 $(ISA)
+	OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 \
+	  LATENTPATH_MAX_CPU_ISA=baseline $(ISA)
 
 # For the tests of the report's page. Where it cannot be installed without a password they skip.
 browser:

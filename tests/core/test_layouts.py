@@ -23,7 +23,10 @@ from latentpath.core import (
 CASES = Path(__file__).with_name("layout_cases.py")
 
 
-@pytest.mark.parametrize(("processor", "threads"), [("this one", 2), ("AVX2", 1)])
+@pytest.mark.parametrize(
+    ("processor", "threads"),
+    [pytest.param("this one", 2, marks=pytest.mark.numeric), ("AVX2", 1)],
+)
 def test_every_narrow_convolution_is_right_in_both_layouts(processor, threads):
     """On AVX2 one thread is enough for the fault, on AVX-512 it takes two."""
     capped = {} if processor == "this one" else {"ONEDNN_MAX_CPU_ISA": processor}

@@ -20,6 +20,8 @@ from latentpath.energy import (
 from latentpath.generators import FunctionGenerator
 from latentpath.models import Classifier, Networks
 
+pytestmark = pytest.mark.numeric
+
 D, PEOPLE, CLASSES = 6, 11, 4
 
 

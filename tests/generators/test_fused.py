@@ -11,6 +11,8 @@ import torch
 from latentpath.core.errors import UnsupportedError
 from latentpath.generators import StyleGAN2, fused
 
+pytestmark = pytest.mark.numeric
+
 ARCHITECTURES = ("skip", "orig", "resnet")
 
 

@@ -16,6 +16,8 @@ from latentpath.generators import StyleGAN2
 from latentpath.generators.layers import downsample2d, setup_filter, upsample2d
 from latentpath.generators.synthesis import modulated_conv2d
 
+pytestmark = pytest.mark.numeric
+
 # No symmetry: a filter that is applied back to front shows.
 TAPS = (1.0, 2.0, 4.0, 3.0)
 

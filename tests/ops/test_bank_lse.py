@@ -13,6 +13,8 @@ from latentpath.core.errors import ShapeError, UnsupportedError
 from latentpath.ops.bank_lse import _bank_lse, _bank_lse_reference
 from support.conformance import assert_within_budget, backends, error
 
+pytestmark = pytest.mark.numeric
+
 # (query, bank); the plain formula to compare with runs in the bank's dtype.
 DTYPES = [
     (torch.float32, torch.float32),

@@ -11,6 +11,8 @@ from latentpath.ops import fir2d
 from latentpath.ops.fir2d import _fir2d
 from support.conformance import assert_within_budget, backends
 
+pytestmark = pytest.mark.numeric
+
 TAPS = (0.5, 1.0, 2.0, -1.5)  # no symmetry
 
 

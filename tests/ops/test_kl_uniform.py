@@ -12,6 +12,8 @@ from latentpath.core.errors import InputError, ShapeError, UnsupportedError
 from latentpath.ops.kl_uniform import _kl_uniform, _kl_uniform_reference
 from support.conformance import assert_within_budget, backends
 
+pytestmark = pytest.mark.numeric
+
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 SHAPES = [(1, 1), (3, 2), (5, 123), (7, 507), (2, 4099), (33, 64)]
 

@@ -15,6 +15,8 @@ from latentpath.ops import Activation, dispatch, modulated_act_, modulated_act_b
 from latentpath.ops.modulated_act import _backward, _forward
 from support.conformance import assert_within_budget, backends
 
+pytestmark = pytest.mark.numeric
+
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 # images, channels, height, width, image channels
 SHAPES = [(1, 1, 1, 1, 1), (2, 37, 3, 5, 3), (3, 70, 5, 7, 4)]

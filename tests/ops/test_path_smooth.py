@@ -13,6 +13,8 @@ from latentpath.core.errors import InputError, ShapeError, UnsupportedError
 from latentpath.ops.path_smooth import _path_smooth
 from support.conformance import assert_within_budget, backends
 
+pytestmark = pytest.mark.numeric
+
 # B, T, D: the shortest path, long ones, widths around the kernel's strips of 128 columns
 SHAPES = [(1, 3, 1), (2, 4, 3), (1, 50, 64), (2, 123, 81), (1, 3000, 17), (2, 507, 130)]
 ALPHAS = [0.0, 0.3, 25.0, 1e6]

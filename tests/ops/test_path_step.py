@@ -12,6 +12,8 @@ from latentpath.core.errors import InputError, ShapeError, UnsupportedError
 from latentpath.ops.path_step import _path_step
 from support.conformance import assert_within_budget, backends
 
+pytestmark = pytest.mark.numeric
+
 # B, T, D: the shortest path, one chunk and several, widths that no vector divides
 SHAPES = [(1, 3, 1), (2, 12, 3), (1, 66, 16), (3, 67, 123), (2, 200, 64), (1, 507, 33)]
 

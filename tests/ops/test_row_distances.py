@@ -12,6 +12,8 @@ from latentpath.core.errors import InputError, ShapeError, UnsupportedError
 from latentpath.ops.row_distances import _row_distances
 from support.conformance import assert_within_budget, backends
 
+pytestmark = pytest.mark.numeric
+
 SHAPES = [(1, 1, 1), (3, 2, 5), (7, 4, 123), (9, 5, 507), (33, 11, 64), (252, 3, 512), (64, 8, 16)]
 
 

@@ -17,6 +17,8 @@ from latentpath.models import Networks
 from latentpath.walks import PlanConfig
 from latentpath.walks.plan import EPS_DISTANCE, chunk_weights
 
+pytestmark = pytest.mark.numeric
+
 
 def linear_model(weight, bias):
     model = nn.Sequential(nn.Flatten(), nn.Linear(weight.shape[1], weight.shape[0]))
