@@ -48,7 +48,7 @@ from latentpath.energy import EnergyTerms, EnergyWeights, PathEnergy
 from latentpath.training import SurrogateConfig
 from latentpath.walks import FastConfig, WalkResult
 from latentpath.walks.levels import plan_levels, resample
-from latentpath.walks.plan import EPS_DISTANCE, chunk_weights
+from latentpath.walks.published import EPS_DISTANCE, chunk_weights
 
 TABLE = workload.RESULTS / "walk.csv"
 KEPT = workload.RESULTS / "walk_plan_digits.npz"

@@ -23,7 +23,7 @@ from walk_networks import WalkNetworks
 
 from latentpath.energy import EnergyTerms, PathEnergy
 from latentpath.walks import PlanConfig, straight_line
-from latentpath.walks.plan import EPS_DISTANCE, chunk_weights, plan_walk
+from latentpath.walks.published import EPS_DISTANCE, chunk_weights, plan_walk
 
 STEPS, CHUNK = 500, 4
 # Paths of a batch whose energies are computed.

@@ -1,1 +1,1 @@
-from latentpath.compat.plan import get_privacy_path as get_privacy_path
+from latentpath.compat.plan_miccai2023 import get_privacy_path as get_privacy_path

@@ -1,4 +1,18 @@
 from latentpath.energy.batches import first_guess as first_guess
+from latentpath.energy.classifier_folding import ChannelMatch as ChannelMatch
+from latentpath.energy.classifier_forms import as_image_model as as_image_model
+from latentpath.energy.classifier_forms import (
+    check_gradients as check_gradients,
+)
+from latentpath.energy.classifier_forms import (
+    gradient as gradient,
+)
+from latentpath.energy.classifier_forms import (
+    images_of as images_of,
+)
+from latentpath.energy.classifier_forms import (
+    logits_of as logits_of,
+)
 from latentpath.energy.guides import (
     ClassGuide as ClassGuide,
 )
@@ -14,19 +28,6 @@ from latentpath.energy.guides import (
 from latentpath.energy.guides import (
     find_linear_head as find_linear_head,
 )
-from latentpath.energy.images import (
-    check_gradients as check_gradients,
-)
-from latentpath.energy.images import (
-    gradient as gradient,
-)
-from latentpath.energy.images import (
-    images_of as images_of,
-)
-from latentpath.energy.images import (
-    logits_of as logits_of,
-)
-from latentpath.energy.inputs import ChannelMatch as ChannelMatch
 from latentpath.energy.path import (
     EnergyTerms as EnergyTerms,
 )
@@ -39,10 +40,9 @@ from latentpath.energy.path import (
 from latentpath.energy.path import (
     PointTerms as PointTerms,
 )
-from latentpath.energy.programs import as_image_model as as_image_model
-from latentpath.energy.surrogate import (
+from latentpath.energy.surrogate_guide import (
     SurrogateGuide as SurrogateGuide,
 )
-from latentpath.energy.surrogate import (
+from latentpath.energy.surrogate_guide import (
     find_identity_head as find_identity_head,
 )

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from latentpath import ops
 from latentpath.core import InputError
-from latentpath.energy.images import REFUSALS, logits_of, random_images
-from latentpath.energy.layers import replaced
+from latentpath.energy.classifier_folding import replaced
+from latentpath.energy.classifier_forms import REFUSALS, logits_of, random_images
 from latentpath.models import ImageModel
 
 

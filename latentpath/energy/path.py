@@ -12,11 +12,16 @@ from torch import Tensor
 from latentpath import ops
 from latentpath.core import InputError, ShapeError, check_finite, check_whole, evaluating
 from latentpath.energy.batches import MicroBatch, first_guess, fitting_size, saved_bytes
-from latentpath.energy.graphs import CudaGraphed
+from latentpath.energy.classifier_folding import ChannelMatch
+from latentpath.energy.classifier_forms import (
+    as_image_model,
+    check_gradients,
+    gradient,
+    images_of,
+    logits_of,
+)
+from latentpath.energy.cuda_graphs import CudaGraphed
 from latentpath.energy.guides import ClassGuide, IdentityGuide
-from latentpath.energy.images import check_gradients, gradient, images_of, logits_of
-from latentpath.energy.inputs import ChannelMatch
-from latentpath.energy.programs import as_image_model
 from latentpath.generators import Precision, PrecisionName
 from latentpath.models import Networks
 

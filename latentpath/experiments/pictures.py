@@ -22,7 +22,7 @@ from latentpath.audit import (
 from latentpath.core import require_extra
 from latentpath.data import ImageSet
 from latentpath.experiments.columns import COLUMNS
-from latentpath.experiments.published import PUBLISHED
+from latentpath.experiments.paper_figures import PUBLISHED
 from latentpath.experiments.recipe import SETS, STYLE
 from latentpath.experiments.table import Row, over_seeds
 from latentpath.experiments.tradeoff import REFERENCE

@@ -8,9 +8,13 @@ from pathlib import Path
 import torch
 
 from latentpath.core import InputError
-from latentpath.generators.published.file_kinds import HEAD_BYTES, is_safetensors, is_torch_file
-from latentpath.generators.published.options import checked_configuration
-from latentpath.generators.published.read import read_published
+from latentpath.generators.published.published_file import (
+    HEAD_BYTES,
+    is_safetensors,
+    is_torch_file,
+    read_published,
+)
+from latentpath.generators.published.stylegan2_options import checked_configuration
 from latentpath.generators.state_dict import (
     Configuration,
     impossible,

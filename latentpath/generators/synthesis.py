@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latentpath.core import InputError, ShapeError, check_whole
-from latentpath.generators import fused, fused_plan
+from latentpath.generators import fused_synthesis, prepared_weights
 from latentpath.generators.layers import (
     Conv2dLayer,
     FullyConnectedLayer,
@@ -222,9 +222,9 @@ class SynthesisBlock(nn.Module):
 class SynthesisNetwork(nn.Module):
     """Latents ws [M, num_ws, w_dim] to images [M, img_channels, img_resolution, img_resolution].
 
-    Where no gradient of a weight can be wanted, `latentpath.generators.fused` computes the images
-    in fewer visits of the memory; it knows no second derivatives. With `fused = False` this module
-    always computes them itself.
+    Where no gradient of a weight can be wanted, `latentpath.generators.fused_synthesis` computes
+    the images in fewer visits of the memory; it knows no second derivatives. With `fused = False`
+    this module always computes them itself.
     """
 
     fused = True
@@ -318,9 +318,9 @@ class SynthesisNetwork(nn.Module):
             )
         ws = ws.to(self.b4.conv1.weight.dtype)
         dtypes = self.dtypes(ws.device.type, force_fp32)
-        plan = fused_plan.plan_of(self, dtypes) if self._may_run_fused(ws) else None
-        if plan is not None:
-            return fused.synthesize(plan, ws, noise_mode, generator)
+        prepared = prepared_weights.prepare(self, dtypes) if self._may_run_fused(ws) else None
+        if prepared is not None:
+            return fused_synthesis.synthesize(prepared, ws, noise_mode, generator)
         with torch.autocast(ws.device.type, enabled=False):
             return self._plain(ws, dtypes, noise_mode, generator)
 
@@ -343,7 +343,7 @@ class SynthesisNetwork(nn.Module):
     def _may_run_fused(self, ws: Tensor) -> bool:
         if not self.fused or torch.compiler.is_compiling() or is_transformed(ws):
             return False
-        return fused_plan.fits(self) and fused_plan.is_frozen(self)
+        return prepared_weights.fits(self) and prepared_weights.is_frozen(self)
 
     def _plain(
         self,
@@ -367,5 +367,5 @@ class SynthesisNetwork(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SynthesisNetwork:
         # A weight that moves there and back may lie where it lay, with other values.
-        fused_plan.forget_plans(self)
+        prepared_weights.forget(self)
         return super()._apply(fn, recurse)

@@ -139,7 +139,7 @@ def _kernel(
     if chosen == "native":
         return _native(query, bank, bias, scale)
     if chosen == "triton":
-        from latentpath.ops.triton.bank_lse import bank_lse as run_triton
+        from latentpath.ops.triton.bank_lse_kernel import bank_lse as run_triton
 
         return run_triton(query, bank, bias, scale)
     return _tiled_reference(query, bank, bias, scale)

@@ -87,7 +87,7 @@ def _kernel(x: Tensor, taps: list[float], pad: int, impl: str | None) -> Tensor:
     if chosen == "native":
         return _native(x, taps, pad)
     if chosen == "triton":
-        from latentpath.ops.triton.fir2d import fir2d as run_triton
+        from latentpath.ops.triton.fir2d_kernel import fir2d as run_triton
 
         out = _fake(x, taps, pad, None)
         run_triton(x, taps, pad, out)

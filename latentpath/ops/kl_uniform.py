@@ -71,7 +71,7 @@ def _kernel(logits: Tensor, with_gradient: bool, impl: str | None) -> tuple[Tens
     if chosen == "native":
         return _native(logits, with_gradient)
     if chosen == "triton":
-        from latentpath.ops.triton.kl_uniform import kl_uniform as run_triton
+        from latentpath.ops.triton.kl_uniform_kernel import kl_uniform as run_triton
 
         return run_triton(logits, with_gradient)
     energy = _kl_uniform_reference(logits)

@@ -279,7 +279,7 @@ def _forward_kernel(
     if chosen == "native":
         _native_forward(x, numbers, activation, out, rgb)
     else:
-        from latentpath.ops.triton.modulated_act import modulated_act as run_triton
+        from latentpath.ops.triton.modulated_act_kernel import modulated_act as run_triton
 
         run_triton(x, numbers, activation, out, rgb)
     return out, rgb
@@ -312,7 +312,7 @@ def _backward_kernel(
     numbers, (grad_rgb,) = _dense(numbers), _dense([grad_rgb])
     if chosen == "native":
         return _native_backward(grad, has_grad, y, numbers, grad_rgb, activation)
-    from latentpath.ops.triton.modulated_act import modulated_act_backward as run_triton
+    from latentpath.ops.triton.modulated_act_kernel import modulated_act_backward as run_triton
 
     held = [*activation[:2], _as_held(activation[2], y)]
     return run_triton(grad, has_grad, y, numbers, grad_rgb, held)

@@ -9,22 +9,22 @@ from latentpath.walks.endpoints import (
 )
 from latentpath.walks.fast import FastConfig as FastConfig
 from latentpath.walks.hull import Neighbourhood as Neighbourhood
-from latentpath.walks.plan import (
+from latentpath.walks.pool import Request as Request
+from latentpath.walks.published import (
     PlanConfig as PlanConfig,
 )
-from latentpath.walks.plan import (
+from latentpath.walks.published import (
     straight_line as straight_line,
-)
-from latentpath.walks.pool import Request as Request
-from latentpath.walks.result import (
-    PathResult as PathResult,
-)
-from latentpath.walks.result import (
-    WalkResult as WalkResult,
 )
 from latentpath.walks.solve import (
     walk as walk,
 )
 from latentpath.walks.solve import (
     walk_stream as walk_stream,
+)
+from latentpath.walks.walk_result import (
+    PathResult as PathResult,
+)
+from latentpath.walks.walk_result import (
+    WalkResult as WalkResult,
 )

@@ -42,7 +42,7 @@ from latentpath.core import InputError, check_above_zero, check_at_least, check_
 from latentpath.energy import EnergyWeights, PathEnergy, SurrogateGuide
 from latentpath.walks.error_field import ErrorField, Memory
 from latentpath.walks.levels import Level, plan_levels, resample
-from latentpath.walks.plan import straight_line
+from latentpath.walks.published import straight_line
 
 # Levels of at most so many knots are evaluated whole: their knots share little.
 _WHOLE = 16

@@ -11,8 +11,8 @@ from torch import Tensor
 from latentpath.core import Progress, silent
 from latentpath.energy import EnergyTerms, PathEnergy
 from latentpath.walks.fast import FastSolver, Flight
-from latentpath.walks.plan import EPS_DISTANCE, check_finite_walk, chunk_weights, straight_line
-from latentpath.walks.result import PathResult
+from latentpath.walks.published import EPS_DISTANCE, check_finite_walk, chunk_weights, straight_line
+from latentpath.walks.walk_result import PathResult
 
 # Points per evaluation, in micro-batches: coarse paths are few points each, so more fly at once.
 _FULL = 8

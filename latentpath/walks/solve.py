@@ -20,9 +20,9 @@ from latentpath.walks.arguments import (
     fixed_micro_batch,
 )
 from latentpath.walks.fast import FastConfig, FastSolver
-from latentpath.walks.plan import PlanConfig, plan_walk, straight_line
 from latentpath.walks.pool import Pool, Request
-from latentpath.walks.result import PathResult, WalkResult
+from latentpath.walks.published import PlanConfig, plan_walk, straight_line
+from latentpath.walks.walk_result import PathResult, WalkResult
 
 SOLVERS: dict[str, type[FastConfig] | type[PlanConfig]] = {"fast": FastConfig, "plan": PlanConfig}
 
@@ -83,7 +83,8 @@ def walk(
             gradient flows, or an energy or a path that becomes NaN or infinite.
         WeightsError: the surrogate was trained for other weights.
 
-    Source: Pennisi et al., MICCAI 2023; see `latentpath.walks.plan` and `latentpath.walks.fast`.
+    Source: Pennisi et al., MICCAI 2023; see `latentpath.walks.published` and
+    `latentpath.walks.fast`.
     """
     start, end = as_rows(start, "start"), as_rows(end, "end")
     if start.shape != end.shape or start.device != end.device:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from latentpath.energy import PathEnergy
-from latentpath.energy.norms import without_norms
+from latentpath.energy.classifier_folding import without_norms
 from latentpath.generators import FunctionGenerator
 from latentpath.models import Networks
 

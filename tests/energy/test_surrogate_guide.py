@@ -13,7 +13,7 @@ from latentpath.core.errors import InputError, ShapeError, WeightsError
 from latentpath.core.modes import evaluating
 from latentpath.energy import EnergyWeights, SurrogateGuide, find_linear_head
 from latentpath.energy.guides import FeatureEnergy
-from latentpath.energy.surrogate import find_identity_head
+from latentpath.energy.surrogate_guide import find_identity_head
 from latentpath.models import Surrogate
 from latentpath.ops import dispatch
 

@@ -22,7 +22,7 @@ from latentpath.generators.published import (
     OversizedPickleError,
     read_published,
 )
-from latentpath.generators.published.reading import Limits
+from latentpath.generators.published.bounded_reading import Limits
 from support import hostile_files as hostile
 from support import pickle_assembler as assembler
 from support import published_files as published

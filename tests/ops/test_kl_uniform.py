@@ -51,7 +51,7 @@ def test_error_budget(backend, dtype, shape):
 @backends("kl_uniform")
 def test_long_rows_take_the_path_of_many_blocks(backend, monkeypatch):
     if backend == "triton":
-        from latentpath.ops.triton import kl_uniform as kernel
+        from latentpath.ops.triton import kl_uniform_kernel as kernel
 
         monkeypatch.setattr(kernel, "LONGEST_SINGLE", 256)
         monkeypatch.setattr(kernel, "BLOCK", 128)

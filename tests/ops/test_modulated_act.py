@@ -127,9 +127,9 @@ def test_large_images_are_summed_by_parts():
 
 def test_large_images_are_summed_by_parts_on_a_gpu(monkeypatch):
     pytest.importorskip("triton")
-    from latentpath.ops.triton import modulated_act
+    from latentpath.ops.triton import modulated_act_kernel
 
-    monkeypatch.setattr(modulated_act, "PART", 32)
+    monkeypatch.setattr(modulated_act_kernel, "PART", 32)
     assert_all_within_budget(Case((2, 5, 7, 11, 3)), Activation(), "triton")
 
 

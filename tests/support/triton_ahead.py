@@ -20,7 +20,12 @@ import triton.language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from latentpath.ops.triton import bank_lse, fir2d, kl_uniform, modulated_act
+from latentpath.ops.triton import (
+    bank_lse_kernel,
+    fir2d_kernel,
+    kl_uniform_kernel,
+    modulated_act_kernel,
+)
 
 TARGETS = {
     "cuda:80": GPUTarget("cuda", 80, 32),
@@ -64,54 +69,56 @@ def report(kernel, arguments, constants, warps, target):
 
 def bank_lse_report(width, element, target):
     dtype, factor = ELEMENTS[element]
-    tiles = bank_lse.configuration(width, dtype, target)
+    tiles = bank_lse_kernel.configuration(width, dtype, target)
     arguments = {"query": f"*{element}", "bank": f"*{element}"}
     arguments |= dict.fromkeys(("bias", "lse", "mean"), "*fp32")
     arguments |= dict.fromkeys(("rows", "bank_rows", "width", "part"), "i32")
     arguments["scale_log2"] = "fp32"
     constants = tiles.constants(width, 100_000, True, factor)
-    return report(bank_lse.bank_lse_kernel, arguments, constants, tiles.warps, target)
+    return report(bank_lse_kernel.bank_lse_kernel, arguments, constants, tiles.warps, target)
 
 
 def kl_uniform_report(columns, element, target):
-    single, block, warps = kl_uniform.configuration(columns)
+    single, block, warps = kl_uniform_kernel.configuration(columns)
     arguments = {"logits": f"*{element}", "energy": "*fp32", "gradient": f"*{element}"}
     arguments |= {"row_stride": "i32", "columns": "i32", "log_columns": "fp32"}
     constants = {"WITH_GRADIENT": True, "SINGLE": single, "BLOCK": block}
     warps = min(warps, 16) if target == "hip" else warps
-    return report(kl_uniform.kl_uniform_kernel, arguments, constants, warps, target)
+    return report(kl_uniform_kernel.kl_uniform_kernel, arguments, constants, warps, target)
 
 
 def modulated_act_report(channels, colours, element, target, backward=False):
     """One image of 64 x 64 pixels."""
-    block_p, block_c = modulated_act.blocks(64 * 64, channels)
+    block_p, block_c = modulated_act_kernel.blocks(64 * 64, channels)
     inputs = ("scale", "noise", "bias", "style", "rgb_weight")
     if backward:
-        kernel = modulated_act.modulated_act_backward_kernel
+        kernel = modulated_act_kernel.modulated_act_backward_kernel
         arguments = {"grad": f"*{element}", "y_at": f"*{element}"}
         arguments |= dict.fromkeys((*inputs, "grad_rgb", "sums"), "*fp32")
     else:
-        kernel = modulated_act.modulated_act_kernel
+        kernel = modulated_act_kernel.modulated_act_kernel
         arguments = {"x": f"*{element}"} | dict.fromkeys(inputs, "*fp32")
         arguments |= {"out": f"*{element}", "rgb": "*fp32"}
     arguments |= dict.fromkeys(("pixels", "channels", "noise_stride"), "i32")
     arguments |= dict.fromkeys(("slope", "gain", "limit" if backward else "clamp"), "fp32")
     constants = dict.fromkeys(("HAS_SCALE", "HAS_NOISE", "HAS_STYLE"), True)
     if backward:
-        constants |= {"HAS_GRAD": True, "HAS_SLOPE": True, "PART": modulated_act.PART}
+        constants |= {"HAS_GRAD": True, "HAS_SLOPE": True, "PART": modulated_act_kernel.PART}
     constants |= {"R": colours, "BLOCK_P": block_p, "BLOCK_C": block_c}
-    return report(kernel, arguments, constants, modulated_act.WARPS, target)
+    return report(kernel, arguments, constants, modulated_act_kernel.WARPS, target)
 
 
 def fir2d_report(channels, element, target):
-    block_p, block_c = modulated_act.blocks(64 * 64, channels)
+    block_p, block_c = modulated_act_kernel.blocks(64 * 64, channels)
     arguments = {"x": f"*{element}", "out": f"*{element}"}
     arguments |= dict.fromkeys(
         ("height", "width", "channels", "out_height", "out_width", "pad"), "i32"
     )
     arguments |= dict.fromkeys((f"tap{i}" for i in range(4)), "fp32")
     constants = {"BLOCK_P": block_p, "BLOCK_C": block_c}
-    return report(fir2d.fir2d_kernel, arguments, constants, modulated_act.WARPS, target)
+    return report(
+        fir2d_kernel.fir2d_kernel, arguments, constants, modulated_act_kernel.WARPS, target
+    )
 
 
 def main():

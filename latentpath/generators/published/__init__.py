@@ -1,17 +1,18 @@
 """Generators that the published StyleGAN2-ADA (PyTorch) code pickled, read without running them.
 
-`machine` and `instructions` are an unpickler that makes plain values, `names` is the list of what
-files may mention, `storages` reads the files nested in the file, `configuration` and `stylegan2`
-turn the records into weights.
+`pickle_machine` and `pickle_instructions` are an unpickler that makes plain values, the records of
+`pickle_records`; `allowed_names` is the list of what files may mention, `torch_storages` reads the
+files nested in the file, `stylegan2_weights` turns the records into weights, and `bounded_reading`
+counts what all that costs.
 """
 
-from latentpath.generators.published.errors import (
+from latentpath.generators.published.bounded_reading import (
     DamagedPickleError,
     ForeignFileError,
     OversizedPickleError,
     UnsafePickleError,
 )
-from latentpath.generators.published.read import read_published
+from latentpath.generators.published.published_file import read_published
 
 __all__ = [
     "DamagedPickleError",

@@ -21,52 +21,57 @@ from torch import Tensor
 
 from latentpath import ops
 from latentpath.core import UnsupportedError
-from latentpath.generators.fused_plan import FusedLayer, FusedPlan
+from latentpath.generators.prepared_weights import FusedLayer, PreparedWeights
 
 
 def synthesize(
-    plan: FusedPlan,
+    prepared: PreparedWeights,
     latents: Tensor,  # [M, w_dim] for all layers, or [M, num_ws, w_dim]
     noise_mode: str,
     generator: torch.Generator | None,
 ) -> Tensor:  # [M, R, H, W]
     """Images in float32, differentiable once with respect to the latents."""
     with torch.autocast(latents.device.type, enabled=False):
-        noises = _noises(plan, len(latents), noise_mode, generator)
-        image: Tensor = _FusedSynthesis.apply(latents, plan, noises)
+        noises = _noises(prepared, len(latents), noise_mode, generator)
+        image: Tensor = _FusedSynthesis.apply(latents, prepared, noises)
         return image
 
 
-def _styles(plan: FusedPlan, latents: Tensor) -> Tensor:  # [M, columns]
-    weight, bias = plan.affine_weight, plan.affine_bias
+def _styles(prepared: PreparedWeights, latents: Tensor) -> Tensor:  # [M, columns]
+    weight, bias = prepared.affine_weight, prepared.affine_bias
     if latents.ndim == 2:
         return torch.addmm(bias, latents, weight.t())
     parts = zip(
-        latents.unbind(dim=1), weight.split(plan.columns), bias.split(plan.columns), strict=True
+        latents.unbind(dim=1),
+        weight.split(prepared.columns),
+        bias.split(prepared.columns),
+        strict=True,
     )
     return torch.cat([torch.addmm(b, w, a.t()) for w, a, b in parts], dim=1)
 
 
-def _styles_adjoint(plan: FusedPlan, latents: Tensor, grad: Tensor) -> Tensor:
+def _styles_adjoint(prepared: PreparedWeights, latents: Tensor, grad: Tensor) -> Tensor:
     """The gradient in the latents from that in the styles."""
     if latents.ndim == 2:
-        return grad @ plan.affine_weight
+        return grad @ prepared.affine_weight
     parts = zip(
-        grad.split(plan.columns, dim=1), plan.affine_weight.split(plan.columns), strict=True
+        grad.split(prepared.columns, dim=1),
+        prepared.affine_weight.split(prepared.columns),
+        strict=True,
     )
     return torch.stack([g @ weight for g, weight in parts], dim=1)
 
 
 def _noises(
-    plan: FusedPlan, images: int, noise_mode: str, generator: torch.Generator | None
+    prepared: PreparedWeights, images: int, noise_mode: str, generator: torch.Generator | None
 ) -> list[Tensor | None]:
     """Noise of every layer, times its strength: [H, W], or [M, H, W] where it is random."""
     if noise_mode == "none":
-        return [None] * len(plan.layers)
+        return [None] * len(prepared.layers)
     if noise_mode == "const":
-        return [layer.noise for layer in plan.layers]
+        return [layer.noise for layer in prepared.layers]
     noises: list[Tensor | None] = []
-    for layer in plan.layers:
+    for layer in prepared.layers:
         if layer.strength is None:
             noises.append(None)
             continue
@@ -80,16 +85,18 @@ class _FusedSynthesis(torch.autograd.Function):
     """Latents [M, w_dim] or [M, num_ws, w_dim] to images [M, R, H, W]."""
 
     @staticmethod
-    def forward(ctx: Any, latents: Tensor, plan: FusedPlan, noises: list[Tensor | None]) -> Tensor:
+    def forward(
+        ctx: Any, latents: Tensor, prepared: PreparedWeights, noises: list[Tensor | None]
+    ) -> Tensor:
         keep = ctx.needs_input_grad[0]
-        ctx.plan, ctx.noises = plan, noises
-        styles = _styles(plan, latents)
-        style, _ = _style(plan.layers[0], styles)
-        x = plan.const * style[:, :, None, None]
-        x = x.to(plan.layers[0].weight.dtype).contiguous(memory_format=torch.channels_last)
+        ctx.prepared, ctx.noises = prepared, noises
+        styles = _styles(prepared, latents)
+        style, _ = _style(prepared.layers[0], styles)
+        x = prepared.const * style[:, :, None, None]
+        x = x.to(prepared.layers[0].weight.dtype).contiguous(memory_format=torch.channels_last)
         image: Tensor | None = None
         kept: list[Tensor | None] = []
-        for layer, after, noise in zip(plan.layers, plan.following(), noises, strict=True):
+        for layer, after, noise in zip(prepared.layers, prepared.following(), noises, strict=True):
             x, y, scale, shown = _layer_forward(layer, after, x, styles, noise)
             inside = None
             if layer.colour is not None:
@@ -97,7 +104,7 @@ class _FusedSynthesis(torch.autograd.Function):
                 if layer.colour.clamp is not None:
                     inside = shown.abs() <= layer.colour.clamp if keep else None
                     shown = shown.clamp_(-layer.colour.clamp, layer.colour.clamp)
-                image = shown if image is None else upsampled(image, plan).add_(shown)
+                image = shown if image is None else upsampled(image, prepared).add_(shown)
             if keep:
                 kept += [y, scale, inside]
         ctx.save_for_backward(latents, styles, *kept)
@@ -118,8 +125,8 @@ class _FusedSynthesis(torch.autograd.Function):
         size = torch.where(size > 0, size, torch.ones_like(size))
         with torch.autocast(grad_image.device.type, enabled=False):
             latents, *saved = ctx.saved_tensors
-            grad_styles = _backward(ctx.plan, saved, ctx.noises, grad_image / size)
-            grad = _styles_adjoint(ctx.plan, latents, grad_styles * size[:, :, 0, 0])
+            grad_styles = _backward(ctx.prepared, saved, ctx.noises, grad_image / size)
+            grad = _styles_adjoint(ctx.prepared, latents, grad_styles * size[:, :, 0, 0])
         return grad, None, None
 
 
@@ -130,11 +137,6 @@ def _style(layer: FusedLayer, styles: Tensor) -> tuple[Tensor, Tensor | None]:
         return style, None
     most = style.abs().amax(dim=1, keepdim=True)
     return style / most, most
-
-
-def _modulated_const(const: Tensor, style: Tensor, dtype: torch.dtype) -> Tensor:
-    x = const * style[:, :, None, None]
-    return x.to(dtype).contiguous(memory_format=torch.channels_last)
 
 
 def _rgb_weight(layer: FusedLayer, styles: Tensor) -> Tensor | None:  # [M, R, C]
@@ -184,19 +186,22 @@ def _convolution_adjoint(layer: FusedLayer, grad: Tensor) -> Tensor:
 
 
 def _backward(
-    plan: FusedPlan, saved: Sequence[Tensor], noises: list[Tensor | None], grad_image: Tensor
+    prepared: PreparedWeights,
+    saved: Sequence[Tensor],
+    noises: list[Tensor | None],
+    grad_image: Tensor,
 ) -> Tensor:  # [M, columns]
     styles, kept = saved[0], saved[1:]
     grad_styles = torch.zeros_like(styles)
     grad: Tensor | None = None  # in a layer's `out`
-    following = plan.following()
-    for i in range(len(plan.layers) - 1, -1, -1):
-        layer, after = plan.layers[i], following[i]
+    following = prepared.following()
+    for i in range(len(prepared.layers) - 1, -1, -1):
+        layer, after = prepared.layers[i], following[i]
         y, scale, inside = kept[3 * i : 3 * i + 3]
         shown = None
         if layer.colour is not None:
             if grad_image.shape[-1] != layer.resolution:
-                grad_image = upsampled_adjoint(grad_image, plan)
+                grad_image = upsampled_adjoint(grad_image, prepared)
             shown = grad_image if inside is None else grad_image * inside
         grad, grad_style, grad_log_scale, grad_rgb_weight = ops.modulated_act_backward_(
             None if grad is None else grad.to(y.dtype),
@@ -220,8 +225,8 @@ def _backward(
         _add_style(grad_styles, layer, styles, grad_style)
         grad = _convolution_adjoint(layer, grad)
     assert grad is not None
-    grad_style = (grad.to(styles.dtype) * plan.const).sum(dim=[2, 3])
-    _add_style(grad_styles, plan.layers[0], styles, grad_style)
+    grad_style = (grad.to(styles.dtype) * prepared.const).sum(dim=[2, 3])
+    _add_style(grad_styles, prepared.layers[0], styles, grad_style)
     return grad_styles
 
 
@@ -231,15 +236,17 @@ def _add_style(grad_styles: Tensor, layer: FusedLayer, styles: Tensor, gradient:
     grad_styles[:, layer.styles] += gradient if most is None else gradient / most
 
 
-def upsampled(image: Tensor, plan: FusedPlan) -> Tensor:  # [M, R, H, W] -> [M, R, 2H, 2W]
-    """The image upsampled by 2 with the plan's filter."""
-    matrix = _upsampling_matrix(plan.upsampling, image.shape[-1], image.device)
+def upsampled(image: Tensor, prepared: PreparedWeights) -> Tensor:  # [M, R, H, W] -> [M, R, 2H, 2W]
+    """The image upsampled by 2 with the network's filter."""
+    matrix = _upsampling_matrix(prepared.upsampling, image.shape[-1], image.device)
     return matrix @ image @ matrix.t()
 
 
-def upsampled_adjoint(grad: Tensor, plan: FusedPlan) -> Tensor:  # [M, R, 2H, 2W] -> [M, R, H, W]
+def upsampled_adjoint(
+    grad: Tensor, prepared: PreparedWeights
+) -> Tensor:  # [M, R, 2H, 2W] -> [M, R, H, W]
     """The gradient in what `upsampled` took."""
-    matrix = _upsampling_matrix(plan.upsampling, grad.shape[-1] // 2, grad.device)
+    matrix = _upsampling_matrix(prepared.upsampling, grad.shape[-1] // 2, grad.device)
     return matrix.t() @ grad @ matrix
 
 

@@ -13,16 +13,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from latentpath.generators.published.arrays import (
-    make_array,
-    make_dtype,
-    make_empty_array,
-    make_scalar,
+from latentpath.generators.published.bounded_reading import (
+    WANTED,
+    Blob,
+    ForeignFileError,
+    Reading,
+    shown,
 )
-from latentpath.generators.published.errors import ForeignFileError, shown
-from latentpath.generators.published.machine import Names
-from latentpath.generators.published.reading import WANTED, Reading
-from latentpath.generators.published.records import (
+from latentpath.generators.published.pickle_machine import Names
+from latentpath.generators.published.pickle_records import (
     EASY_DICT,
     EasyDict,
     LongText,
@@ -31,9 +30,12 @@ from latentpath.generators.published.records import (
     Storage,
     TensorRecord,
     check_window,
+    make_array,
+    make_dtype,
+    make_empty_array,
+    make_scalar,
 )
-from latentpath.generators.published.source import Blob
-from latentpath.generators.published.storages import read_storage
+from latentpath.generators.published.torch_storages import read_storage
 
 _PERSISTENCE_VERSION = 6
 _DICT = Name("builtins.dict")

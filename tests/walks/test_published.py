@@ -15,7 +15,7 @@ from latentpath.energy import PathEnergy
 from latentpath.generators import StyleGAN2
 from latentpath.models import Networks
 from latentpath.walks import PlanConfig
-from latentpath.walks.plan import EPS_DISTANCE, chunk_weights
+from latentpath.walks.published import EPS_DISTANCE, chunk_weights
 
 pytestmark = pytest.mark.numeric
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from latentpath.generators.published.arrays import ArrayRecord
-from latentpath.generators.published.errors import shown
+from latentpath.generators.published.bounded_reading import shown
+from latentpath.generators.published.pickle_records import ArrayRecord
 
 SIZES = ("z_dim", "c_dim", "w_dim", "img_resolution", "img_channels")
 PARTS = ("mapping_kwargs", "synthesis_kwargs")

@@ -20,10 +20,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latentpath.core import InputError, ShapeError, WeightsError, evaluating
+from latentpath.energy.classifier_folding import ChannelMatch
+from latentpath.energy.classifier_forms import as_image_model
 from latentpath.energy.guides import FeatureEnergy, check_labels, find_linear_head
-from latentpath.energy.inputs import ChannelMatch
 from latentpath.energy.path import EnergyWeights
-from latentpath.energy.programs import as_image_model
 from latentpath.models import ImageModel, Surrogate
 
 # Points that go through the surrogate together, always as many: see `SurrogateGuide`.

@@ -6,7 +6,7 @@ to 5 (documented in Python's `pickletools`). It imports nothing, calls nothing b
 in its table, copies no data, and counts what it makes. What an instruction would do to a real
 object, such as setting its state, is done here to three inert kinds of values or refused.
 
-The instructions themselves are in `latentpath.generators.published.instructions`.
+The instructions themselves are in `latentpath.generators.published.pickle_instructions`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,8 @@ import pickletools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from latentpath.generators.published.errors import shown
-from latentpath.generators.published.reading import Reading
-from latentpath.generators.published.records import Name
-from latentpath.generators.published.source import Source
+from latentpath.generators.published.bounded_reading import Reading, Source, shown
+from latentpath.generators.published.pickle_records import Name
 
 Names = Mapping[tuple[str, str], Name]
 """(module, name) to what it stands for; all other names are refused."""

@@ -1,4 +1,4 @@
-"""What synthesis with frozen weights prepares once: see `latentpath.generators.fused`."""
+"""What synthesis with frozen weights prepares once: see `latentpath.generators.fused_synthesis`."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class FusedLayer:
 
 
 @dataclass(frozen=True)
-class FusedPlan:
+class PreparedWeights:
     """Everything about a network that does not depend on the latents."""
 
     const: Tensor
@@ -83,9 +83,9 @@ class FusedPlan:
 
 
 def fits(network: SynthesisNetwork) -> bool:
-    """Whether the network is of the kind that a plan describes: StyleGAN2 as published.
+    """Whether the network is of the kind that is prepared: StyleGAN2 as published.
 
-    Its filters are looked at when the plan is made.
+    Its filters are looked at when it is.
     """
     first = network.b4.conv1
     return (
@@ -102,33 +102,33 @@ def is_frozen(network: SynthesisNetwork) -> bool:
     return not torch.is_grad_enabled() or not any(p.requires_grad for p in network.parameters())
 
 
-_Plans = dict[Any, tuple[Any, "FusedPlan | None"]]
-_PLANS: WeakKeyDictionary[nn.Module, _Plans] = WeakKeyDictionary()
+_ByDtypes = dict[Any, tuple[Any, "PreparedWeights | None"]]
+_PREPARED: WeakKeyDictionary[nn.Module, _ByDtypes] = WeakKeyDictionary()
 
 
-def plan_of(network: SynthesisNetwork, dtypes: tuple[torch.dtype, ...]) -> FusedPlan | None:
-    """The plan of a network whose blocks run in `dtypes`, made anew after its weights changed.
+def prepare(network: SynthesisNetwork, dtypes: tuple[torch.dtype, ...]) -> PreparedWeights | None:
+    """What a network whose blocks run in `dtypes` needs, made anew after its weights changed.
 
     None where the network upsamples with other filters than four taps along each axis.
     """
     tensors = [*network.parameters(), *network.buffers()]
     if any(tensor.is_inference() for tensor in tensors):  # they do not count their changes
-        return _make_plan(network, dtypes)
+        return _prepare(network, dtypes)
     state = tuple((tensor.data_ptr(), tensor._version) for tensor in tensors)
-    plans = _PLANS.setdefault(network, {})
-    if dtypes not in plans or plans[dtypes][0] != state:
+    made = _PREPARED.setdefault(network, {})
+    if dtypes not in made or made[dtypes][0] != state:
         with torch.inference_mode(False):
-            plans[dtypes] = state, _make_plan(network, dtypes)
-    return plans[dtypes][1]
+            made[dtypes] = state, _prepare(network, dtypes)
+    return made[dtypes][1]
 
 
-def forget_plans(network: nn.Module) -> None:
+def forget(network: nn.Module) -> None:
     """Drop what was prepared of a network."""
-    _PLANS.pop(network, None)
+    _PREPARED.pop(network, None)
 
 
 @torch.no_grad()
-def _make_plan(network: SynthesisNetwork, dtypes: tuple[torch.dtype, ...]) -> FusedPlan | None:
+def _prepare(network: SynthesisNetwork, dtypes: tuple[torch.dtype, ...]) -> PreparedWeights | None:
     upsampling = _taps(network.blocks()[-1].resample_filter)
     if upsampling is None and len(dtypes) > 1:
         return None
@@ -152,7 +152,7 @@ def _make_plan(network: SynthesisNetwork, dtypes: tuple[torch.dtype, ...]) -> Fu
                 colour = _colour(block.torgb, of_colour)
             layers.append(_layer(convolution, styles, dtype, colour))
             latent += 1
-    return FusedPlan(
+    return PreparedWeights(
         network.b4.const.clone(),
         tuple(layers),
         torch.cat([weight for weight, _ in affine]),

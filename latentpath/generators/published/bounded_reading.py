@@ -1,22 +1,48 @@
-"""One reading of one file: what it may cost, what it has cost so far, and how it fails.
+"""One reading of one file: its bytes, what it may cost, and how it fails.
 
 Every part of the reader gets the same `Reading`, also the parts that read files nested in the
-file, so the bounds hold for the whole.
+file, so the bounds hold for the whole. A file is unsafe, damaged, too large, or something else
+altogether. Its bytes are never copied.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from latentpath.generators.published.errors import (
-    DamagedPickleError,
-    OversizedPickleError,
-    UnsafePickleError,
-)
+from latentpath.core import WeightsError
 
+LONGEST = 80
 WANTED = "a published StyleGAN2-ADA generator"
 ANOTHER_COPY = "download it again, or restore it from a copy"
+
+
+class UnsafePickleError(WeightsError):
+    """The pickle asks for what no generator needs: a call, a class or an instruction."""
+
+
+class DamagedPickleError(WeightsError):
+    """The pickle contradicts itself or ends too early."""
+
+
+class OversizedPickleError(WeightsError):
+    """The pickle asks for more memory or work than any generator takes."""
+
+
+class ForeignFileError(WeightsError):
+    """The file is sound, but no StyleGAN2-ADA generator: an archive, a web page, another model."""
+
+
+def shown(value: Any) -> str:
+    """A short, printable form of a value from a file, which may be of any size or nesting."""
+    if value is None or isinstance(value, (bool, int, float)):
+        return repr(value)
+    if isinstance(value, str):
+        text = ascii(value[:LONGEST])
+        return text if len(value) <= LONGEST else f"{text[:-1]}...' ({len(value):,} characters)"
+    title = getattr(value, "title", None)
+    return title if isinstance(title, str) else f"a {type(value).__name__}"
 
 
 @dataclass(frozen=True)
@@ -107,4 +133,80 @@ class Reading:
             expected=f"{WANTED} in {self.path}",
             got=got,
             fix="no published generator is like that, so the file is damaged or hostile",
+        )
+
+
+class Blob:
+    """A run of bytes of the file, as pickles hold tensors' data."""
+
+    __slots__ = ("data", "start", "stop")
+    title = "bytes"
+
+    def __init__(self, data: bytes, start: int = 0, stop: int | None = None) -> None:
+        self.data, self.start = data, start
+        self.stop = len(data) if stop is None else stop
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def view(self) -> memoryview:
+        """The bytes, still those of the file."""
+        return memoryview(self.data)[self.start : self.stop]
+
+    def startswith(self, head: bytes) -> bool:
+        """Whether the bytes begin with `head`."""
+        return self.data.startswith(head, self.start, self.stop)
+
+
+class Source:
+    """A position in a `Blob`; every step is checked against its end."""
+
+    def __init__(self, blob: Blob, reading: Reading) -> None:
+        self.data, self.position, self.stop = blob.data, blob.start, blob.stop
+        self.reading = reading
+
+    def byte(self) -> int:
+        """The next byte."""
+        if self.position >= self.stop:
+            raise self._ended(1)
+        self.position += 1
+        return self.data[self.position - 1]
+
+    def read(self, size: int) -> bytes:
+        """The next few bytes, copied; for numbers and names."""
+        blob = self.blob(size)
+        return self.data[blob.start : blob.stop]
+
+    def blob(self, size: int) -> Blob:
+        """The next `size` bytes, in place."""
+        if size > self.stop - self.position:
+            raise self._ended(size)
+        self.position += size
+        return Blob(self.data, self.position - size, self.position)
+
+    def number(self, size: int, signed: bool = False) -> int:
+        """The next `size` bytes as a little-endian integer."""
+        return int.from_bytes(self.read(size), "little", signed=signed)
+
+    def line(self, longest: int) -> bytes:
+        """The bytes up to the next line feed, which is passed over."""
+        limit = min(self.stop, self.position + longest + 1)
+        end = self.data.find(b"\n", self.position, limit)
+        if end < 0 and limit == self.stop:
+            raise self._ended(1)
+        if end < 0:
+            raise self.reading.oversized(f"a line of more than {longest:,} bytes")
+        line = self.data[self.position : end]
+        self.position = end + 1
+        return line
+
+    @property
+    def left(self) -> int:
+        """Bytes up to the end."""
+        return self.stop - self.position
+
+    def _ended(self, size: int) -> Exception:
+        return self.reading.damaged(
+            f"an end at byte {self.stop:,}, in the middle of an instruction"
+            + (f" that is {size:,} bytes long" if size > 1 else "")
         )

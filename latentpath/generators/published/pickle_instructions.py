@@ -10,11 +10,16 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from latentpath.generators.published.arrays import ArrayRecord, DtypeRecord
-from latentpath.generators.published.errors import shown
-from latentpath.generators.published.machine import Instruction, Machine
-from latentpath.generators.published.records import EASY_DICT, EasyDict, LongText, Name
-from latentpath.generators.published.source import Blob
+from latentpath.generators.published.bounded_reading import Blob, shown
+from latentpath.generators.published.pickle_machine import Instruction, Machine
+from latentpath.generators.published.pickle_records import (
+    EASY_DICT,
+    ArrayRecord,
+    DtypeRecord,
+    EasyDict,
+    LongText,
+    Name,
+)
 
 _NAME_BYTES = 256
 _DIGITS = 40

@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from latentpath.ops.triton.modulated_act import WARPS, blocks
+from latentpath.ops.triton.modulated_act_kernel import WARPS, blocks
 
 
 @triton.jit
