@@ -16,9 +16,9 @@ Rows go to benches/results/walk.csv; `plots.py` draws docs/walk.svg from them. P
 
 The published walk takes the same time for each of its steps, so that is measured over windows of
 a few steps of one path, one window before every other timing, and multiplied; `extrapolated_from`
-says how many steps were timed. What it reaches is data (results/walk_plan_digits.npz) that is
-computed anew, by `latentpath.walk(solver="plan")`, when the networks have changed. A speed-up is
-the median of the ratios of timings that follow each other. All energies are true ones, float32.
+says how many steps were timed. What it reaches is data (results/walk_published_digits.npz) that is
+computed anew, by `latentpath.walk(solver="published")`, when the networks have changed. A speed-up
+is the median of the ratios of timings that follow each other. All energies are true ones, float32.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from latentpath.walks.levels import plan_levels, resample
 from latentpath.walks.published import EPS_DISTANCE, chunk_weights
 
 TABLE = workload.RESULTS / "walk.csv"
-KEPT = workload.RESULTS / "walk_plan_digits.npz"
+KEPT = workload.RESULTS / "walk_published_digits.npz"
 RUNS = Path(__file__).parents[1] / "runs" / "bench_walk"
 # Points of a walk; long ones are compared with it.
 POINTS = 50
@@ -88,7 +88,7 @@ def compare(bench: Bench) -> Iterator[Row]:
             steps[setting.name].append(bench.window())
             results[setting.name], taken = bench.fast(setting)
             seconds[setting.name].append(taken)
-    yield bench.published_row(bench.plan_steps)
+    yield bench.published_row(bench.published_steps)
     for setting in settings:
         name = setting.name
         yield bench.fast_row(setting, results[name], seconds[name], steps[name])
@@ -104,7 +104,7 @@ def curve(bench: Bench) -> Iterator[Row]:
             result, taken = bench.fast(setting)
             yield bench.fast_row(setting, result, [taken], [step])
     for step in bench.reference.steps:
-        if 0 < step <= bench.plan_steps:
+        if 0 < step <= bench.published_steps:
             yield bench.published_row(step)
 
 
@@ -256,18 +256,18 @@ def benches(options: argparse.Namespace) -> Iterator[tuple[str, Bench]]:
     """A part's name and its bench, part by part; networks are made when they are needed."""
     device = workload.DEVICE
     if wanted := [part for part in DIGITS_PARTS if part in options.parts]:
-        paths, steps = options.paths, options.plan_steps
+        paths, steps = options.paths, options.published_steps
         networks = walk_networks.digits(options.surrogate, options.training_seconds, device)
         for part in wanted:
             many = max(paths, options.ablation_paths) if part == "ablation" else paths
             kept = walk_published.reference(networks, options.kept, many, POINTS, steps, device)
             yield part, Bench(part, networks, kept, options, many, steps)
     if "resnet64" in options.parts:
-        paths, steps = options.paths, options.plan_steps
+        paths, steps = options.paths, options.published_steps
         folder = options.runs / "resnet64"
         networks = walk_networks.stand_in(folder, device=device)
         kept = walk_published.reference(
-            networks, folder / "walk_plan.npz", paths, POINTS, steps, device
+            networks, folder / "walk_published.npz", paths, POINTS, steps, device
         )
         yield "resnet64", Bench("resnet64", networks, kept, options, paths, steps)
 
@@ -319,7 +319,7 @@ def parser() -> argparse.ArgumentParser:
     add("--parts", nargs="+", choices=PARTS, default=list(DIGITS_PARTS))
     add("--paths", type=int, default=16, help="walks at a time [16]")
     add("--ablation-paths", type=int, default=96, help="those of the ablation [96]")
-    add("--plan-steps", type=int, default=STEPS, help="published steps [500]")
+    add("--published-steps", type=int, default=STEPS, help="published steps [500]")
     add("--turns", type=int, default=3, help="times round the solvers, digits and resnet64 [3]")
     add("--window", type=int, default=10, help="published steps per window [10]")
     add("--passes", type=float, nargs="+", default=PASSES, help="of the curve")

@@ -2,7 +2,7 @@
 
 `PublishedWalk` is the published procedure in its own form: one path, one set of convolution
 weights per image, classifiers in chunks of four, autograd through all of it, PyTorch's Adam,
-float32. What it reaches is computed by `latentpath.walk`'s solver "plan" instead, many paths
+float32. What it reaches is computed by `latentpath.walk`'s solver "published" instead, many paths
 together, whose arithmetic is the same; `disagreement` measures that.
 """
 
@@ -22,8 +22,8 @@ from torch import Tensor
 from walk_networks import WalkNetworks
 
 from latentpath.energy import EnergyTerms, PathEnergy
-from latentpath.walks import PlanConfig, straight_line
-from latentpath.walks.published import EPS_DISTANCE, chunk_weights, plan_walk
+from latentpath.walks import PublishedConfig, straight_line
+from latentpath.walks.published import EPS_DISTANCE, chunk_weights, published_walk
 
 STEPS, CHUNK = 500, 4
 # Paths of a batch whose energies are computed.
@@ -89,19 +89,19 @@ def true_energy(networks: WalkNetworks) -> PathEnergy:
 
 
 def disagreement(walk: PublishedWalk) -> float:
-    """Share of the coordinates that the walk's first step moves otherwise than solver "plan".
+    """Share of the coordinates that the walk's first step moves otherwise than solver "published".
 
     The walk must have made one step. Later ones amplify rounding: Adam divides by the gradients'
     own size, however small they are.
     """
     lines = straight_line(walk.line[:1], walk.line[-1:], len(walk.line))
     energy = true_energy(walk.networks)
-    ours = plan_walk(lines, walk.labels[:1], energy, PlanConfig(optim_steps=1)).latents[0]
+    ours = published_walk(lines, walk.labels[:1], energy, PublishedConfig(optim_steps=1)).latents[0]
     return float(((walk.path().detach() - ours).abs() > 1e-3).float().mean())
 
 
 @dataclass(frozen=True)
-class PlanReference:
+class PublishedReference:
     """Endpoints of paths, and their true energies along the published optimisation."""
 
     fingerprint: str
@@ -133,7 +133,7 @@ class PlanReference:
         )
 
     @classmethod
-    def load(cls, file: Path, device: str) -> PlanReference:
+    def load(cls, file: Path, device: str) -> PublishedReference:
         """Read what `save` wrote."""
         with np.load(file) as saved:
             tensors = {
@@ -152,7 +152,7 @@ class PlanReference:
             and steps in self.steps
         )
 
-    def extended(self, more: PlanReference) -> PlanReference:
+    def extended(self, more: PublishedReference) -> PublishedReference:
         """It and other paths of the same networks, points and steps."""
         sides = {name: torch.cat([getattr(self, name), getattr(more, name)]) for name in SIDES}
         rows = [self.steps.index(step) for step in more.steps]
@@ -186,7 +186,7 @@ def compute_reference(
     labels: Tensor,  # [B]
     points: int,
     steps: int,
-) -> PlanReference:
+) -> PublishedReference:
     """Walk paths together as published, and note the energies at the checkpoints."""
     energy = _Watched(networks)
     wanted = sorted({0, steps} | {step for step in CHECKPOINTS if step < steps})
@@ -198,7 +198,7 @@ def compute_reference(
             print(f"  published energies, step {done} of {total}, {spent:.0f} s", flush=True)
 
     lines = straight_line(start, end, points)
-    result = plan_walk(lines, labels, energy, PlanConfig(optim_steps=steps), tell)
+    result = published_walk(lines, labels, energy, PublishedConfig(optim_steps=steps), tell)
     weights = chunk_weights(points, CHUNK).to(start)
     noted = []
     for step in wanted[:-1]:
@@ -206,19 +206,19 @@ def compute_reference(
         path[:, 1:-1] = seen[step].view(len(path), points - 2, -1)
         noted.append(energy.terms(path, labels, weights, EPS_DISTANCE))
     terms = EnergyTerms.stack([*noted, result.after])
-    return PlanReference(networks.fingerprint(), points, start, end, labels, wanted, terms)
+    return PublishedReference(networks.fingerprint(), points, start, end, labels, wanted, terms)
 
 
 def reference(
     networks: WalkNetworks, file: Path, paths: int, points: int, steps: int, device: str = "cpu"
-) -> PlanReference:
+) -> PublishedReference:
     """The kept energies; what they lack of these networks, paths and steps is computed and kept.
 
     Paths are walked `TOGETHER` at a time and saved after each turn: an interrupted run goes on.
     """
     made = None
     if file.exists():
-        kept = PlanReference.load(file, device)
+        kept = PublishedReference.load(file, device)
         if kept.serves(networks, points, steps):
             made = kept
     ends = networks.make_ends(paths)

@@ -16,7 +16,7 @@ import walk_published
 import workload
 from torch import Tensor
 from walk_networks import WalkNetworks
-from walk_published import PlanReference, PublishedWalk
+from walk_published import PublishedReference, PublishedWalk
 
 import latentpath
 from latentpath.energy import EnergyTerms
@@ -68,10 +68,10 @@ class Bench:
 
     part: str
     networks: WalkNetworks
-    reference: PlanReference
+    reference: PublishedReference
     options: argparse.Namespace
     paths: int
-    plan_steps: int
+    published_steps: int
     windows: list[float] = field(default_factory=list)
     """Seconds of a published step, window by window."""
 
@@ -111,7 +111,7 @@ class Bench:
 
     def goal(self) -> EnergyTerms:
         """Where the published walk ends."""
-        return self.reference.at(self.plan_steps, self.paths)
+        return self.reference.at(self.published_steps, self.paths)
 
     def warm_up(self) -> None:
         """Load libraries and prepare weights; compare the published walk's two forms."""
@@ -119,7 +119,7 @@ class Bench:
         walk = self.published_walk(0)
         walk.step()
         if (share := walk_published.disagreement(walk)) > 0.01:
-            raise RuntimeError(f"the published walk and solver 'plan' part on {share:.1%}")
+            raise RuntimeError(f"the published walk and solver 'published' part on {share:.1%}")
 
     def row(self, solver: str, setting: str, terms: EnergyTerms, **figures: Any) -> Row:
         """A row: where it comes from, mean energies, and `figures`."""
@@ -139,7 +139,7 @@ class Bench:
             "paths": len(total),
             "points": self.reference.points,
             **means,
-            "published_steps": self.plan_steps,
+            "published_steps": self.published_steps,
             "energy_ratio": round(float(total.mean() / goal.mean()), 4),
             "ratio_error": ratio_error(total, goal),
             "lower_share": round(float((total <= goal).float().mean()), 3),
@@ -158,14 +158,14 @@ class Bench:
             passes=step,
             **_spread(seconds),
             extrapolated_from=len(seconds) * self.options.window,
-            speed_up=round(self.plan_steps / step, 2),
+            speed_up=round(self.published_steps / step, 2),
         )
 
     def fast_row(
         self, setting: Setting, result: WalkResult, seconds: Sequence[float], steps: Sequence[float]
     ) -> Row:
         """A fast walk timed as `seconds` per path, after published steps of `steps` seconds."""
-        full = [self.plan_steps * step for step in steps]
+        full = [self.published_steps * step for step in steps]
         ratios = [whole / taken for whole, taken in zip(full, seconds, strict=True)]
         dtype = Precision(setting.precision).dtype(self.reference.start.device)  # type: ignore[arg-type]
         figures: Row = {

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from latentpath.core import InputError, ShapeError, silent
 from latentpath.models import ImageModel, Networks, Surrogate
-from latentpath.walks import PlanConfig, walk
+from latentpath.walks import PublishedConfig, walk
 
 
 def get_privacy_path(
@@ -26,7 +26,7 @@ def get_privacy_path(
     optim_steps: int = 500,
     verbose: bool = False,
     *,
-    solver: str = "plan",
+    solver: str = "published",
     surrogate: Surrogate | None = None,
 ) -> Tensor:  # [n_steps, D]
     """Optimise one path from `w_a` to `w_b`, with the published signature and results.
@@ -40,11 +40,11 @@ def get_privacy_path(
             `G.mapping.num_ws`), or any `latentpath.generators.Generator`.
         n_steps: points on the path, both ends counted.
         label: class of the path, an integer or a tensor of one.
-        lr: Adam's learning rate ("plan" alone).
-        optim_steps: Adam steps ("plan" alone).
+        lr: Adam's learning rate ("published" alone).
+        optim_steps: Adam steps ("published" alone).
         verbose: print the loss terms before and after.
-        solver: "plan" for the published results, "fast" for a lower energy much sooner. Not part
-            of the published signature.
+        solver: "published" for the published results, "fast" for a lower energy much sooner. Not
+            part of the published signature.
         surrogate: for solver "fast", a `latentpath.models.Surrogate` of these networks.
 
     Returns:
@@ -69,7 +69,7 @@ def get_privacy_path(
         Networks(G, id_net, label_classifier, surrogate),
         steps=n_steps,
         solver=solver,
-        config=PlanConfig(optim_steps=optim_steps, lr=lr) if solver == "plan" else None,
+        config=PublishedConfig(optim_steps=optim_steps, lr=lr) if solver == "published" else None,
         progress=silent,
     )
     if verbose:

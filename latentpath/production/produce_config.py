@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from latentpath.core import InputError, PrivacyError, check_above_zero, check_at_least
 from latentpath.energy import EnergyWeights
-from latentpath.walks import FastConfig, PlanConfig
+from latentpath.walks import FastConfig, PublishedConfig
 
 # Points on a published walk, for which the published weights were chosen.
 PUBLISHED_STEPS = 50
 
-SOLVERS = ("fast", "plan")
+SOLVERS = ("fast", "published")
 ENDPOINTS = ("centroids", "safe")
 
 
@@ -64,12 +64,12 @@ class ProduceConfig:
     steps: int = 50
     """Points on a walk, both ends counted."""
     solver: str = "fast"
-    """How walks are optimised: "plan", as published, or "fast", which is best with a surrogate
-    among the weights (`latentpath train surrogate`)."""
+    """How walks are optimised: "published", as in the paper, or "fast", which is best with a
+    surrogate among the weights (`latentpath train surrogate`)."""
     optim_steps: int = 500
-    """Optimisation steps of the solver "plan"; 0 keeps straight lines."""
+    """Optimisation steps of the solver "published"; 0 keeps straight lines."""
     lr: float = 0.1
-    """Learning rate of the solver "plan", latent units."""
+    """Learning rate of the solver "published", latent units."""
     passes: float = 38.0
     """Generator passes per point, at most, that the solver "fast" spends."""
     smoothness: float = 1.0
@@ -185,11 +185,11 @@ class ProduceConfig:
                 fix="use 32, and 0 for the generator's own scale",
             )
 
-    def walks(self) -> FastConfig | PlanConfig:
+    def walks(self) -> FastConfig | PublishedConfig:
         """The solver's part of the configuration."""
         # Over T points of one curve, squared distances sum to ~1 / (T - 1), guides to ~(T - 1).
         smoothness = self.smoothness * ((self.steps - 1) / (PUBLISHED_STEPS - 1)) ** 2
         weights = EnergyWeights(smoothness, self.identity, self.classification)
         if self.solver == "fast":
             return FastConfig(passes=self.passes, weights=weights)
-        return PlanConfig(optim_steps=self.optim_steps, lr=self.lr, weights=weights)
+        return PublishedConfig(optim_steps=self.optim_steps, lr=self.lr, weights=weights)

@@ -11,7 +11,7 @@ from latentpath.walks.fast import FastConfig as FastConfig
 from latentpath.walks.hull import Neighbourhood as Neighbourhood
 from latentpath.walks.pool import Request as Request
 from latentpath.walks.published import (
-    PlanConfig as PlanConfig,
+    PublishedConfig as PublishedConfig,
 )
 from latentpath.walks.published import (
     straight_line as straight_line,

@@ -91,7 +91,8 @@ class FastConfig:
     The path of least energy goes on with its steps: so walks leave bad valleys, and find the steps
     that suit their latents."""
     chunk: int = 4
-    """The published energy's chunk: guide terms of a point weigh one over it; see `PlanConfig`."""
+    """The published energy's chunk: guide terms of a point weigh one over it, as in
+    `PublishedConfig`."""
     weights: EnergyWeights = field(default_factory=EnergyWeights)
     """Weights of smoothness, identity and class terms."""
 
@@ -184,7 +185,7 @@ class FastSolver:
         self.energy, self.config, self.guide, self.visited = energy, config, guide, visited
         self.levels = plan_levels(steps, config.passes, config.coarsest, config.starts)
         self.steps, interior = steps, steps - 2
-        # The mean of one over the chunk sizes: see plan.chunk_weights.
+        # The mean of one over the chunk sizes: see published.chunk_weights.
         self.point_weight = math.ceil(interior / config.chunk) / interior
         weights = config.weights
         self.damping = config.damping * (weights.identity or 0.1 * weights.classification)

@@ -23,7 +23,7 @@ EPS_DISTANCE = 1e-6
 
 
 @dataclass(frozen=True)
-class PlanConfig:
+class PublishedConfig:
     """Options of the published walk; the defaults are the published values."""
 
     optim_steps: int = 500
@@ -65,11 +65,11 @@ def chunk_weights(steps: int, chunk: int) -> Tensor:  # -> [T]
     return weights
 
 
-def plan_walk(
+def published_walk(
     path: Tensor,  # [B, T, D]: the straight lines
     labels: Tensor,  # [B]
     energy: PathEnergy,
-    config: PlanConfig,
+    config: PublishedConfig,
     progress: Progress = silent,
 ) -> WalkResult:
     """Optimise the interior of `path` (a copy of it) and return the last iterate.
@@ -108,7 +108,7 @@ def plan_walk(
     check_finite_walk(path, after, f"after {config.optim_steps} steps", remedy)
     passes = torch.full((b,), config.optim_steps + 2.0)
     stopped = ("schedule",) * b
-    return WalkResult(path, before, after, "plan", float(passes[0]), passes, stopped)
+    return WalkResult(path, before, after, "published", float(passes[0]), passes, stopped)
 
 
 def check_finite_walk(

@@ -21,10 +21,13 @@ from latentpath.walks.arguments import (
 )
 from latentpath.walks.fast import FastConfig, FastSolver
 from latentpath.walks.pool import Pool, Request
-from latentpath.walks.published import PlanConfig, plan_walk, straight_line
+from latentpath.walks.published import PublishedConfig, published_walk, straight_line
 from latentpath.walks.walk_result import PathResult, WalkResult
 
-SOLVERS: dict[str, type[FastConfig] | type[PlanConfig]] = {"fast": FastConfig, "plan": PlanConfig}
+SOLVERS: dict[str, type[FastConfig] | type[PublishedConfig]] = {
+    "fast": FastConfig,
+    "published": PublishedConfig,
+}
 
 
 def walk(
@@ -35,7 +38,7 @@ def walk(
     *,
     steps: int = 50,
     solver: str | None = None,
-    config: FastConfig | PlanConfig | None = None,
+    config: FastConfig | PublishedConfig | None = None,
     precision: Precision | PrecisionName = "auto",
     micro_batch: int = 0,
     in_flight: int = 0,
@@ -52,13 +55,13 @@ def walk(
         end: last points, likewise.
         label: class of each path, one for all or [B].
         networks: the generator, the identity and the class classifier; with a surrogate the fast
-            solver needs fewer generator passes for the same energy ("plan" has no use for it).
+            solver needs fewer generator passes for the same energy. "published" has no use for it.
         steps: points T on a path, both ends counted, at least 3.
-        solver: "fast", or "plan", the published optimisation. None takes the one that `config`
-            belongs to, and "fast" without a config.
-        config: the solver's options, `FastConfig` or `PlanConfig`; its defaults if left out.
-        precision: of the fast solver's gradients; "plan" computes in float32, and the energies in
-            the result are always float32.
+        solver: "fast", or "published", the optimisation as published. None takes the one that
+            `config` belongs to, and "fast" without a config.
+        config: the solver's options, `FastConfig` or `PublishedConfig`; its defaults if left out.
+        precision: of the fast solver's gradients; "published" computes in float32, and the
+            energies in the result are always float32.
         micro_batch: points that go through the networks together; bounds the memory. 0 chooses
             by device and resolution.
         in_flight: most paths that the fast solver works on at a time; 0 chooses. It changes the
@@ -70,7 +73,7 @@ def walk(
         nearest: images [M, C, H, W] to distances [M] from the nearest real image; the fast solver
             then returns them for every point of the finished paths.
         visited: called with the points [m, D] of every true evaluation of the fast solver.
-        progress: told after every optimisation step (plan) or finished path (fast).
+        progress: told after every optimisation step (published) or finished path (fast).
 
     Returns:
         `WalkResult`: latents [B, T, D] (B is kept when it is 1) and the energy terms per path
@@ -122,7 +125,7 @@ def walk(
     }
     if given := [name for name, value in fast_only.items() if value]:
         raise InputError(
-            expected="options of solver 'plan'",
+            expected="options of solver 'published'",
             got=f"{', '.join(given)}, which it does not have",
             fix="leave them out, or use solver='fast'",
         )
@@ -132,7 +135,7 @@ def walk(
         micro_batch=micro_batch,
         split_head=split_head,
     )
-    return plan_walk(straight_line(start, end, int(steps)), labels, energy, config, progress)
+    return published_walk(straight_line(start, end, int(steps)), labels, energy, config, progress)
 
 
 def walk_stream(
@@ -216,14 +219,14 @@ def _surrogate_guide(
 
 
 def _config_of(
-    solver: str | None, config: FastConfig | PlanConfig | None
-) -> FastConfig | PlanConfig:
+    solver: str | None, config: FastConfig | PublishedConfig | None
+) -> FastConfig | PublishedConfig:
     """The options of the solver that was asked for."""
     if solver is None:
         return config or FastConfig()
     if solver not in SOLVERS:
         raise InputError(
-            expected="solver 'fast' or 'plan'", got=repr(solver), fix="use solver='fast'"
+            expected="solver 'fast' or 'published'", got=repr(solver), fix="use solver='fast'"
         )
     kind = SOLVERS[solver]
     if config is not None and not isinstance(config, kind):

@@ -15,7 +15,7 @@ import latentpath
 from latentpath.core.errors import InputError, ShapeError
 from latentpath.generators import FunctionGenerator, StyleGAN2
 from latentpath.models import Networks
-from latentpath.walks import PlanConfig
+from latentpath.walks import PublishedConfig
 
 
 def models(width, pixels=3 * 16, seed=0):
@@ -94,7 +94,7 @@ def test_it_is_the_walk_of_one_path():
         2,
         Networks(FunctionGenerator(synthesize, latent_dim=9), identity, classifier),
         steps=7,
-        config=PlanConfig(optim_steps=5, lr=0.05),
+        config=PublishedConfig(optim_steps=5, lr=0.05),
     )
     assert torch.equal(path, result.latents[0])
 

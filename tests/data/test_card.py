@@ -12,7 +12,7 @@ NAMES = ("healthy", "ill | *x* <b>", "---")
 MANIFEST = {
     "software": "latentpath",
     "software_version": "0.1.0",
-    "config": {"k": 5, "steps": 50, "solver": "plan"},
+    "config": {"k": 5, "steps": 50, "solver": "published"},
     "certificate": {"kind": "k-anonymity", "k": 5, "promise": "Each endpoint: 5 | people."},
 }
 

@@ -15,7 +15,7 @@ import torch
 import latentpath
 from latentpath.energy import EnergyTerms, EnergyWeights
 from latentpath.training import SurrogateConfig
-from latentpath.walks import FastConfig, PlanConfig
+from latentpath.walks import FastConfig, PublishedConfig
 
 BENCHES = Path(__file__).resolve().parents[2] / "benches"
 
@@ -73,27 +73,27 @@ def test_its_opponent_is_the_published_walk(modules, networks, layout):
     assert published.disagreement(walk) < 0.005
     for _ in range(2):
         walk.step()
-    plan = latentpath.walk(
-        *(start, end, labels), networks, steps=11, config=PlanConfig(optim_steps=3)
+    ours = latentpath.walk(
+        *(start, end, labels), networks, steps=11, config=PublishedConfig(optim_steps=3)
     )
-    moved = (plan.latents[0] - walk.line).norm()
-    assert float((walk.path().detach() - plan.latents[0]).norm()) < 1e-3 * float(moved)
+    moved = (ours.latents[0] - walk.line).norm()
+    assert float((walk.path().detach() - ours.latents[0]).norm()) < 1e-3 * float(moved)
 
 
 def test_reference_energies(modules, networks, tmp_path):
     published = modules["walk_published"]
-    file = tmp_path / "kept" / "plan.npz"
+    file = tmp_path / "kept" / "published.npz"
     made = published.reference(networks, file, paths=3, points=7, steps=7)
-    kept = published.PlanReference.load(file, "cpu")
+    kept = published.PublishedReference.load(file, "cpu")
     assert kept.steps == made.steps == [0, 5, 7]
     for step in kept.steps:
-        plan = latentpath.walk(
+        ours = latentpath.walk(
             *networks.make_ends(3),
             networks,
             steps=7,
-            config=PlanConfig(optim_steps=step),
+            config=PublishedConfig(optim_steps=step),
         )
-        torch.testing.assert_close(kept.at(step, 2).total, plan.after.total[:2], rtol=1e-4, atol=0)
+        torch.testing.assert_close(kept.at(step, 2).total, ours.after.total[:2], rtol=1e-4, atol=0)
     assert kept.serves(networks, 7, 5)
     assert not kept.serves(networks, 8, 5)
     assert not kept.serves(networks, 7, 6)
@@ -102,7 +102,7 @@ def test_reference_energies(modules, networks, tmp_path):
 
 
 def test_reference_energies_go_on_where_they_stopped(modules, networks, tmp_path):
-    published, file = modules["walk_published"], tmp_path / "plan.npz"
+    published, file = modules["walk_published"], tmp_path / "published.npz"
     first = published.reference(networks, file, paths=2, points=5, steps=5)
     more = published.reference(networks, file, paths=7, points=5, steps=5)
     assert len(more.labels) == 7
@@ -135,7 +135,7 @@ def run(modules, networks, monkeypatch, tmp_path, capsys, *arguments):
 
 
 def test_rows_of_the_comparison(modules, networks, monkeypatch, tmp_path, capsys):
-    options = "--parts digits resnet64 --paths 2 --plan-steps 5 --amortise 10"
+    options = "--parts digits resnet64 --paths 2 --published-steps 5 --amortise 10"
     rows, stored = run(modules, networks, monkeypatch, tmp_path, capsys, *options.split())
     assert [row["part"] for row in rows] == ["digits"] * 3 + ["resnet64"] * 3
     assert [row["total"] for row in rows] == [float(row["total"]) for row in stored]
@@ -154,7 +154,8 @@ def test_rows_of_the_comparison(modules, networks, monkeypatch, tmp_path, capsys
 
 def test_rows_of_curve_and_long_paths(modules, networks, monkeypatch, tmp_path, capsys):
     options = (
-        "--parts curve long --paths 2 --plan-steps 5 --passes 3 1 4100 4000 --turns 1 --long 9 21"
+        "--parts curve long --paths 2 --published-steps 5 --passes 3 1 4100 4000 "
+        "--turns 1 --long 9 21"
     )
     rows, _ = run(modules, networks, monkeypatch, tmp_path, capsys, *options.split())
     curve, long = ([row for row in rows if row["part"] == part] for part in ("curve", "long"))
@@ -183,7 +184,7 @@ def test_standard_error_of_a_ratio_is_the_spread_of_resampled_ones(modules):
 
 
 def test_nothing_is_stored_unless_wanted(modules, networks, monkeypatch, tmp_path, capsys):
-    words = ["--parts", "ablation", "--paths", "1", "--plan-steps", "1"]
+    words = ["--parts", "ablation", "--paths", "1", "--published-steps", "1"]
     words += ["--ablation-paths", "1", "--estimate"]
     assert run(modules, networks, monkeypatch, tmp_path, capsys, *words) == ([], [])
     words[-1] = "--dry-run"

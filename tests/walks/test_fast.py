@@ -14,7 +14,7 @@ from latentpath.core.errors import (
     WeightsError,
 )
 from latentpath.energy import EnergyWeights
-from latentpath.walks import FastConfig, PlanConfig, straight_line, walk
+from latentpath.walks import FastConfig, PublishedConfig, straight_line, walk
 from support.tiny_walks import CLASSES, PEOPLE, D, Setting, classifier_of, quick
 
 
@@ -78,18 +78,18 @@ class TestPaths:
     def test_lower_than_the_line_and_than_the_published_walk(self, setting, surrogate):
         made = setting.surrogate() if surrogate else None
         fast = setting.walk(steps=34, config=quick(passes=20, lr=0.3), surrogate=made)
-        plan = walk(
+        published = walk(
             setting.start,
             setting.end,
             setting.labels,
             setting.networks(),
             steps=34,
-            solver="plan",
-            config=PlanConfig(optim_steps=20),
+            solver="published",
+            config=PublishedConfig(optim_steps=20),
         )
-        assert fast.generator_passes <= plan.generator_passes
+        assert fast.generator_passes <= published.generator_passes
         assert float(fast.after.total.mean()) < 0.9 * float(fast.before.total.mean())
-        assert float(fast.after.total.mean()) < float(plan.after.total.mean())
+        assert float(fast.after.total.mean()) < float(published.after.total.mean())
 
     @pytest.mark.parametrize("surrogate", [False, True])
     def test_long_stiff_paths_move(self, setting, surrogate):
@@ -340,12 +340,15 @@ class TestOptions:
     @pytest.mark.parametrize(
         ("changes", "text"),
         [
-            ({"solver": "plan", "config": FastConfig()}, "a PlanConfig for solver 'plan'"),
-            ({"solver": "fast", "config": PlanConfig()}, "a FastConfig for solver 'fast'"),
-            ({"solver": "plan", "config": None, "in_flight": 2}, "in_flight"),
-            ({"solver": "plan", "config": None, "visited": print}, "visited"),
-            ({"solver": "plan", "config": None, "nearest": print}, "nearest"),
-            ({"solver": "plan", "config": None, "cuda_graphs": True}, "cuda_graphs"),
+            (
+                {"solver": "published", "config": FastConfig()},
+                "a PublishedConfig for solver 'published'",
+            ),
+            ({"solver": "fast", "config": PublishedConfig()}, "a FastConfig for solver 'fast'"),
+            ({"solver": "published", "config": None, "in_flight": 2}, "in_flight"),
+            ({"solver": "published", "config": None, "visited": print}, "visited"),
+            ({"solver": "published", "config": None, "nearest": print}, "nearest"),
+            ({"solver": "published", "config": None, "cuda_graphs": True}, "cuda_graphs"),
             ({"in_flight": -1}, "in_flight"),
             ({"in_flight": 2.0}, "in_flight"),
             ({"micro_batch": -1}, "micro_batch"),

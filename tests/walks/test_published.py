@@ -14,7 +14,7 @@ import latentpath
 from latentpath.energy import PathEnergy
 from latentpath.generators import StyleGAN2
 from latentpath.models import Networks
-from latentpath.walks import PlanConfig
+from latentpath.walks import PublishedConfig
 from latentpath.walks.published import EPS_DISTANCE, chunk_weights
 
 pytestmark = pytest.mark.numeric
@@ -55,8 +55,8 @@ class Published:
             self.label,
             self.networks,
             steps=points,
-            solver="plan",
-            config=PlanConfig(optim_steps=optim_steps),
+            solver="published",
+            config=PublishedConfig(optim_steps=optim_steps),
             **options,
         )
 

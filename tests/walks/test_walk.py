@@ -12,7 +12,7 @@ from latentpath.core.errors import InputError, ShapeError
 from latentpath.energy import EnergyWeights
 from latentpath.generators import FunctionGenerator, StyleGAN2
 from latentpath.models import Networks
-from latentpath.walks import PlanConfig, straight_line
+from latentpath.walks import PublishedConfig, straight_line
 
 D, PEOPLE, CLASSES = 10, 15, 3
 
@@ -42,7 +42,7 @@ class Setting:
 
     def walk(self, rows=slice(None), *, optim_steps=15, steps=9, lr=0.1, **options):
         options = {
-            "config": PlanConfig(optim_steps=optim_steps, lr=lr),
+            "config": PublishedConfig(optim_steps=optim_steps, lr=lr),
             "label": self.labels[rows],
             **options,
         }
@@ -164,7 +164,7 @@ class TestEnergy:
         result = setting.walk(optim_steps=60, lr=0.03)
         assert (result.after.total < result.before.total).all()
         weights = EnergyWeights(identity=3.0, classification=0.0)
-        private = setting.walk(config=PlanConfig(optim_steps=60, lr=0.03, weights=weights))
+        private = setting.walk(config=PublishedConfig(optim_steps=60, lr=0.03, weights=weights))
         assert (private.after.identity < private.before.identity).all()
 
     def test_more_steps_more_fall(self, setting):
@@ -175,14 +175,14 @@ class TestEnergy:
 
     def test_smoothness_alone_keeps_the_straight_line(self, setting):
         weights = EnergyWeights(identity=0.0, classification=0.0)
-        config = PlanConfig(optim_steps=5, weights=weights, lr=1e-3)
+        config = PublishedConfig(optim_steps=5, weights=weights, lr=1e-3)
         result = setting.walk(config=config)
         line = straight_line(setting.start, setting.end, 9)
         assert float((result.latents - line).abs().max()) < 1e-2
 
     def test_weights_steer(self, setting):
         def after(**weights):
-            config = PlanConfig(optim_steps=60, lr=0.03, weights=EnergyWeights(**weights))
+            config = PublishedConfig(optim_steps=60, lr=0.03, weights=EnergyWeights(**weights))
             return setting.walk(config=config).after
 
         private, in_class = after(identity=3.0), after(classification=10.0)
@@ -324,15 +324,15 @@ class TestBadInput:
             {"chunk": 4.0},
         ],
     )
-    def test_plan_config(self, options):
+    def test_published_config(self, options):
         with pytest.raises(InputError, match=f"expected {next(iter(options))}") as raised:
-            PlanConfig(**options)
+            PublishedConfig(**options)
         assert "\n" not in str(raised.value)
 
     def test_numpy_integers_are_whole_numbers(self, setting):
         plain = setting.walk(optim_steps=3, steps=5, label=1)
         numpy = setting.walk(
-            config=PlanConfig(optim_steps=np.int64(3)), steps=np.int32(5), label=np.int64(1)
+            config=PublishedConfig(optim_steps=np.int64(3)), steps=np.int32(5), label=np.int64(1)
         )
         assert torch.equal(plain.latents, numpy.latents)
         rows = setting.walk(optim_steps=3, steps=5, label=np.ones(5, dtype=np.int32))

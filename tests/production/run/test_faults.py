@@ -64,7 +64,7 @@ class TestKilled:
 
     def test_asked_twice_it_stops_at_once(self, tmp_path):
         folder = RunFolder(tmp_path / "run")
-        endless = {"solver": "plan", "optim_steps": 1_000_000}
+        endless = {"solver": "published", "optim_steps": 1_000_000}
         process = killable.start(folder.root, config=endless)
         wait_for(lambda: folder.ledger.exists() and read_status(folder.root).shards)
         os.kill(process.pid, signal.SIGINT)
@@ -198,7 +198,7 @@ class TestLedger:
 class TestTwoRuns:
     def test_the_second_is_refused(self, perform, tmp_path):
         folder = RunFolder(tmp_path / "run")
-        endless = {"solver": "plan", "optim_steps": 1_000_000}
+        endless = {"solver": "published", "optim_steps": 1_000_000}
         process = killable.start(folder.root, config=endless)
         wait_for(lambda: folder.ledger.exists() and read_status(folder.root).shards)
         for given in ({"resume": True}, {"overwrite": True}):
@@ -259,7 +259,7 @@ class TestDamagedAfterwards:
         assert not verify_run(copied.root).ok
 
     def test_a_set_that_was_swapped_for_another_with_its_private_file(self, perform, copied):
-        other = perform("other", config=killable.config(solver="plan", optim_steps=20))
+        other = perform("other", config=killable.config(solver="published", optim_steps=20))
         shutil.rmtree(copied.set)
         shutil.copytree(other.folder.set, copied.set)
         shutil.copy(other.folder.private_file, copied.private_file)
