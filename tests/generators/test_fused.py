@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from latentpath.core.errors import UnsupportedError
-from latentpath.generators import StyleGAN2, fused
+from latentpath.generators import StyleGAN2, fused_synthesis
 
 pytestmark = pytest.mark.numeric
 
@@ -54,8 +54,8 @@ def assert_near(ours, theirs, tolerance):
 def runs_fused(monkeypatch, g, w, **context):
     """Whether `synthesize` takes the fast form."""
     calls = []
-    real = fused.synthesize
-    monkeypatch.setattr(fused, "synthesize", lambda *a: calls.append(1) or real(*a))
+    real = fused_synthesis.synthesize
+    monkeypatch.setattr(fused_synthesis, "synthesize", lambda *a: calls.append(1) or real(*a))
     g.synthesize(w)
     return bool(calls)
 
