@@ -26,7 +26,7 @@ from latentpath.production import ASSETS, ProduceConfig, load_bundle
 from latentpath.production.prepared_endpoints import prepare_endpoints
 from latentpath.training import SurrogateConfig, train_surrogate
 from latentpath.training.augmentation import AugmentConfig, augment
-from latentpath.training.schedule import one_cycle
+from latentpath.training.learning_rate import one_cycle
 
 # The digits' pairs come in sets: the first is drawn with this seed, each next one with the next.
 PAIRS, PAIRS_EACH = 3, 16

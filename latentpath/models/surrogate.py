@@ -1,8 +1,8 @@
 """The latent surrogate: what the classifiers would see at a latent, without making its image.
 
 A small network from latents to the identity classifier's last features and the class classifier's
-logits. It is trained for one generator and two classifiers (`latentpath.training.surrogate`) and
-says nothing about others, so it carries the fingerprint of their weights.
+logits. It is trained for one generator and two classifiers (`latentpath.training`) and says nothing
+about others, so it carries the fingerprint of their weights.
 """
 
 from __future__ import annotations

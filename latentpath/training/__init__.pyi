@@ -22,13 +22,13 @@ from latentpath.training.classify import (
 from latentpath.training.classify import (
     train_classifier as train_classifier,
 )
-from latentpath.training.encoder import (
+from latentpath.training.encoder_training import (
     EncoderConfig as EncoderConfig,
 )
-from latentpath.training.encoder import (
+from latentpath.training.encoder_training import (
     encode as encode,
 )
-from latentpath.training.encoder import (
+from latentpath.training.encoder_training import (
     train_encoder as train_encoder,
 )
 from latentpath.training.gan import (
@@ -46,18 +46,18 @@ from latentpath.training.shadow import (
 from latentpath.training.shadow import (
     train_shadows as train_shadows,
 )
-from latentpath.training.surrogate import (
+from latentpath.training.surrogate_training import (
     SurrogateConfig as SurrogateConfig,
 )
-from latentpath.training.surrogate import (
+from latentpath.training.surrogate_training import (
     evaluate_surrogate as evaluate_surrogate,
 )
-from latentpath.training.surrogate import (
+from latentpath.training.surrogate_training import (
     train_surrogate as train_surrogate,
 )
-from latentpath.training.witness import (
+from latentpath.training.witness_training import (
     WitnessConfig as WitnessConfig,
 )
-from latentpath.training.witness import (
+from latentpath.training.witness_training import (
     train_witness as train_witness,
 )

@@ -110,7 +110,7 @@ def test_an_unexpected_error_is_one_line(scan, monkeypatch):
     assert code == 1
     assert len(errors) == 1
     assert errors[0].startswith(
-        "latentpath: unexpected error: RuntimeError in latentpath/data/read"
+        "latentpath: unexpected error: RuntimeError in latentpath/data/sources/image_set_reader"
     )
     assert "secret" not in errors[0]
     code, _, errors = scan("--verbose")

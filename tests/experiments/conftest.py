@@ -20,7 +20,7 @@ from latentpath.experiments import (
     TrainingConfig,
 )
 from latentpath.training import ClassifierConfig, SurrogateConfig
-from latentpath.training.witness import WitnessConfig
+from latentpath.training.witness_training import WitnessConfig
 from support import tiny_models
 from support.tiny_splits import write_npz
 

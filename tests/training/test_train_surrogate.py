@@ -12,8 +12,12 @@ from torch import nn
 from latentpath.core.errors import DataError, InputError, LatentpathError, WeightsError
 from latentpath.generators import FunctionGenerator
 from latentpath.models import Networks, Surrogate
-from latentpath.training import SurrogateConfig, evaluate_surrogate, train_surrogate
-from latentpath.training import surrogate as surrogate_module
+from latentpath.training import (
+    SurrogateConfig,
+    evaluate_surrogate,
+    surrogate_training,
+    train_surrogate,
+)
 from latentpath.training.checkpoint import Checkpointer
 from latentpath.training.surrogate_points import Teacher, Truth, endpoints, line_points
 from latentpath.walks import walk
@@ -156,7 +160,7 @@ def test_walked_points_are_those_that_walks_ask_for(networks, real, monkeypatch)
         return walk(start, end, labels, networks, visited=both, **options)
 
     original = Teacher.truth
-    monkeypatch.setattr(surrogate_module, "walk", spy)
+    monkeypatch.setattr(surrogate_training, "walk", spy)
     monkeypatch.setattr(
         Teacher, "truth", lambda self, points: (seen.append(points), original(self, points))[1]
     )
@@ -183,8 +187,8 @@ class TestResume:
     @pytest.fixture(autouse=True)
     def every_step(self, monkeypatch):
         monkeypatch.setattr(Checkpointer, "due", lambda self: self.path is not None)
-        monkeypatch.setattr(surrogate_module, "_LINE_POINTS", 16)
-        monkeypatch.setattr(surrogate_module, "_PATHS", 1)
+        monkeypatch.setattr(surrogate_training, "_LINE_POINTS", 16)
+        monkeypatch.setattr(surrogate_training, "_PATHS", 1)
 
     def test_interrupted_run_ends_as_the_undisturbed_one(self, tmp_path, networks, real):
         """Stopped after every batch of points and after every step, of both rounds."""

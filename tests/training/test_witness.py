@@ -10,7 +10,7 @@ import torch
 from latentpath.core.errors import DataError, InputError, ShapeError
 from latentpath.models.witness import Witness
 from latentpath.training.augmentation import AugmentConfig
-from latentpath.training.witness import WitnessConfig, train_witness
+from latentpath.training.witness_training import WitnessConfig, train_witness
 
 QUICK = WitnessConfig(steps=120, batch=24, width=4, embedding=16, augment=AugmentConfig())
 

@@ -30,7 +30,7 @@ from latentpath.core import (
 from latentpath.energy import check_labels
 from latentpath.models import Networks, Surrogate
 from latentpath.training.checkpoint import Checkpointer, fingerprint, seeded
-from latentpath.training.schedule import one_cycle
+from latentpath.training.learning_rate import one_cycle
 from latentpath.training.surrogate_points import (
     Teacher,
     Truth,

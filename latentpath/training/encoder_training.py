@@ -21,7 +21,7 @@ from latentpath.models import Encoder
 from latentpath.similarity import LPIPS
 from latentpath.training.checkpoint import Checkpointer, fingerprint, seeded
 from latentpath.training.gan import check_training_images
-from latentpath.training.schedule import one_cycle
+from latentpath.training.learning_rate import one_cycle
 
 
 @dataclass(frozen=True)
