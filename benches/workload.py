@@ -81,7 +81,7 @@ def machine() -> dict[str, object]:
         name = next((li.split(":")[1].strip() for li in lines if li.startswith("model name")), name)
     module = dispatch.extension()
     return {
-        "when": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M"),
+        "when": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M"),
         "device": name,
         "isa": module.isa() if module else "",
         "threads": torch.get_num_threads(),

@@ -84,11 +84,25 @@ void test_kl_uniform(int64_t rows, int64_t columns) {
                    std::exp(row[n] - lse) - 1.0 / double(columns), 1e-5);
     }
   }
-  // Half precision, energies alone: the same values after rounding.
+  // Half precision: the values of the rounded logits; float16 for its accesses alone.
   const Block<uint16_t> half(rows * columns), half_gradient(rows * columns);
   for (int64_t i = 0; i < half.size; ++i) half[i] = to_bfloat16(logits[i]);
   kernels().kl_uniform({half.get(), DType::kBFloat16, rows, columns, columns, energy.get(),
                         half_gradient.get(), 1});
+  for (int64_t m = 0; m < rows; ++m) {
+    std::vector<double> row(static_cast<size_t>(columns));
+    double mean = 0.0;
+    for (int64_t n = 0; n < columns; ++n) {
+      row[size_t(n)] = from_bfloat16(half[m * columns + n]);
+      mean += row[size_t(n)] / double(columns);
+    }
+    const double lse = logsumexp(row);
+    expect_close("kl_uniform half energy", energy[m], lse - mean - std::log(double(columns)), 1e-5);
+    for (int64_t n = 0; n < columns; ++n) {
+      expect_close("kl_uniform half gradient", from_bfloat16(half_gradient[m * columns + n]),
+                   std::exp(row[size_t(n)] - lse) - 1.0 / double(columns), 4e-3);
+    }
+  }
   kernels().kl_uniform({half.get(), DType::kFloat16, rows, columns, columns, energy.get(),
                         half_gradient.get(), 1});
 }
@@ -139,9 +153,10 @@ void test_path_step(int64_t batch, int64_t points, int64_t width, bool guided) {
   const Block<float> first = normal(guide.size), second(guide.size), lr(batch);
   const Block<int64_t> step(batch);
   const Block<bool> mask(batch);
-  const Block<float> before(path.size), borders(batch * chunks * 2 * width);
+  const Block<float> before(path.size), moments(first.size), borders(batch * chunks * 2 * width);
   const Block<double> sums(2 * batch * chunks);
   for (int64_t i = 0; i < path.size; ++i) before[i] = path[i];
+  for (int64_t i = 0; i < first.size; ++i) moments[i] = first[i];
   for (int64_t b = 0; b < batch; ++b) {
     lr[b] = 0.1f;
     mask[b] = b % 2 == 0;
@@ -156,7 +171,19 @@ void test_path_step(int64_t batch, int64_t points, int64_t width, bool guided) {
         const int64_t at = (b * points + t) * width + d;
         const bool moves = mask[b] && t > 0 && t < points - 1;
         if (t > 0) energy += std::pow(double(before[at]) - before[at - width], 2);
-        if (!moves) expect_close("path_step still point", path[at], before[at], 0.0);
+        if (!moves) {
+          expect_close("path_step still point", path[at], before[at], 0.0);
+          continue;
+        }
+        // The first step of Adam, where the gradient that it divides by is not close to 0.
+        const int64_t in = (b * interior + t - 1) * width + d;
+        const double smooth = 2.0 * before[at] - double(before[at - width]) - before[at + width];
+        const double gradient = (guided ? 0.5 * guide[in] : 0.0) + 0.25 * 2.0 * smooth;
+        const double moment = 0.9 * moments[in] + 0.1 * gradient;
+        expect_close("path_step moment", first[in], moment, 1e-6);
+        if (std::fabs(gradient) < 0.1) continue;
+        const double moved = 0.1 * (moment / 0.1) / (std::fabs(gradient) + 1e-8);
+        expect_close("path_step point", path[at], before[at] - moved, 2e-5);
       }
     }
     double total = 0.0;
@@ -275,6 +302,7 @@ void test_fir2d(int64_t height, int64_t width, int64_t channels, int64_t pad) {
   const Block<float> in = normal(2 * height * width * channels);
   const Block<float> out(2 * rows * columns * channels);
   const Block<uint16_t> half(in.size), half_out(out.size);
+  for (int64_t i = 0; i < in.size; ++i) in[i] = from_bfloat16(half[i] = to_bfloat16(in[i]));
   for (DType dtype : {DType::kFloat32, DType::kBFloat16}) {
     const bool whole = dtype == DType::kFloat32;
     kernels().fir2d({whole ? static_cast<const void*>(in.get()) : half.get(),
@@ -292,6 +320,7 @@ void test_fir2d(int64_t height, int64_t width, int64_t channels, int64_t pad) {
               in[((m * height + row) * width + column) * channels + c];
     }
     expect_close("fir2d", out[i], want, 1e-5);
+    expect_close("fir2d half", from_bfloat16(half_out[i]), want, 4e-3);
   }
 }
 
