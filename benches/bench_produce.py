@@ -31,9 +31,9 @@ import workload
 
 from latentpath.data import load_digits_split, read_image_set
 from latentpath.data.writers import WRITERS, Batch, SetForm
-from latentpath.data.writers.png import PngOptions, encode_pngs
+from latentpath.data.writers.png import encode_pngs
 from latentpath.production import ASSETS, ProduceConfig, load_bundle
-from latentpath.production.run import Options, OutputConfig, RunConfig, perform_run
+from latentpath.production.run import Options, RunConfig, perform_run
 from latentpath.production.run.ledger import DONE, Ledger
 from latentpath.production.run.run_folder import write_durably
 from latentpath.production.run.run_status import read_status, stage_rates
@@ -79,7 +79,6 @@ def _parser() -> argparse.ArgumentParser:
         "--passes", type=float, default=16, help="of the generator per point, at most [16]"
     )
     parser.add_argument("--shard-walks", type=int, default=8, help="walks in a shard [8]")
-    parser.add_argument("--png-level", type=int, default=1, help="effort of PNG packing [1]")
     parser.add_argument(
         "--files", type=int, default=0, metavar="SIDE", help="measure files of this size alone"
     )
@@ -101,7 +100,6 @@ def _runs(options: argparse.Namespace) -> list[dict[str, object]]:
     rows = []
     for engine in options.engines:
         run = RunConfig(engine=engine.name, workers=engine.workers, shard_walks=options.shard_walks)
-        output = OutputConfig(png_level=options.png_level)
         with tempfile.TemporaryDirectory() as place:
             began = time.perf_counter()
             made = perform_run(
@@ -109,7 +107,7 @@ def _runs(options: argparse.Namespace) -> list[dict[str, object]]:
                 bundle,
                 Path(place) / "run",
                 config,
-                Options(run=run, output=output, threads=options.threads, device=options.device),
+                Options(run=run, threads=options.threads, device=options.device),
             )
             whole = time.perf_counter() - began
             ledger = Ledger.read(made.folder.ledger, made.plan.hash)
@@ -157,7 +155,7 @@ def _files_row(side: int, threads: int, count: int = 256) -> dict[str, object]:
 
     def encode() -> None:
         with ThreadPoolExecutor(threads) as pool:
-            pngs[:] = encode_pngs(images, PngOptions(1), pool)
+            pngs[:] = encode_pngs(images, pool)
 
     with tempfile.TemporaryDirectory() as place:
 

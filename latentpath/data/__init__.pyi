@@ -95,9 +95,6 @@ from latentpath.data.writers.memory_set import (
     write_image_set as write_image_set,
 )
 from latentpath.data.writers.png import (
-    PngOptions as PngOptions,
-)
-from latentpath.data.writers.png import (
     encode_pngs as encode_pngs,
 )
 from latentpath.data.writers.writer import describe_file as describe_file

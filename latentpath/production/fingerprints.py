@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from latentpath._version import __version__
-from latentpath.core import InputError, hash_arrays, hash_tensors
+from latentpath.core import InputError, hash_arrays, hash_tensors, require_extra
 from latentpath.data import ImageSet
 from latentpath.ops import dispatch
 from latentpath.production.bundle import Bundle
@@ -50,6 +50,7 @@ def arithmetic(device: torch.device | str) -> dict[str, str]:
         "device": kind,
         "extension": "absent" if module is None else str(module.isa()),
         "zlib": zlib.ZLIB_RUNTIME_VERSION,
+        "pillow": require_extra("PIL", "pipeline").__version__,
     }
 
 

@@ -5,21 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from latentpath.core import InputError, check_at_least
-from latentpath.data import WRITERS, DatasetCard, ImageSet, PngOptions, SetForm
+from latentpath.data import WRITERS, DatasetCard, ImageSet, SetForm
 
 
 @dataclass(frozen=True)
 class OutputConfig:
-    """Layouts of the set, and how its images are packed."""
+    """Layouts of the set, and what its card says."""
 
     layouts: str = "folder,npz"
     """Layouts of the set, separated by commas: "folder" (class folders with labels.csv), "npz"
     (MedMNIST), "webdataset", "stylegan" and "parquet" (Hugging Face)."""
     images_per_file: int = 10_000
     """Images in each file of the layouts "webdataset" and "parquet"."""
-    png_level: int = 6
-    """Effort of PNG packing, 0 to 9. 1 is several times faster than 6 and makes files of scans and
-    photographs a few per cent larger. Part of the plan."""
     title: str = "A synthetic image set"
     """Heading of the set's card, README.md."""
     license: str = "unknown"
@@ -27,7 +24,6 @@ class OutputConfig:
 
     def __post_init__(self) -> None:
         check_at_least(1, images_per_file=self.images_per_file)
-        PngOptions(self.png_level)
         DatasetCard(self.title, self.license)
         unknown = [name for name in self.chosen if name not in WRITERS]
         if unknown or not self.chosen:

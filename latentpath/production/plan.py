@@ -136,7 +136,6 @@ def make_plan(
     *,
     shard_walks: int,
     threads: int,
-    png_level: int,
     progress: Progress = silent,
 ) -> tuple[Plan, Endpoints]:
     """Group, pair and cut into shards.
@@ -148,7 +147,6 @@ def make_plan(
         shard_walks: walks in a shard, at most.
         threads: CPU threads that work on a shard. Sums that are shared out over other numbers of
             threads may differ in their last bits.
-        png_level: effort of PNG packing.
         progress: told about every stage.
 
     Raises:
@@ -177,7 +175,6 @@ def make_plan(
         "config": plain_config(config),
         "shard_walks": shard_walks,
         "threads": threads,
-        "png_level": png_level,
         "class_names": list(data.class_names),
         "wanted": {str(label): count for label, count in wanted.items()},
         "certificate": endpoints.certificate.to_dict(),

@@ -20,7 +20,7 @@ from torch import nn
 
 from latentpath.core import InputError, hash_bytes
 from latentpath.core import describe_error as describe
-from latentpath.data import ImageSet, PngOptions, encode_pngs
+from latentpath.data import ImageSet, encode_pngs
 from latentpath.energy import EnergyTerms
 from latentpath.production.bundle import Bundle
 from latentpath.production.fingerprints import arithmetic
@@ -157,8 +157,7 @@ class Worker:
     def encode(self, computed: Computed, pool: Executor, worker: str) -> Outcome:
         """The processors' part: PNG files, and the shard's file of them."""
         clock = _Clock("cpu")
-        options = PngOptions(self.job.plan.settings["png_level"])
-        pictures = tuple(encode_pngs(computed.images, options, pool))
+        pictures = tuple(encode_pngs(computed.images, pool))
         shard = replace(computed.shard, pictures=pictures)
         content = shard.encode()
         sha256 = hash_bytes(content)

@@ -23,12 +23,8 @@ from latentpath.data import manifest as manifest_file
 from latentpath.data.card import CARD_NAME, DatasetCard
 from latentpath.data.images import ImageSet
 from latentpath.data.writers import WRITERS, Batch, SetForm, Writer, safe_folder_names
-from latentpath.data.writers.folder import TABLE_NAME
 from latentpath.data.writers.npz import NpzWriter
-from latentpath.data.writers.png import PngOptions, encode_png
 from latentpath.data.writers.writer import describe_file
-
-__all__ = ["LAYOUTS", "NPZ_NAME", "SHARD_IMAGES", "TABLE_NAME", "encode_png", "write_image_set"]
 
 LAYOUTS = ("folder", "npz")
 NPZ_NAME = NpzWriter.default_file
@@ -50,7 +46,6 @@ def write_image_set(
     layouts: Sequence[str] = LAYOUTS,
     overwrite: bool = False,
     extra_columns: Mapping[str, Sequence[Any] | np.ndarray] | None = None,
-    png: PngOptions | None = None,
     shard_images: int = SHARD_IMAGES,
     card: DatasetCard | None = None,
     progress: Progress = silent,
@@ -67,7 +62,7 @@ def write_image_set(
     - "parquet": `data/train-00000-of-00001.parquet`, ..., as Hugging Face `datasets` writes them;
     - always: `manifest.json`, the given entries and what the set consists of, with checksums.
 
-    Equal input gives equal bytes (for one version of zlib and pyarrow): no dates, names of machines
+    Equal input gives equal bytes (for one version of Pillow and pyarrow): no dates, machines' names
     or source paths are written. A set that passes memory is written with `latentpath.data.writers`.
 
     Args:
@@ -83,7 +78,6 @@ def write_image_set(
             complete.
         extra_columns: columns of the tables, n whole numbers, floats or texts each, such as path
             number and step.
-        png: how PNG files are packed.
         shard_images: images in each file of the layouts "webdataset" and "parquet".
         card: makes `README.md`, the dataset card.
         progress: told as images are written, stage "write images".
@@ -117,7 +111,7 @@ def write_image_set(
         ThreadPoolExecutor(torch.get_num_threads()) as threads,
         new_folder(out, overwrite, is_ours=manifest_file.is_written_set) as folder,
     ):
-        make_batch = _batches(content, columns, png, threads)
+        make_batch = _batches(content, columns, threads)
         files = _write_layouts(folder, chosen, form, make_batch, shard_images, progress)
         if card is not None:
             text = card.text(form, {**manifest, **described})
@@ -165,16 +159,13 @@ def _write_layouts(
     return {name: entry for writer in written for name, entry in writer.files.items()}
 
 
-def _batches(
-    content: ImageSet, columns: Mapping[str, list[Any]], png: PngOptions | None, threads: Executor
-) -> MakeBatch:
+def _batches(content: ImageSet, columns: Mapping[str, list[Any]], threads: Executor) -> MakeBatch:
     def make_batch(start: int, end: int) -> Batch:
         rows = slice(start, end)
         return Batch(
             content.images[rows],
             content.labels[rows],
             {name: values[rows] for name, values in columns.items()},
-            options=png,
             threads=threads,
         )
 

@@ -14,7 +14,7 @@ import numpy as np
 from latentpath.core import DataError, InputError, ShapeError
 from latentpath.data.images import check_class_names, check_images, is_text
 from latentpath.data.pixel_files import read_plain_png
-from latentpath.data.writers.png import PngOptions, encode_pngs
+from latentpath.data.writers.png import encode_pngs
 
 OWN_COLUMNS = ("file", "label", "class_name")
 """Columns that every table of ours has."""
@@ -80,7 +80,6 @@ class Batch:
         images: uint8 [n, H, W, C].
         labels: integers [n], 0 .. K-1.
         columns: n values for each extra column of the form, in its order.
-        options: how to pack PNG files.
         threads: threads that share the packing.
 
     Raises:
@@ -94,7 +93,6 @@ class Batch:
         labels: np.ndarray | Sequence[int],  # [n]
         columns: Mapping[str, Sequence[Any] | np.ndarray] | None = None,
         *,
-        options: PngOptions | None = None,
         threads: Executor | None = None,
     ) -> None:
         check_images(images)
@@ -102,7 +100,7 @@ class Batch:
         self.labels = _label_column(labels, len(images))
         self.columns = _plain_columns(columns or {}, len(images))
         self._unpacked = images
-        self._options, self._threads = options, threads
+        self._threads = threads
 
     @classmethod
     def packed(
@@ -129,7 +127,7 @@ class Batch:
     @cached_property
     def pngs(self) -> list[bytes]:
         """The images as PNG files."""
-        return encode_pngs(self._unpacked, self._options, self._threads)
+        return encode_pngs(self._unpacked, self._threads)
 
     @property
     def images(self) -> np.ndarray:

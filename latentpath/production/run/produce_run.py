@@ -153,7 +153,6 @@ def _new_plan(
         config,
         shard_walks=options.run.shard_walks,
         threads=threads,
-        png_level=options.output.png_level,
         progress=progress,
     )
     folder.forget()
@@ -171,12 +170,9 @@ def _check_unchanged(
     made = {
         **plain_config(config),
         "shard_walks": options.run.shard_walks,
-        "png_level": options.output.png_level,
         "threads": options.threads or settings["threads"],
     }
-    planned = {**settings["config"]} | {
-        name: settings[name] for name in ("shard_walks", "png_level", "threads")
-    }
+    planned = {**settings["config"]} | {name: settings[name] for name in ("shard_walks", "threads")}
     check_same("options", planned, made, f"give the same options, {anew}")
     check_same(
         "networks",

@@ -103,7 +103,7 @@ class TestTheSet:
     def test_layouts(self, perform):
         from latentpath.production.run import OutputConfig
 
-        output = OutputConfig(layouts="webdataset, npz", images_per_file=25, png_level=1)
+        output = OutputConfig(layouts="webdataset, npz", images_per_file=25)
         made = perform(output=output)
         names = sorted(name for name in files_of(made.folder.set) if "." in name)
         assert [name for name in names if name.endswith(".tar")] == [
