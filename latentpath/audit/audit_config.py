@@ -71,7 +71,14 @@ class AuditConfig:
     """Where green ends and where red begins."""
 
     def __post_init__(self) -> None:
-        check_at_least(1, group_images=self.group_images)
+        check_at_least(1, group_images=self.group_images, max_bytes=self.max_bytes)
+        check_at_least(0, **{f"seeds[{n}]": seed for n, seed in enumerate(self.seeds)})
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise InputError(
+                expected="one or more seeds, all different",
+                got=str(list(self.seeds))[:60],
+                fix="give for example 0 1 2: a seed given twice is the same training twice",
+            )
         if not 0 <= self.threshold <= 1:
             raise InputError(
                 expected="a threshold between 0 and 1",

@@ -106,12 +106,27 @@ def _explain(error: Exception, verbose: bool) -> int:
         reason = error.strerror or type(error).__name__
         print(f"latentpath: error: {reason} (--verbose shows where)", file=sys.stderr)
         return 2
+    if _is_out_of_memory(error):
+        print(
+            "latentpath: error: expected memory enough for these sizes, got none left: lower "
+            "batches, widths, --micro-batch or --resolution (--verbose shows where)",
+            file=sys.stderr,
+        )
+        return 2
     # A traceback quotes paths, and the error's own words may quote anything.
     print(
         f"latentpath: unexpected error: {describe_error(error)} (--verbose shows all of it)",
         file=sys.stderr,
     )
     return 1
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether Python or PyTorch could not get memory; PyTorch says so in words alone on a CPU."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    words = ("not enough memory", "can't allocate memory", "Storage size calculation overflowed")
+    return isinstance(error, RuntimeError) and any(each in str(error) for each in words)
 
 
 def _names(verbose: bool) -> AbstractContextManager[None]:

@@ -34,6 +34,8 @@ _PLAINER = (
     (r"^invalid float value: ", "no number: "),
 )
 _LONGEST = 300
+# What options are called whose values are places on this machine.
+PLACES = {"PATH", "FILE", "DIR", "RUN", "SET", "SOURCE", "TARGET"}
 
 
 class LateParser(argparse.ArgumentParser):
@@ -60,7 +62,20 @@ class LateParser(argparse.ArgumentParser):
         found, unknown = super().parse_known_args(args, namespace)
         if unknown:
             raise self._unknown(unknown[0])
+        self._check_places(found)
         return found, unknown
+
+    def _check_places(self, found: argparse.Namespace) -> None:
+        """Refuse places without a name: the system would take one for the present folder."""
+        for action in self._actions:
+            place = getattr(found, action.dest, None)
+            named = action.metavar in PLACES and isinstance(place, str)
+            if named and (not place or "\0" in place):
+                raise InputError(
+                    expected=f"a name as {'/'.join(action.option_strings) or action.metavar}",
+                    got=repr(place),
+                    fix="name a file or folder; `.` is the present one",
+                )
 
     def error(self, message: str) -> NoReturn:
         """Raise InputError instead of printing every option that there is.

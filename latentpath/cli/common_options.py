@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latentpath.cli.progress_bars import Bars
-from latentpath.core import InputError
+from latentpath.core import InputError, check_at_least, check_within
 
 if TYPE_CHECKING:
     from latentpath.audit import AuditConfig
     from latentpath.data import DataSource, ImageSet
     from latentpath.production import SyntheticSet
+
+_MOST_SEEDS = 1000
 
 
 def add_audit_options(parser: argparse.ArgumentParser, defaults: AuditConfig) -> None:
@@ -36,12 +38,8 @@ def add_audit_options(parser: argparse.ArgumentParser, defaults: AuditConfig) ->
 
 def audit_config(arguments: argparse.Namespace, defaults: AuditConfig) -> AuditConfig:
     """Return `defaults` at the cost that was asked for."""
-    if arguments.audit_steps < 1 or arguments.audit_seeds < 1:
-        raise InputError(
-            expected="--audit-steps and --audit-seeds of at least 1",
-            got=f"{arguments.audit_steps} and {arguments.audit_seeds}",
-            fix="raise them",
-        )
+    check_at_least(1, audit_steps=arguments.audit_steps)
+    check_within(1, _MOST_SEEDS, audit_seeds=arguments.audit_seeds)
     return replace(
         defaults,
         seeds=tuple(range(arguments.audit_seeds)),
@@ -64,7 +62,7 @@ def device_of(arguments: argparse.Namespace) -> str:
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.empty(0, device=name)
+        torch.zeros(1, device=name).item()
     except (RuntimeError, AssertionError) as error:
         raise InputError(
             expected="--device auto, cpu, or a GPU that PyTorch sees",

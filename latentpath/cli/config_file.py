@@ -15,13 +15,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from latentpath.cli.command import PLACES
 from latentpath.core import InputError, OutputExistsError, require_extra
 
 EXAMPLE = "run.toml"
 # Options that say what to do now; they make no sense in a file.
 _NOT_KEPT = {"help", "config", "init", "schema", "quiet", "resume", "rebuild_ledger", "overwrite"}
-# Values that are places on this machine.
-_PLACES = {"PATH", "FILE", "DIR"}
 _ADDRESSES = {"ray_address"}
 _SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 
@@ -226,7 +225,7 @@ def resolved(parser_options: Iterable[argparse.Action], values: Mapping[str, Any
     lines = ["# The options of this run. Places of data, weights and outputs are not kept."]
     for action in parser_options:
         value = values.get(action.dest)
-        if value is None or action.metavar in _PLACES or action.dest in _ADDRESSES:
+        if value is None or action.metavar in PLACES or action.dest in _ADDRESSES:
             continue
         lines.append(f"{action.dest} = {toml_value(value)}")
     return "\n".join(lines) + "\n"

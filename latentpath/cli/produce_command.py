@@ -140,6 +140,10 @@ def _check_options(arguments: argparse.Namespace) -> None:
         raise InputError(
             expected="--report with --test", got="--test alone", fix="add --report FILE"
         )
+    if arguments.test_csv and not arguments.test:
+        raise InputError(
+            expected="--test with --test-csv", got="--test-csv alone", fix="add --test PATH"
+        )
     if arguments.resume and arguments.overwrite:
         raise InputError(
             expected="one of --resume and --overwrite", got="both", fix="leave one of them out"

@@ -1,4 +1,10 @@
 from latentpath.core.checks import (
+    LARGEST_BATCH as LARGEST_BATCH,
+)
+from latentpath.core.checks import (
+    WIDEST as WIDEST,
+)
+from latentpath.core.checks import (
     check_above_zero as check_above_zero,
 )
 from latentpath.core.checks import (
@@ -8,7 +14,13 @@ from latentpath.core.checks import (
     check_finite as check_finite,
 )
 from latentpath.core.checks import (
+    check_one_of as check_one_of,
+)
+from latentpath.core.checks import (
     check_whole as check_whole,
+)
+from latentpath.core.checks import (
+    check_within as check_within,
 )
 from latentpath.core.errors import (
     DataError as DataError,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from latentpath._version import __version__
 from latentpath.audit import contact_sheet
-from latentpath.core import InputError, Progress, WeightsError, require_extra, silent
+from latentpath.core import DataError, InputError, Progress, WeightsError, require_extra, silent
 from latentpath.data import ImageSet, to_tensor, to_uint8
 from latentpath.generators import StyleGAN2, load_generator, save_generator, save_weights
 from latentpath.models import Surrogate, save_surrogate
@@ -29,6 +29,8 @@ from latentpath.training import (
 )
 
 _SHEET_ROWS = 10
+# StyleGAN2's layers are defined up to 1024; two octaves more leave room.
+_LARGEST_SIDE = 4096
 
 
 def train_network(
@@ -79,6 +81,7 @@ def train_network(
         )
     out = Path(out)
     _check_folder(out)
+    _check_classes(data)
     side = _side(network, data, out, resolution)
     data = at_resolution(data, side)
     images = to_tensor(data.images).to(device)
@@ -198,6 +201,17 @@ def save_samples(path: Path, generator: StyleGAN2, num_classes: int, seed: int =
     pil.fromarray(sheet.squeeze(2) if sheet.shape[2] == 1 else sheet).save(path)
 
 
+def _check_classes(data: ImageSet) -> None:
+    """Name the classes without images: no set could be made with networks that know them."""
+    empty = [name for name, count in data.class_counts().items() if not count]
+    if empty:
+        raise DataError(
+            expected="images of every class",
+            got=f"none of {', '.join(map(repr, empty))}",
+            fix="leave out what names these classes: empty folders, or entries of a table",
+        )
+
+
 def _check_folder(out: Path) -> None:
     """Make the weights folder now: hours of training must not end with nowhere to write."""
     try:
@@ -229,9 +243,9 @@ def _side(network: str, data: ImageSet, out: Path, resolution: int) -> int:
             )
         return side
     if resolution:
-        if resolution < 4 or resolution & (resolution - 1):
+        if not 4 <= resolution <= _LARGEST_SIDE or resolution & (resolution - 1):
             raise InputError(
-                expected="a resolution that is a power of two, at least 4",
+                expected=f"a resolution that is a power of two, from 4 to {_LARGEST_SIDE}",
                 got=str(resolution),
                 fix="choose 32, 64, 128, ...",
             )

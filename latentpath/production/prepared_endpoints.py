@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentpath.core import PrivacyError, Progress, silent
+from latentpath.core import Progress, silent
 from latentpath.data import ImageSet, resize_images, to_tensor
 from latentpath.ksame import (
     Certificate,
@@ -23,6 +23,7 @@ from latentpath.models import ProjectionConfig, project
 from latentpath.production.bundle import Bundle
 from latentpath.production.dp_endpoints import make_dp_endpoints
 from latentpath.production.produce_config import ProduceConfig
+from latentpath.production.selection import check_promise
 from latentpath.production.style import StyleConfig, align_style
 from latentpath.training import encode
 from latentpath.walks import RelaxConfig, RelaxedEndpoints, relax_endpoints
@@ -68,7 +69,7 @@ def prepare_endpoints(
     """
     bundle.check(data)
     if not config.uses_dp:
-        _check_class_sizes(data, config)
+        check_promise(data, config)
     real = replace(data, images=resize_images(data.images, bundle.generator.img_resolution))
     bundle.check_people(real)
     latents = encode_images(real, bundle, config, progress)
@@ -175,18 +176,3 @@ def relaxed_entry(relaxed: dict[str, Any] | None) -> dict[str, Any]:
 def plain_config(config: ProduceConfig) -> dict[str, Any]:
     """The configuration as plain JSON values."""
     return asdict(config)
-
-
-def _check_class_sizes(data: ImageSet, config: ProduceConfig) -> None:
-    """Name the classes with too few people before any work is done."""
-    small = []
-    for label, name in enumerate(data.class_names):
-        people = len(np.unique(data.identities[data.labels == label]))
-        if people < config.k:
-            small.append(f"{name!r} has {people}")
-    if small and config.small_classes == "error":
-        raise PrivacyError(
-            expected=f"at least k = {config.k} people in every class",
-            got=f"class {', '.join(small)}",
-            fix="lower k, or leave these classes out with --small-classes drop",
-        )

@@ -4,15 +4,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from latentpath.core import InputError, PrivacyError, check_above_zero, check_at_least
+from latentpath.core import (
+    LARGEST_BATCH,
+    InputError,
+    PrivacyError,
+    check_above_zero,
+    check_at_least,
+    check_one_of,
+    check_within,
+)
 from latentpath.energy import EnergyWeights
 from latentpath.walks import FastConfig, PublishedConfig
 
 # Points on a published walk, for which the published weights were chosen.
 PUBLISHED_STEPS = 50
 
+# A walk with more points than any machine holds images of is a slip of the pen.
+LONGEST_WALK = 100_000
+
 SOLVERS = ("fast", "published")
 ENDPOINTS = ("centroids", "safe")
+# As in `latentpath.ksame`; written out, because a configuration is read without loading it.
+GROUPINGS = ("farthest", "mdav", "auto")
+AGGREGATIONS = ("mean", "geometric_median", "style")
+SMALL_CLASSES = ("error", "drop")
+PAIRINGS = ("random", "nearest", "tour")
 
 
 @dataclass(frozen=True)
@@ -95,30 +111,22 @@ class ProduceConfig:
     """Seed of pairing and of the choice among surplus samples."""
 
     def __post_init__(self) -> None:
-        if self.count < 0:
-            raise InputError(
-                expected="count of at least 0", got=str(self.count), fix="give a number of images"
-            )
-        if self.steps < 3:
-            raise InputError(
-                expected="steps of at least 3, both ends counted",
-                got=str(self.steps),
-                fix="use 50, the published value",
-            )
+        check_at_least(0, count=self.count)
+        check_within(3, LONGEST_WALK, steps=self.steps)
+        check_within(2, LARGEST_BATCH, k=self.k)
         if not (0 <= self.gate_quantile < 1 and 0 < self.gate_identity <= 1):
             raise InputError(
                 expected="gate_quantile from 0 to below 1 and gate_identity above 0, at most 1",
                 got=f"gate_quantile={self.gate_quantile}, gate_identity={self.gate_identity}",
                 fix="use 0.05 and 0.5, or 0 and 1 to switch the tests off",
             )
-
-        if self.solver not in SOLVERS:
-            raise InputError(
-                expected=f"solver as one of {', '.join(SOLVERS)}",
-                got=repr(self.solver),
-                fix="choose one",
-            )
+        check_one_of(SOLVERS, solver=self.solver)
+        check_one_of(GROUPINGS, grouping=self.grouping)
+        check_one_of(AGGREGATIONS, aggregation=self.aggregation)
+        check_one_of(SMALL_CLASSES, small_classes=self.small_classes)
+        check_one_of(PAIRINGS, pairing=self.pairing)
         self._check_endpoints()
+        self._check_dp()
         check_above_zero(lr=self.lr, passes=self.passes)
         check_at_least(
             0,
@@ -132,19 +140,12 @@ class ProduceConfig:
             micro_batch=self.micro_batch,
             seed=self.seed,
         )
-        if self.dp_epsilon:
-            self._check_private()
 
     def _check_endpoints(self) -> None:
         check_at_least(
             0, endpoint_energy=self.endpoint_energy, endpoint_radius=self.endpoint_radius
         )
-        if self.endpoints not in ENDPOINTS:
-            raise InputError(
-                expected=f"endpoints as one of {', '.join(ENDPOINTS)}",
-                got=repr(self.endpoints),
-                fix="choose one",
-            )
+        check_one_of(ENDPOINTS, endpoints=self.endpoints)
         if self.endpoints == "safe" and self.gate_identity == 1 and not self.endpoint_energy:
             raise InputError(
                 expected="gate_identity below 1, or endpoint_energy, with endpoints 'safe'",
@@ -157,7 +158,20 @@ class ProduceConfig:
         """Whether endpoints are differentially private instead of groups of k people."""
         return self.dp_epsilon != 0
 
-    def _check_private(self) -> None:
+    def _check_dp(self) -> None:
+        check_at_least(0, dp_epsilon=self.dp_epsilon, dp_clip=self.dp_clip)
+        check_at_least(0, dp_smallest_count=self.dp_smallest_count)
+        check_within(1, LARGEST_BATCH, dp_anchors=self.dp_anchors, dp_steps=self.dp_steps)
+        if not 0 < self.dp_delta < 1:
+            raise PrivacyError(
+                expected="dp_delta between 0 and 1",
+                got=str(self.dp_delta),
+                fix="use a probability well below 1 / number of people",
+            )
+        if self.dp_epsilon:
+            self._check_dp_apart()
+
+    def _check_dp_apart(self) -> None:
         """Refuse what would tell exact numbers, or mix two promises."""
         if not self.count or not self.balanced:
             raise PrivacyError(
@@ -177,12 +191,6 @@ class ProduceConfig:
                 expected="no options of k-same groups with dp_epsilon",
                 got=f"aggregation={self.aggregation}, small_classes={self.small_classes}",
                 fix="leave them out: one set carries one promise",
-            )
-        if self.dp_anchors < 1 or self.dp_clip < 0:
-            raise InputError(
-                expected="dp_anchors of at least 1 and dp_clip of at least 0",
-                got=f"{self.dp_anchors} and {self.dp_clip}",
-                fix="use 32, and 0 for the generator's own scale",
             )
 
     def walks(self) -> FastConfig | PublishedConfig:

@@ -3,23 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latentpath.core import InputError
+from latentpath.core import InputError, PrivacyError
+from latentpath.data import ImageSet
 from latentpath.ksame import Pairing, pair_groups, pair_limits
-from latentpath.production.prepared_endpoints import Endpoints
 from latentpath.production.produce_config import ProduceConfig
+
+if TYPE_CHECKING:
+    from latentpath.production.prepared_endpoints import Endpoints
 
 # Pairs drawn for each pair that would do if the gate let everything through: a gate that lets
 # fewer than one sample in so many through ends the run short.
 _SPARE_PAIRS = 40
 
 
+def check_promise(real: ImageSet, config: ProduceConfig) -> None:
+    """Find out by counting people, before any work, what no set made of `real` could be.
+
+    Raises:
+        PrivacyError: a class has fewer than k people (and `small_classes` is "error"), or all do.
+        InputError: more images wanted than a class's groups of k people can give.
+    """
+    people = np.array(
+        [len(np.unique(real.identities[real.labels == c])) for c in range(real.num_classes)]
+    )
+    small = [f"{name!r} has {n}" for name, n in zip(real.class_names, people, strict=True)
+             if n < config.k]  # fmt: skip
+    if small and (config.small_classes == "error" or len(small) == len(people)):
+        drop = config.small_classes == "error" and len(small) < len(people)
+        raise PrivacyError(
+            expected=f"at least k = {config.k} people in {'every' if drop else 'a'} class",
+            got=f"class {', '.join(small)}",
+            fix="lower k, or leave these classes out with --small-classes drop"
+            if drop
+            else "lower k, or collect more people",
+        )
+    groups = people // config.k  # at most; a group may have more than k people
+    pairs = groups * (groups - 1) // 2
+    for label, count in _shares(real, np.flatnonzero(groups), config).items():
+        _check_count(real, label, count, int(groups[label]), int(pairs[label]), config)
+
+
 def wanted_per_class(endpoints: Endpoints, config: ProduceConfig) -> dict[int, int]:
     """Images wanted of each class that has endpoints; shares by largest remainder."""
-    real = endpoints.real
-    classes = np.unique(endpoints.labels)
+    return _shares(endpoints.real, np.unique(endpoints.labels), config)
+
+
+def _shares(real: ImageSet, classes: np.ndarray, config: ProduceConfig) -> dict[int, int]:
     total = config.count or int(np.isin(real.labels, classes).sum())
     sizes = np.array([1.0 if config.balanced else (real.labels == c).sum() for c in classes])
     ideal = total * sizes / sizes.sum()
@@ -41,22 +74,27 @@ def choose_pairs(endpoints: Endpoints, wanted: Mapping[int, int], config: Produc
     need = {}
     for label, count in wanted.items():
         groups = int((endpoints.labels == label).sum())
-        most = limits[label] * (config.steps - 2) + (groups if limits[label] else 0)
-        if count > most:
-            name = endpoints.real.class_names[label]
-            way_out = "take longer walks (--steps), a smaller k, or fewer images (--count)"
-            if not limits[label]:
-                way_out = "take a smaller k, or leave the class out: a walk needs two endpoints"
-            raise InputError(
-                expected=f"at most {most} images of class {name!r} from its {groups} endpoints "
-                f"and walks of {config.steps} points",
-                got=f"{count} wanted",
-                fix=way_out,
-            )
+        _check_count(endpoints.real, label, count, groups, limits[label], config)
         need[label] = min(limits[label], least_walks(count, config.steps) * _SPARE_PAIRS)
     return pair_groups(
         endpoints.centroids, endpoints.labels, need, config.pairing, seed=config.seed
     )
+
+
+def _check_count(
+    real: ImageSet, label: int, count: int, groups: int, pairs: int, config: ProduceConfig
+) -> None:
+    most = pairs * (config.steps - 2) + (groups if pairs else 0)
+    if count > most:
+        way_out = "take longer walks (--steps), a smaller k, or fewer images (--count)"
+        if not pairs:
+            way_out = "take a smaller k, or leave the class out: a walk needs two endpoints"
+        raise InputError(
+            expected=f"at most {most} images of class {real.class_names[label]!r} from its "
+            f"{groups} endpoints and walks of {config.steps} points",
+            got=f"{count} wanted",
+            fix=way_out,
+        )
 
 
 def least_walks(count: int, steps: int) -> int:

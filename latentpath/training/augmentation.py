@@ -15,7 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from latentpath.core import InputError, check_at_least
+from latentpath.core import InputError, check_within
+
+# The most that each change can do, by its unit: shares, the images' range, degrees.
+_STRONGEST = {
+    1: ("shift", "scale", "shear", "contrast", "cutout"),
+    2: ("brightness", "noise"),
+    360: ("rotate",),
+}
 
 
 @dataclass(frozen=True)
@@ -42,8 +49,8 @@ class AugmentConfig:
     """Standard deviation of added white noise; images span [-1, 1]."""
 
     def __post_init__(self) -> None:
-        names = ("shift", "rotate", "scale", "shear", "contrast", "brightness", "cutout", "noise")
-        check_at_least(0, **{name: getattr(self, name) for name in names})
+        for most, names in _STRONGEST.items():
+            check_within(0, most, **{name: getattr(self, name) for name in names})
         if self.scale >= 1:
             raise InputError(
                 expected="scale below 1", got=str(self.scale), fix="use 0.1 for ten per cent"

@@ -15,7 +15,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latentpath.core import Progress, check_above_zero, check_at_least, place, silent
+from latentpath.core import (
+    LARGEST_BATCH,
+    WIDEST,
+    Progress,
+    check_above_zero,
+    check_at_least,
+    check_within,
+    place,
+    silent,
+)
 from latentpath.models import Classifier, ImageModel
 from latentpath.training.augmentation import AugmentConfig, augment
 from latentpath.training.checkpoint import Checkpointer, fingerprint, seeded
@@ -45,10 +54,11 @@ class ClassifierConfig:
     """Seed of weights, order and augmentation."""
 
     def __post_init__(self) -> None:
-        check_at_least(1, steps=self.steps, width=self.width)
-        check_at_least(2, batch=self.batch)
+        check_at_least(1, steps=self.steps)
+        check_within(1, WIDEST, width=self.width)
+        check_within(2, LARGEST_BATCH, batch=self.batch)
         check_at_least(0, weight_decay=self.weight_decay, seed=self.seed)
-        check_at_least(0, label_smoothing=self.label_smoothing)
+        check_within(0, 1, label_smoothing=self.label_smoothing)
         check_above_zero(lr=self.lr)
 
 

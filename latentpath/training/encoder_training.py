@@ -16,7 +16,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from latentpath.core import Progress, ShapeError, check_above_zero, check_at_least, place, silent
+from latentpath.core import (
+    LARGEST_BATCH,
+    WIDEST,
+    Progress,
+    ShapeError,
+    check_above_zero,
+    check_at_least,
+    check_within,
+    place,
+    silent,
+)
 from latentpath.models import Encoder
 from latentpath.similarity import LPIPS
 from latentpath.training.checkpoint import Checkpointer, fingerprint, seeded
@@ -46,8 +56,9 @@ class EncoderConfig:
     """Seed of weights, order and latents."""
 
     def __post_init__(self) -> None:
-        check_at_least(1, steps=self.steps, width=self.width)
-        check_at_least(2, batch=self.batch)
+        check_at_least(1, steps=self.steps)
+        check_within(1, WIDEST, width=self.width)
+        check_within(2, LARGEST_BATCH, batch=self.batch)
         check_at_least(
             0,
             perceptual=self.perceptual,

@@ -16,11 +16,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latentpath.core import DataError, Progress, check_above_zero, check_at_least, place, silent
+from latentpath.core import (
+    LARGEST_BATCH,
+    WIDEST,
+    DataError,
+    Progress,
+    check_above_zero,
+    check_at_least,
+    check_within,
+    place,
+    silent,
+)
 from latentpath.generators import StyleGAN2
 from latentpath.training.augmentation import AugmentConfig, augment
 from latentpath.training.checkpoint import Checkpointer, fingerprint, seeded
 from latentpath.training.discriminator import Discriminator
+
+_MOST_LAYERS = 64
 
 
 @dataclass(frozen=True)
@@ -63,14 +75,14 @@ class GeneratorConfig:
     """Seed of weights, order and augmentation."""
 
     def __post_init__(self) -> None:
-        check_at_least(2, batch=self.batch)
+        check_within(2, LARGEST_BATCH, batch=self.batch)
         check_at_least(self.batch, total_images=self.total_images)
+        check_within(1, WIDEST, z_dim=self.z_dim, w_dim=self.w_dim, channel_max=self.channel_max)
+        check_within(1, _MOST_LAYERS, mapping_layers=self.mapping_layers)
+        check_within(-1, 1, ada_target=self.ada_target)
         check_at_least(
             1,
-            z_dim=self.z_dim,
-            w_dim=self.w_dim,
-            mapping_layers=self.mapping_layers,
-            channel_max=self.channel_max,
+            channel_base=self.channel_base,
             r1_interval=self.r1_interval,
             ema_images=self.ema_images,
             ada_images=self.ada_images,

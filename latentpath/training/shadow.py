@@ -23,12 +23,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latentpath.core import (
+    LARGEST_BATCH,
+    WIDEST,
     DataError,
     Progress,
     ShapeError,
     channels_last,
     check_above_zero,
     check_at_least,
+    check_within,
     silent,
 )
 from latentpath.similarity import reduced
@@ -62,9 +65,10 @@ class ShadowConfig:
     """Seed; every model draws its weights and its order of images from its own stream."""
 
     def __post_init__(self) -> None:
-        check_at_least(1, steps=self.steps, batch=self.batch, width=self.width)
-        check_at_least(8, side=self.side)
-        check_at_least(1, at_once=self.at_once)
+        check_at_least(1, steps=self.steps)
+        check_within(1, WIDEST, width=self.width, at_once=self.at_once)
+        check_within(1, LARGEST_BATCH, batch=self.batch)
+        check_within(8, 1024, side=self.side)
         check_at_least(0, weight_decay=self.weight_decay, seed=self.seed)
         check_above_zero(lr=self.lr)
 

@@ -20,11 +20,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from latentpath.core import (
+    LARGEST_BATCH,
+    WIDEST,
     InputError,
     Progress,
     check_above_zero,
     check_at_least,
     check_whole,
+    check_within,
     silent,
 )
 from latentpath.energy import check_labels
@@ -42,6 +45,9 @@ from latentpath.walks import FastConfig, walk
 
 # Points, and paths, between two looks at the clock for a checkpoint.
 _LINE_POINTS, _PATHS = 512, 8
+
+# All points of all rounds stay in memory.
+_MOST_POINTS, _MOST_ROUNDS, _MOST_LAYERS = 10**9, 1000, 64
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,13 @@ class SurrogateConfig:
         check_whole(1, walk_points=self.walk_points, people=self.people, width=self.width)
         check_whole(1, depth=self.depth, steps=self.steps, batch=self.batch)
         check_whole(3, walk_steps=self.walk_steps)
+        check_within(2, _MOST_POINTS, points=self.points)
+        check_within(1, _MOST_POINTS, walk_points=self.walk_points)
+        check_within(0, _MOST_ROUNDS, rounds=self.rounds)
+        check_within(1, WIDEST, width=self.width)
+        check_within(1, _MOST_LAYERS, depth=self.depth)
+        check_within(1, LARGEST_BATCH, batch=self.batch, people=self.people)
+        check_within(3, LARGEST_BATCH, walk_steps=self.walk_steps)
         check_at_least(0, noise=self.noise, weight_decay=self.weight_decay, gradient=self.gradient)
         check_above_zero(lr=self.lr, walk_passes=self.walk_passes)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from latentpath.core import Progress, place, silent
+from latentpath.core import WIDEST, Progress, check_within, place, silent
 from latentpath.models import Witness
 from latentpath.training.augmentation import AugmentConfig
 from latentpath.training.checkpoint import Checkpointer, fingerprint, seeded
@@ -33,6 +33,10 @@ class WitnessConfig(ClassifierConfig):
     """Random changes of the training images; other ones than the walk's classifier sees."""
     seed: int = 90_001
     """Seed of weights, order and augmentation."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_within(1, WIDEST, embedding=self.embedding)
 
 
 def train_witness(

@@ -48,7 +48,14 @@ def parse(config, argv, **options):
 # Fields of one class that may not all be set together: each of these stays as it is once.
 APART = {ProduceConfig: [("dp_epsilon",), ("aggregation", "small_classes", "endpoints")]}
 # Other values of fields that take a few words alone.
-WORDS = {"solver": "fast", "endpoints": "safe"}
+WORDS = {
+    "solver": "fast",
+    "endpoints": "safe",
+    "grouping": "mdav",
+    "aggregation": "style",
+    "small_classes": "drop",
+    "pairing": "tour",
+}
 
 
 def changed(config, keep=()):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from latentpath.core import DataError, InputError, LatentpathWarning, Progress, silent
+from latentpath.core import DataError, InputError, LatentpathWarning, Progress, check_within, silent
 from latentpath.data.decode import UndecodableError, with_channels
 from latentpath.data.images import ImageSet, resize_images
 from latentpath.data.sources.data_source import DataSource
@@ -186,14 +186,15 @@ def _left_out(survey: Survey) -> list[str]:
     ]
 
 
+# Images are held at this side, all of them: a larger one is a slip of the pen.
+_LARGEST_SIDE = 16_384
+
+
 def check_reading(channels: int | None, resolution: int | None, max_unreadable: float) -> None:
     """Raise InputError where `read_image_set` would for these arguments."""
     if channels not in (None, 1, 3):
         raise InputError(expected="1 or 3 channels", got=str(channels), fix="choose one of them")
-    if resolution is not None and resolution < 1:
-        raise InputError(
-            expected="a resolution of at least 1 pixel", got=str(resolution), fix="make it larger"
-        )
+    check_within(1, _LARGEST_SIDE, resolution=1 if resolution is None else resolution)
     if not 0 <= max_unreadable < 1:
         raise InputError(
             expected="a max_unreadable from 0 to below 1, a share of the images",

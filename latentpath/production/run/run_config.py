@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from latentpath.core import InputError, check_at_least
+from latentpath.core import InputError, check_at_least, check_one_of, check_within
 
 ENGINES = ("local", "ray")
+_MOST_WORKERS = 10_000
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,8 @@ class RunConfig:
     may then differ in its last bits from the one that a single kind makes."""
 
     def __post_init__(self) -> None:
-        if self.engine not in ENGINES:
-            raise InputError(
-                expected=f"engine as one of {', '.join(ENGINES)}",
-                got=repr(self.engine),
-                fix="choose one",
-            )
-        check_at_least(0, workers=self.workers)
+        check_one_of(ENGINES, engine=self.engine)
+        check_within(0, _MOST_WORKERS, workers=self.workers)
         check_at_least(1, shard_walks=self.shard_walks, attempts=self.attempts)
         if self.engine == "local" and (self.workers > 1 or self.ray_address):
             raise InputError(
