@@ -105,10 +105,10 @@ def without_shared(first: ImageSet, second: ImageSet) -> ImageSet | None:
     """`second` without anybody of whom an image is also in `first`; None if nobody is left."""
     known = {image.tobytes() for image in first.images}
     shared = np.array([image.tobytes() in known for image in second.images])
-    others = ~np.isin(second.identities, second.identities[shared])
-    if others.all():
+    apart = ~np.isin(second.identities, second.identities[shared])
+    if apart.all():
         return second
-    return second.subset(others) if others.any() else None
+    return second.subset(apart) if apart.any() else None
 
 
 def _short(names: tuple[str, ...]) -> str:

@@ -170,7 +170,7 @@ def _read(
         if resolution is None:
             return digits
         return replace(digits, images=resize_images(digits.images, resolution))
-    found, survey = read_and_survey(
+    images, survey = read_and_survey(
         _source(arguments, role, Path(place)),
         channels=channels,
         resolution=resolution,
@@ -180,7 +180,7 @@ def _read(
     if not arguments.quiet:
         note = " (walks count as people)" if _tells_walks(set_folder(Path(place))) else ""
         print(f"{role}: {survey.summary()}{note}", file=sys.stderr)
-    return found
+    return images
 
 
 def _source(arguments: argparse.Namespace, role: str, place: Path) -> DataSource:

@@ -16,7 +16,7 @@ from latentpath.audit import encode_png
 from latentpath.core import InputError, Progress, silent
 from latentpath.data import ImageSet
 from latentpath.experiments.columns import figures, worst_attack
-from latentpath.experiments.networks import absent_networks, ready_networks
+from latentpath.experiments.experiment_networks import absent_networks, ready_networks
 from latentpath.experiments.pictures import (
     bars_picture,
     sample_sheet,
@@ -30,7 +30,7 @@ from latentpath.experiments.sets import MadeSet, SetMaker, on_walks, sets_of
 from latentpath.experiments.splits import Splits, read_splits
 from latentpath.experiments.store import ResultStore
 from latentpath.experiments.table import as_csv, summarise
-from latentpath.experiments.tradeoff import REFERENCE, Variant, variants
+from latentpath.experiments.tradeoff import REFERENCE, GridPoint, grid_points
 from latentpath.production import (
     Bundle,
     ProduceConfig,
@@ -115,8 +115,8 @@ def run_experiment(
     if tradeoff:
         grid = recipe.tradeoff
         store.agree("tradeoff", {"count": grid.count, "trainings": grid.trainings})
-        for variant in [None, *bench.variants()]:
-            bench.trade(variant)
+        for point in [None, *bench.grid_points()]:
+            bench.trade(point)
     return bench.finish(tradeoff)
 
 
@@ -162,31 +162,31 @@ class _Bench:
                 _key(seed, name), {"measures": measured, "seconds": seconds, "by": self._by()}
             )
 
-    def variants(self) -> list[Variant]:
+    def grid_points(self) -> list[GridPoint]:
         """The grid, with the number of images that its sets have."""
         config = self.recipe.produce
         count = self.recipe.tradeoff.count or config.count or len(self.splits.private)
         surrogate = self.bundle.surrogate is not None
         knobs = self.recipe.tradeoff.chosen
-        return list(variants(replace(config, count=count), knobs, surrogate=surrogate))
+        return list(grid_points(replace(config, count=count), knobs, surrogate=surrogate))
 
-    def trade(self, variant: Variant | None) -> None:
+    def trade(self, point: GridPoint | None) -> None:
         """Measure one point of the grid; None is for the sets that it stands beside."""
-        if variant is None:
+        if point is None:
             self._references()
-        elif self.store.get(variant.key) is None:
+        elif self.store.get(point.key) is None:
             bundle = self.bundle
-            if not variant.surrogate:
+            if not point.surrogate:
                 bundle = replace(bundle, surrogate=None)
             try:
-                made = produce_set(self.splits.private, bundle, variant.config, self.progress)
+                made = produce_set(self.splits.private, bundle, point.config, self.progress)
             except InputError as error:
                 # Too few people for this k, or nothing passes this gate: that is a result too.
-                self.store.put(variant.key, {"impossible": str(error)})
+                self.store.put(point.key, {"impossible": str(error)})
                 return
             measured = self._traded(on_walks(made, made.samples, made.path))
             gate = {"tested": made.tested, "rejected": made.rejected}
-            self.store.put(variant.key, {**measured, "gate": gate, "by": self._by()})
+            self.store.put(point.key, {**measured, "gate": gate, "by": self._by()})
 
     def _references(self) -> None:
         """Real images, and lines and centroids of the recipe, measured as the grid's points are."""
@@ -194,7 +194,7 @@ class _Bench:
         missing = [n for n in names if self.store.get(_reference(n)) is None]
         if not missing:
             return
-        config = self.variants()[0].config
+        config = self.grid_points()[0].config
         private = self.splits.private
         result = produce_set(private, self.bundle, config, self.progress)
         sets = {**sets_of(result, self.bundle), "real": None}
@@ -205,7 +205,7 @@ class _Bench:
         """The measures that the grid shows, of a set or (None) of the private people."""
         seed, trainings = self.recipe.produce.seed, self.recipe.tradeoff.trainings
         if made is None:
-            count = self.variants()[0].config.count
+            count = self.grid_points()[0].config.count
             return {"measures": self.measures.traded_real(count, seed, trainings)}
         return {"measures": self.measures.traded(made, seed, trainings)}
 
@@ -224,7 +224,7 @@ class _Bench:
     def tradeoff_rows(self) -> list[dict[str, Any]]:
         """A row per possible point of the grid."""
         points = [(REFERENCE, name, _reference(name)) for name in ("real", "line", "centroids")]
-        points += [(variant.knob, variant.value, variant.key) for variant in self.variants()]
+        points += [(point.knob, point.value, point.key) for point in self.grid_points()]
         rows = []
         for knob, value, key in points:
             result = self.store.get(key)

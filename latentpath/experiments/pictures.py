@@ -164,9 +164,9 @@ def _bars(axes: Any, rows: Sequence[Row], names: Sequence[str], column: str) -> 
 def _published(axes: Any, names: Sequence[str], figure: str, factor: float) -> None:
     for marker, (data, sets) in zip(_MARKERS, PUBLISHED.items(), strict=True):
         points = [
-            (names.index(name), factor * found[figure])
-            for name, found in sets.items()
-            if figure in found and name in names
+            (names.index(name), factor * reported[figure])
+            for name, reported in sets.items()
+            if figure in reported and name in names
         ]
         if points:
             axes.plot(
@@ -195,11 +195,11 @@ def _tradeoff(axes: Any, rows: Sequence[Row], column: str) -> None:
     ]
     for number, knob in enumerate(knobs):
         # Drawn through the recipe's own point, in the order of the privacy.
-        found = sorted([*points(knob), *centre])
+        line = sorted([*points(knob), *centre])
         colour = PALETTE[number % len(PALETTE)]
         axes.plot(
-            [p[0] for p in found],
-            [p[1] for p in found],
+            [p[0] for p in line],
+            [p[1] for p in line],
             "o-",
             color=colour,
             markersize=4,

@@ -51,13 +51,13 @@ def _share(column: str) -> Callable[[Row, Row, Row], float | None]:
 
 
 def _membership(real: Row, line: Row, walk: Row) -> float | None:
-    found = worst_attack(walk)
-    return None if found is None else abs(found - 0.5)
+    accuracy = worst_attack(walk)
+    return None if accuracy is None else abs(accuracy - 0.5)
 
 
 def _loss(real: Row, line: Row, walk: Row) -> float | None:
-    yardstick, found = real.get("accuracy"), walk.get("accuracy")
-    return None if yardstick is None or found is None else yardstick - found
+    yardstick, own = real.get("accuracy"), walk.get("accuracy")
+    return None if yardstick is None or own is None else yardstick - own
 
 
 AIMS = (
@@ -158,13 +158,13 @@ def judge(rows: Sequence[Row]) -> list[AimResult]:
 
 
 def _scored(aim: Aim, walk: str, line: str, seeds: Sequence[Rows]) -> AimResult:
-    found = [
+    figures = [
         aim.figure(rows.get("real", {}), rows.get(line, {}), rows[walk])
         for rows in seeds
         if walk in rows
     ]
-    values = [value for value in found if value is not None and math.isfinite(value)]
-    if not values or len(values) < len(found):
+    values = [value for value in figures if value is not None and math.isfinite(value)]
+    if not values or len(values) < len(figures):
         return AimResult(walk, aim.key, aim.words, aim.limit, None, None, None, None, None)
     mean, low, high = over_seeds(values)
     margin = mean - aim.limit if aim.at_least else aim.limit - mean

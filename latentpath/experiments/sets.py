@@ -73,8 +73,8 @@ class SetMaker:
         made: dict[str, MadeSet] = {}
         for arm in sorted(set(arms.values())):
             parts = [name.removeprefix(arm) for name in names if arms[name] == arm]
-            found = self._arm(arm, seed, parts)
-            made |= {arm + part: found[part] for part in parts}
+            of_arm = self._arm(arm, seed, parts)
+            made |= {arm + part: of_arm[part] for part in parts}
         return made
 
     def endpoints(self, arm: str = "") -> Endpoints:

@@ -52,17 +52,17 @@ def read_splits(recipe: Recipe, path: str | Path | None, progress: Progress = si
             fix="give it with --data FILE.npz",
         )
     private = read_image_set(path, format="medmnist", split="train", progress=progress)
-    others = [
+    holdout = [
         read_image_set(path, format="medmnist", split=split, progress=progress)
         for split in _filled(Path(path))
     ]
-    if not others:
+    if not holdout:
         raise DataError(
             expected="a split of other people (val or test) with images in the .npz file",
             got="a training split alone",
             fix="without other real people neither use nor membership can be measured",
         )
-    return Splits(private, joined(*others))
+    return Splits(private, joined(*holdout))
 
 
 def joined(*sets: ImageSet) -> ImageSet:

@@ -89,17 +89,17 @@ class ResultStore:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes())
     except ValueError as error:
         raise DataError(
             expected="a result as it was written",
             got=f"{path.name}, which is damaged",
             fix="remove that file; its result will be made again",
         ) from error
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise DataError(
             expected="a result as it was written",
             got=f"{path.name} with another content",
             fix="remove that file; its result will be made again",
         )
-    return found
+    return content

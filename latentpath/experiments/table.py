@@ -25,14 +25,14 @@ def summarise(rows: Sequence[Row], level: float = LEVEL) -> list[dict[str, Any]]
         rows: see `Row`; sets come in the order in which they are met.
         level: of the intervals.
     """
-    found = []
+    summary = []
     for name in dict.fromkeys(row["set"] for row in rows):
         of_set = [row for row in rows if row["set"] == name]
         for column in COLUMNS:
             values = [row[column] for row in of_set if row.get(column) is not None]
             if values:
                 mean, low, high = over_seeds(values, level)
-                found.append(
+                summary.append(
                     {
                         "set": name,
                         "measure": column,
@@ -44,7 +44,7 @@ def summarise(rows: Sequence[Row], level: float = LEVEL) -> list[dict[str, Any]]
                         "largest": max(values),
                     }
                 )
-    return found
+    return summary
 
 
 def over_seeds(

@@ -14,7 +14,7 @@ REFERENCE = "reference"
 
 
 @dataclass(frozen=True)
-class Variant:
+class GridPoint:
     """One point of the grid."""
 
     knob: str
@@ -42,9 +42,9 @@ _GRID: dict[str, tuple[Any, ...]] = {
 }
 
 
-def variants(
+def grid_points(
     config: ProduceConfig, knobs: Collection[str], *, surrogate: bool
-) -> Iterator[Variant]:
+) -> Iterator[GridPoint]:
     """The recipe itself, then each option at its other values.
 
     Args:
@@ -52,7 +52,7 @@ def variants(
         knobs: names of the options that are turned.
         surrogate: whether there is one, which can be left out.
     """
-    yield Variant("recipe", "recipe", config)
+    yield GridPoint("recipe", "recipe", config)
     for knob, values in _GRID.items():
         for value in values if knob in knobs else ():
             if value == getattr(config, knob):
@@ -61,9 +61,9 @@ def variants(
                 changed = replace(config, **{knob: value})
             except InputError:
                 continue  # it does not go with the recipe, as moved endpoints without a gate
-            yield Variant(knob, f"{value:g}" if isinstance(value, float) else str(value), changed)
+            yield GridPoint(knob, f"{value:g}" if isinstance(value, float) else str(value), changed)
     if surrogate and "surrogate" in knobs:
-        yield Variant("surrogate", "off", config, surrogate=False)
+        yield GridPoint("surrogate", "off", config, surrogate=False)
     # Walks give as many images as one likes: what more of them are worth.
     for times in (2, 4) if "count" in knobs else ():
-        yield Variant("count", f"{times}x", replace(config, count=times * config.count))
+        yield GridPoint("count", f"{times}x", replace(config, count=times * config.count))

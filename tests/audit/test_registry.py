@@ -188,7 +188,7 @@ def people(seed):
 if {measure!r}:
     setup = AuditSetup(people(0), people(1), measures=({measure!r},))
     assert getattr(measure_set(people(2), setup), {measure!r}) is not None
-extras = ("monai", "torchmetrics", "jinja2", "matplotlib", "scipy.stats")
+extras = ("monai", "torchmetrics", "jinja2", "matplotlib")
 print([name for name in extras if name in sys.modules])
 print([wing for wing, module in {HEAVY!r}.items() if "latentpath.audit." + module in sys.modules])
 """

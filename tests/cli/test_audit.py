@@ -219,7 +219,7 @@ class TestRefusals:
             (["--measures", ","], "measures out of"),
             (["--baseline", "no-place"], "--baseline NAME=PATH"),
             (["--baseline", "real=x"], "name of its own"),
-            (["--limits-auc-green", "0.9"], "auc_red"),
+            (["--limits-attacks-auc-green", "0.9"], "auc_red"),
             (["--threshold", "7"], "threshold between 0 and 1"),
         ],
     )
@@ -237,5 +237,5 @@ def test_the_help_says_what_the_codes_mean(audit, capsys):
         main(["audit", "--help"])
     shown = " ".join(capsys.readouterr().out.split())
     assert "4 the report was written and its answer is as bad as --fail-on" in shown
-    assert "--limits-closer-green" in shown
+    assert "--limits-closeness-green" in shown
     assert "--membership-shadows" in shown

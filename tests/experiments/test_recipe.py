@@ -13,7 +13,7 @@ from latentpath.experiments import RECIPES, CompareConfig, MeasureConfig, Tradeo
 from latentpath.experiments.recipe import KNOBS
 from latentpath.experiments.sets import chosen_groups, part_of
 from latentpath.experiments.splits import joined, read_splits, rows_in_shares, share_of
-from latentpath.experiments.tradeoff import variants
+from latentpath.experiments.tradeoff import grid_points
 from latentpath.ksame import k_same
 from latentpath.production import ProduceConfig
 from support import tiny_models
@@ -134,7 +134,7 @@ class TestConfigurations:
 
     def test_the_grid_turns_one_option_at_a_time(self):
         base = ProduceConfig(count=100, steps=26)
-        found = list(variants(base, KNOBS, surrogate=True))
+        found = list(grid_points(base, KNOBS, surrogate=True))
         assert found[0].config == base
         assert len({v.key for v in found}) == len(found)
         for variant in found[1:]:
@@ -146,19 +146,19 @@ class TestConfigurations:
             )
             assert changed == base
         assert {v.knob for v in found} >= {"identity", "gate_quantile", "endpoints", "k"}
-        assert all(v.surrogate for v in variants(base, KNOBS, surrogate=False))
+        assert all(v.surrogate for v in grid_points(base, KNOBS, surrogate=False))
 
     def test_knobs_are_chosen_by_name(self):
         chosen = TradeoffConfig(" k, count,k").chosen
         assert chosen == ("k", "count")
-        found = {v.knob for v in variants(ProduceConfig(count=9), chosen, surrogate=True)}
+        found = {v.knob for v in grid_points(ProduceConfig(count=9), chosen, surrogate=True)}
         assert found == {"recipe", "k", "count"}
         with pytest.raises(InputError, match="'kk'"):
             TradeoffConfig("kk")
 
     def test_safe_endpoints_keep_their_gate(self):
         base = ProduceConfig(count=100, endpoints="safe")
-        assert "gate_identity=1" not in {v.key for v in variants(base, KNOBS, surrogate=False)}
+        assert "gate_identity=1" not in {v.key for v in grid_points(base, KNOBS, surrogate=False)}
 
 
 class TestCommand:

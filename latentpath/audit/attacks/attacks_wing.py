@@ -78,8 +78,8 @@ def _attack_figures() -> Iterator[Figure]:
         for key, short in (("balanced_accuracy", "ba"), ("auc", "auc")):
             title = f"Membership: {name.replace('_', ' ')},\n{key.replace('_', ' ')}"
             yield Figure(f"{name}_{short}", title, (*path, key, "value"), True)
-    found = (*above["lira_online"], "tpr_at_1_percent", "value")
-    yield Figure("lira_online_tpr1", "LiRA online, members\nfound at 1% false", found, True)
+    tpr = (*above["lira_online"], "tpr_at_1_percent", "value")
+    yield Figure("lira_online_tpr1", "LiRA online, members\nfound at 1% false", tpr, True)
 
 
 def _group_figures() -> Iterator[Figure]:

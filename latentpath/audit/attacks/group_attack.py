@@ -119,7 +119,7 @@ def attack_groups(
         }
         generator = np.random.default_rng(seed)
         for name in sets:
-            duels = _Duels(distance, name, rows, cluster, sets)
+            duels = _CentroidDuels(distance, name, rows, cluster, sets)
             if len(duels):
                 scores[f"{space}_{name}"] = score_duels(
                     duels, generator=generator, resamples=resamples
@@ -127,7 +127,7 @@ def attack_groups(
     return GroupAttack(scores)
 
 
-class _Rows(Protocol):
+class _Space(Protocol):
     """What a space offers: rows by number."""
 
     def __len__(self) -> int: ...
@@ -172,8 +172,8 @@ def _image_space(
     prepared: dict[str, RealReference],
     compute: Embed,
     max_bytes: int,
-) -> tuple[_Rows, dict[str, _Rows]]:
-    def embedded(images: np.ndarray) -> _Rows:
+) -> tuple[_Space, dict[str, _Space]]:
+    def embedded(images: np.ndarray) -> _Space:
         return EmbeddedImages(as_planes(images), compute, max_bytes=max_bytes // 4)
 
     return embedded(centroids), {
@@ -186,7 +186,7 @@ def _latent_space(
     latents: tuple[np.ndarray, np.ndarray, np.ndarray | None],
     centroids: int,
     sets: dict[str, ImageSet],
-) -> tuple[_Rows, dict[str, _Rows]]:
+) -> tuple[_Space, dict[str, _Space]]:
     nothing = np.empty((0, 0))
     given = {
         name: np.asarray(nothing if values is None else values)
@@ -209,8 +209,8 @@ def _latent_space(
 
 
 def _person_distances(
-    queries: _Rows,
-    bank: _Rows,
+    queries: _Space,
+    bank: _Space,
     people: np.ndarray,  # [n], person of each row of the bank
     max_bytes: int,
     progress: Progress,
@@ -218,7 +218,7 @@ def _person_distances(
     """Distance of every centroid to the nearest row of every person."""
     order = np.argsort(people, kind="stable")
     starts = np.flatnonzero(np.diff(people[order], prepend=-1))
-    found = np.empty((len(queries), len(starts)), np.float32)
+    distances = np.empty((len(queries), len(starts)), np.float32)
     width = queries.rows(0, 1).shape[1]
     # Two blocks of rows and, for each query, its distances to the whole bank, thrice.
     query_block = int(np.clip(max_bytes // 8 // (8 * width + 24 * len(bank)), 1, 512))
@@ -232,12 +232,12 @@ def _person_distances(
             squares = own + torch.linalg.vector_norm(others, dim=1).square()
             parts.append(torch.addmm(squares, rows, others.T, alpha=-2).clamp_min(0))
         distance = torch.cat(parts, 1).cpu().numpy()[:, order]
-        found[first : first + len(rows)] = np.minimum.reduceat(distance, starts, axis=1)
+        distances[first : first + len(rows)] = np.minimum.reduceat(distance, starts, axis=1)
         progress("group attack", first + len(rows), len(queries), {})
-    return found
+    return distances
 
 
-class _Duels:
+class _CentroidDuels:
     """The centroids with impostors of their class, each made when it is asked for."""
 
     def __init__(

@@ -87,8 +87,8 @@ class GroupScore:
             "tpr_at_1_percent": self.tpr_at_1_percent.as_dict() | {"resolved": resolved[0]},
             "tpr_at_0.1_percent": self.tpr_at_01_percent.as_dict() | {"resolved": resolved[1]},
             "hits": {
-                f"top_{rank}": found.as_dict() | {"chance": self.chance[rank]}
-                for rank, found in self.hits.items()
+                f"top_{rank}": interval.as_dict() | {"chance": self.chance[rank]}
+                for rank, interval in self.hits.items()
             },
             "centroids": self.centroids,
             "clusters": self.clusters,
@@ -203,8 +203,8 @@ def _area(duels: Duels) -> Interval:
         quantile = 0.5 + LEVEL / 2
         ratio = t_quantile(quantile, independent - 1) / NormalDist().inv_cdf(quantile)
         effective = min(float(trials), mean * (1 - mean) / (variance * ratio**2))
-    found = wilson(mean * effective, effective)
-    return Interval(mean, found.low, found.high)
+    effective_share = wilson(mean * effective, effective)
+    return Interval(mean, effective_share.low, effective_share.high)
 
 
 def _beaten(distance: np.ndarray, impostors: np.ndarray) -> np.ndarray:
@@ -257,9 +257,9 @@ def _common_threshold(
     )
     rates = []
     for place, rate in enumerate(FALSE_POSITIVES):
-        found = percentile(tpr_at(pairs.inside, pairs.outside, rate), replicates[:, 1 + place])
+        resampled = percentile(tpr_at(pairs.inside, pairs.outside, rate), replicates[:, 1 + place])
         hits = pairs.inside > threshold_at(pairs.outside, rate)
-        rates.append(no_surer_than_a_share(found, hits, pairs.cluster_in))
+        rates.append(no_surer_than_a_share(resampled, hits, pairs.cluster_in))
     return rates
 
 

@@ -81,7 +81,7 @@ def attack_set(
     half_out = (generator.permutation(holdout.num_identities) % 2 == 0)[holdout.identities]
     half_in = (generator.permutation(real.num_identities) % 2 == 0)[real.identities]
     compute = LPIPS.load(device).embed if embed is None else as_float(embed)
-    search = _Search(compute, max_bytes, progress)
+    search = _EmbeddedSearch(compute, max_bytes, progress)
     members, made = search.embedded(real.images), search.embedded(synthetic.images)
     halves = {half: search.embedded(holdout.images[half_out == half]) for half in (False, True)}
     near_in = search.distance(members, made)
@@ -113,7 +113,7 @@ def attack_set(
     }
 
 
-class _Search:
+class _EmbeddedSearch:
     """Distances to the nearest image, in one embedding and within one bound on memory."""
 
     def __init__(self, embed: Embed, max_bytes: int, progress: Progress) -> None:

@@ -50,7 +50,7 @@ def attack_sources(
     rows = np.arange(len(images))
     if len(rows) > most:
         rows = np.sort(np.random.default_rng(seed).choice(len(rows), most, replace=False))
-    lookup = _Rows(real.images)
+    lookup = _RowsBehind(real.images)
     return attack_groups(
         images.images[rows],
         [lookup.of(people[row], int(images.labels[row])) for row in rows],
@@ -64,7 +64,7 @@ def attack_sources(
     )
 
 
-class _Rows:
+class _RowsBehind:
     """Which rows of the private set are behind an image of a class."""
 
     def __init__(self, real: ImageSet) -> None:

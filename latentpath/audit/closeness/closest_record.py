@@ -86,7 +86,7 @@ class RecordRatio:
             "ratio_of_5th_percentiles": _finite(self.low_ratio),
             "people_per_side": self.people,
             "groups": self.groups,
-            "by_class": {name: found.as_dict() for name, found in self.by_class.items()},
+            "by_class": {name: interval.as_dict() for name, interval in self.by_class.items()},
             "unresolved": self.unresolved,
         }
 
@@ -119,7 +119,7 @@ def record_ratio(
         InputError: the two were prepared by different measures, or groups of another length.
     """
     _check(synthetic, real, holdout, groups)
-    sides = [_People.of(side.images) for side in (real, holdout)]
+    sides = [_Side.of(side.images) for side in (real, holdout)]
     equal = np.minimum(*(side.per_class for side in sides))  # [K]
     if equal.sum() == 0:
         raise DataError(
@@ -130,11 +130,11 @@ def record_ratio(
     searches = []
     for side, reference in zip(sides, (real, holdout), strict=True):
         count = side.neighbours(equal)
-        found = nearest_neighbours(
+        near = nearest_neighbours(
             synthetic.images, reference, count, max_bytes=max_bytes, progress=progress
         )
         complete = count == len(reference.images)
-        searches.append(_Search.of(found.distance, found.index, side, equal, complete))
+        searches.append(_NearbyPeople.of(near.distance, near.index, side, equal, complete))
     contest = _contests(*searches)
     group = np.arange(len(synthetic)) if groups is None else groups
     medians, lows = zip(*(_quantiles(search, (0.5, 0.05)) for search in searches), strict=True)
@@ -156,7 +156,7 @@ def record_ratio(
     )
 
 
-class _People(NamedTuple):
+class _Side(NamedTuple):
     """The people of one side; one who has images of two classes counts in each of them."""
 
     of_image: np.ndarray  # [n], person of every image
@@ -164,7 +164,7 @@ class _People(NamedTuple):
     per_class: np.ndarray  # [K]
 
     @classmethod
-    def of(cls, images: ImageSet) -> _People:
+    def of(cls, images: ImageSet) -> _Side:
         pairs = images.identities * images.num_classes + images.labels
         present, of_image = np.unique(pairs, return_inverse=True)
         class_of = present % images.num_classes
@@ -180,7 +180,7 @@ class _People(NamedTuple):
         return min(len(self.of_image), images)
 
 
-class _Search(NamedTuple):
+class _NearbyPeople(NamedTuple):
     """The people near every sample, nearest first."""
 
     distance: np.ndarray  # float64 [n, k]
@@ -194,10 +194,10 @@ class _Search(NamedTuple):
         cls,
         distance: np.ndarray,
         index: np.ndarray,
-        people: _People,
+        people: _Side,
         equal: np.ndarray,
         complete: bool,
-    ) -> _Search:
+    ) -> _NearbyPeople:
         distance = distance.astype(np.float64)
         person = people.of_image[index]  # [n, k]
         nearest = first_of_each(person)
@@ -223,15 +223,15 @@ class _Contest(NamedTuple):
     kind: tuple[np.ndarray, np.ndarray]  # class of everybody on each side
 
 
-def _contests(train: _Search, other: _Search) -> _Contest:
+def _contests(train: _NearbyPeople, holdout: _NearbyPeople) -> _Contest:
     """Let all listed people of both sides meet every sample, in the order of their distance.
 
     Each is the nearest one if chosen while nobody nearer was. Ties are met once with one side
     first, once with the other, and averaged.
     """
-    reach = np.minimum(train.reach, other.reach)[:, None]
-    distance = np.concatenate([train.distance, other.distance], 1)
-    missed = np.concatenate([train.missed, other.missed], 1)
+    reach = np.minimum(train.reach, holdout.reach)[:, None]
+    distance = np.concatenate([train.distance, holdout.distance], 1)
+    missed = np.concatenate([train.missed, holdout.missed], 1)
     missed = np.where(distance <= reach * (1 + _TIE) + 1e-6 * _TIE, missed, 1.0)
     from_train = np.arange(distance.shape[1]) < train.distance.shape[1]  # [k]
     wins = np.zeros(distance.shape)
@@ -246,11 +246,11 @@ def _contests(train: _Search, other: _Search) -> _Contest:
         wins += won / 2
     unresolved = nobody[:, -1]
     score = wins[:, from_train].sum(1) + unresolved / 2
-    person = np.concatenate([train.person, other.person + len(train.kind)], 1)
-    return _Contest(score.clip(0, 1), unresolved, person, wins, (train.kind, other.kind))
+    person = np.concatenate([train.person, holdout.person + len(train.kind)], 1)
+    return _Contest(score.clip(0, 1), unresolved, person, wins, (train.kind, holdout.kind))
 
 
-def _quantiles(search: _Search, levels: tuple[float, ...]) -> list[float]:
+def _quantiles(search: _NearbyPeople, levels: tuple[float, ...]) -> list[float]:
     """Quantiles of the distance to the nearest chosen person, over samples and choices."""
     nobody = np.cumprod(search.missed, 1)
     before = np.concatenate([np.ones((len(nobody), 1)), nobody[:, :-1]], 1)
@@ -283,8 +283,8 @@ def _share(
         effective = float(fewest)
     else:
         effective = min(float(n), mean * (1 - mean) / variance)
-    found = wilson(mean * effective, effective, level)
-    return Interval(mean, found.low, found.high, level)
+    wide = wilson(mean * effective, effective, level)
+    return Interval(mean, wide.low, wide.high, level)
 
 
 def _variance(residual: np.ndarray, cluster: np.ndarray) -> float:
@@ -320,9 +320,9 @@ def _numbered(group: np.ndarray) -> np.ndarray:
     return np.unique(group, return_inverse=True)[1]
 
 
-def _ratio(train: float, other: float) -> float:
-    if other > 0:
-        return train / other
+def _ratio(train: float, holdout: float) -> float:
+    if holdout > 0:
+        return train / holdout
     return 1.0 if train == 0 else math.inf
 
 

@@ -241,12 +241,12 @@ def find_duplicates(
             got=str(list(np.shape(labels))),
             fix="give the class of every image",
         )
-    found = _matches(images, reference.reference, None, progress, "duplicates")
+    matches = _matches(images, reference.reference, None, progress, "duplicates")
     chance, doubtless = (
         reference.calibration.at_rate(rate, labels)
         for rate in (reference.false_positives, min(CERTAIN, reference.false_positives))
     )
-    kind, row, suspicion, equal = _judged(images, found, reference.reference, chance.threshold)
+    kind, row, suspicion, equal = _judged(images, matches, reference.reference, chance.threshold)
     rows = np.flatnonzero(kind >= 0)
     held_out = np.flatnonzero(in_any_turn(images, reference.digests or frozenset()))
     return Duplicates(
@@ -313,11 +313,11 @@ def _match_block(images: np.ndarray, reference: RealReference, own: np.ndarray |
     order = np.argsort(~first, axis=1, kind="stable")[:, :_PEOPLE]
     row = np.take_along_axis(np.where(first, row, -1), order, 1)
     turn = np.take_along_axis(turn, order, 1)
-    found = [_correlations(queries, bank, row, turn, variant) for variant in VARIANTS]
-    value = np.stack([values for values, _ in found])  # [variants, n, people]
+    correlated = [_correlations(queries, bank, row, turn, variant) for variant in VARIANTS]
+    value = np.stack([values for values, _ in correlated])  # [variants, n, people]
     best = value.argmax(0)[None]
     distance = 1 - np.take_along_axis(value, best, 0)[0]  # [n, people]
-    shifted = np.take_along_axis(np.stack([moved for _, moved in found]), best, 0)[0]
+    shifted = np.take_along_axis(np.stack([moved for _, moved in correlated]), best, 0)[0]
     nearest = distance.argmin(1)[:, None]
     closest = np.take_along_axis(distance, nearest, 1)[:, 0]
     np.put_along_axis(distance, nearest, 1.0, 1)  # where there is nobody else
@@ -340,10 +340,10 @@ def _candidates(
     for number, images in turned.items():
         # The spectrum does not tell an image from itself turned by 180 degrees.
         if number in (0, 1, 4, 5):
-            found = nearest_neighbours(images, reference, min(count, len(people)))
-            distances.append(found.distance)
-            rows.append(found.index)
-            turns.append(np.full(found.index.shape, number))
+            near = nearest_neighbours(images, reference, min(count, len(people)))
+            distances.append(near.distance)
+            rows.append(near.index)
+            turns.append(np.full(near.index.shape, number))
     distance, row, turn = (np.concatenate(parts, 1) for parts in (distances, rows, turns))
     if own is not None:
         distance = np.where(people[row] == own[:, None], np.inf, distance)
@@ -369,21 +369,21 @@ def _correlations(
             part = slice(start, start + _BLOCK)
             place = image[part], column[part]
             others = working_size(as_planes(bank[row[place]]))
-            found = correlate(planes[torch.from_numpy(place[0])], others, variant)
-            value[place], shifted[place] = found.value.numpy(), found.shifted.numpy()
+            correlation = correlate(planes[torch.from_numpy(place[0])], others, variant)
+            value[place], shifted[place] = correlation.value.numpy(), correlation.shifted.numpy()
     return value, shifted
 
 
 def _judged(
-    images: np.ndarray, found: _Matches, reference: RealReference, threshold: float
+    images: np.ndarray, matches: _Matches, reference: RealReference, threshold: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Number in `KINDS` (-1: no copy), real row, suspicion, and whether it is equal; each [n]."""
     original, turned = originals(images, reference.images.images)
     equal = original >= 0
-    kind = np.where(found.turn != 0, 1, np.where(found.shifted, 2, 3))
-    kind = np.where(equal, turned, np.where(found.suspicion <= threshold, kind, -1))
-    row = np.where(equal, original, found.row)
-    return kind, row, np.where(equal, 0.0, found.suspicion), equal
+    kind = np.where(matches.turn != 0, 1, np.where(matches.shifted, 2, 3))
+    kind = np.where(equal, turned, np.where(matches.suspicion <= threshold, kind, -1))
+    row = np.where(equal, original, matches.row)
+    return kind, row, np.where(equal, 0.0, matches.suspicion), equal
 
 
 def _calibrated(
@@ -396,8 +396,8 @@ def _calibrated(
     """How suspicious these images are, compared with the real set but for their own people."""
     if not len(rows):
         return SuspicionCalibration(np.zeros(0), np.zeros(0, np.int64))
-    found = _matches(images.images[rows], reference, own, progress)
-    return SuspicionCalibration(found.suspicion, images.labels[rows])
+    matches = _matches(images.images[rows], reference, own, progress)
+    return SuspicionCalibration(matches.suspicion, images.labels[rows])
 
 
 def _calibration_rows(images: ImageSet, most: int, generator: np.random.Generator) -> np.ndarray:

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from latentpath.audit.statistics.intervals import LEVEL, Interval, wilson
+from latentpath.core import require_extra
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,9 @@ class FalseAlarms:
         """Fewest and most of n fresh people who fall below by chance, with probability `level`."""
         if not self.alarms:
             return 0, 0
-        fewer, others = np.arange(n), self.people - self.alarms + 1
-        ratio = (n - fewer) * (self.alarms + fewer) / ((fewer + 1) * (others + n - fewer - 1))
-        steps = np.concatenate([[0.0], np.log(ratio).cumsum()])
-        chance = np.exp(steps - steps.max()).cumsum()
-        low, high = np.searchsorted(chance / chance[-1], (0.5 - level / 2, 0.5 + level / 2))
-        return int(low), int(min(high, n))
+        stats = require_extra("scipy.stats", "pipeline")
+        chance = stats.betabinom(n, self.alarms, self.people - self.alarms + 1)
+        return int(chance.ppf(0.5 - level / 2)), int(chance.ppf(0.5 + level / 2))
 
     def excess(
         self,

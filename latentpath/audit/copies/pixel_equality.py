@@ -42,10 +42,10 @@ def digests_of(images: np.ndarray) -> frozenset[bytes]:
 
 def in_any_turn(images: np.ndarray, known: frozenset[bytes]) -> np.ndarray:
     """Which images are, as they are, mirrored or turned, among those known: bool [n]."""
-    found = np.zeros(len(images), dtype=bool)
+    equal = np.zeros(len(images), dtype=bool)
     for _, turned in all_turns(images):
-        found |= [digest_of(image) in known for image in turned]
-    return found
+        equal |= [digest_of(image) in known for image in turned]
+    return equal
 
 
 def digest_of(image: np.ndarray) -> bytes:

@@ -51,7 +51,7 @@ def frechet_distance(
     """
     _check(real, other)
     fid = require_extra("torchmetrics.image.fid", "pipeline")
-    metric = fid.FrechetInceptionDistance(feature=_Rows(real.shape[1]))
+    metric = fid.FrechetInceptionDistance(feature=_GivenFeatures(real.shape[1]))
     # The distance does not change when both move; near the origin rounding is least.
     origin = real.double().mean(0)
     for rows, is_real in ((real, True), (other, False)):
@@ -95,7 +95,7 @@ def kernel_distance(
         warnings.simplefilter("ignore", UserWarning)
         torch.manual_seed(seed)
         metric = kid.KernelInceptionDistance(
-            feature=_Rows(real.shape[1]), subsets=subsets, subset_size=size
+            feature=_GivenFeatures(real.shape[1]), subsets=subsets, subset_size=size
         )
         metric.update(real.double(), real=True)
         metric.update(other.double(), real=False)
@@ -103,7 +103,7 @@ def kernel_distance(
     return KernelDistance(float(mean), float(sd), subsets, size)
 
 
-class _Rows(nn.Module):
+class _GivenFeatures(nn.Module):
     """Hands features through where torchmetrics expects a network."""
 
     def __init__(self, num_features: int) -> None:

@@ -317,34 +317,34 @@ def _cautions(
     distances: SetDistances,
     yardstick: SetDistances | None,
 ) -> tuple[str, ...]:
-    width, found = reference.features.shape[1], []
+    width, sentences = reference.features.shape[1], []
     fewest = min(len(synthetic), len(reference.real))
     if fewest <= width:
-        found.append(
+        sentences.append(
             f"FID rests on covariances of {width:,} features from only {fewest:,} images: it is "
             "too high, and compares only with sets of as many images. KID has no such bias."
         )
     if yardstick is None:
-        found.append(
+        sentences.append(
             "Without real images of other people to compare with, these figures have no yardstick."
         )
     elif yardstick.images <= width:
-        found.append(
+        sentences.append(
             f"The yardstick is {yardstick.images:,} real images for {width:,} features: its FID "
             "is too high, as is that of the matched part of the set."
         )
     mix = _mix_difference(synthetic, reference.real)
     if mix > _DIFFERENT_MIX:
-        found.append(
+        sentences.append(
             f"{mix:.0%} of the set would have to change class to have the real set's mix of "
             "classes: part of every distance is that difference, not how the images look."
         )
     asked = reference.config.neighbours
     if distances.neighbours < asked:
-        found.append(
+        sentences.append(
             f"The sets are too small for {asked} neighbours: {distances.neighbours} were used."
         )
-    return tuple(found)
+    return tuple(sentences)
 
 
 def _mix_difference(a: ImageSet, b: ImageSet) -> float:

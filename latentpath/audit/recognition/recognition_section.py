@@ -22,7 +22,7 @@ _SEES = 0.8
 OVERVIEW = (
     Column(
         "Re-identified" + DOWN,
-        cell_of("reidentification", lambda found: share(found.rate)),
+        cell_of("reidentification", lambda answers: share(answers.rate)),
         "Re-identified: the identity classifier gives one real person more probability than the "
         "threshold in the settings.",
     ),

@@ -144,14 +144,14 @@ def panels_figure(
 
 def _draw_intervals(axes: Any, sets: Sequence[Named]) -> None:
     for row, named in enumerate(reversed(sets)):
-        found: Interval | None = named.value
-        if found is None:
+        interval: Interval | None = named.value
+        if interval is None:
             continue
         colour, width = (WALK_COLOUR, 3.0) if named.subject else (QUIET_COLOUR, 2.0)
         axes.plot(
-            [found.low, found.high], [row, row], color=colour, lw=width, solid_capstyle="butt"
+            [interval.low, interval.high], [row, row], color=colour, lw=width, solid_capstyle="butt"
         )
-        axes.plot(found.value, row, "o" if named.subject else "s", color=colour, ms=6)
+        axes.plot(interval.value, row, "o" if named.subject else "s", color=colour, ms=6)
 
 
 def roc_figure(curves: Sequence[Named]) -> bytes:
@@ -164,8 +164,8 @@ def roc_figure(curves: Sequence[Named]) -> bytes:
         axes = figure.subplots()
         axes.plot([_LOWEST_RATE, 1], [_LOWEST_RATE, 1], color=INK, lw=1, ls=":", label="guessing")
         for named, look in _looks(curves):
-            rate, found = (np.maximum(side, _LOWEST_RATE) for side in named.value)
-            axes.plot(rate, found, **look)
+            rate, detected = (np.maximum(side, _LOWEST_RATE) for side in named.value)
+            axes.plot(rate, detected, **look)
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xlim(_LOWEST_RATE, 1)

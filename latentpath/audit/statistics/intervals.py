@@ -118,8 +118,8 @@ def share(
     variance = count / (count - 1) * float(deviation @ deviation) / n**2
     # Groups that balance each other exactly show no variance at all; more than n is never claimed.
     effective = min(float(n), mean * (1 - mean) / variance) if variance > 0 else float(n)
-    found = wilson(mean * effective, effective, level)
-    return Interval(mean, found.low, found.high, level)
+    effective_share = wilson(mean * effective, effective, level)
+    return Interval(mean, effective_share.low, effective_share.high, level)
 
 
 def share_difference(first: Interval, second: Interval) -> Interval:

@@ -127,8 +127,8 @@ def score_attack(
         hits = np.stack(
             [row > threshold_at(other, rate) for row, other in zip(inside, outside, strict=True)]
         )
-        found = percentile(float(hits.mean()), replicates[:, 1 + place], level)
-        tprs.append(no_surer_than_a_share(found, hits.mean(0), people_in))
+        resampled = percentile(float(hits.mean()), replicates[:, 1 + place], level)
+        tprs.append(no_surer_than_a_share(resampled, hits.mean(0), people_in))
     value = float(np.mean([auc(a, b) for a, b in zip(inside, outside, strict=True)]))
     return AttackScore(
         auc=percentile(value, replicates[:, 0], level),
@@ -147,14 +147,17 @@ def score_attack(
     )
 
 
-def no_surer_than_a_share(found: Interval, hits: np.ndarray, groups: np.ndarray) -> Interval:
+def no_surer_than_a_share(resampled: Interval, hits: np.ndarray, groups: np.ndarray) -> Interval:
     """Widen a resampled interval to that of the share of hits [n] where that one is wider.
 
     Resamples all agree where no member or every member is found; Wilson's interval does not.
     """
-    floor = share(hits, groups, found.level)
+    floor = share(hits, groups, resampled.level)
     return Interval(
-        found.value, min(found.low, floor.low), max(found.high, floor.high), found.level
+        resampled.value,
+        min(resampled.low, floor.low),
+        max(resampled.high, floor.high),
+        resampled.level,
     )
 
 
@@ -249,14 +252,14 @@ def _replicates_of_one(
     with np.errstate(invalid="ignore", divide="ignore"):
         wins = np.einsum("rm,rm->r", drawn, running[:, below] + running[:, upto])
         columns = [wins / 2 / members / held_out]
-        found = _running(drawn)
+        running_members = _running(drawn)
         each = np.arange(len(drawn))
         for rate in FALSE_POSITIVES:
             allowed = np.floor(rate * held_out + 1e-9)
             # The rank of the threshold: the highest whose own draws bring more than allowed.
             over = held_out[:, None] - running[:, :-1] > allowed[:, None]  # [r, n]
             rank = over.sum(1) - 1
-            caught = members - found[each, above[np.maximum(rank, 0)]]
+            caught = members - running_members[each, above[np.maximum(rank, 0)]]
             columns.append(np.where(rank >= 0, caught, members) / members)
     return np.stack(columns, 1)
 

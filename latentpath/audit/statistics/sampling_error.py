@@ -26,14 +26,14 @@ from statistics import NormalDist
 import numpy as np
 
 from latentpath.audit.statistics.intervals import LEVEL, Interval, wilson
-from latentpath.audit.utility.predictions import Predictions
+from latentpath.core import require_extra
 
 # Variances below this share of the largest possible one are rounding.
 _NO_SPREAD = 1e-15
 
 
 @dataclass(frozen=True, eq=False)
-class Score:
+class SampledScore:
     """A figure in 0 .. 1 of S classifiers on n test images, and what each image contributes.
 
     A figure may be the mean of several parts, such as the recalls of the classes.
@@ -60,26 +60,26 @@ class Score:
     def interval(self, level: float = LEVEL) -> Interval:
         """The mean with its interval, over seeds (where there are several) and test images."""
         image = _variance(self.influence.mean(0), self.people) + self.floor
-        reach = _reach([(image, _count(self.people) - 1), *_between_seeds(self)], level)
+        reach = _reach([(image, count_people(self.people) - 1), *_between_seeds(self)], level)
         if reach == 0.0:  # the values are all in the middle, and nothing ever changes them
             return Interval(self.value, self.value, self.value, level)
         # Wilson's interval knows the normal quantile only: what t adds goes into the variance.
         variance = (reach / NormalDist().inv_cdf(0.5 + level / 2)) ** 2
         effective = self.anchor * (1 - self.anchor) / variance
         value = min(1.0, max(0.0, self.value))
-        found = wilson(value * effective, effective, level)
-        return Interval(value, found.low, found.high, level)
+        shares = wilson(value * effective, effective, level)
+        return Interval(value, shares.low, shares.high, level)
 
 
-def difference(a: Score, b: Score, level: float = LEVEL) -> Interval:
+def difference(a: SampledScore, b: SampledScore, level: float = LEVEL) -> Interval:
     """`a` minus `b` on the same test images, paired image by image, clipped to -1 .. 1."""
     paired = a.influence.mean(0) - b.influence.mean(0)  # [n]
     image = _variance(paired, a.people) + max(a.floor, b.floor)
     if image <= _NO_SPREAD:
         # They never disagree: a share with two hits and two misses added, as for one score.
-        count = _count(a.people)
+        count = count_people(a.people)
         image = _shrunk_variance(1.0, count)
-    parts = [(image, _count(a.people) - 1), *_between_seeds(a), *_between_seeds(b)]
+    parts = [(image, count_people(a.people) - 1), *_between_seeds(a), *_between_seeds(b)]
     reach, value = _reach(parts, level), a.value - b.value
     return Interval(value, max(-1.0, value - reach), min(1.0, value + reach), level)
 
@@ -95,48 +95,15 @@ def mean_interval(
     """Interval of the mean of any per-image figure that lies between `low` and `high`."""
     shares = (figures - low) / (high - low)
     values = shares.mean(1)
-    part = Part(values, _scaled(shares - values[:, None], people), _count(people))
-    found = _mean_of([part], people).interval(level)
-    value, lower, upper = (low + (high - low) * x for x in (found.value, found.low, found.high))
+    part = Part(values, scaled_influence(shares - values[:, None], people), count_people(people))
+    share = mean_of([part], people).interval(level)
+    value, lower, upper = (low + (high - low) * x for x in (share.value, share.low, share.high))
     return Interval(value, lower, upper, level)
-
-
-def accuracy_score(predictions: Predictions) -> Score:
-    """Share of the test images that are classified rightly."""
-    everything = np.ones(len(predictions.labels), dtype=bool)
-    return _mean_of(
-        [_share_of(predictions.correct, everything, predictions.people)], predictions.people
-    )
-
-
-def balanced_accuracy_score(predictions: Predictions) -> Score:
-    """Mean over the classes in the test set of their recalls."""
-    labels = np.unique(predictions.labels)
-    return _mean_of([_recall(predictions, label) for label in labels], predictions.people)
-
-
-def recall_score(predictions: Predictions, label: int) -> Score | None:
-    """Share of a class's test images that are classified rightly; None without any."""
-    if not (predictions.labels == label).any():
-        return None
-    return _mean_of([_recall(predictions, label)], predictions.people)
-
-
-def auc_score(predictions: Predictions) -> Score | None:
-    """Area under the ROC curve: of two classes, or the mean of each class against the others.
-
-    Classes without test images, or without test images of any other class, are left out; None
-    where none is left. Ties count half.
-    """
-    classes = len(predictions.class_names)
-    areas = [class_auc(predictions, label) for label in (range(classes) if classes > 2 else [1])]
-    parts = [area for area in areas if area is not None] if classes > 1 else []
-    return _mean_of(parts, predictions.people) if parts else None
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """One of the parts that a score is the mean of; attributes as in `Score`.
+    """One of the parts that a score is the mean of; attributes as in `SampledScore`.
 
     Attributes:
         values: float64 [S].
@@ -149,48 +116,28 @@ class Part:
     size: int
 
 
-def class_auc(predictions: Predictions, label: int) -> Part | None:
-    """Area under the ROC curve of one class against all others; None where one side is empty."""
-    positive = predictions.labels == label
-    if positive.all() or not positive.any():
-        return None
-    scores = predictions.log_odds(label)  # [S, n]
-    values, influence = np.empty(len(scores)), np.empty(scores.shape)
-    people = predictions.people
-    for seed, row in enumerate(scores):
-        above = _placement(row[positive], row[~positive])  # share of the negatives below
-        below = 1 - _placement(row[~positive], row[positive])  # share of the positives above
-        values[seed] = area = above.mean()
-        influence[seed, positive] = _scaled(above - area, people[positive])
-        influence[seed, ~positive] = _scaled(below - area, people[~positive])
-    return Part(values, influence, min(_count(people[positive]), _count(people[~positive])))
-
-
-def _recall(predictions: Predictions, label: int) -> Part:
-    return _share_of(predictions.correct, predictions.labels == label, predictions.people)
-
-
-def _share_of(
+def share_of(
     correct: np.ndarray,  # bool [S, n]
     chosen: np.ndarray,  # bool [n]
     people: np.ndarray,  # [n]
 ) -> Part:
+    """Share of the chosen images that are right, and what each of them contributes."""
     hits = correct[:, chosen]
     values = hits.mean(1)
     influence = np.zeros(correct.shape)
-    influence[:, chosen] = _scaled(hits - values[:, None], people[chosen])
-    return Part(values, influence, _count(people[chosen]))
+    influence[:, chosen] = scaled_influence(hits - values[:, None], people[chosen])
+    return Part(values, influence, count_people(people[chosen]))
 
 
-def _scaled(deviation: np.ndarray, people: np.ndarray) -> np.ndarray:
+def scaled_influence(deviation: np.ndarray, people: np.ndarray) -> np.ndarray:
     """Deviations [..., m] over m, with the factor that makes their variance unbiased."""
-    count = _count(people)
+    count = count_people(people)
     factor = (count / (count - 1)) ** 0.5 if count > 1 else 1.0
     scaled: np.ndarray = deviation * (factor / deviation.shape[-1])
     return scaled
 
 
-def _placement(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
+def placement(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Share of `others` [m] below each of `scores` [n]; equal ones count half."""
     ordered = np.sort(others)
     below = np.searchsorted(ordered, scores, "left") + np.searchsorted(ordered, scores, "right")
@@ -198,7 +145,8 @@ def _placement(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
     return share
 
 
-def _mean_of(parts: list[Part], people: np.ndarray) -> Score:
+def mean_of(parts: list[Part], people: np.ndarray) -> SampledScore:
+    """The score that is the mean of parts; those without spread get a variance all the same."""
     count = len(parts)
     influence = np.zeros_like(parts[0].influence)
     values = np.zeros(len(influence))
@@ -211,7 +159,7 @@ def _mean_of(parts: list[Part], people: np.ndarray) -> Score:
             floor += _shrunk_variance(value, part.size) / count**2
             value = _shrunk(value, part.size)
         anchor += value / count
-    return Score(values, influence, floor, anchor, people)
+    return SampledScore(values, influence, floor, anchor, people)
 
 
 def _shrunk(share: float, size: int) -> float:
@@ -223,7 +171,7 @@ def _shrunk_variance(share: float, size: int) -> float:
     return shrunk * (1 - shrunk) / size
 
 
-def _between_seeds(score: Score) -> list[tuple[float, float]]:
+def _between_seeds(score: SampledScore) -> list[tuple[float, float]]:
     """Variance of the mean over seeds, and its degrees of freedom.
 
     A part of it is the test images', on which classifiers disagree, and is counted twice. To take
@@ -244,20 +192,16 @@ def _reach(parts: list[tuple[float, float]], level: float) -> float:
 
 
 def t_quantile(q: float, freedom: float) -> float:
-    """Quantile of Student's t for any number of degrees of freedom from 1, to about 1e-4.
+    """Quantile of Student's t for any number of degrees of freedom from 1.
 
-    With t = sqrt(freedom) tan(a), the density of the angle a is proportional to
-    cos(a) ** (freedom - 1), whose integral is taken on a grid.
+    Raises:
+        MissingExtraError: SciPy is not installed.
 
     Example:
         >>> round(t_quantile(0.975, 2), 3)
         4.303
     """
-    if freedom > 1000:
-        return NormalDist().inv_cdf(q)
-    edges = np.linspace(-np.pi / 2, np.pi / 2, 40001)
-    mass = np.cumsum(np.cos((edges[1:] + edges[:-1]) / 2) ** (freedom - 1))
-    return float(freedom**0.5 * np.tan(np.interp(q, mass / mass[-1], edges[1:])))
+    return float(require_extra("scipy.special", "pipeline").stdtrit(freedom, q))
 
 
 def _variance(influence: np.ndarray, people: np.ndarray) -> float:
@@ -267,5 +211,6 @@ def _variance(influence: np.ndarray, people: np.ndarray) -> float:
     return float(total @ total)
 
 
-def _count(people: np.ndarray) -> int:
+def count_people(people: np.ndarray) -> int:
+    """Number of different people `[n]`."""
     return len(np.unique(people))

@@ -17,16 +17,16 @@ import torch
 from torch import Tensor
 
 from latentpath.audit.statistics.intervals import Interval
-from latentpath.audit.statistics.sampling_error import (
+from latentpath.audit.utility.classifier_calibration import (
+    ClassifierCalibration,
+    measure_calibration,
+)
+from latentpath.audit.utility.prediction_scores import (
     accuracy_score,
     auc_score,
     balanced_accuracy_score,
     class_auc,
     recall_score,
-)
-from latentpath.audit.utility.classifier_calibration import (
-    ClassifierCalibration,
-    measure_calibration,
 )
 from latentpath.audit.utility.predictions import Predictions
 from latentpath.core import DataError, InputError, Progress, silent
@@ -194,7 +194,9 @@ class Utility:
             "auc": self.auc_interval,
         }
         return figures | {
-            "intervals": {name: found and found.as_dict() for name, found in intervals.items()},
+            "intervals": {
+                name: interval and interval.as_dict() for name, interval in intervals.items()
+            },
             "intervals_cover": self.covers,
             "classes": [row.as_dict() for row in self.per_class],
             "confusion": self.predictions.confusion.sum(0).tolist(),

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from latentpath.audit.statistics.intervals import LEVEL, Interval
-from latentpath.audit.statistics.sampling_error import (
+from latentpath.audit.statistics.sampling_error import difference
+from latentpath.audit.utility.classifier_utility import Utility
+from latentpath.audit.utility.prediction_scores import (
     accuracy_score,
     auc_score,
     balanced_accuracy_score,
-    difference,
 )
-from latentpath.audit.utility.classifier_utility import Utility
 from latentpath.audit.utility.predictions import Predictions
 from latentpath.core import DataError, check_at_least
 

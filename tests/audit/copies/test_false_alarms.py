@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from latentpath.audit.copies.false_alarms import Calibration, FalseAlarms
+from latentpath.audit.copies.false_alarms import FalseAlarms, SuspicionCalibration
 
 
 def test_one_fresh_person_is_below_the_lowest_of_n_with_one_chance_in_n_plus_one():
@@ -25,7 +25,7 @@ def test_fresh_people_are_as_many_as_promised(rate):
     rng, inside, over = np.random.default_rng(0), [], []
     for _ in range(2000):
         people, fresh = rng.gamma(2, size=200), rng.gamma(2, size=150)
-        chance = Calibration(people, np.zeros(200, np.int64)).at_rate(rate)
+        chance = SuspicionCalibration(people, np.zeros(200, np.int64)).at_rate(rate)
         low, high = chance.likely(150)
         count = int((fresh <= chance.threshold).sum())
         inside.append(low <= count <= high)
@@ -61,11 +61,11 @@ def test_classes_count_as_often_as_in_the_set():
     """Ten people of each of two classes; those of the second are closer to each other."""
     suspicion = np.concatenate([np.linspace(1, 2, 10), np.linspace(0.1, 0.2, 10)])
     labels = np.repeat([0, 1], 10)
-    people = Calibration(suspicion, labels)
+    people = SuspicionCalibration(suspicion, labels)
     assert people.at_rate(0.2) == people.at_rate(0.2, labels)
     assert people.at_rate(0.2).people == 20
     first = people.at_rate(0.2, np.zeros(7, np.int64))
-    assert first == Calibration(suspicion[:10], labels[:10]).at_rate(0.2)
+    assert first == SuspicionCalibration(suspicion[:10], labels[:10]).at_rate(0.2)
     assert first.threshold > 1
     # Three to one: weights of 1.5 and 0.5 sum to 20, their squares to 25.
     mixed = people.at_rate(0.2, np.array([0, 0, 0, 1]))
@@ -77,7 +77,7 @@ def test_classes_count_as_often_as_in_the_set():
 
 
 def test_nobody_to_learn_from():
-    nobody = Calibration(np.zeros(0), np.zeros(0, np.int64)).at_rate(0.01)
+    nobody = SuspicionCalibration(np.zeros(0), np.zeros(0, np.int64)).at_rate(0.01)
     assert nobody == FalseAlarms(0.0, 0.0, 0.0)
     found = nobody.excess(np.array([True, False]))
     assert (found.low, found.value, found.high) == (0.5, 0.5, 0.5)
@@ -85,6 +85,6 @@ def test_nobody_to_learn_from():
 
 def test_people_who_are_all_alike():
     """Ties at the threshold are all counted: then everybody is below it, and nothing is shown."""
-    chance = Calibration(np.ones(50), np.zeros(50, np.int64)).at_rate(0.02)
+    chance = SuspicionCalibration(np.ones(50), np.zeros(50, np.int64)).at_rate(0.02)
     assert (chance.threshold, chance.alarms) == (1.0, 50.0)
     assert chance.excess(np.ones(20, bool)).low == 0

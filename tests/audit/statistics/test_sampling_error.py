@@ -7,14 +7,16 @@ import pytest
 
 from latentpath.audit.statistics.intervals import wilson
 from latentpath.audit.statistics.sampling_error import (
+    difference,
+    mean_interval,
+    t_quantile,
+)
+from latentpath.audit.utility.prediction_scores import (
     accuracy_score,
     auc_score,
     balanced_accuracy_score,
     class_auc,
-    difference,
-    mean_interval,
     recall_score,
-    t_quantile,
 )
 from latentpath.audit.utility.predictions import Predictions
 from latentpath.core.errors import DataError, ShapeError
