@@ -37,7 +37,7 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> None:
     check_reading(*wanted)
     survey = scan(data_source(arguments), progress=bars)
     if arguments.json:
-        print(json.dumps(survey.to_dict(), indent=1))
+        print(json.dumps(survey.as_dict(), indent=1))
     else:
         print("\n".join(survey.lines()))
     # The report first; then the error, if the other commands would refuse the set.

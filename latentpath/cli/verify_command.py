@@ -40,7 +40,7 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> int:
     check = verify_run if RunFolder.at(arguments.set).has_plan() else verify_set
     found = check(arguments.set, arguments.private, seal=arguments.seal, progress=bars)
     if arguments.json:
-        print(json.dumps(found.to_dict(), indent=1))
+        print(json.dumps(found.as_dict(), indent=1))
     else:
         print("\n".join(found.lines()))
     return 0 if found.ok else 2

@@ -146,7 +146,7 @@ class Survey:
         lines += [f"note: {sentence}" for sentence in (*self.notes, *self.suspicions())]
         return lines
 
-    def to_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """Return the report as plain JSON values."""
         least, median, most = self.images_per_person
         return {

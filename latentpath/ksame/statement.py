@@ -58,7 +58,7 @@ class Statement(abc.ABC):
         """SHA-256 of the configuration in canonical JSON, as hexadecimal digits."""
         return hash_json(self.configuration)
 
-    def to_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """Plain JSON values, the sentences and the configuration's hash included."""
         values = {f.name: plain_values(getattr(self, f.name)) for f in dataclasses.fields(self)}
         return {
@@ -72,7 +72,7 @@ class Statement(abc.ABC):
 
     @classmethod
     def from_dict(cls: type[AnyStatement], values: Mapping[str, Any]) -> AnyStatement:
-        """Read what `to_dict` wrote, and check it against its own hash and sentences.
+        """Read what `as_dict` wrote, and check it against its own hash and sentences.
 
         Raises:
             DataError: another format or kind, missing or unknown entries, or derived entries that
@@ -88,7 +88,7 @@ class Statement(abc.ABC):
             raise _unreadable("the entries of a certificate", f"missing or unknown: {sorted(odd)}")
         try:
             statement = cls(**{name: values[name] for name in names})
-            written = statement.to_dict()
+            written = statement.as_dict()
         except (TypeError, ValueError) as error:
             if isinstance(error, PrivacyError):
                 raise
@@ -113,9 +113,9 @@ def merge(statements: Iterable[AnyStatement]) -> AnyStatement:
         raise PrivacyError(
             expected="at least one certificate", got="none", fix="keep the manifest with its set"
         )
-    first = parts[0].to_dict()
+    first = parts[0].as_dict()
     for part in parts[1:]:
-        other = part.to_dict()
+        other = part.as_dict()
         names = sorted(first.keys() | other.keys())
         different = [name for name in names if first.get(name) != other.get(name)]
         if different:

@@ -146,7 +146,7 @@ def compare(
         real=result.endpoints.real,
         profile=walk_profile(result, bundle, progress),
         energies=EnergyComparison(_by_name(walks.before), _by_name(walks.after)),
-        certificate=result.endpoints.certificate.to_dict(),
+        certificate=result.endpoints.certificate.as_dict(),
         settings=plain_config(result.config),
         created=created,
     )

@@ -177,7 +177,7 @@ def make_plan(
         "threads": threads,
         "class_names": list(data.class_names),
         "wanted": {str(label): count for label, count in wanted.items()},
-        "certificate": endpoints.certificate.to_dict(),
+        "certificate": endpoints.certificate.as_dict(),
         "relaxed_endpoints": endpoints.relaxed,
         "gate_threshold": threshold,
         "models": models_fingerprint(bundle),

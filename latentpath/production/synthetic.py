@@ -83,7 +83,7 @@ class SyntheticSet:
             "software_version": __version__,
             "config": dict(plain_config(self.config)),
             "seeds": {"seed": self.config.seed},
-            "certificate": self.endpoints.certificate.to_dict(),
+            "certificate": self.endpoints.certificate.as_dict(),
             **relaxed_entry(self.endpoints.relaxed),
             "gate": {
                 "tested": self.tested,

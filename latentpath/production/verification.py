@@ -67,7 +67,7 @@ class Verification:
         end = "nothing is wrong" if self.ok else f"{len(found)} finding{'s' * (len(found) > 1)}"
         return [*lines, f"result: {end}"]
 
-    def to_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """The result as plain JSON values."""
         return {
             "set": str(self.folder),

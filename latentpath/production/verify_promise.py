@@ -225,8 +225,8 @@ def _check_groups(
         method=certificate.method,
         dropped_classes=tuple(int(label) for label in dropped),
     )
-    again = certify(grouping, people.identities, people.classes).to_dict()
-    claimed = certificate.to_dict()
+    again = certify(grouping, people.identities, people.classes).as_dict()
+    claimed = certificate.as_dict()
     counted = ("num_groups", "smallest_group", "largest_group", "identities_used", "rows_used")
     for name in (*counted, "rows_left_out", "groups_per_identity"):
         _compare(name, claimed, again, found)

@@ -399,7 +399,7 @@ class TestScan:
             "1 files that are not",
         ):
             assert words in text
-        assert json.loads(json.dumps(report.to_dict()))["copies"]["across_classes"] == 2
+        assert json.loads(json.dumps(report.as_dict()))["copies"]["across_classes"] == 2
 
     def test_it_says_what_reading_would(self, folder):
         for name, pixels in {"wide": (6, 9), "colour": (6, 5, 3)}.items():

@@ -51,7 +51,7 @@ def test_a_person_with_two_labels_is_counted_once_and_told():
 
 def test_it_survives_json():
     certificate = made(seeds={"pairs": 7}, configuration={"lr": np.float64(0.1), "levels": (6, 18)})
-    read = Certificate.from_dict(json.loads(json.dumps(certificate.to_dict())))
+    read = Certificate.from_dict(json.loads(json.dumps(certificate.as_dict())))
     assert read == certificate
     assert read.configuration == {"lr": 0.1, "levels": [6, 18]}
     with pytest.raises(TypeError, match="cannot hold a set"):
@@ -60,14 +60,14 @@ def test_it_survives_json():
 
 def test_it_names_nobody():
     certificate = made(seeds={"pairs": 7}, configuration={"k": 3})
-    text = json.dumps(certificate.to_dict())
+    text = json.dumps(certificate.as_dict())
     assert not any(str(person) in text for person in IDENTITIES)
-    for value in certificate.to_dict().values():
+    for value in certificate.as_dict().values():
         assert not isinstance(value, list) or len(value) < 5
 
 
 def test_any_changed_entry_is_found():
-    written = made(seeds={"pairs": 7}, configuration={"k": 3}).to_dict()
+    written = made(seeds={"pairs": 7}, configuration={"k": 3}).as_dict()
     for name, value in written.items():
         changed = dict(written)
         if isinstance(value, int):

@@ -151,7 +151,7 @@ def test_small_cells_are_withheld():
 def test_the_certificate_states_the_budget_and_no_exact_count():
     latents, identities, labels = people()
     certificate = release(latents, identities, labels, smallest_count=1.0).certificate
-    written = json.loads(json.dumps(certificate.to_dict()))
+    written = json.loads(json.dumps(certificate.as_dict()))
     assert DpCertificate.from_dict(written) == certificate
     assert (written["epsilon"], written["delta"], written["clip_norm"]) == (2.0, 1e-5, 2.0)
     assert written["accountant"].startswith("dp-accounting ")

@@ -65,7 +65,7 @@ def test_the_certificate_is_the_private_one(result):
     assert certificate.seeds == {"seed": 0}
     assert "networks" not in certificate.promise
     assert "gate" in certificate.not_promised
-    assert DpCertificate.from_dict(certificate.to_dict()) == certificate
+    assert DpCertificate.from_dict(certificate.as_dict()) == certificate
 
 
 def test_centroids_lie_where_they_may(result, networks):

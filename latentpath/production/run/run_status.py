@@ -61,7 +61,7 @@ class RunStatus:
         """Share of samples that the gate turned away."""
         return sum(self.rejected.values()) / self.tested if self.tested else 0.0
 
-    def to_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {**asdict(self), "rejected_share": self.rejected_share}
 
@@ -203,7 +203,7 @@ def stage_rates(done: list[ShardRow]) -> dict[str, float]:
 
 def status_json(status: RunStatus) -> str:
     """The status as a JSON text."""
-    return json.dumps(status.to_dict(), indent=1)
+    return json.dumps(status.as_dict(), indent=1)
 
 
 def _duration(seconds: float) -> str:

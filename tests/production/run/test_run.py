@@ -80,7 +80,7 @@ class TestTheSet:
         assert len(order) == len(made.samples)
         assert made.samples.class_counts() == written.class_counts()
         assert made.tested == finished.manifest["gate"]["tested"]
-        assert made.endpoints.certificate.to_dict() == finished.manifest["certificate"]
+        assert made.endpoints.certificate.as_dict() == finished.manifest["certificate"]
         ends = made.walks.latents[:, [0, -1]]
         assert np.array_equal(ends, made.endpoints.centroids[made.walks.pairs])
         assert made.walks.pairs.tolist() == finished.manifest["walks"]["pairs"]
