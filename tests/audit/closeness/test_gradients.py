@@ -67,10 +67,10 @@ def test_planted_copies_are_nearest(people):
     images = fresh.images.copy()
     images[[2, 7]] = real.images[[11, 29]]
     found = nearest_real(images, prepare_gradients(real))
-    assert found.measure == "gradient"
+    assert found.measure == "gradients"
     assert found.index[[2, 7]].tolist() == [11, 29]
     assert found.distance[[2, 7]].max() == 0
-    assert "mean_gradient_to_nearest_real" in found.as_dict()
+    assert "mean_gradients_to_nearest_real" in found.as_dict()
 
 
 def test_an_embedding_of_ones_own(people):
@@ -86,7 +86,7 @@ def test_an_embedding_of_ones_own(people):
     found = nearest_real(fresh.images, prepare_gradients(real, Means().eval()), k=9)
     rows = [Means()(to_tensor(s.images)) for s in (fresh, real)]
     exact = (rows[0][:, None] - rows[1]).square().sum(2).sort(dim=1)
-    assert found.measure == "second"
+    assert found.measure == "embedding"
     np.testing.assert_array_equal(found.neighbours.index, exact.indices)
     np.testing.assert_allclose(found.neighbours.distance, exact.values, rtol=1e-4)
     with pytest.raises(InputError, match="evaluation mode"):
