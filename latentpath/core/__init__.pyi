@@ -22,6 +22,9 @@ from latentpath.core.checks import (
 from latentpath.core.checks import (
     check_within as check_within,
 )
+from latentpath.core.csv_rows import (
+    csv_writer as csv_writer,
+)
 from latentpath.core.errors import (
     DataError as DataError,
 )

@@ -11,7 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from latentpath.core import IntegrityError, LatentpathError, PrivacyError, Progress, silent
+from latentpath.core import (
+    IntegrityError,
+    LatentpathError,
+    PrivacyError,
+    Progress,
+    csv_writer,
+    silent,
+)
 from latentpath.data import (
     NPZ_NAME,
     SPLITS,
@@ -119,7 +126,7 @@ def _read_table(folder: Path, manifest: Mapping[str, Any]) -> dict[str, list]:
     width = max(6, len(str(count - 1)))
     columns: dict[str, list] = {name: [] for name in _COLUMNS}
     again = io.StringIO(newline="")
-    writer = csv.writer(again, lineterminator="\n")
+    writer = csv_writer(again)
     writer.writerow(_COLUMNS)
     for number, row in enumerate(rows[1:]):
         values = _numbers(row)

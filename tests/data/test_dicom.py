@@ -322,7 +322,10 @@ class TestColour:
         from pydicom.data import get_testdata_file
         from pydicom.pixels import apply_color_lut, pixel_array
 
-        path = Path(get_testdata_file(name, download=False))
+        path = get_testdata_file(name, download=False)
+        if path is None:
+            pytest.skip(f"this version of pydicom comes without {name}")
+        path = Path(path)
         data = pydicom.dcmread(path)
         expected = pixel_array(data)
         if data.PhotometricInterpretation == "PALETTE COLOR":

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 from pathlib import Path
 
 from latentpath.core import (
     InputError,
     OutputExistsError,
+    csv_writer,
     hash_bytes,
     partial_path,
     put_in_place,
@@ -55,7 +55,7 @@ class FolderWriter(Writer):
             ) from error
         self._table_path = partial_path(self.root / TABLE_NAME)
         self._table = self._table_path.open("w", newline="", encoding="utf-8")
-        self._rows = csv.writer(self._table, lineterminator="\n")
+        self._rows = csv_writer(self._table)
         self._rows.writerow([*OWN_COLUMNS, *form.columns])
 
     def add(self, batch: Batch) -> None:
