@@ -189,7 +189,7 @@ class RunFolder:
             )
         try:
             with named_disk_errors():
-                self._lock.write_text(f"{os.getpid()}\n")
+                self._lock.write_text(f"{os.getpid()}\n", encoding="ascii")
             yield
         finally:
             if not self.has_plan():
@@ -226,7 +226,7 @@ class RunFolder:
 
     def _holder(self) -> str:
         try:
-            return self._lock.read_text().strip() or "unknown"
+            return self._lock.read_text(encoding="ascii").strip() or "unknown"
         except OSError:
             return "unknown"
 
