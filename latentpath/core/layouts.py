@@ -55,7 +55,7 @@ def is_faulty(*, channels: int, kernel: Any, stride: Any, groups: int) -> bool:
 
 def faulty_layers(network: nn.Module) -> list[str]:
     """Names of the layers of a network that must not run channels-last on a processor."""
-    found = []
+    faulty = []
     for name, layer in network.named_modules():
         if isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d)):
             transposed = isinstance(layer, (nn.ConvTranspose1d, nn.ConvTranspose2d))
@@ -65,8 +65,8 @@ def faulty_layers(network: nn.Module) -> list[str]:
                 stride=layer.stride,
                 groups=layer.groups,
             ):
-                found.append(name)
-    return found
+                faulty.append(name)
+    return faulty
 
 
 def place(network: Network, device: torch.device | str) -> Network:

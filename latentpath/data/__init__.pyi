@@ -97,4 +97,7 @@ from latentpath.data.writers.memory_set import (
 from latentpath.data.writers.png import (
     encode_pngs as encode_pngs,
 )
+from latentpath.data.writers.set_layouts import describe_set as describe_set
+from latentpath.data.writers.set_layouts import write_card_and_manifest as write_card_and_manifest
+from latentpath.data.writers.set_layouts import write_layouts as write_layouts
 from latentpath.data.writers.writer import describe_file as describe_file

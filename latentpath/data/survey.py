@@ -1,4 +1,4 @@
-"""What a data set holds, found by looking at every image once: the report of a scan."""
+"""What a data set holds, every image looked at once: the report of a scan."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DARK = 70
 
 @dataclass(frozen=True)
 class Survey:
-    """What was found."""
+    """What a data set holds."""
 
     format: str
     """Form of the set, one of `FORMATS`."""
@@ -93,24 +93,24 @@ class Survey:
 
     def suspicions(self) -> list[str]:
         """Return what is allowed, but seldom meant, one sentence each."""
-        found = []
+        suspicions = []
         if self.copies_across_people and not self.ours:
-            found.append(
+            suspicions.append(
                 f"{self.copies_across_people} images are exact copies of another identity's image; "
                 "if these are the same person, k-anonymity counts that person several times: "
                 "remove the copies or name a column of identities"
             )
         if self.copies_across_classes and not self.ours:
-            found.append(
+            suspicions.append(
                 f"{self.copies_across_classes} images are in the set under several classes: check "
                 "their labels"
             )
         if self.brightest < _DARK and self.readable and not self.ours:
-            found.append(
+            suspicions.append(
                 f"the brightest pixel of all images is {self.brightest} of 255; 16-bit files that "
                 "use only 12 bits look like this: stretch them to the full range first"
             )
-        return found
+        return suspicions
 
     def summary(self) -> str:
         """Return one line."""
@@ -225,7 +225,7 @@ class Surveyor:
         """Images so far that cannot be read."""
         return len(self._unreadable)
 
-    def see(self, row: int, image: np.ndarray) -> None:
+    def add(self, row: int, image: np.ndarray) -> None:
         """Count an image, uint8 [H, W, C]."""
         height, width, channels = image.shape
         size = (width, height, channels)
@@ -236,7 +236,7 @@ class Surveyor:
         self._rows_of.setdefault(digest.digest(), []).append(row)
         self._brightest = max(self._brightest, int(image.max()))
 
-    def fail(self, row: int, why: str) -> None:
+    def add_unreadable(self, row: int, why: str) -> None:
         """Count an image that cannot be read."""
         self._unreadable[row] = why
 
@@ -246,7 +246,7 @@ class Surveyor:
         return rows[~np.isin(rows, list(self._unreadable))]
 
     def report(self) -> Survey:
-        """Return what was found."""
+        """Return what the images seen so far amount to."""
         listing, good = self._listing, self.good_rows()
         labels, people = listing.labels[good], listing.identities[good]
         per_person = np.unique(people, return_counts=True)[1]

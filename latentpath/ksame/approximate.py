@@ -43,13 +43,13 @@ def approximate_groups(points: Tensor, k: int) -> Tensor:
     num_groups = 0
     while len(left) > max(EXACT_BELOW, 2 * _LISTED * k):
         pool = points if len(left) == len(points) else points[left]
-        found = _group_by_lists(pool, k)
-        assignment[left] = torch.where(found >= 0, found + num_groups, -1)
-        num_groups += int(found.max()) + 1
-        left = left[found < 0]
+        groups = _group_by_lists(pool, k)
+        assignment[left] = torch.where(groups >= 0, groups + num_groups, -1)
+        num_groups += int(groups.max()) + 1
+        left = left[groups < 0]
     if len(left) >= k:
-        found = farthest_groups(points[left], k)
-        assignment[left] = torch.where(found >= 0, found + num_groups, -1)
+        groups = farthest_groups(points[left], k)
+        assignment[left] = torch.where(groups >= 0, groups + num_groups, -1)
     return assignment
 
 
@@ -57,11 +57,11 @@ def _group_by_lists(points: Tensor, k: int) -> Tensor:
     """One round: group numbers [n], -1 for points that wait for the next round."""
     cells = split_into_cells(points)
     lists = list_neighbours(points, cells, _LISTED * k)
-    found = _take_free_neighbours(_outside_in(points), lists.cpu().numpy(), k)
-    members = torch.tensor(found, dtype=torch.int64, device=points.device).view(-1, k)
+    taken = _take_free_neighbours(_outside_in(points), lists.cpu().numpy(), k)
+    members = torch.tensor(taken, dtype=torch.int64, device=points.device).view(-1, k)
     assignment = torch.full((len(points),), -1, dtype=torch.int64, device=points.device)
     assignment[members] = torch.arange(len(members), device=points.device)[:, None]
-    if 4 * len(found) >= len(points):
+    if 4 * len(taken) >= len(points):
         return assignment
     # Many points share the same few neighbours, as copies of one latent do. What is left in a
     # cell is then grouped by itself, so that no number of copies can hold the work up.
@@ -78,7 +78,7 @@ def _group_by_lists(points: Tensor, k: int) -> Tensor:
 def _take_free_neighbours(order: list[int], lists: npt.NDArray[np.int32], k: int) -> list[int]:
     """Members of groups, k after k, the first of each being its centre."""
     free = bytearray(b"\1") * len(order)
-    found: list[int] = []
+    members: list[int] = []
     for centre in order:
         if not free[centre]:
             continue
@@ -87,9 +87,9 @@ def _take_free_neighbours(order: list[int], lists: npt.NDArray[np.int32], k: int
             for point in near:
                 free[point] = 0
             free[centre] = 0
-            found.append(centre)
-            found += near
-    return found
+            members.append(centre)
+            members += near
+    return members
 
 
 def _outside_in(points: Tensor) -> list[int]:

@@ -33,7 +33,7 @@ def random_pairs(points: Tensor, count: int, rng: np.random.Generator) -> IntArr
     seats = m + m % 2  # an odd one out sits beside an empty seat
     names = rng.permutation(m)
     pairs: list[IntArray] = []
-    found = 0
+    paired = 0
     for turn in rng.permutation(seats - 1):
         ring = (np.arange(seats - 1) + turn) % (seats - 1)
         half = seats // 2
@@ -42,8 +42,8 @@ def random_pairs(points: Tensor, count: int, rng: np.random.Generator) -> IntArr
         real = (left < m) & (right < m)
         matching = rng.permutation(np.stack([names[left[real]], names[right[real]]], axis=1))
         pairs.append(matching)
-        found += len(matching)
-        if found >= count:
+        paired += len(matching)
+        if paired >= count:
             break
     return np.concatenate(pairs)[:count]
 
@@ -91,9 +91,9 @@ def _neighbours(points: Tensor, ranks: int) -> tuple[IntArray, npt.NDArray[np.fl
         squared = squared_distances(moved[part], moved, norms[part], norms)
         own = torch.arange(len(squared))
         squared[own, own + first] = torch.inf
-        found = torch.topk(squared, ranks, largest=False)
-        positions.append(found.indices.cpu().numpy())
-        values.append(found.values.cpu().numpy())
+        closest = torch.topk(squared, ranks, largest=False)
+        positions.append(closest.indices.cpu().numpy())
+        values.append(closest.values.cpu().numpy())
     return np.concatenate(positions), np.concatenate(values)
 
 
@@ -124,11 +124,11 @@ class _Tours:
         """All pairs, in the order of the tours."""
         m = len(self.points)
         while self.start >= 0:
-            found = 0
+            offered = 0
             for edge in self._tour(self.start):
-                found += 1
+                offered += 1
                 yield edge
-            if self.lists is not None and found < m // 4:
+            if self.lists is not None and offered < m // 4:
                 self.lists = None
             open_points = (i for i in range(m) if len(self.used[i]) < m - 1)
             self.start = next(open_points, -1)

@@ -90,8 +90,8 @@ def pair_groups(
         groups = np.flatnonzero(labels == label)
         rng = np.random.default_rng([seed, label & 0xFFFFFFFF])
         members = points[torch.from_numpy(groups).to(points.device)]
-        found = PAIR_METHODS[method](members, count, rng) if count else chosen[0]
-        chosen.append(groups[found])
+        drawn = PAIR_METHODS[method](members, count, rng) if count else chosen[0]
+        chosen.append(groups[drawn])
         walk_labels.append(np.full(count, label, dtype=np.int64))
     return Pairing(
         pairs=np.concatenate(chosen),

@@ -13,21 +13,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from latentpath.core import IntegrityError, PrivacyError, Progress, hash_bytes, new_folder, silent
 from latentpath.data import (
-    CARD_NAME,
-    WRITERS,
     Batch,
     DatasetCard,
     SetForm,
-    Writer,
-    describe_file,
-    safe_folder_names,
+    describe_set,
+    write_card_and_manifest,
+    write_layouts,
 )
 from latentpath.data import manifest as manifest_file
 from latentpath.production.output import OutputConfig
@@ -40,7 +37,6 @@ from latentpath.production.selection import thin
 from latentpath.production.shard import Shard, read_shard
 
 STAGE = "write set"
-_BATCH = 64
 _READERS = 4
 
 
@@ -138,19 +134,23 @@ def write_run_set(
     with ExitStack() as after, named_disk_errors():
         source = after.enter_context(Source(plan, folder, chosen))
         with new_folder(folder.set, overwrite=True, is_ours=manifest_file.is_written_set) as out:
-            files = _write_layouts(out, source, chosen.count, output, progress)
+            samples = source.samples()
+            files = write_layouts(
+                out,
+                output.chosen,
+                source.form,
+                lambda start, end: _batch(list(islice(samples, end - start)), source.form),
+                shard_images=output.images_per_file,
+                stage=STAGE,
+                progress=progress,
+            )
             content = _private_record(plan, pairs, source.digest()).encode()
             # It is put in place when this folder has been.
             after.enter_context(private_file(folder.private_file, folder.set, content))
             manifest = _manifest(plan, chosen, pairs, content)
-            described = _describe(source.form, chosen, output)
-            text = DatasetCard(output.title, output.license).text(
-                source.form, {**manifest, **described}
-            )
-            (out / CARD_NAME).write_text(text, encoding="utf-8", newline="\n")
-            files[CARD_NAME] = describe_file(out / CARD_NAME)
-            encoded = manifest_file.encode_manifest(manifest, {**described, "files": files})
-            (out / manifest_file.FILE_NAME).write_bytes(encoded)
+            described = describe_set(source.form, output.chosen, chosen.class_counts)
+            card = DatasetCard(output.title, output.license)
+            write_card_and_manifest(out, source.form, files, manifest, described, card)
     return manifest_file.read_manifest(folder.set)
 
 
@@ -217,35 +217,6 @@ class Source:
         return self._pixels.hexdigest()
 
 
-def _write_layouts(
-    out: Path, source: Source, count: int, output: OutputConfig, progress: Progress
-) -> dict[str, dict[str, Any]]:
-    """Write all layouts in one pass; sizes and checksums of their files."""
-    kinds = [WRITERS[name] for name in output.chosen]
-    size = output.images_per_file
-    samples = source.samples()
-    with ExitStack() as whole_set:
-        whole = [whole_set.enter_context(k(out, source.form)) for k in kinds if not k.sharded]
-        written: list[Writer] = list(whole)
-        for number, first in enumerate(range(0, count, size)):
-            end = min(first + size, count)
-            with ExitStack() as one_file:
-                parts: list[Writer] = [
-                    one_file.enter_context(
-                        k(out, source.form, file=k.file_of(number, -(-count // size)), first=first)
-                    )
-                    for k in kinds
-                    if k.sharded
-                ]
-                for row in range(first, end, _BATCH):
-                    batch = _batch(list(islice(samples, min(_BATCH, end - row))), source.form)
-                    for writer in (*whole, *parts):
-                        writer.add(batch)
-                    progress(STAGE, row + len(batch), count, {})
-            written += parts
-    return {name: entry for writer in written for name, entry in writer.files.items()}
-
-
 def _batch(samples: list[_Sample], form: SetForm) -> Batch:
     return Batch.packed(
         [sample.png for sample in samples],
@@ -280,26 +251,6 @@ def _manifest(plan: Plan, chosen: Selection, pairs: np.ndarray, private: bytes) 
         "endpoints": endpoints,
         "walks": {"points": plan.config.steps, "pairs": pairs.tolist()},
         "private_file": {"sha256": hash_bytes(private)},
-    }
-
-
-def _describe(form: SetForm, chosen: Selection, output: OutputConfig) -> dict[str, Any]:
-    """The manifest's entries about the set itself."""
-    folders = safe_folder_names(form.class_names)
-    return {
-        "layouts": [name for name in WRITERS if name in output.chosen],
-        "images": {
-            "count": form.count,
-            "height": form.height,
-            "width": form.width,
-            "channels": form.channels,
-        },
-        "classes": [
-            {"name": name, "folder": folder, "images": images}
-            for name, folder, images in zip(
-                form.class_names, folders, chosen.class_counts, strict=True
-            )
-        ],
     }
 
 

@@ -128,9 +128,9 @@ def nearest_real(
         ShapeError: the images' size is not the real set's.
         InputError: k is not in 1..N, or there are no images.
     """
-    found = nearest_neighbours(images, reference, k, max_bytes=max_bytes, progress=progress)
-    first = found.distance[:, 0], found.index[:, 0]
-    return NearestReal(*first, reference.measure, found if k > 1 else None)
+    neighbours = nearest_neighbours(images, reference, k, max_bytes=max_bytes, progress=progress)
+    first = neighbours.distance[:, 0], neighbours.index[:, 0]
+    return NearestReal(*first, reference.measure, neighbours if k > 1 else None)
 
 
 def nearest_neighbours(
@@ -163,10 +163,10 @@ def nearest_other_person(
     if most == len(people):
         return None
     # Among one more neighbour than any person has images, one at least is somebody else's.
-    found = _search(reference.embedded, reference, most + 1, max_bytes, progress)
-    first = (people[found.index] != people[:, None]).argmax(1)[:, None]  # [n, 1]
-    distance = np.take_along_axis(found.distance, first, 1)[:, 0]
-    return NearestReal(distance, np.take_along_axis(found.index, first, 1)[:, 0], reference.measure)
+    near = _search(reference.embedded, reference, most + 1, max_bytes, progress)
+    first = (people[near.index] != people[:, None]).argmax(1)[:, None]  # [n, 1]
+    distance = np.take_along_axis(near.distance, first, 1)[:, 0]
+    return NearestReal(distance, np.take_along_axis(near.index, first, 1)[:, 0], reference.measure)
 
 
 def nearest_along_paths(
@@ -183,8 +183,8 @@ def nearest_along_paths(
     """
     stacked = np.stack(list(paths))  # [B, T, H, W, C]
     flat = stacked.reshape(-1, *stacked.shape[2:])
-    found = nearest_real(flat, reference, max_bytes=max_bytes, progress=progress)
-    return found.distance.reshape(stacked.shape[:2])
+    near = nearest_real(flat, reference, max_bytes=max_bytes, progress=progress)
+    return near.distance.reshape(stacked.shape[:2])
 
 
 def as_planes(images: np.ndarray) -> torch.Tensor:
@@ -210,9 +210,9 @@ def first_of_each(
     ordered = np.take_along_axis(person, order, 1)
     first = np.ones(person.shape, dtype=bool)
     first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
-    found = np.empty_like(first)
-    np.put_along_axis(found, order, first, 1)
-    return found
+    near = np.empty_like(first)
+    np.put_along_axis(near, order, first, 1)
+    return near
 
 
 def _search(

@@ -105,23 +105,23 @@ class EmbeddedImages:
 
     def _compute(self, images: Tensor, progress: Progress = silent) -> Tensor:
         # Batch by batch into its place: the network's memory stays bounded, and nothing is copied.
-        found = self._like.new_empty(len(images), self.width)
+        embeddings = self._like.new_empty(len(images), self.width)
         for start in range(0, len(images), EMBED_BATCH):
             stop = min(start + EMBED_BATCH, len(images))
-            found[start:stop] = self._call(images[start:stop])
+            embeddings[start:stop] = self._call(images[start:stop])
             progress("embed", stop, len(images), {})
-        return found
+        return embeddings
 
     @torch.no_grad()
     def _call(self, images: Tensor) -> Tensor:
-        found = self.embed(images)
-        if found.ndim != 2 or len(found) != len(images) or found.shape[1] == 0:
+        embeddings = self.embed(images)
+        if embeddings.ndim != 2 or len(embeddings) != len(images) or embeddings.shape[1] == 0:
             raise ShapeError(
                 expected=f"an embedding [{len(images)}, F] of {len(images)} images",
-                got=f"{list(found.shape)}",
+                got=f"{list(embeddings.shape)}",
                 fix="return one row per image, for example with flatten(1)",
             )
-        return found
+        return embeddings
 
 
 class Repeats(NamedTuple):

@@ -276,7 +276,7 @@ class _Run:
     def visited(self, paths: int) -> Tensor:  # -> [m, D]
         """Every point at which fast walks between new pairs ask for a true gradient."""
         start, end, classes = self.pairs(paths)
-        found: list[Tensor] = []
+        walked: list[Tensor] = []
         walk(
             start,
             end,
@@ -284,9 +284,9 @@ class _Run:
             replace(self.networks, surrogate=self.surrogate),
             steps=self.config.walk_steps,
             config=FastConfig(passes=self.config.walk_passes),
-            visited=lambda points: found.append(points.clone()),
+            visited=lambda points: walked.append(points.clone()),
         )
-        return torch.cat(found)
+        return torch.cat(walked)
 
     def _fit(self, number: int, saver: Checkpointer, saved: dict[str, Any] | None) -> None:
         """One round's steps over everything seen."""

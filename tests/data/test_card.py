@@ -72,7 +72,7 @@ def test_text(tmp_path):
         "| 1 | ill \\| \\*x\\* \\<b\\> | 4 |",
         "| k | 5 |",
         "| mmL | 0.1594 |",
-        "latentpath 0.1.0, options: k 5, solver plan, steps 50.",
+        "latentpath 0.1.0, options: k 5, solver published, steps 50.",
     ):
         assert line in text.splitlines(), text
     assert written(tmp_path / "2", DatasetCard(audit={"mmL": 0.1594321, "accuracy": 0.892}))

@@ -36,12 +36,12 @@ class ClassFolders:
     """On files that are left out."""
 
 
-def list_class_folders(root: Path, found: tuple[str, ...], dicom: bool = False) -> ClassFolders:
+def list_class_folders(root: Path, all_files: tuple[str, ...], dicom: bool = False) -> ClassFolders:
     """List images by the folder they lie in, at any depth below it.
 
     Args:
         root: the data folder.
-        found: its files.
+        all_files: its files.
         dicom: take DICOM files instead of images.
 
     Raises:
@@ -49,9 +49,9 @@ def list_class_folders(root: Path, found: tuple[str, ...], dicom: bool = False) 
             that look like splits instead of classes.
     """
     kinds = "DICOM files" if dicom else IMAGE_KINDS
-    images = [f for f in found if (is_dicom(root, f) if dicom else is_image(f))]
+    images = [f for f in all_files if (is_dicom(root, f) if dicom else is_image(f))]
     kept = set(images)
-    others = [file for file in found if file not in kept]
+    others = [file for file in all_files if file not in kept]
     if not images:
         raise DataError(
             expected=f"{kinds} in one folder per class",

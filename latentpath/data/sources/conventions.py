@@ -26,9 +26,9 @@ _LAST_DIGIT = re.compile(r"(.*[^0-9])([0-9])")
 _MASK = re.compile(r".*_mask", re.IGNORECASE)
 
 
-def is_shenzhen(found: tuple[str, ...]) -> bool:
+def is_shenzhen(all_files: tuple[str, ...]) -> bool:
     """Say whether all images, masks aside, lie in one folder and have names of those sets."""
-    images = [PurePosixPath(file) for file in found if is_image(file)]
+    images = [PurePosixPath(file) for file in all_files if is_image(file)]
     images = [path for path in images if not _MASK.fullmatch(path.stem)]
     return (
         bool(images)
@@ -37,7 +37,7 @@ def is_shenzhen(found: tuple[str, ...]) -> bool:
     )
 
 
-def list_by_last_digit(found: tuple[str, ...]) -> tuple[ClassFolders, np.ndarray]:
+def list_by_last_digit(all_files: tuple[str, ...]) -> tuple[ClassFolders, np.ndarray]:
     """List images by the digit that their names end in; masks are left out.
 
     The name before the digit is the person. Classes are named by their digit.
@@ -48,7 +48,7 @@ def list_by_last_digit(found: tuple[str, ...]) -> tuple[ClassFolders, np.ndarray
     Raises:
         DataError: no images, or names that end in no single digit.
     """
-    images = [f for f in found if is_image(f) and not _MASK.fullmatch(PurePosixPath(f).stem)]
+    images = [f for f in all_files if is_image(f) and not _MASK.fullmatch(PurePosixPath(f).stem)]
     if not images:
         raise DataError(
             expected=f"{IMAGE_KINDS} with the class as the last digit of their names",
@@ -66,7 +66,7 @@ def list_by_last_digit(found: tuple[str, ...]) -> tuple[ClassFolders, np.ndarray
     names, labels = number_names([part[2] for part in parts if part])
     people = number_people([part[1].rstrip("_- ") for part in parts if part])
     kept = set(images)
-    others = [file for file in found if file not in kept and not is_image(file)]
+    others = [file for file in all_files if file not in kept and not is_image(file)]
     notes = left_out_note(others, IMAGE_KINDS)
     return ClassFolders(tuple(images), labels, names, notes), people
 

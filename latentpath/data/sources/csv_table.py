@@ -57,7 +57,7 @@ def find_table(path: str | Path, root: Path) -> Path:
 
 
 def resolve_images(
-    root: Path, table: Table, found: Sequence[str], *, keep_absent: bool = False
+    root: Path, table: Table, candidates: Sequence[str], *, keep_absent: bool = False
 ) -> list[str]:
     """Return the file that each row of a table means.
 
@@ -68,21 +68,21 @@ def resolve_images(
     Args:
         root: the data folder.
         table: its first column names images.
-        found: the files of the data folder that may be meant.
+        candidates: the files of the data folder that may be meant.
         keep_absent: return cells that name no file as they are, unless none names one.
 
     Raises:
         DataError: a cell names no file, or several, or one outside of the folder, or two rows name
             the same.
     """
-    cells, known = table.column(0), set(found)
+    cells, known = table.column(0), set(candidates)
     by_name: dict[str, set[str]] | None = None
     files: list[str] = []
     absent: list[int] = []
     for row, cell in enumerate(cells):
         path = inside(root, cell, f"line {table.lines[row]} of the table")
         if path not in known and not os.path.lexists(root / path):
-            by_name = by_name if by_name is not None else _short_names(found)
+            by_name = by_name if by_name is not None else _short_names(candidates)
             meant = by_name.get(path, set())
             if len(meant) > 1:
                 raise DataError(
@@ -117,10 +117,10 @@ def _refuse_repeats(files: list[str], table: Table) -> None:
         )
 
 
-def _short_names(found: Sequence[str]) -> dict[str, set[str]]:
+def _short_names(candidates: Sequence[str]) -> dict[str, set[str]]:
     """Return the files that each short form of a name may mean."""
     meant: dict[str, set[str]] = defaultdict(set)
-    for file in found:
+    for file in candidates:
         path = PurePosixPath(file)
         for name in (path.with_suffix("").as_posix(), path.name, path.stem):
             meant[name].add(file)

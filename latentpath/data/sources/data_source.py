@@ -114,7 +114,7 @@ class DataSource:
                 fix="check the path",
             )
         name = detect_format(self) if self.format == "auto" else self.format
-        _check_form(self, name)
+        _check_format(self, name)
         listing = _FORMS[name](self, progress)
         if self.identities is not None:
             people = _people_of(self, listing)
@@ -137,7 +137,7 @@ def detect_format(source: DataSource) -> str:
             return "stylegan"
         raise DataError(
             expected="a data folder, a MedMNIST .npz file or a StyleGAN .zip file",
-            got=f"{named(path.name, 'another file')}" + _what_zip(path),
+            got=f"{named(path.name, 'another file')}" + _zip_format(path),
             fix="give the folder that holds the images (unpack archives first)",
         )
     if source.csv is not None:
@@ -148,9 +148,9 @@ def detect_format(source: DataSource) -> str:
         return "stylegan"
     if is_aptos(path):
         return "aptos"
-    found = find_files(path)
-    images = sum(map(is_image, found))
-    scans = sum(is_dicom(path, name) for name in found)
+    files = find_files(path)
+    images = sum(map(is_image, files))
+    scans = sum(is_dicom(path, name) for name in files)
     if images and scans:
         raise DataError(
             expected="images or DICOM files",
@@ -159,10 +159,10 @@ def detect_format(source: DataSource) -> str:
         )
     if scans:
         return "dicom"
-    return "shenzhen" if is_shenzhen(found) else "folder"
+    return "shenzhen" if is_shenzhen(files) else "folder"
 
 
-def _what_zip(path: Path) -> str:
+def _zip_format(path: Path) -> str:
     """Return what is wrong with a file that is called a zip."""
     if path.suffix.lower() != ".zip":
         return ""
@@ -184,19 +184,19 @@ def _list_written(source: DataSource, progress: Progress) -> Listing:
 
 
 def _list_class_folders(source: DataSource, progress: Progress) -> Listing:
-    found = list_class_folders(source.path, find_files(source.path))
-    return _from_files("folder", source, found, np.arange(len(found.files)))
+    listed = list_class_folders(source.path, find_files(source.path))
+    return _from_files("folder", source, listed, np.arange(len(listed.files)))
 
 
 def _list_dicom(source: DataSource, progress: Progress) -> Listing:
-    found = list_class_folders(source.path, find_files(source.path), dicom=True)
-    people, nameless = number_patients(source.path, found.files, progress)
-    return replace(_from_files("dicom", source, found, people), nameless=nameless)
+    listed = list_class_folders(source.path, find_files(source.path), dicom=True)
+    people, nameless = number_patients(source.path, listed.files, progress)
+    return replace(_from_files("dicom", source, listed, people), nameless=nameless)
 
 
 def _list_shenzhen(source: DataSource, progress: Progress) -> Listing:
-    found, people = list_by_last_digit(find_files(source.path))
-    return _from_files("shenzhen", source, found, people)
+    listed, people = list_by_last_digit(find_files(source.path))
+    return _from_files("shenzhen", source, listed, people)
 
 
 def _list_aptos(source: DataSource, progress: Progress) -> Listing:
@@ -220,8 +220,8 @@ def _list_csv(source: DataSource, progress: Progress) -> Listing:
     own_people = source.identity_column if source.identities is None else None
     columns = [source.image_column, source.label_column, *([own_people] if own_people else [])]
     table = Table(find_table(source.csv, root), columns)
-    found = find_files(root)
-    candidates = [name for name in found if is_image(name) or is_dicom(root, name)]
+    all_files = find_files(root)
+    candidates = [name for name in all_files if is_image(name) or is_dicom(root, name)]
     files = resolve_images(root, table, candidates, keep_absent=True)
     order = sorted(range(len(files)), key=files.__getitem__)
     names, labels = number_names([table.column(1)[row] for row in order])
@@ -239,10 +239,10 @@ def _list_csv(source: DataSource, progress: Progress) -> Listing:
     notes = (note,) if unlisted else ()
     listed = ClassFolders(sorted_files, labels, names, notes)
     listing = replace(_from_files("csv", source, listed, people), nameless=nameless)
-    return _telling_lines(listing, root, dict(zip(files, table.lines, strict=True)))
+    return _with_line_numbers(listing, root, dict(zip(files, table.lines, strict=True)))
 
 
-def _telling_lines(listing: Listing, root: Path, lines: dict[str, int]) -> Listing:
+def _with_line_numbers(listing: Listing, root: Path, lines: dict[str, int]) -> Listing:
     """Return the listing with images that are absent unreadable by the line that names them."""
 
     def read(row: int, channels: int | None) -> np.ndarray:
@@ -268,9 +268,9 @@ def _patients_among(
     return number_people(people), frozenset(scans[place] for place in nameless)
 
 
-def _from_files(name: str, source: DataSource, found: ClassFolders, people: np.ndarray) -> Listing:
+def _from_files(name: str, source: DataSource, listed: ClassFolders, people: np.ndarray) -> Listing:
     """Return the listing of files that are decoded by their kind."""
-    root, files = source.path, found.files
+    root, files = source.path, listed.files
 
     def read(row: int, channels: int | None) -> np.ndarray:
         path = root / files[row]
@@ -278,7 +278,7 @@ def _from_files(name: str, source: DataSource, found: ClassFolders, people: np.n
             return decode_dicom(path, channels, source.window)
         return decode_image(path, channels)
 
-    return Listing(name, files, found.labels, found.class_names, people, read, found.notes)
+    return Listing(name, files, listed.labels, listed.class_names, people, read, listed.notes)
 
 
 def _people_of(source: DataSource, listing: Listing) -> np.ndarray:  # int64 [n]
@@ -287,7 +287,7 @@ def _people_of(source: DataSource, listing: Listing) -> np.ndarray:  # int64 [n]
     root = source.path if source.path.is_dir() else source.path.parent
     column = source.identity_column or DEFAULT_IDENTITY_COLUMN
     table = Table(find_table(source.identities, root), [source.image_column, column])
-    person = dict(zip(_meant(source, listing, table), table.column(1), strict=True))
+    person = dict(zip(_lookup_keys(source, listing, table), table.column(1), strict=True))
     if len(person) != len(table.rows):
         raise DataError(
             expected="each image once in the table of people",
@@ -305,7 +305,7 @@ def _people_of(source: DataSource, listing: Listing) -> np.ndarray:  # int64 [n]
     return number_people([person[file] for file in listing.files])
 
 
-def _meant(source: DataSource, listing: Listing, table: Table) -> Sequence[str]:
+def _lookup_keys(source: DataSource, listing: Listing, table: Table) -> Sequence[str]:
     """Return the image that each row of a table of people names."""
     if source.path.is_dir():
         return resolve_images(source.path, table, listing.files)
@@ -354,7 +354,7 @@ def _check_options(source: DataSource) -> None:
         )
 
 
-def _check_form(source: DataSource, name: str) -> None:
+def _check_format(source: DataSource, name: str) -> None:
     """Refuse options that the form of the set cannot use."""
     tables = source.csv is not None or source.identities is not None or name == "aptos"
     if source.identity_column is not None and not tables:

@@ -121,10 +121,10 @@ def _numbers(dataset: Any, name: str) -> list[float]:
     value = dataset.get(name)
     if value is None or value == "":
         return []
-    found = [float(v) for v in (value if hasattr(value, "__iter__") else [value])]
-    if not np.isfinite(found).all():
+    numbers = [float(v) for v in (value if hasattr(value, "__iter__") else [value])]
+    if not np.isfinite(numbers).all():
         raise UndecodableError("a rescaling or window that is no number")
-    return found
+    return numbers
 
 
 def _chosen(views: list[Any], window: int) -> Any:

@@ -25,7 +25,7 @@ def find_files(root: Path) -> tuple[str, ...]:
     Raises:
         DataError: a link to a folder, a link that leaves `root`, or a folder that cannot be listed.
     """
-    found = []
+    files = []
     pending = [root]
     while pending:
         folder = pending.pop()
@@ -43,8 +43,8 @@ def find_files(root: Path) -> tuple[str, ...]:
                     )
                 pending.append(path)
             else:
-                found.append(relative)
-    return tuple(sorted(found))
+                files.append(relative)
+    return tuple(sorted(files))
 
 
 def entries(folder: Path) -> list[os.DirEntry]:

@@ -68,7 +68,7 @@ def scan(source: str | Path | DataSource, *, progress: Progress = silent, **opti
         progress: told after every image, stage "read images".
 
     Returns:
-        What was found; `Survey.check` says whether the set can be read.
+        What the set holds; `Survey.check` says whether the set can be read.
 
     Raises:
         DataError, InputError, UnsupportedError, MissingExtraError: as `read_image_set`, save for
@@ -89,7 +89,7 @@ def read_and_survey(
     progress: Progress = silent,
     **options: Any,
 ) -> tuple[ImageSet, Survey]:
-    """Read a set as `read_image_set` does, and report what was found on the way."""
+    """Read a set as `read_image_set` does, and survey it on the way."""
     check_reading(channels, resolution, max_unreadable)
     listing = _source(source, options).list(progress)
     surveyor = Surveyor(listing)
@@ -125,9 +125,9 @@ def _decoded(
         try:
             image = listing.read(row, None)
         except UndecodableError as reason:
-            surveyor.fail(row, str(reason))
+            surveyor.add_unreadable(row, str(reason))
         else:
-            surveyor.see(row, image)
+            surveyor.add(row, image)
             yield row, image
         progress(STAGE, row + 1, total, {"unreadable": surveyor.unreadable})
 

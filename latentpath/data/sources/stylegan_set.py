@@ -52,7 +52,7 @@ def list_stylegan_zip(path: Path) -> Listing:
     return listing
 
 
-def list_stylegan_folder(root: Path, found: tuple[str, ...]) -> Listing:
+def list_stylegan_folder(root: Path, files: tuple[str, ...]) -> Listing:
     """List the images of an unpacked dataset zip; see `list_stylegan_zip`."""
     path = root / LABELS_NAME
     raw = None
@@ -62,7 +62,7 @@ def list_stylegan_folder(root: Path, found: tuple[str, ...]) -> Listing:
     def read(row: int, channels: int | None) -> np.ndarray:
         return decode_image(root / listing.files[row], channels)
 
-    listing = _listing(list(found), raw, read)
+    listing = _listing(list(files), raw, read)
     return listing
 
 

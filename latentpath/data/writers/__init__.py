@@ -12,11 +12,12 @@ A layout whose writer is `sharded` may be written as several files, by several p
 `Batch.packed` takes images that are PNG files already.
 """
 
+from latentpath.data.writers.batch import Batch
 from latentpath.data.writers.folder import FolderWriter
 from latentpath.data.writers.folder_names import safe_folder_names
 from latentpath.data.writers.npz import NpzWriter
 from latentpath.data.writers.parquet import ParquetWriter
-from latentpath.data.writers.set_form import Batch, SetForm
+from latentpath.data.writers.set_form import SetForm
 from latentpath.data.writers.stylegan import StyleGANWriter
 from latentpath.data.writers.webdataset import WebDatasetWriter
 from latentpath.data.writers.writer import Writer

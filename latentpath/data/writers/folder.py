@@ -13,8 +13,9 @@ from latentpath.core import (
     partial_path,
     put_in_place,
 )
+from latentpath.data.writers.batch import Batch
 from latentpath.data.writers.folder_names import safe_folder_names
-from latentpath.data.writers.set_form import OWN_COLUMNS, Batch, SetForm
+from latentpath.data.writers.set_form import OWN_COLUMNS, SetForm
 from latentpath.data.writers.writer import Writer, describe_file
 
 IMAGES_NAME = "images"

@@ -1,10 +1,20 @@
-"""Writing a synthetic set that is in memory, whole or not at all."""
+"""Writing a synthetic set that is in memory, whole or not at all.
+
+Layouts, each with extra columns where it has room for them:
+
+- "folder": `images/<class>/<000123>.png` (the row as the number) and `labels.csv` with the
+  columns file, label and class_name;
+- "npz": `medmnist.npz`, all images as its training split;
+- "webdataset": `webdataset/shard-000000.tar`, ...;
+- "stylegan": `stylegan.zip`, square images only;
+- "parquet": `data/train-00000-of-00001.parquet`, ..., as Hugging Face `datasets` writes them;
+- always: `manifest.json`, the given entries and what the set consists of, with checksums.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +30,16 @@ from latentpath.core import (
     silent,
 )
 from latentpath.data import manifest as manifest_file
-from latentpath.data.card import CARD_NAME, DatasetCard
+from latentpath.data.card import DatasetCard
 from latentpath.data.images import ImageSet
-from latentpath.data.writers import WRITERS, Batch, SetForm, Writer, safe_folder_names
+from latentpath.data.writers import WRITERS, Batch, SetForm
 from latentpath.data.writers.npz import NpzWriter
-from latentpath.data.writers.writer import describe_file
+from latentpath.data.writers.set_layouts import (
+    MakeBatch,
+    describe_set,
+    write_card_and_manifest,
+    write_layouts,
+)
 
 LAYOUTS = ("folder", "npz")
 NPZ_NAME = NpzWriter.default_file
@@ -32,7 +47,6 @@ STAGE = "write images"
 SHARD_IMAGES = 10_000
 """Images in each of the files of a layout that has several."""
 
-_BATCH = 64
 _KINDS = {"i": int, "u": int, "f": float, "U": str}
 
 
@@ -52,16 +66,6 @@ def write_image_set(
 ) -> dict[str, Any]:
     """Write a labelled set so that it appears complete under its final name, or not at all.
 
-    Layouts, each with `extra_columns` where it has room for them:
-
-    - "folder": `images/<class>/<000123>.png` (the row as the number) and `labels.csv` with the
-      columns file, label and class_name;
-    - "npz": `medmnist.npz`, all images as its training split;
-    - "webdataset": `webdataset/shard-000000.tar`, ...;
-    - "stylegan": `stylegan.zip`, square images only;
-    - "parquet": `data/train-00000-of-00001.parquet`, ..., as Hugging Face `datasets` writes them;
-    - always: `manifest.json`, the given entries and what the set consists of, with checksums.
-
     Equal input gives equal bytes (for one version of Pillow and pyarrow): no dates, machines' names
     or source paths are written. A set that passes memory is written with `latentpath.data.writers`.
 
@@ -73,7 +77,7 @@ def write_image_set(
             names themselves.
         manifest: what JSON can hold; "format", "layouts", "images", "classes" and "files" are
             filled in here.
-        layouts: one or more of the above.
+        layouts: one or more of the module's.
         overwrite: replace a set of ours at `out`; the old one stays until the new one is
             complete.
         extra_columns: columns of the tables, n whole numbers, floats or texts each, such as path
@@ -95,68 +99,27 @@ def write_image_set(
     chosen = _check_layouts(layouts)
     content = ImageSet(images, labels, np.arange(len(images)), tuple(class_names))
     columns, kinds = _check_columns(extra_columns or {}, len(content))
-    height, width, channels = content.images.shape[1:]
-    form = SetForm(height, width, channels, content.class_names, len(content), kinds)
-    for layout in chosen:
-        WRITERS[layout].check_form(form)
-    if shard_images < 1:
-        raise InputError(
-            expected="at least 1 image per shard", got=str(shard_images), fix="10,000 is usual"
-        )
+    form = _check_form(content, kinds, chosen, shard_images)
     # Before any work: what the caller gives must be fit for JSON.
     manifest_file.encode_manifest(manifest, {})
-    described = _describe(content, chosen)
+    described = describe_set(form, chosen, list(content.class_counts().values()))
     # As many threads as the user grants PyTorch.
     with (
         ThreadPoolExecutor(torch.get_num_threads()) as threads,
         new_folder(out, overwrite, is_ours=manifest_file.is_written_set) as folder,
     ):
         make_batch = _batches(content, columns, threads)
-        files = _write_layouts(folder, chosen, form, make_batch, shard_images, progress)
-        if card is not None:
-            text = card.text(form, {**manifest, **described})
-            (folder / CARD_NAME).write_text(text, encoding="utf-8", newline="\n")
-            files[CARD_NAME] = describe_file(folder / CARD_NAME)
-        encoded = manifest_file.encode_manifest(manifest, {**described, "files": files})
-        (folder / manifest_file.FILE_NAME).write_bytes(encoded)
+        files = write_layouts(
+            folder,
+            chosen,
+            form,
+            make_batch,
+            shard_images=shard_images,
+            stage=STAGE,
+            progress=progress,
+        )
+        write_card_and_manifest(folder, form, files, manifest, described, card)
     return manifest_file.read_manifest(out)
-
-
-MakeBatch = Callable[[int, int], Batch]
-"""Gives the batch of the images from one row to another, the threads for packing held ready."""
-
-
-def _write_layouts(
-    folder: Path,
-    layouts: Sequence[str],
-    form: SetForm,
-    make_batch: MakeBatch,
-    shard_images: int,
-    progress: Progress,
-) -> dict[str, dict[str, Any]]:
-    """Write all layouts in one pass; returns sizes and checksums of their files."""
-    kinds = [WRITERS[name] for name in layouts]
-    shards = -(-form.count // shard_images)
-    with ExitStack() as whole_set:
-        whole = [whole_set.enter_context(k(folder, form)) for k in kinds if not k.sharded]
-        written = list(whole)
-        for shard, first in enumerate(range(0, form.count, shard_images)):
-            end = min(first + shard_images, form.count)
-            with ExitStack() as one_shard:
-                parts: list[Writer] = [
-                    one_shard.enter_context(
-                        k(folder, form, file=k.file_of(shard, shards), first=first)
-                    )
-                    for k in kinds
-                    if k.sharded
-                ]
-                for row in range(first, end, _BATCH):
-                    batch = make_batch(row, min(row + _BATCH, end))
-                    for writer in (*whole, *parts):
-                        writer.add(batch)
-                    progress(STAGE, row + len(batch), form.count, {})
-            written += parts
-    return {name: entry for writer in written for name, entry in writer.files.items()}
 
 
 def _batches(content: ImageSet, columns: Mapping[str, list[Any]], threads: Executor) -> MakeBatch:
@@ -172,19 +135,19 @@ def _batches(content: ImageSet, columns: Mapping[str, list[Any]], threads: Execu
     return make_batch
 
 
-def _describe(content: ImageSet, layouts: tuple[str, ...]) -> dict[str, Any]:
-    """Return the manifest's entries about the set itself."""
-    count, height, width, channels = content.images.shape
-    folders = safe_folder_names(content.class_names)
-    classes = [
-        {"name": name, "folder": folder, "images": images}
-        for (name, images), folder in zip(content.class_counts().items(), folders, strict=True)
-    ]
-    return {
-        "layouts": list(layouts),
-        "images": {"count": count, "height": height, "width": width, "channels": channels},
-        "classes": classes,
-    }
+def _check_form(
+    content: ImageSet, kinds: Mapping[str, type], layouts: Sequence[str], shard_images: int
+) -> SetForm:
+    """Return the form of the set, which all layouts can hold."""
+    height, width, channels = content.images.shape[1:]
+    form = SetForm(height, width, channels, content.class_names, len(content), kinds)
+    for layout in layouts:
+        WRITERS[layout].check_form(form)
+    if shard_images < 1:
+        raise InputError(
+            expected="at least 1 image per shard", got=str(shard_images), fix="10,000 is usual"
+        )
+    return form
 
 
 def _check_layouts(layouts: Sequence[str]) -> tuple[str, ...]:

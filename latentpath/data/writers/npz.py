@@ -9,7 +9,8 @@ import numpy as np
 
 from latentpath.core import InputError, partial_path
 from latentpath.data.sources.medmnist import MAX_CLASSES, SPLITS
-from latentpath.data.writers.set_form import Batch, SetForm
+from latentpath.data.writers.batch import Batch
+from latentpath.data.writers.set_form import SetForm
 from latentpath.data.writers.stylegan import UNDATED
 from latentpath.data.writers.writer import FileWriter
 

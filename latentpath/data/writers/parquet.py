@@ -12,7 +12,8 @@ import json
 from typing import Any
 
 from latentpath.core import require_extra
-from latentpath.data.writers.set_form import Batch, SetForm
+from latentpath.data.writers.batch import Batch
+from latentpath.data.writers.set_form import SetForm
 from latentpath.data.writers.writer import FileWriter
 
 # Rows are gathered to groups of this size, which do not depend on the batches.

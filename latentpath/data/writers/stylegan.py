@@ -10,7 +10,8 @@ import json
 import zipfile
 
 from latentpath.core import InputError
-from latentpath.data.writers.set_form import Batch, SetForm
+from latentpath.data.writers.batch import Batch
+from latentpath.data.writers.set_form import SetForm
 from latentpath.data.writers.writer import FileWriter
 
 LABELS_NAME = "dataset.json"

@@ -12,7 +12,7 @@ import io
 import json
 import tarfile
 
-from latentpath.data.writers.set_form import Batch
+from latentpath.data.writers.batch import Batch
 from latentpath.data.writers.writer import FileWriter
 
 
