@@ -67,19 +67,16 @@ def audit_set(
     """Measure how close a synthetic set comes to real people, and whether it is any good.
 
     People of the holdout and of the test images of whom an image is also in the real set are left
-    out, with a warning: what nobody took part in is to be compared with.
-
-    The result holds the figures of the set, of the real set itself, of the holdout and of the
-    baselines, and an answer for every question: green, amber or red.
+    out, with a warning. The result holds the figures of the set, of the real set itself, of the
+    holdout and of the baselines, and an answer for every question: green, amber or red.
 
     Args:
         synthetic: the set in question.
         real: the private set it was made from, or `prepare_real(...)` of it.
         holdout: real images of other people. Without them nothing can be said of membership, nor
             of whom the set comes closest to.
-        test: real images of other people, for utility; the holdout if None. Without both, utility
-            is left out; so it is for a set of one class.
-        baselines: other sets to compare with, by name, of the same size and classes.
+        test: real images of other people, for utility, left out without; the holdout if None.
+        baselines: other sets to compare with, by name, of one size and the same classes.
         sources: for every image of `synthetic` the people of `real` behind it, as its identities
             number them: those of a centroid's group, or of both ends' groups of a walk. Then it
             is also measured whether these people can be told. None where they are not known.

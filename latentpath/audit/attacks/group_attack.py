@@ -70,9 +70,7 @@ def attack_groups(
     device: torch.device | str = "cpu",
     progress: Progress = silent,
 ) -> GroupAttack:
-    """Attack every centroid with every candidate.
-
-    A person with several images is as near as the nearest of them.
+    """Attack every centroid with every candidate, who is as near as the nearest of their images.
 
     Args:
         centroids: the centroids' images (or the synthetic points').
@@ -96,15 +94,7 @@ def attack_groups(
         InputError: a prepared set and `embed`, or sets that were prepared in different ways.
     """
     check_at_least(1, resamples=resamples, max_bytes=max_bytes)
-    sets: dict[str, ImageSet] = {}
-    prepared: dict[str, RealReference] = {}
-    for name, given in (("private", real), ("holdout", holdout)):
-        if isinstance(given, RealReference):
-            prepared[name], sets[name] = given, given.images
-        elif given is not None:
-            sets[name] = given
-    for images in (centroids, *(each.images for each in sets.values())):
-        check_same_size(images, sets["private"].images)
+    sets, prepared = _opened(centroids, real, holdout)
     rows = _checked_groups(centroids, groups, sets["private"])
     cluster = _checked_clusters(clusters, len(centroids))
     compute = _embedding(prepared, embed, device)
@@ -125,6 +115,22 @@ def attack_groups(
                     duels, generator=generator, resamples=resamples
                 )
     return GroupAttack(scores)
+
+
+def _opened(
+    centroids: np.ndarray, real: ImageSet | RealReference, holdout: ImageSet | RealReference | None
+) -> tuple[dict[str, ImageSet], dict[str, RealReference]]:
+    """The sets by name, and those of them that are prepared."""
+    sets: dict[str, ImageSet] = {}
+    prepared: dict[str, RealReference] = {}
+    for name, given in (("private", real), ("holdout", holdout)):
+        if isinstance(given, RealReference):
+            prepared[name], sets[name] = given, given.images
+        elif given is not None:
+            sets[name] = given
+    for images in (centroids, *(each.images for each in sets.values())):
+        check_same_size(images, sets["private"].images)
+    return sets, prepared
 
 
 class _Space(Protocol):

@@ -200,17 +200,7 @@ def measure_membership(
         answers = torch.stack([_logits(target, pool) for target in targets])  # [T, n, K]
     _check_width(answers, real)
     sure = confidence(answers, labels)  # [T, n]
-    attacks = {
-        name: score_attack(
-            scores[:, : len(real)],
-            scores[:, len(real) :],
-            seed=config.seed,
-            member_groups=real.identities,
-            holdout_groups=holdout.identities,
-            resamples=config.resamples,
-        )
-        for name, scores in _attack_scores(sure, reference).items()
-    }
+    attacks = _attack_models(sure, reference)
     if images is not real:
         attacks |= attack_set(
             images,
@@ -232,6 +222,25 @@ def measure_membership(
         targets=len(answers),
         shadow_models=len(reference.shadows),
     )
+
+
+def _attack_models(
+    sure: np.ndarray,  # [T, n]
+    reference: MembershipReference,
+) -> dict[str, AttackScore]:
+    """The attacks on the classifiers, by the targets' confidences."""
+    members, config = len(reference.real), reference.config
+    return {
+        name: score_attack(
+            scores[:, :members],
+            scores[:, members:],
+            seed=config.seed,
+            member_groups=reference.real.identities,
+            holdout_groups=reference.holdout.identities,
+            resamples=config.resamples,
+        )
+        for name, scores in _attack_scores(sure, reference).items()
+    }
 
 
 def _attack_scores(

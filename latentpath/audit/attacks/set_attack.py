@@ -77,11 +77,28 @@ def attack_set(
             got=f"{holdout.num_identities}",
             fix="hold out more people: they are the reference, too",
         )
+    compute = LPIPS.load(device).embed if embed is None else as_float(embed)
+    search = _EmbeddedSearch(compute, max_bytes, progress)
+    return {
+        name: score_attack(
+            inside,
+            outside,
+            seed=seed,
+            member_groups=real.identities,
+            holdout_groups=holdout.identities,
+            resamples=resamples,
+        )
+        for name, (inside, outside) in _scores(synthetic, real, holdout, search, seed).items()
+    }
+
+
+def _scores(
+    synthetic: ImageSet, real: ImageSet, holdout: ImageSet, search: _EmbeddedSearch, seed: int
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Both scores of every member and of everybody in the holdout, higher for likelier members."""
     generator = np.random.default_rng(seed)
     half_out = (generator.permutation(holdout.num_identities) % 2 == 0)[holdout.identities]
     half_in = (generator.permutation(real.num_identities) % 2 == 0)[real.identities]
-    compute = LPIPS.load(device).embed if embed is None else as_float(embed)
-    search = _EmbeddedSearch(compute, max_bytes, progress)
     members, made = search.embedded(real.images), search.embedded(synthetic.images)
     halves = {half: search.embedded(holdout.images[half_out == half]) for half in (False, True)}
     near_in = search.distance(members, made)
@@ -96,20 +113,9 @@ def attack_set(
     def ratio(reference: np.ndarray, near: np.ndarray) -> np.ndarray:
         return np.log(reference + floor) - np.log(near + floor)
 
-    scores = {
+    return {
         "set_distance": (-near_in, -near_out),
         "set_density_ratio": (ratio(reference_in, near_in), ratio(reference_out, near_out)),
-    }
-    return {
-        name: score_attack(
-            inside,
-            outside,
-            seed=seed,
-            member_groups=real.identities,
-            holdout_groups=holdout.identities,
-            resamples=resamples,
-        )
-        for name, (inside, outside) in scores.items()
     }
 
 

@@ -120,13 +120,7 @@ def record_ratio(
     """
     _check(synthetic, real, holdout, groups)
     sides = [_Side.of(side.images) for side in (real, holdout)]
-    equal = np.minimum(*(side.per_class for side in sides))  # [K]
-    if equal.sum() == 0:
-        raise DataError(
-            expected="a class with training and with held-out people",
-            got="none",
-            fix="hold out people of the same classes",
-        )
+    equal = _equally_many(*sides)
     searches = []
     for side, reference in zip(sides, (real, holdout), strict=True):
         count = side.neighbours(equal)
@@ -138,18 +132,17 @@ def record_ratio(
     contest = _contests(*searches)
     group = np.arange(len(synthetic)) if groups is None else groups
     medians, lows = zip(*(_quantiles(search, (0.5, 0.05)) for search in searches), strict=True)
-    by_class = {}
-    for number, name in enumerate(synthetic.class_names):
-        chosen = synthetic.labels == number
-        if chosen.any() and equal[number] > 0:
-            by_class[name] = _share(contest, chosen, group, level)
+    chosen = {name: synthetic.labels == k for k, name in enumerate(synthetic.class_names)}
+    compared = [
+        name for name, some in zip(chosen, equal, strict=True) if some and chosen[name].any()
+    ]
     return RecordRatio(
         share=_share(contest, np.ones(len(synthetic), dtype=bool), group, level),
         median_ratio=_ratio(*medians),
         low_ratio=_ratio(*lows),
         people=int(equal.sum()),
         groups=len(np.unique(group)),
-        by_class=by_class,
+        by_class={name: _share(contest, chosen[name], group, level) for name in compared},
         unresolved=float(contest.unresolved.mean()),
         measure=real.measure,
         score=contest.score,
@@ -178,6 +171,18 @@ class _Side(NamedTuple):
         people = 1 if rate >= 1 else math.ceil(math.log(_UNRESOLVED) / math.log(1 - rate))
         images = people * math.ceil(len(self.of_image) / len(self.class_of))
         return min(len(self.of_image), images)
+
+
+def _equally_many(train: _Side, holdout: _Side) -> np.ndarray:
+    """How many people of each class are compared, [K]."""
+    equal: np.ndarray = np.minimum(train.per_class, holdout.per_class)
+    if equal.sum() == 0:
+        raise DataError(
+            expected="a class with training and with held-out people",
+            got="none",
+            fix="hold out people of the same classes",
+        )
+    return equal
 
 
 class _NearbyPeople(NamedTuple):

@@ -105,13 +105,7 @@ def score_attack(
     inside, outside = _checked(members, holdout)
     people_in = _people(member_groups, inside.shape[1])
     people_out = _people(holdout_groups, outside.shape[1])
-    held_out = len(np.unique(people_out))
-    if min(len(np.unique(people_in)), held_out) < 2:
-        raise DataError(
-            expected="at least two members and two people in the holdout",
-            got=f"{len(np.unique(people_in))} and {held_out}",
-            fix="use more people",
-        )
+    held_out = _check_people(people_in, people_out)
     generator = np.random.default_rng(seed)
     right_in, right_out = _cross_fitted(inside, outside, people_in, people_out, generator)
     counts_in = resampled_counts(
@@ -122,13 +116,7 @@ def score_attack(
     )
     replicates = roc_replicates(inside, outside, counts_in, counts_out)
     accuracy = 0.5 * (_weighted_mean(right_in, counts_in) + _weighted_mean(right_out, counts_out))
-    tprs = []
-    for place, rate in enumerate(FALSE_POSITIVES):
-        hits = np.stack(
-            [row > threshold_at(other, rate) for row, other in zip(inside, outside, strict=True)]
-        )
-        resampled = percentile(float(hits.mean()), replicates[:, 1 + place], level)
-        tprs.append(no_surer_than_a_share(resampled, hits.mean(0), people_in))
+    tprs = _true_positives(inside, outside, people_in, replicates, level)
     value = float(np.mean([auc(a, b) for a, b in zip(inside, outside, strict=True)]))
     return AttackScore(
         auc=percentile(value, replicates[:, 0], level),
@@ -145,6 +133,24 @@ def score_attack(
             for rate in CURVE
         ),
     )
+
+
+def _true_positives(
+    inside: np.ndarray,  # [T, m]
+    outside: np.ndarray,  # [T, n]
+    people_in: np.ndarray,  # [m]
+    replicates: np.ndarray,  # [R, 3], from `roc_replicates`
+    level: float,
+) -> list[Interval]:
+    """Share of the members found at each of `FALSE_POSITIVES`."""
+    tprs = []
+    for place, rate in enumerate(FALSE_POSITIVES):
+        hits = np.stack(
+            [row > threshold_at(other, rate) for row, other in zip(inside, outside, strict=True)]
+        )
+        resampled = percentile(float(hits.mean()), replicates[:, 1 + place], level)
+        tprs.append(no_surer_than_a_share(resampled, hits.mean(0), people_in))
+    return tprs
 
 
 def no_surer_than_a_share(resampled: Interval, hits: np.ndarray, groups: np.ndarray) -> Interval:
@@ -297,6 +303,18 @@ def _halves(people: np.ndarray, generator: np.random.Generator) -> np.ndarray:
 def _weighted_mean(right: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Mean over models and rows, for every resample: [T, n] and [R, n] -> [R]."""
     return (counts @ right.mean(0)) / counts.sum(1)
+
+
+def _check_people(people_in: np.ndarray, people_out: np.ndarray) -> int:
+    """How many people there are in the holdout, where both sides have two."""
+    members, held_out = len(np.unique(people_in)), len(np.unique(people_out))
+    if min(members, held_out) < 2:
+        raise DataError(
+            expected="at least two members and two people in the holdout",
+            got=f"{members} and {held_out}",
+            fix="use more people",
+        )
+    return held_out
 
 
 def _people(groups: np.ndarray | None, n: int) -> np.ndarray:
