@@ -16,7 +16,7 @@ WIDEST = 2**16
 LARGEST_BATCH = 2**20
 
 
-def check_within(least: float, most: float, **values: float) -> None:
+def check_within(least: float, most: float, /, **values: float) -> None:
     """Raise InputError that names the first value that is not from `least` to `most`."""
     for name, value in values.items():
         if not least <= value <= most:
@@ -27,7 +27,7 @@ def check_within(least: float, most: float, **values: float) -> None:
             )
 
 
-def check_at_least(least: float, **values: float) -> None:
+def check_at_least(least: float, /, **values: float) -> None:
     """Raise InputError that names the first value below `least`, above `LARGEST`, or NaN."""
     for name, value in values.items():
         if not value >= least:
@@ -51,7 +51,7 @@ def check_above_zero(**values: float) -> None:
     check_within(0, LARGEST, **values)
 
 
-def check_whole(least: int, **values: Any) -> None:
+def check_whole(least: int, /, **values: Any) -> None:
     """Raise InputError that names the first value that is no integer from `least` to `LARGEST`.
 
     NumPy integers pass; booleans, and floats such as 3.0, do not.
