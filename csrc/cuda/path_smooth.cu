@@ -60,11 +60,11 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-void path_smooth(const PathSmoothArgs& args, void* queue) {
+void path_smooth(const PathSmoothArgs& args, void* stream) {
   const int64_t columns = args.batch * args.width;
   if (columns == 0) return;
   const unsigned blocks = static_cast<unsigned>((columns + kThreads - 1) / kThreads);
-  smooth_columns<<<blocks, kThreads, 0, static_cast<cudaStream_t>(queue)>>>(
+  smooth_columns<<<blocks, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(
       args.rhs, args.inverse_pivots, args.batch, args.points, args.width, args.alpha,
       args.zero_ends);
   check_launch("smooth_columns");

@@ -146,9 +146,9 @@ bool aligned_to_16(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 =
 
 }  // namespace
 
-void path_step(const PathStepArgs& args, void* queue) {
+void path_step(const PathStepArgs& args, void* handle) {
   if (args.batch == 0) return;
-  const cudaStream_t stream = static_cast<cudaStream_t>(queue);
+  const cudaStream_t stream = static_cast<cudaStream_t>(handle);
   const int64_t chunks = path_step_chunks(args.points);
   const bool vectors = args.width % 4 == 0 && aligned_to_16(args.path) &&
                        aligned_to_16(args.guide) && aligned_to_16(args.exp_avg) &&

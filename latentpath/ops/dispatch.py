@@ -257,8 +257,8 @@ def dtype_code(tensor: Tensor) -> int:
     return _DTYPE_CODES[tensor.dtype]
 
 
-def queue(tensor: Tensor) -> int:
-    """Return where native work goes: the CUDA stream's handle, or the number of CPU threads."""
-    if tensor.is_cuda:
-        return torch.cuda.current_stream(tensor.device).cuda_stream
-    return torch.get_num_threads()
+def cuda_stream(tensor: Tensor) -> dict[str, int]:
+    """Return the argument `stream` of native kernels: the current stream's handle, none on CPUs."""
+    if not tensor.is_cuda:
+        return {}
+    return {"stream": torch.cuda.current_stream(tensor.device).cuda_stream}

@@ -117,7 +117,8 @@ def _kernel(rhs: Tensor, alpha: float, zero_ends: bool, impl: str | None) -> Non
             alpha,
             zero_ends,
             inverse.data_ptr(),
-            dispatch.queue(rhs),
+            torch.get_num_threads(),
+            **dispatch.cuda_stream(rhs),
         )
     mark_written(rhs)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,9 +11,26 @@ from torch import Tensor
 from latentpath.core import InputError, ShapeError
 from latentpath.ops import dispatch
 from latentpath.ops.first_order import refuse_transforms
-from latentpath.ops.registration import mark_written, register
+from latentpath.ops.registration import Written, mark_written, register, schema
 
 _DTYPES = (torch.float32, torch.float64)
+
+
+class _Step(NamedTuple):
+    """One step as the registered op takes it, and its implementations; checked, all in order."""
+
+    path: Written  # [B, T, D]
+    guide: Tensor | None  # [B, T-2, D]
+    exp_avg: Written  # [B, T-2, D]
+    exp_avg_sq: Written  # [B, T-2, D]
+    step: Written  # [B] int64
+    lr: Tensor  # [B]
+    mask: Tensor | None  # [B] bool
+    guide_weight: float
+    smooth_weight: float
+    beta1: float
+    beta2: float
+    eps: float
 
 
 def path_step_(
@@ -82,11 +100,9 @@ def path_step_(
     rates = _rates(lr, path)
     guide = None if guide is None else guide.contiguous()
     offset = _distance_offset(path, eps_distance) if eps_distance else None
-    energy, grad_norm_sq = _path_step(
-        path, guide, exp_avg, exp_avg_sq, step, rates, mask,
-        float(guide_weight), float(smooth_weight), float(betas[0]), float(betas[1]), float(eps),
-        impl,
-    )  # fmt: skip
+    numbers = map(float, (guide_weight, smooth_weight, *betas, eps))
+    values = _Step(path, guide, exp_avg, exp_avg_sq, step, rates, mask, *numbers)
+    energy, grad_norm_sq = _path_step(*values, impl)
     if offset is not None:
         energy = energy + (offset if mask is None else offset * mask)
     return energy, grad_norm_sq
@@ -192,131 +208,69 @@ def _rates(lr: Tensor | float, path: Tensor) -> Tensor:
     return lr.detach().to(path.dtype).contiguous()
 
 
-def _path_step_reference(
-    path: Tensor,  # [B, T, D]
-    guide: Tensor | None,  # [B, T-2, D]
-    exp_avg: Tensor,  # [B, T-2, D]
-    exp_avg_sq: Tensor,  # [B, T-2, D]
-    step: Tensor,  # [B]
-    lr: Tensor,  # [B]
-    mask: Tensor | None,  # [B]
-    guide_weight: float,
-    smooth_weight: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-) -> tuple[Tensor, Tensor]:  # [B], [B]
+def _path_step_reference(s: _Step) -> tuple[Tensor, Tensor]:  # [B], [B]
     """Plain PyTorch, in the path's own precision; updates the same tensors in place."""
-    moves = torch.ones_like(step, dtype=torch.bool) if mask is None else mask
+    moves = torch.ones_like(s.step, dtype=torch.bool) if s.mask is None else s.mask
     per_path = moves[:, None, None]
-    difference = path.diff(dim=1)
-    gradient = smooth_weight * 2 * (difference[:, :-1] - difference[:, 1:])
-    if guide is not None:
-        gradient = gradient + guide_weight * guide
-    count = (step + 1).double()
-    correction1 = (1 - beta1**count).to(path.dtype)[:, None, None]
-    correction2 = (1 - beta2**count).to(path.dtype)[:, None, None]
-    first = beta1 * exp_avg + (1 - beta1) * gradient
-    second = beta2 * exp_avg_sq + (1 - beta2) * gradient * gradient
-    size = lr[:, None, None] / correction1
-    moved = path[:, 1:-1] - size * first / (second.sqrt() / correction2.sqrt() + eps)
+    difference = s.path.diff(dim=1)
+    gradient = s.smooth_weight * 2 * (difference[:, :-1] - difference[:, 1:])
+    if s.guide is not None:
+        gradient = gradient + s.guide_weight * s.guide
+    count = (s.step + 1).double()
+    correction1 = (1 - s.beta1**count).to(s.path.dtype)[:, None, None]
+    correction2 = (1 - s.beta2**count).to(s.path.dtype)[:, None, None]
+    first = s.beta1 * s.exp_avg + (1 - s.beta1) * gradient
+    second = s.beta2 * s.exp_avg_sq + (1 - s.beta2) * gradient * gradient
+    size = s.lr[:, None, None] / correction1
+    moved = s.path[:, 1:-1] - size * first / (second.sqrt() / correction2.sqrt() + s.eps)
 
     energy = torch.where(moves, difference.square().sum((1, 2)), 0)
     grad_norm_sq = torch.where(moves, gradient.square().sum((1, 2)), 0)
-    exp_avg.copy_(torch.where(per_path, first, exp_avg))
-    exp_avg_sq.copy_(torch.where(per_path, second, exp_avg_sq))
-    path[:, 1:-1] = torch.where(per_path, moved, path[:, 1:-1])
-    step.add_(moves)
+    s.exp_avg.copy_(torch.where(per_path, first, s.exp_avg))
+    s.exp_avg_sq.copy_(torch.where(per_path, second, s.exp_avg_sq))
+    s.path[:, 1:-1] = torch.where(per_path, moved, s.path[:, 1:-1])
+    s.step.add_(moves)
     return energy, grad_norm_sq
 
 
-def _kernel(
-    path: Tensor,
-    guide: Tensor | None,
-    exp_avg: Tensor,
-    exp_avg_sq: Tensor,
-    step: Tensor,
-    lr: Tensor,
-    mask: Tensor | None,
-    guide_weight: float,
-    smooth_weight: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    impl: str | None,
-) -> tuple[Tensor, Tensor]:
-    chosen = dispatch.choose("path_step", impl, path)
-    run = _native if chosen == "native" else _path_step_reference
-    result = run(
-        path, guide, exp_avg, exp_avg_sq, step, lr, mask,
-        guide_weight, smooth_weight, beta1, beta2, eps,
-    )  # fmt: skip
-    mark_written(path, exp_avg, exp_avg_sq, step)
+def _kernel(*arguments: Any) -> tuple[Tensor, Tensor]:
+    *values, impl = arguments
+    step = _Step(*values)
+    native = dispatch.choose("path_step", impl, step.path) == "native"
+    result = _native(step) if native else _path_step_reference(step)
+    mark_written(step.path, step.exp_avg, step.exp_avg_sq, step.step)
     return result
 
 
-def _fake(
-    path: Tensor,
-    guide: Tensor | None,
-    exp_avg: Tensor,
-    exp_avg_sq: Tensor,
-    step: Tensor,
-    lr: Tensor,
-    mask: Tensor | None,
-    guide_weight: float,
-    smooth_weight: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    impl: str | None,
-) -> tuple[Tensor, Tensor]:
+def _fake(path: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
     return path.new_empty(path.shape[0]), path.new_empty(path.shape[0])
 
 
-def _native(
-    path: Tensor,
-    guide: Tensor | None,
-    exp_avg: Tensor,
-    exp_avg_sq: Tensor,
-    step: Tensor,
-    lr: Tensor,
-    mask: Tensor | None,
-    guide_weight: float,
-    smooth_weight: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-) -> tuple[Tensor, Tensor]:
+def _native(s: _Step) -> tuple[Tensor, Tensor]:
     module = dispatch.extension()
     assert module is not None
-    batch, points, width = path.shape
+    batch, points, width = s.path.shape
     # The kernel's sums per chunk of points, [2, B, chunks], and the old rows at chunk borders.
     chunks = module.path_step_chunks(points)
-    sums = path.new_empty(2, batch, chunks, dtype=torch.float64)
-    borders = path.new_empty(batch, chunks, 2, width)
-    with torch.cuda.device_of(path):
+    sums = s.path.new_empty(2, batch, chunks, dtype=torch.float64)
+    borders = s.path.new_empty(batch, chunks, 2, width)
+    tensors, numbers = s[:7], s[7:]
+    with torch.cuda.device_of(s.path):
         module.path_step(
-            path.is_cuda,
-            path.data_ptr(),
-            0 if guide is None else guide.data_ptr(),
-            exp_avg.data_ptr(),
-            exp_avg_sq.data_ptr(),
-            step.data_ptr(),
-            lr.data_ptr(),
-            0 if mask is None else mask.data_ptr(),
+            s.path.is_cuda,
+            *(0 if tensor is None else tensor.data_ptr() for tensor in tensors),
             (batch, points, width),
-            (guide_weight, smooth_weight, beta1, beta2, eps),
+            numbers,
             sums.data_ptr(),
             borders.data_ptr(),
-            dispatch.queue(path),
+            torch.get_num_threads(),
+            **dispatch.cuda_stream(s.path),
         )
-    return sums[0].sum(1).to(path.dtype), sums[1].sum(1).to(path.dtype)
+    return sums[0].sum(1).to(s.path.dtype), sums[1].sum(1).to(s.path.dtype)
 
 
 _path_step = register(
-    "path_step_(Tensor(a!) path, Tensor? guide, Tensor(b!) exp_avg, Tensor(c!) exp_avg_sq,"
-    " Tensor(d!) step, Tensor lr, Tensor? mask, float guide_weight, float smooth_weight,"
-    " float beta1, float beta2, float eps, str? impl) -> (Tensor, Tensor)",
+    schema("path_step_", _Step, results="(Tensor, Tensor)"),
     _kernel,
     _fake,
 )

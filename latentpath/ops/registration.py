@@ -7,11 +7,18 @@ takes a second that a short command should not spend.
 
 from __future__ import annotations
 
+import string
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, NamedTuple, get_type_hints
 
 import torch
 from torch import Tensor
+
+Written = Annotated[Tensor, "written"]
+"""A tensor that an op writes to, in the record of its arguments."""
+
+# Types in the record of an op's arguments -> in PyTorch's notation.
+_TYPES: dict[Any, str] = {Tensor: "Tensor", Tensor | None: "Tensor?", float: "float"}
 
 _LIBRARY = torch.library.Library("latentpath", "DEF")
 
@@ -40,6 +47,22 @@ def register(
     if backward is not None:
         torch.library.register_autograd(name, backward, setup_context=setup_context, lib=_LIBRARY)
     return getattr(torch.ops.latentpath, name.removeprefix("latentpath::")).default
+
+
+def schema(name: str, arguments: type[NamedTuple], *, results: str) -> str:
+    """Return the schema of an op that takes the fields of a record in their order, and `impl`.
+
+    Args:
+        name: of the op.
+        arguments: the record; its types are `Written`, `Tensor`, `Tensor | None` and `float`.
+        results: in PyTorch's notation.
+    """
+    letters = iter(string.ascii_lowercase)
+    fields = [
+        f"Tensor({next(letters)}!) {field}" if kind == Written else f"{_TYPES[kind]} {field}"
+        for field, kind in get_type_hints(arguments, include_extras=True).items()
+    ]
+    return f"{name}({', '.join(fields)}, str? impl) -> {results}"
 
 
 def mark_written(*tensors: Tensor) -> None:

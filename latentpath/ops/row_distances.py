@@ -91,7 +91,7 @@ def _native(points: Tensor, targets: Tensor) -> Tensor:
         points.shape[1],
         points.stride(0),
         squared.data_ptr(),
-        dispatch.queue(points),
+        torch.get_num_threads(),
     )
     return squared
 
