@@ -7,7 +7,7 @@ from latentpath.walks.endpoints import (
 from latentpath.walks.endpoints import (
     relax_endpoints as relax_endpoints,
 )
-from latentpath.walks.fast import FastConfig as FastConfig
+from latentpath.walks.fast_config import FastConfig as FastConfig
 from latentpath.walks.hull import Neighbourhood as Neighbourhood
 from latentpath.walks.pool import Request as Request
 from latentpath.walks.published import (

@@ -105,6 +105,19 @@ def check_finite_ends(*latents: Tensor) -> None:
         )
 
 
+def as_ends(start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:  # -> [B, D] x2
+    """Finite float32 ends of paths, as many first as last ones, without gradients."""
+    start, end = as_rows(start, "start"), as_rows(end, "end")
+    if start.shape != end.shape or start.device != end.device:
+        raise ShapeError(
+            expected="start and end of the same shape [B, D] on the same device",
+            got=f"{list(start.shape)} on {start.device} and {list(end.shape)} on {end.device}",
+            fix="pass one end for every start",
+        )
+    check_finite_ends(start, end)
+    return start, end
+
+
 def as_rows(latents: Tensor, name: str) -> Tensor:  # -> [B, D]
     """Float32 rows from [B, D] or [D], without gradients."""
     latents = _as_tensor(latents, name, f"{name} to be floating-point [B, D] or [D]")

@@ -32,135 +32,57 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from latentpath import ops
-from latentpath.core import InputError, check_above_zero, check_at_least, check_finite, check_whole
-from latentpath.energy import EnergyWeights, PathEnergy, SurrogateGuide
+from latentpath.energy import PathEnergy, SurrogateGuide
 from latentpath.walks.error_field import ErrorField, Memory
+from latentpath.walks.fast_config import FastConfig
+from latentpath.walks.flight import Flight, Schedule
 from latentpath.walks.levels import Level, plan_levels, resample
 from latentpath.walks.published import straight_line
 
-# Levels of at most so many knots are evaluated whole: their knots share little.
-_WHOLE = 16
-# A level's learning rate falls to this share of its first one.
-_LAST_RATE = 0.2
-# From one start to the next, steps become so much shorter.
-_SHORTER = 0.55
 # Of latents, as a share of their own size, where the ends of a path nearly meet.
 _LEAST_SPREAD = 0.1
-# Evaluations in a row without progress after which a path has settled.
-_PATIENCE = 2
-
-
-@dataclass(frozen=True)
-class FastConfig:
-    """Options of the fast walk."""
-
-    passes: float = 36.0
-    """Most true gradients per point of the path. Fewer are faster; long paths take fewer anyway."""
-    inner_steps: int = 5
-    """Steps on the model for each true gradient; 1 where nothing but that gradient is known."""
-    memory: int = 256
-    """True gradients that a path remembers for its model, which serve levels of up to half as many
-    knots; 0 for none but the last of each knot."""
-    lr: float = 2.1
-    """Length of the first steps on the coarsest level, in spreads of the latents: each coordinate
-    moves by up to lr * spread / sqrt(D). The spread is the root mean square deviation per
-    coordinate that the surrogate noted of the latents; without a surrogate, the difference of the
-    path's ends. Steps shrink on finer levels with the distance of the knots."""
-    betas: tuple[float, float] = (0.9, 0.99)
-    """Decay of Adam's moments."""
-    eps: float = 1e-8
-    """Added to Adam's denominator."""
-    damping: float = 0.5
-    """Curvature that keeps the path near the points last evaluated, nats per squared spread;
-    larger trusts the model less."""
-    active: float = 0.5
-    """Share of the knots that a true evaluation looks at, on levels of more than 16."""
-    tolerance: float = 1e-4
-    """A path stops on the finest level when its true energy falls by less than this share per
-    evaluation; 0 always uses all passes."""
-    coarsest: int = 6
-    """Interior knots of the coarsest level."""
-    starts: int = 3
-    """Times that the coarsest level is walked from the straight line, each time with shorter steps.
-    The path of least energy goes on with its steps: so walks leave bad valleys, and find the steps
-    that suit their latents."""
-    chunk: int = 4
-    """The published energy's chunk: guide terms of a point weigh one over it, as in
-    `PublishedConfig`."""
-    weights: EnergyWeights = field(default_factory=EnergyWeights)
-    """Weights of smoothness, identity and class terms."""
-
-    def __post_init__(self) -> None:
-        whole = ("inner_steps", "coarsest", "starts", "chunk")
-        check_whole(1, **{name: getattr(self, name) for name in whole})
-        check_whole(0, memory=self.memory)
-        numbers = ("passes", "lr", "damping", "eps", "active", "tolerance")
-        check_finite(**{name: getattr(self, name) for name in numbers})
-        check_above_zero(passes=self.passes, lr=self.lr, eps=self.eps)
-        check_at_least(0, damping=self.damping, tolerance=self.tolerance)
-        if not 0 < self.active <= 1:
-            raise InputError(
-                expected="active above 0, at most 1", got=str(self.active), fix="use 0.5"
-            )
-        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
-            raise InputError(
-                expected="two betas from 0 to below 1", got=str(self.betas), fix="use (0.9, 0.99)"
-            )
 
 
 @dataclass
-class Flight:
-    """A path that is being walked, with what is known about the n knots of its level."""
+class _Stack:
+    """Paths of one level, stacked: B of them with n knots each."""
 
-    number: int
-    """Its place in the order of the inputs."""
-    label: int
-    level: int
-    """Index of its level."""
+    level: Level
     path: Tensor
-    """[n + 2, D]"""
+    """[B, n + 2, D]"""
     exp_avg: Tensor
-    """[n, D], Adam's first moment."""
+    """[B, n, D]; this one and the next three as in `Flight`."""
     exp_avg_sq: Tensor
-    """[n, D], Adam's second moment."""
     anchor: Tensor
-    """[n, D], where each knot was last evaluated."""
     correction: Tensor
-    """[n, D], true gradient there less the surrogate's (all of it without a surrogate)."""
-    energies: Tensor
-    """[n], weighted guide energy there; NaN before a knot's first evaluation."""
-    memory: Memory
-    """The surrogate's errors where the path was last evaluated, for a point weight of 1."""
-    spread: float
-    """How far apart latents are, per coordinate."""
-    rate: float
-    """First learning rate on the coarsest level, latent units per step."""
-    starts: int = 1
-    """Times that this level was begun."""
-    best: tuple[float, Tensor, Tensor, float] | None = None
-    """Energy, path, correction and rate of the best of the times that are through."""
-    adam_steps: int = 0
-    """Steps that the moments hold."""
-    evaluations: int = 0
-    """True evaluations on this level, of all or of some knots."""
-    evaluated_points: int = 0
-    """Points that went through the generator, over all levels."""
-    energy: float = math.inf
-    """Energy of the level's path as last known."""
-    idle: int = 0
-    """Evaluations in a row that hardly lowered it."""
-    stopped: str = ""
-    """Why it ended; empty while it flies."""
+    taken: Tensor
+    """[B], steps that the moments hold."""
+    rates: Tensor
+    """[B], learning rates, latent units per step."""
+    labels: Tensor
+    """[B n]"""
+    spreads: Tensor
+    """[B]"""
+    damping: Tensor
+    """[B, 1, 1], curvature that keeps knots near their anchors."""
+    weight: float
+    """What a knot's guide energies weigh."""
+    stiffness: float
+    """What the smoothness of the knots weighs."""
 
-    def knots(self) -> Tensor:  # [n, D]
+    def knots(self) -> Tensor:  # [B, n, D]
         """The points that move."""
-        return self.path[1:-1]
+        return self.path[:, 1:-1]
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """What a flight keeps, in the order of its fields."""
+        return self.path, self.exp_avg, self.exp_avg_sq, self.anchor, self.correction
 
 
 class FastSolver:
@@ -184,6 +106,7 @@ class FastSolver:
     ) -> None:
         self.energy, self.config, self.guide, self.visited = energy, config, guide, visited
         self.levels = plan_levels(steps, config.passes, config.coarsest, config.starts)
+        self.schedule = Schedule(config, self.levels)
         self.steps, interior = steps, steps - 2
         # The mean of one over the chunk sizes: see published.chunk_weights.
         self.point_weight = math.ceil(interior / config.chunk) / interior
@@ -199,7 +122,7 @@ class FastSolver:
         rate = self.config.lr * spread / math.sqrt(len(start))
         none_yet = none, none, none, none, none[:, 0]
         flight = Flight(number, label, 0, path, *none_yet, memory, spread, rate)
-        return self._enter(flight, 0, path, none)
+        return self.schedule.enter(flight, 0, path, none)
 
     def _spread(self, start: Tensor, end: Tensor) -> float:  # [D] x2
         """How far apart latents are, per coordinate.
@@ -235,7 +158,7 @@ class FastSolver:
     def _rows(self, flight: Flight) -> Tensor:  # [a]
         """The knots to evaluate, ascending: new ones first, then those that moved farthest."""
         n = len(flight.anchor)
-        count = self._active(self.levels[flight.level])
+        count = self.schedule.active(self.levels[flight.level])
         if count == n:
             return torch.arange(n, device=flight.path.device)
         moved = (flight.knots() - flight.anchor).square().sum(dim=1)
@@ -243,10 +166,6 @@ class FastSolver:
         # Every other knot first, so that each has a neighbour that is known.
         moved = torch.where(new, 1e30 + 1e29 * (torch.arange(n, device=moved.device) % 2), moved)
         return moved.topk(count).indices.sort().values
-
-    def _active(self, level: Level) -> int:
-        n = level.interior
-        return n if n <= _WHOLE else max(1, math.ceil(n * self.config.active))
 
     def _evaluate(self, flights: list[Flight], rows: list[Tensor]) -> list[Tensor]:
         """True gradients of the chosen knots, [a, D] of each path; their energies are noted."""
@@ -265,8 +184,8 @@ class FastSolver:
         )
         if self.visited is not None:
             self.visited(points)
-        for flight, chosen, found in zip(flights, rows, energies.split(sizes), strict=True):
-            flight.energies[chosen] = found
+        for flight, chosen, theirs in zip(flights, rows, energies.split(sizes), strict=True):
+            flight.energies[chosen] = theirs
             flight.evaluated_points += len(chosen)
         return list(gradients.split(sizes))
 
@@ -281,70 +200,95 @@ class FastSolver:
         gradients: Tensor,  # [B, a, D]
     ) -> None:
         """Steps after one evaluation, for paths of one level."""
-        b, _, d = gradients.shape
-        n, device = level.interior, gradients.device
-        path, exp_avg, exp_avg_sq, anchor, correction = (
-            torch.stack([getattr(flight, name) for flight in flights])
-            for name in ("path", "exp_avg", "exp_avg_sq", "anchor", "correction")
-        )
-        taken = torch.tensor([flight.adam_steps for flight in flights], device=device)
-        rates = gradients.new_tensor([self._rate(flight, level) for flight in flights])
-        labels = torch.tensor([flight.label for flight in flights], device=device)
-        spreads = gradients.new_tensor([flight.spread for flight in flights])
-        weight = self._point_weight(level)
-        stiffness = self.config.weights.smoothness * level.smoothness_scale
-        damping = self.damping * weight / spreads.square()[:, None, None]
-        each = labels.repeat_interleave(n), gradients.new_full((b * n,), weight)
-        chosen = rows[:, :, None].expand(-1, -1, d)
-        field: ErrorField | None = None
+        stack = self._stacked(flights, level)
+        slope = self._surrogate_slope(stack)
+        field = self._learn(flights, stack, rows, gradients, slope)
+        smoothness = self._step(stack, slope, field)
         steps = self._inner_steps(level)
-        energy: Tensor | None = None
-        for step in range(steps):
-            slope, knots = self._surrogate_slope(path, *each), path[:, 1:-1]
-            if step == 0:
-                anchor.scatter_(1, chosen, knots.gather(1, chosen))
-                correction.scatter_(1, chosen, gradients - slope.gather(1, chosen))
-                if self._remembers(level):
-                    errors = correction.gather(1, chosen) / weight
-                    for flight, points, found in zip(
-                        flights, knots.gather(1, chosen), errors, strict=True
-                    ):
-                        flight.memory.add(points, found)
-                    memories = [flight.memory for flight in flights]
-                    field = ErrorField(memories, spreads * math.sqrt(d))
-            if field is not None:
-                correction = weight * field(knots)
-            slope = slope + correction + damping * (knots - anchor)
-            before = path.clone() if level.alpha else None
-            smoothness, _ = ops.path_step_(
-                path,
-                slope,
-                exp_avg,
-                exp_avg_sq,
-                taken,
-                rates,
-                smooth_weight=stiffness,
-                betas=self.config.betas,
-                eps=self.config.eps,
-            )
-            energy = smoothness if energy is None else energy
-            if before is not None:
-                moved = ops.path_smooth_(path - before, level.alpha, ends="zero")
-                path[:, 1:-1] = before[:, 1:-1] + moved[:, 1:-1]
-        assert energy is not None
+        for _ in range(steps - 1):
+            self._step(stack, self._surrogate_slope(stack), field)
         guides = torch.stack([flight.energies.sum() for flight in flights])
-        totals = (stiffness * energy + weight * guides).tolist()
-        finite = torch.isfinite(path).flatten(1).all(dim=1).tolist()
+        totals = (stack.stiffness * smoothness + stack.weight * guides).tolist()
+        finite = torch.isfinite(stack.path).flatten(1).all(dim=1).tolist()
         for i, flight in enumerate(flights):
-            flight.path, flight.exp_avg, flight.exp_avg_sq = path[i], exp_avg[i], exp_avg_sq[i]
-            flight.anchor, flight.correction = anchor[i], correction[i]
+            flight.path, flight.exp_avg, flight.exp_avg_sq, flight.anchor, flight.correction = (
+                tensor[i] for tensor in stack.tensors()
+            )
             flight.adam_steps += steps
             flight.evaluations += 1
             if finite[i]:
-                self._judge(flight, totals[i])
+                self.schedule.judge(flight, totals[i])
             else:  # nothing comes back from there
-                flight.path = straight_line(path[i, :1], path[i, -1:], self.steps)[0]
-                flight.stopped = "line"
+                ends = stack.path[i, :1], stack.path[i, -1:]
+                flight.path, flight.stopped = straight_line(*ends, self.steps)[0], "line"
+
+    def _stacked(self, flights: list[Flight], level: Level) -> _Stack:
+        """Paths of one level as one batch."""
+        names = ("path", "exp_avg", "exp_avg_sq", "anchor", "correction")
+        path, exp_avg, exp_avg_sq, anchor, correction = (
+            torch.stack([getattr(flight, name) for flight in flights]) for name in names
+        )
+        weight = self._point_weight(level)
+        spreads = path.new_tensor([flight.spread for flight in flights])
+        labels = torch.tensor([flight.label for flight in flights], device=path.device)
+        return _Stack(
+            level,
+            path,
+            exp_avg,
+            exp_avg_sq,
+            anchor,
+            correction,
+            taken=torch.tensor([flight.adam_steps for flight in flights], device=path.device),
+            rates=path.new_tensor([self.schedule.rate(flight, level) for flight in flights]),
+            labels=labels.repeat_interleave(level.interior),
+            spreads=spreads,
+            damping=self.damping * weight / spreads.square()[:, None, None],
+            weight=weight,
+            stiffness=self.config.weights.smoothness * level.smoothness_scale,
+        )
+
+    def _learn(
+        self,
+        flights: list[Flight],
+        stack: _Stack,
+        rows: Tensor,  # [B, a]
+        gradients: Tensor,  # [B, a, D]
+        slope: Tensor,  # [B, n, D]
+    ) -> ErrorField | None:
+        """Note how much the surrogate's slope errs at the knots `rows`; its errors everywhere."""
+        chosen, knots = rows[:, :, None].expand(-1, -1, gradients.shape[2]), stack.knots()
+        stack.anchor.scatter_(1, chosen, knots.gather(1, chosen))
+        stack.correction.scatter_(1, chosen, gradients - slope.gather(1, chosen))
+        if not self._remembers(stack.level):
+            return None
+        errors = stack.correction.gather(1, chosen) / stack.weight
+        for flight, *seen in zip(flights, knots.gather(1, chosen), errors, strict=True):
+            flight.memory.add(*seen)
+        memories = [flight.memory for flight in flights]
+        return ErrorField(memories, stack.spreads * math.sqrt(knots.shape[2]))
+
+    def _step(self, stack: _Stack, slope: Tensor, field: ErrorField | None) -> Tensor:  # -> [B]
+        """One step on the model, in place; returns the smoothness energies before it."""
+        path, knots = stack.path, stack.knots()
+        if field is not None:
+            stack.correction = stack.weight * field(knots)
+        slope = slope + stack.correction + stack.damping * (knots - stack.anchor)
+        before = path.clone() if stack.level.alpha else None
+        smoothness, _ = ops.path_step_(
+            path,
+            slope,
+            stack.exp_avg,
+            stack.exp_avg_sq,
+            stack.taken,
+            stack.rates,
+            smooth_weight=stack.stiffness,
+            betas=self.config.betas,
+            eps=self.config.eps,
+        )
+        if before is not None:
+            moved = ops.path_smooth_(path - before, stack.level.alpha, ends="zero")
+            path[:, 1:-1] = before[:, 1:-1] + moved[:, 1:-1]
+        return smoothness
 
     def _remembers(self, level: Level) -> bool:
         """Whether the memory holds enough of a level's knots to interpolate."""
@@ -354,69 +298,11 @@ class FastSolver:
         modelled = self.guide is not None or self._remembers(level)
         return self.config.inner_steps if modelled else 1
 
-    def _surrogate_slope(self, path: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-        """The surrogate's gradient at the knots of paths [B, n + 2, D], zero without one."""
-        knots = path[:, 1:-1]
+    def _surrogate_slope(self, stack: _Stack) -> Tensor:  # -> [B, n, D]
+        """The surrogate's gradient at the knots, zero without one."""
+        knots = stack.knots()
         if self.guide is None:
             return torch.zeros_like(knots)
-        slope = self.guide.gradient(knots.reshape(-1, path.shape[2]), labels, weights)
+        weights = knots.new_full((len(stack.labels),), stack.weight)
+        slope = self.guide.gradient(knots.reshape(-1, knots.shape[2]), stack.labels, weights)
         return slope.view(knots.shape).to(knots.dtype)
-
-    def _rate(self, flight: Flight, level: Level) -> float:
-        """Cosine from the level's first learning rate to its last."""
-        done = flight.evaluations / self._evaluations(level)
-        first = flight.rate * min(1.0, self.levels[0].interior / level.interior)
-        share = _LAST_RATE + (1 - _LAST_RATE) * 0.5 * (1 + math.cos(math.pi * done))
-        return first * share
-
-    def _evaluations(self, level: Level) -> int:
-        """Evaluations on a level, more where each looks at fewer knots."""
-        return max(1, level.evaluations * level.interior // self._active(level))
-
-    def _judge(self, flight: Flight, energy: float) -> None:
-        """Send a path to its next level, or end it."""
-        level = self.levels[flight.level]
-        last = flight.level == len(self.levels) - 1
-        small = self.config.tolerance * abs(energy)
-        # While knots are unknown the energy is NaN, and no path is idle.
-        flight.idle = flight.idle + 1 if flight.energy - energy < small else 0
-        flight.energy = math.inf if math.isnan(energy) else energy
-        if last and self.config.tolerance and flight.idle >= _PATIENCE:
-            flight.stopped = "settled"
-        elif flight.evaluations >= self._evaluations(level):
-            if last:
-                flight.stopped = "schedule"
-            elif self._best_so_far(flight):
-                self._refine(flight)
-
-    def _best_so_far(self, flight: Flight) -> bool:
-        """Take the best of the level's starts, or begin with the next and say no."""
-        level = self.levels[flight.level]
-        if flight.best is None or not flight.energy >= flight.best[0]:
-            flight.best = flight.energy, flight.path, flight.correction, flight.rate
-        if flight.starts < level.starts:
-            path = resample(flight.path[[0, -1]], level.points)
-            self._enter(flight, flight.level, path, torch.zeros_like(flight.correction))
-            flight.starts, flight.rate = flight.starts + 1, flight.rate * _SHORTER
-            return False
-        _, flight.path, flight.correction, flight.rate = flight.best
-        flight.starts, flight.best = 1, None
-        return True
-
-    def _refine(self, flight: Flight) -> None:
-        """Go on with the knots of the next level, which begin with their neighbours' correction."""
-        level, finer = self.levels[flight.level], self.levels[flight.level + 1]
-        path = resample(flight.path, finer.points)
-        known = torch.cat([flight.correction[:1], flight.correction, flight.correction[-1:]])
-        correction = resample(known, finer.points)[1:-1] * (finer.guide_scale / level.guide_scale)
-        self._enter(flight, flight.level + 1, path, correction)
-
-    def _enter(self, flight: Flight, level: int, path: Tensor, correction: Tensor) -> Flight:
-        flight.level, flight.path = level, path
-        flight.anchor, flight.correction = path[1:-1].clone(), correction
-        flight.energies = torch.full_like(path[1:-1, 0], math.nan)
-        flight.exp_avg = torch.zeros_like(path[1:-1])
-        flight.exp_avg_sq = torch.zeros_like(path[1:-1])
-        flight.adam_steps = flight.evaluations = flight.idle = 0
-        flight.energy = math.inf
-        return flight

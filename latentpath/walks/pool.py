@@ -10,7 +10,8 @@ from torch import Tensor
 
 from latentpath.core import Progress, silent
 from latentpath.energy import EnergyTerms, PathEnergy
-from latentpath.walks.fast import FastSolver, Flight
+from latentpath.walks.fast import FastSolver
+from latentpath.walks.flight import Flight
 from latentpath.walks.published import EPS_DISTANCE, check_finite_walk, chunk_weights, straight_line
 from latentpath.walks.walk_result import PathResult
 
@@ -162,5 +163,5 @@ class Pool:
     def _distances(self, paths: Tensor) -> Tensor | None:  # [B, T, D] -> [B, T]
         if self.nearest is None:
             return None
-        found = self.energy.measured(paths.flatten(0, 1), self.nearest)
-        return found.view(paths.shape[:2])
+        distances = self.energy.measured(paths.flatten(0, 1), self.nearest)
+        return distances.view(paths.shape[:2])

@@ -7,19 +7,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 import torch
 from torch import Tensor
 
-from latentpath.core import InputError, Progress, ShapeError, check_whole, silent
+from latentpath.core import InputError, Progress, check_whole, silent
 from latentpath.energy import PathEnergy, SurrogateGuide, find_identity_head
 from latentpath.generators import Precision, PrecisionName
 from latentpath.models import Networks
 from latentpath.walks.arguments import (
     CheckedRequests,
+    as_ends,
     as_labels,
-    as_rows,
-    check_finite_ends,
     check_steps,
     fixed_micro_batch,
 )
-from latentpath.walks.fast import FastConfig, FastSolver
+from latentpath.walks.fast import FastSolver
+from latentpath.walks.fast_config import FastConfig
 from latentpath.walks.pool import Pool, Request
 from latentpath.walks.published import PublishedConfig, published_walk, straight_line
 from latentpath.walks.walk_result import PathResult, WalkResult
@@ -89,14 +89,7 @@ def walk(
     Source: Pennisi et al., MICCAI 2023; see `latentpath.walks.published` and
     `latentpath.walks.fast`.
     """
-    start, end = as_rows(start, "start"), as_rows(end, "end")
-    if start.shape != end.shape or start.device != end.device:
-        raise ShapeError(
-            expected="start and end of the same shape [B, D] on the same device",
-            got=f"{list(start.shape)} on {start.device} and {list(end.shape)} on {end.device}",
-            fix="pass one end for every start",
-        )
-    check_finite_ends(start, end)
+    start, end = as_ends(start, end)
     labels = as_labels(label, start)
     check_steps(steps)
     config = _config_of(solver, config)
@@ -117,18 +110,9 @@ def walk(
             progress=progress,
         )
         return WalkResult.of(list(stream), "fast")
-    fast_only = {
-        "in_flight": in_flight,
-        "cuda_graphs": cuda_graphs,
-        "nearest": nearest,
-        "visited": visited,
-    }
-    if given := [name for name, value in fast_only.items() if value]:
-        raise InputError(
-            expected="options of solver 'published'",
-            got=f"{', '.join(given)}, which it does not have",
-            fix="leave them out, or use solver='fast'",
-        )
+    _refuse_options_of_fast(
+        in_flight=in_flight, cuda_graphs=cuda_graphs, nearest=nearest, visited=visited
+    )
     energy = PathEnergy(
         networks.for_latents(start.shape[1]),
         weights=config.weights,
@@ -196,6 +180,15 @@ def walk_stream(
         count=count,
     )
     return pool.run(checked)
+
+
+def _refuse_options_of_fast(**options: object) -> None:
+    if given := [name for name, value in options.items() if value]:
+        raise InputError(
+            expected="options of solver 'published'",
+            got=f"{', '.join(given)}, which it does not have",
+            fix="leave them out, or use solver='fast'",
+        )
 
 
 def _surrogate_guide(
