@@ -63,23 +63,23 @@ def without_norms(model: ImageModel, image: Tensor) -> nn.Module | None:  # imag
             folded = replaced(folded, names[norm].split("."), nn.Identity())
         if folded is model:
             return None
-        found = logits_of(folded, images)
+        logits = logits_of(folded, images)
     except torch.OutOfMemoryError:
         raise
     except REFUSALS:
         return None
     scale = float(whole.abs().max())
-    same = found.shape == whole.shape and torch.allclose(whole, found, rtol=0, atol=1e-4 * scale)
+    same = logits.shape == whole.shape and torch.allclose(whole, logits, rtol=0, atol=1e-4 * scale)
     return folded if same else None
 
 
 def _names(model: nn.Module) -> dict[nn.Module, str]:
     """Names of the layers that can be folded: in one place, without hooks, in eval mode."""
-    found = list(model.named_modules(remove_duplicate=False))
-    places = Counter(layer for _, layer in found)
+    modules = list(model.named_modules(remove_duplicate=False))
+    places = Counter(layer for _, layer in modules)
     return {
         layer: name
-        for name, layer in found
+        for name, layer in modules
         if name
         and type(layer) in (nn.Conv2d, StridedPointwise, nn.BatchNorm2d)
         and places[layer] == 1
@@ -93,7 +93,7 @@ def _watched(layers: dict[nn.Module, str]) -> Iterator[list[tuple[nn.Conv2d, nn.
     """Pairs of a convolution and the normalisation of its untouched result, complete afterwards."""
     calls: Counter[nn.Module] = Counter()
     results: list[tuple[nn.Conv2d, Tensor, int]] = []  # with the tensor's version
-    found: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
+    candidates: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
     pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
 
     def after(conv: Any, _: Any, result: Tensor) -> None:
@@ -104,7 +104,7 @@ def _watched(layers: dict[nn.Module, str]) -> Iterator[list[tuple[nn.Conv2d, nn.
         calls[norm] += 1
         for conv, result, version in results:
             if inputs and result is inputs[0] and result._version == version:
-                found.append((conv, norm))
+                candidates.append((conv, norm))
 
     hooks = [
         layer.register_forward_hook(after)
@@ -117,9 +117,9 @@ def _watched(layers: dict[nn.Module, str]) -> Iterator[list[tuple[nn.Conv2d, nn.
     finally:
         for hook in hooks:
             hook.remove()
-    normed = Counter(conv for conv, _ in found)
+    normed = Counter(conv for conv, _ in candidates)
     pairs += [
-        (conv, norm) for conv, norm in found if calls[conv] == calls[norm] == normed[conv] == 1
+        (conv, norm) for conv, norm in candidates if calls[conv] == calls[norm] == normed[conv] == 1
     ]
 
 
@@ -228,14 +228,14 @@ def grey_copy(model: ImageModel, image: Tensor) -> nn.Module | None:  # image [1
     """
     if not isinstance(model, nn.Module):
         return None
-    found = [
+    stems = [
         (name, layer)
         for name, layer in model.named_modules()
         if name and type(layer) is nn.Conv2d and layer.in_channels == 3 and layer.groups == 1
     ]
-    if not found:
+    if not stems:
         return None
-    name, layer = found[0]
+    name, layer = stems[0]
     grey = copy.copy(layer)
     summed = layer.weight.detach().sum(dim=1, keepdim=True)
     grey._parameters = {**layer._parameters, "weight": nn.Parameter(summed, requires_grad=False)}

@@ -144,10 +144,10 @@ class ExportedClassifier:
 
 def _input_shape(program: Any) -> tuple[Any, ...]:
     names = program.graph_signature.user_inputs
-    found = [
+    inputs = [
         node for node in program.graph.nodes if node.op == "placeholder" and node.name in names
     ]
-    shape = tuple(found[0].meta["val"].shape) if len(found) == 1 else ()
+    shape = tuple(inputs[0].meta["val"].shape) if len(inputs) == 1 else ()
     if len(shape) != 4:
         raise InputError(
             expected="an exported classifier with one input, images [M, C, H, W]",

@@ -47,17 +47,17 @@ class IdentityGuide:
             return feature_energy(features.to(feature_energy.bank.dtype))
 
     def _find_head(self, image: Tensor) -> tuple[nn.Module, FeatureEnergy] | None:
-        found = find_linear_head(self.model, image)
-        if found is None and self._split_head:
+        split = find_linear_head(self.model, image)
+        if split is None and self._split_head:
             raise InputError(
                 expected="an identity classifier that ends in a linear layer",
                 got=f"a {type(self.model).__name__} without one",
                 fix="leave split_head at None or False",
             )
-        small = found is not None and found[1].out_features < self._min_identities
-        if found is None or (small and not self._split_head):
+        small = split is not None and split[1].out_features < self._min_identities
+        if split is None or (small and not self._split_head):
             return None
-        return found[0], FeatureEnergy(found[1])
+        return split[0], FeatureEnergy(split[1])
 
 
 class FeatureEnergy:

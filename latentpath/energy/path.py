@@ -317,19 +317,19 @@ class PathEnergy:
             inputs = (match(images) for match in self._inputs)
             people, classes = map(logits_of, models, inputs)
             log_p = people.log_softmax(dim=1)
-            found = (
+            terms = (
                 ops.kl_uniform(people),
                 F.cross_entropy(classes, batch.labels, reduction="none"),
                 log_p.amax(dim=1).exp(),
                 classes.argmax(dim=1).to(people.dtype),
             )
-            rows.append(torch.stack(found, dim=1)[: batch.count])
+            rows.append(torch.stack(terms, dim=1)[: batch.count])
 
         with evaluating(self.networks.modules()), Precision.of("float32").on(points.device):
             self._check_labels(labels)
             self._over(points, labels, torch.ones(len(points), device=points.device), work)
-        found = torch.cat(rows) if rows else points.new_empty(0, 4)
-        identity, classification, largest, predicted = found.unbind(dim=1)
+        columns = torch.cat(rows) if rows else points.new_empty(0, 4)
+        identity, classification, largest, predicted = columns.unbind(dim=1)
         return PointTerms(identity, classification, largest, predicted.long())
 
     @torch.no_grad()
@@ -344,14 +344,16 @@ class PathEnergy:
         rows: list[Tensor] = []
 
         def work(batch: MicroBatch) -> None:
-            found = measure(self.images(batch.points))
-            if not isinstance(found, Tensor) or found.shape != batch.points.shape[:1]:
+            values = measure(self.images(batch.points))
+            if not isinstance(values, Tensor) or values.shape != batch.points.shape[:1]:
                 raise ShapeError(
                     expected=f"a measure that returns [{len(batch.points)}], one number per image",
-                    got=str(list(found.shape)) if isinstance(found, Tensor) else repr(type(found)),
+                    got=str(list(values.shape))
+                    if isinstance(values, Tensor)
+                    else str(type(values)),
                     fix="return a tensor of one axis",
                 )
-            rows.append(found[: batch.count])
+            rows.append(values[: batch.count])
 
         ones = torch.ones(len(points), device=points.device)
         with evaluating(self.networks.modules()), Precision.of("float32").on(points.device):
@@ -374,12 +376,12 @@ class PathEnergy:
         """
         device, first = points.device, 0
         while first < len(points):
-            found = self.micro_batch or self._sizes.get(device)
-            size = found or first_guess(self.networks.generator.img_resolution, device)
+            known = self.micro_batch or self._sizes.get(device)
+            size = known or first_guess(self.networks.generator.img_resolution, device)
             batch = MicroBatch.of(points, labels, point_weights, first, size)
             batch = batch.filled(size) if self.fixed_batches else batch
             try:
-                if found or not measure:
+                if known or not measure:
                     work(batch)
                 else:
                     saved = saved_bytes(lambda: work(batch))  # noqa: B023 (called at once)
@@ -388,7 +390,7 @@ class PathEnergy:
                     raise
                 self._sizes[device] = size // 2
                 continue
-            if measure and not found:
+            if measure and not known:
                 per_point = max(1, saved // len(batch.points))
                 self._sizes[device] = fitting_size(per_point, device, self.memory_budget)
                 if self.fixed_batches:  # this batch, too, has the size of all others

@@ -49,14 +49,14 @@ def find_identity_head(model: ImageModel, image: Tensor) -> tuple[ImageModel, nn
     image, match = image.detach(), ChannelMatch(as_image_model(model))
     with evaluating([model]), torch.autocast(image.device.type, enabled=False):
         match.look(image)
-        found = find_linear_head(match.model, match(image))
-    if found is None:
+        split = find_linear_head(match.model, match(image))
+    if split is None:
         raise InputError(
             expected="an identity classifier that ends in a linear layer, for a surrogate",
             got=f"a {type(model).__name__} without one",
             fix="walk without a surrogate, or make its last layer a torch.nn.Linear",
         )
-    trunk, head = found
+    trunk, head = split
     return lambda images: trunk(match(images)), head
 
 
@@ -99,14 +99,14 @@ class SurrogateGuide:
     @torch.no_grad()
     def energies(self, points: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Identity and class energy of each point [M, D] with its label [M]: [M] each, in nats."""
-        found = torch.empty(2, len(points), dtype=self.dtype, device=points.device)
+        energies = torch.empty(2, len(points), dtype=self.dtype, device=points.device)
         for at, block, block_labels in self._blocks(points, labels):
             features, logits = self._split(self._forward(block)[0])
             identity = self.feature_energy(features)
             classification = F.cross_entropy(logits, block_labels, reduction="none")
             count = at.stop - at.start
-            found[0, at], found[1, at] = identity[:count], classification[:count]
-        return found[0], found[1]
+            energies[0, at], energies[1, at] = identity[:count], classification[:count]
+        return energies[0], energies[1]
 
     @torch.no_grad()
     def gradient(
@@ -116,13 +116,13 @@ class SurrogateGuide:
         point_weights: Tensor,  # [M]
     ) -> Tensor:  # [M, D]
         """Gradient of the weighted identity and class energies with respect to the points."""
-        found = torch.empty(points.shape, dtype=self.dtype, device=points.device)
+        slopes = torch.empty(points.shape, dtype=self.dtype, device=points.device)
         for at, block, block_labels in self._blocks(points, labels):
             outputs, inner = self._forward(block)
             slope = self._slope(outputs, block_labels)
             count = at.stop - at.start
-            found[at] = self._backward(slope, inner)[:count, : points.shape[1]]
-        return found.mul_(point_weights.to(self.dtype)[:, None])
+            slopes[at] = self._backward(slope, inner)[:count, : points.shape[1]]
+        return slopes.mul_(point_weights.to(self.dtype)[:, None])
 
     def _blocks(
         self, points: Tensor, labels: Tensor

@@ -221,7 +221,7 @@ class _Search:
         self.identified = dict.fromkeys(self.rows, True)
         self.move = {g: np.zeros(centres.shape[1]) for g in self.rows}
         self.moments = {g: np.zeros((2, centres.shape[1])) for g in self.rows}
-        self.found: list[int] = []
+        self.arrived: list[int] = []
         self.steps = 0
 
     def step(self) -> None:
@@ -243,7 +243,7 @@ class _Search:
                 self.points[g], self.energies[g] = points[i], terms.identity[i]
             if done:
                 self.safe[g] = True
-                self.found.append(g)
+                self.arrived.append(g)
             elif np.isfinite(self.move[g]).all():
                 left.append(g)
         self.rows = left
@@ -285,7 +285,7 @@ class _Search:
 
     def back_off(self) -> None:
         """Bring the safe points as near to their centroids as they stay safe."""
-        far = {g: self.move[g] for g in self.found}
+        far = {g: self.move[g] for g in self.arrived}
         low, high = dict.fromkeys(far, 0.0), dict.fromkeys(far, 1.0)
         for _ in range(self.config.bisections if far else 0):
             middle = {g: (low[g] + high[g]) / 2 for g in far}

@@ -72,13 +72,13 @@ class ErrorField:
 
     def __call__(self, points: Tensor) -> Tensor:  # [B, n, D] -> [B, n, D]
         """The errors expected at points of each path."""
-        found = [
+        errors = [
             _covariance(at, x, length) @ coefficients
             for at, (x, length, coefficients) in zip(
                 points.split(self.size), self.parts, strict=True
             )
         ]
-        return torch.cat(found)
+        return torch.cat(errors)
 
 
 def _covariance(a: Tensor, b: Tensor, length: Tensor) -> Tensor:  # [B, n, D], [B, N, D], [B, 1, 1]

@@ -31,14 +31,15 @@ class Neighbourhood:
 
     def __init__(self, centre: np.ndarray, members: np.ndarray | None, radius: float) -> None:
         centre = np.asarray(centre, np.float64)
-        found = np.empty((0, len(centre))) if members is None else members
-        self.offsets = np.asarray(found, np.float64) - centre  # [k, D]
+        rows = np.empty((0, len(centre))) if members is None else members
+        self.offsets = np.asarray(rows, np.float64) - centre  # [k, D]
         self.squares = np.square(self.offsets).sum(axis=1)
         self.reach = radius
         if members is not None:
             self.reach = radius * float(np.sqrt(self.squares).mean())
-        _, sizes, rows = np.linalg.svd(self.offsets, full_matrices=False)
-        self._basis = rows[sizes > 1e-9 * sizes.max(initial=0.0)]  # of the span of the offsets
+        _, sizes, directions = np.linalg.svd(self.offsets, full_matrices=False)
+        # Of the span of the offsets.
+        self._basis = directions[sizes > 1e-9 * sizes.max(initial=0.0)]
 
     def allows(self, move: np.ndarray, slack: float = 0.0) -> bool:  # [D]
         """Whether a move is within reach, no nearer to any member than the centre is.

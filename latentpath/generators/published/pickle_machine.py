@@ -113,12 +113,12 @@ class Machine:
         """What the name `module.name` stands for."""
         if not (isinstance(module, str) and isinstance(name, str)):
             raise self.damaged(f"{shown(module)} and {shown(name)} as a name")
-        found = self.names.get((module, name))
-        if found is None:
+        value = self.names.get((module, name))
+        if value is None:
             if self.foreign is not None:
                 self.foreign(module, name)
             raise self.unsafe(f"the name {shown(f'{module}.{name}')}")
-        return found
+        return value
 
     def unsafe(self, what: str) -> Exception:
         """An error about the instruction that is being carried out."""

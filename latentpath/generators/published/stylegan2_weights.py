@@ -139,12 +139,12 @@ def _blocks(network: NetworkRecord) -> dict[int, NetworkRecord]:
     """Blocks of the synthesis network by resolution, smallest first."""
     synthesis = network.children().get("synthesis")
     children = {} if synthesis is None else synthesis.children()
-    found = {}
+    blocks = {}
     for name, block in children.items():
         digits = name[1:]
         if name[:1] == "b" and digits.isascii() and digits.isdigit() and len(digits) < 8:
-            found[int(digits)] = block
-    return dict(sorted(found.items()))
+            blocks[int(digits)] = block
+    return dict(sorted(blocks.items()))
 
 
 def _common(
