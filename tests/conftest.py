@@ -16,7 +16,8 @@ from hypothesis import settings
 torch.set_num_threads(min(2, torch.get_num_threads()))
 
 # The same examples on every run and machine, however slow it is today.
-settings.register_profile("latentpath", deadline=None, derandomize=True)
+settings.register_profile("latentpath", deadline=None, derandomize=True, max_examples=50)
+settings.register_profile("thorough", deadline=None, max_examples=1000)  # --hypothesis-profile
 settings.load_profile("latentpath")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

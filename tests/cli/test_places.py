@@ -63,14 +63,6 @@ def test_an_earlier_report_is_kept(produce, tmp_path):
     assert not (tmp_path / "set").exists()
 
 
-def test_a_report_is_for_its_owner_alone(produce, tmp_path):
-    report = tmp_path / "report.html"
-    code, _ = produce("--report", report, *AUDIT)
-    assert code == 0
-    for path in (report, tmp_path / "audit.json"):
-        assert path.stat().st_mode & 0o077 == 0
-
-
 def test_nothing_is_written_into_the_data(produce, images, tmp_path):
     before = sorted(images.rglob("*"))
     for options, out in [
@@ -93,10 +85,13 @@ def test_impossible_audit_options_are_found_before_any_work(produce, tmp_path):
 
 
 @pytest.mark.filterwarnings("default::latentpath.core.errors.LatentpathWarning")
-def test_test_images_that_are_private_are_pointed_out(produce, images, tmp_path):
-    code, lines = produce("--report", tmp_path / "r.html", "--test", images, *AUDIT)
+def test_a_report_is_for_its_owner_alone_and_tells_of_test_images(produce, images, tmp_path):
+    report = tmp_path / "report.html"
+    code, lines = produce("--report", report, "--test", images, *AUDIT)
     assert code == 0
     assert any("17 of 17 test images are also private" in line for line in lines)
+    for path in (report, tmp_path / "audit.json"):
+        assert path.stat().st_mode & 0o077 == 0
 
 
 def test_images_of_different_sizes_take_a_resolution(produce, images):

@@ -34,7 +34,7 @@ def memory(path):
     return watching.Memory()
 
 
-@settings(max_examples=800, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, suppress_health_check=list(HealthCheck))
 @given(choose=st.randoms(use_true_random=False))
 def test_mutations(fuzzer, path, memory, choose):
     path.write_bytes(fuzzer.mutated(choose))

@@ -8,7 +8,7 @@ from collections import defaultdict
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from latentpath.core.errors import DataError, InputError, PrivacyError, ShapeError
@@ -57,7 +57,6 @@ def data_sets(draw):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@settings(max_examples=120)
 @given(data=data_sets(), k=st.integers(2, 9))
 def test_groups_hold_k_to_2k_minus_1_people_of_one_class(method, data, k):
     latents, identities, labels = data

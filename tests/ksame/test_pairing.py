@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
@@ -24,7 +24,6 @@ def assert_pairs(pairing, group_labels, count):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@settings(max_examples=60)
 @given(
     sizes=st.lists(st.integers(1, 9), min_size=1, max_size=4),
     share=st.floats(0, 1),

@@ -83,7 +83,7 @@ def case(request):
         real, holdout, fresh = (read_image_set(path, split=s) for s in ("train", "val", "test"))
         chosen = np.concatenate([fresh.images, holdout.images[400:]])[:600]
         holdout = holdout.subset(slice(0, 400))
-    real = real.subset(slice(0, 1500))
+    real = real.subset(slice(0, 800))
     return real, prepare_duplicates(real, holdout, calibration=600), chosen
 
 
@@ -201,7 +201,7 @@ def test_fresh_people_of_the_class_that_is_most_alike():
     """Ones look like other ones. A set of ones alone is compared with real people who wrote one."""
     real, holdout, fresh = digits()
     chosen = np.concatenate([part.images[part.labels == 1] for part in (holdout, fresh)])[:200]
-    reference = prepare_duplicates(real.subset(slice(0, 1500)), calibration=600)
+    reference = prepare_duplicates(real.subset(slice(0, 800)), calibration=600)
     ones = find_duplicates(chosen, reference, labels=np.ones(len(chosen), np.int64))
     mixed = find_duplicates(chosen, reference)
     assert ones.threshold < mixed.threshold
