@@ -96,7 +96,7 @@ class TestDisk:
         """It is enlarged little by little, so that it is full at every stage."""
         place, enlarge = small_disk
         codes = []
-        for number, kilobytes in enumerate(range(64, 4096, 48)):
+        for number, kilobytes in enumerate(range(64, 4096, 112)):
             enlarge(kilobytes)
             process = killable.start(place / "run", said=tmp_path / f"said-{number}")
             codes.append(killable.finish(process))

@@ -40,12 +40,12 @@ def test_no_room_for_a_worker_is_said_instead_of_waiting(data, bundle, tmp_path)
 
 @pytest.fixture(scope="module")
 def cluster():
-    """A cluster of two processors on this machine."""
+    """A cluster of two processors on this machine; gives its address."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = search_path()  # workers unpickle the tests' networks
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    yield
+    yield ray.get_runtime_context().gcs_address
     ray.shutdown()
     if before is None:
         del os.environ["PYTHONPATH"]
@@ -87,14 +87,14 @@ def test_a_worker_is_killed_and_the_set_is_the_same(cluster, perform, tmp_path):
     assert same_set(made.folder, perform("local", config=slow).folder)
 
 
-def test_the_driver_is_killed_and_the_run_goes_on(data, bundle, finished, tmp_path):
+def test_the_driver_is_killed_and_the_run_goes_on(cluster, data, bundle, finished, tmp_path):
     """Killed with workers of its own; what it finished is kept, on another engine too."""
     script = f"""
 from support import tiny_models, tiny_runs
 from latentpath.production.run import perform_run
 data = tiny_models.private_set()
 perform_run(data, tiny_models.bundle_for(data), {str(tmp_path / "run")!r}, tiny_runs.config(),
-            tiny_runs.options(run={{"engine": "ray", "workers": 1}}))
+            tiny_runs.options(run={{"engine": "ray", "ray_address": {cluster!r}, "workers": 1}}))
 """
     environment = {**os.environ, "PYTHONPATH": search_path()}
     driver = subprocess.Popen([sys.executable, "-c", script], env=environment)
