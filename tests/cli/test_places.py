@@ -80,7 +80,7 @@ def test_nothing_is_written_into_the_data(produce, images, tmp_path):
 def test_impossible_audit_options_are_found_before_any_work(produce, tmp_path):
     code, lines = produce("--report", tmp_path / "r.html", "--audit-steps", "0")
     assert code == 2
-    assert "audit-steps" in lines[-1]
+    assert "audit_steps" in lines[-1]
     assert not (tmp_path / "set").exists()
 
 
