@@ -137,6 +137,9 @@ from latentpath.core.layouts import (
     without_faulty_layers as without_faulty_layers,
 )
 from latentpath.core.modes import (
+    device_of as device_of,
+)
+from latentpath.core.modes import (
     evaluating as evaluating,
 )
 from latentpath.core.progress import (

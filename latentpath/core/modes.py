@@ -1,4 +1,4 @@
-"""Networks in eval mode for a while."""
+"""Networks: in eval mode for a while, and the device they are on."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import torch
 from torch import nn
 
 
@@ -27,3 +28,12 @@ def evaluating(networks: Iterable[Any]) -> Iterator[None]:
         # Layer by layer too: a network in training may hold layers frozen in eval mode.
         for layer, training in was_training.items():
             layer.training = training
+
+
+def device_of(network: Any) -> torch.device:
+    """The device of a module's first parameter or buffer; the CPU for a plain function."""
+    if isinstance(network, nn.Module):
+        for tensors in (network.parameters(), network.buffers()):
+            for tensor in tensors:
+                return tensor.device
+    return torch.device("cpu")

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from latentpath.core import InputError, ShapeError, check_finite, check_whole, evaluating
+from latentpath.core import InputError, ShapeError, check_finite, check_whole, device_of, evaluating
 
 
 class DecoderGenerator:
@@ -78,7 +78,7 @@ class DecoderGenerator:
         self.latent_dim = math.prod(shape)
         self._decode, self._options, self._sample = decode, options, sample
         self.scale, self.shift = float(scale), float(shift)
-        probe = torch.zeros(1, self.latent_dim, device=device or _device_of(decoder))
+        probe = torch.zeros(1, self.latent_dim, device=device or device_of(decoder))
         with torch.no_grad(), evaluating([decoder]):
             images = self.synthesize(probe)
         if images.shape[2] != images.shape[3] or images.shape[1] not in (1, 3):
@@ -135,8 +135,3 @@ class DecoderGenerator:
                 fix="pass DecoderGenerator(..., sample=lambda n: ...)",
             )
         return self._sample(n).reshape(n, self.latent_dim)
-
-
-def _device_of(decoder: Any) -> torch.device:
-    tensors = [*decoder.parameters(), *decoder.buffers()] if isinstance(decoder, nn.Module) else []
-    return tensors[0].device if tensors else torch.device("cpu")

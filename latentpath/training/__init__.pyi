@@ -4,12 +4,6 @@ from latentpath.training.augmentation import (
 from latentpath.training.augmentation import (
     augment as augment,
 )
-from latentpath.training.checkpoint import (
-    fingerprint as fingerprint,
-)
-from latentpath.training.checkpoint import (
-    seeded as seeded,
-)
 from latentpath.training.classify import (
     ClassifierConfig as ClassifierConfig,
 )
@@ -36,6 +30,12 @@ from latentpath.training.gan import (
 )
 from latentpath.training.gan import (
     train_generator as train_generator,
+)
+from latentpath.training.reproducibility import (
+    fingerprint as fingerprint,
+)
+from latentpath.training.reproducibility import (
+    seeded as seeded,
 )
 from latentpath.training.shadow import (
     ShadowConfig as ShadowConfig,

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,27 +13,6 @@ from torch import Tensor
 from latentpath.core import WeightsError, new_file
 
 _FORMAT = "latentpath-checkpoint/1"
-
-
-def fingerprint(*tensors: Tensor) -> str:
-    """SHA-256 over shapes and bytes of `tensors`, to tell one training set from another.
-
-    It stands in weights files, those that ship among them: another way to take it would make them
-    disown the set that they were trained on.
-    """
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(str((tuple(tensor.shape), tensor.dtype)).encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-@contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed PyTorch's default generators inside, and leave them as they were outside."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
 
 
 def _random_state() -> list[Tensor]:

@@ -29,9 +29,10 @@ from latentpath.core import (
 )
 from latentpath.models import Encoder
 from latentpath.similarity import LPIPS
-from latentpath.training.checkpoint import Checkpointer, fingerprint, seeded
+from latentpath.training.checkpoint import Checkpointer
 from latentpath.training.gan import check_training_images
 from latentpath.training.learning_rate import one_cycle
+from latentpath.training.reproducibility import fingerprint, seeded
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,9 @@ from latentpath.core import (
 )
 from latentpath.generators import StyleGAN2
 from latentpath.training.augmentation import AugmentConfig, augment
-from latentpath.training.checkpoint import Checkpointer, fingerprint, seeded
+from latentpath.training.checkpoint import Checkpointer
 from latentpath.training.discriminator import Discriminator
+from latentpath.training.reproducibility import fingerprint, seeded
 
 _MOST_LAYERS = 64
 

@@ -32,8 +32,9 @@ from latentpath.core import (
 )
 from latentpath.energy import check_labels
 from latentpath.models import Networks, Surrogate
-from latentpath.training.checkpoint import Checkpointer, fingerprint, seeded
+from latentpath.training.checkpoint import Checkpointer
 from latentpath.training.learning_rate import one_cycle
+from latentpath.training.reproducibility import fingerprint, seeded
 from latentpath.training.surrogate_points import (
     Teacher,
     Truth,
@@ -137,7 +138,7 @@ def train_surrogate(
     latents, labels = latents.detach().float(), labels.long()
     with seeded(config.seed, latents.device):
         data = fingerprint(latents, labels) + trained_for
-        run = _Run(networks, latents, labels, config, progress)
+        run = _SurrogateRun(networks, latents, labels, config, progress)
         run.surrogate.trained_for = trained_for
         run.train(Checkpointer(checkpoint, config=config, data=data))
     return run.surrogate
@@ -176,7 +177,7 @@ def evaluate_surrogate(
             expected="networks with a surrogate", got="none", fix="use train_surrogate first"
         )
     with seeded(seed, latents.device):
-        run = _Run(networks, latents.float(), labels.long(), config, silent)
+        run = _SurrogateRun(networks, latents.float(), labels.long(), config, silent)
         run.surrogate = networks.surrogate
         truth = run.teacher.truth(run.visited(paths))
         with_it, without = run.walk_energies(paths)
@@ -189,7 +190,7 @@ def evaluate_surrogate(
     }
 
 
-class _Run:
+class _SurrogateRun:
     """One training run: the networks, the surrogate, and what was seen so far."""
 
     def __init__(

@@ -10,9 +10,10 @@ from torch import Tensor
 from latentpath.core import WIDEST, Progress, check_within, place, silent
 from latentpath.models import Witness
 from latentpath.training.augmentation import AugmentConfig
-from latentpath.training.checkpoint import Checkpointer, fingerprint, seeded
+from latentpath.training.checkpoint import Checkpointer
 from latentpath.training.classify import ClassifierConfig, fit_classifier
 from latentpath.training.gan import check_training_images
+from latentpath.training.reproducibility import fingerprint, seeded
 
 
 @dataclass(frozen=True)

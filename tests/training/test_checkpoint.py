@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 from dataclasses import dataclass
 
@@ -9,7 +10,8 @@ import pytest
 import torch
 
 from latentpath.core.errors import WeightsError
-from latentpath.training.checkpoint import Checkpointer, fingerprint
+from latentpath.training.checkpoint import Checkpointer
+from latentpath.training.reproducibility import fingerprint
 
 
 @dataclass(frozen=True)
@@ -157,3 +159,10 @@ def test_fingerprint_sees_values_shapes_and_types():
     assert fingerprint(base.clone()) == prints[0]
     assert fingerprint(base, base) != prints[0]
     assert fingerprint(base.reshape(2, 3).t().contiguous()) == fingerprint(base.reshape(2, 3).t())
+
+
+def test_fingerprint_is_the_one_that_weights_files_hold():
+    """Weights that ship name the people they were trained on by it: it may not change."""
+    made = b"((2, 2), torch.uint8)\x00\x01\x02\x03((2,), torch.int64)" + bytes([7] + [0] * 15)
+    expected = hashlib.sha256(made).hexdigest()
+    assert fingerprint(torch.arange(4).byte().reshape(2, 2), torch.tensor([7, 0])) == expected

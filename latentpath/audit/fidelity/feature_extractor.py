@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from latentpath.core import DataError, InputError, Progress, ShapeError, silent
+from latentpath.core import DataError, InputError, Progress, ShapeError, device_of, silent
 from latentpath.data import check_images, to_tensor
 from latentpath.similarity import LPIPS
 
@@ -87,7 +87,7 @@ def extract_features(
             got="one in training mode",
             fix="call its eval() first",
         )
-    device = _device_of(extractor)
+    device = device_of(extractor)
     parts = []
     for start in range(0, len(images), batch):
         chosen = to_tensor(images[start : start + batch]).to(device)
@@ -113,11 +113,3 @@ def _checked(features: Tensor, count: int) -> Tensor:
             fix="wrap the network so that it returns one row of features per image",
         )
     return features
-
-
-def _device_of(extractor: Extractor) -> torch.device:
-    """Where a module's parameters are; the CPU for a plain function."""
-    if isinstance(extractor, nn.Module):
-        for parameter in extractor.parameters():
-            return parameter.device
-    return torch.device("cpu")

@@ -11,7 +11,7 @@ import torch
 
 from latentpath.audit.statistics.intervals import Interval, share
 from latentpath.audit.statistics.roc import threshold_at
-from latentpath.core import DataError, InputError, Progress, ShapeError, silent
+from latentpath.core import DataError, InputError, Progress, ShapeError, device_of, silent
 from latentpath.data import ImageSet, to_tensor
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def ask(
         DataError: its logits are not finite.
     """
     if device is None:
-        device = _device_of(identity)
+        device = device_of(identity)
     probability, margin, answers = [], [], []
     for start in range(0, len(images), _BATCH):
         logits = identity(to_tensor(images.images[start : start + _BATCH]).to(device))
@@ -246,11 +246,3 @@ def calibrated_naming(
         false_naming=false_naming,
         resolved=len(names) * false_naming >= 1 - 1e-9,
     )
-
-
-def _device_of(model: IdentityClassifier) -> torch.device:
-    """Where a module's parameters are; the CPU for a plain function."""
-    if isinstance(model, torch.nn.Module):
-        for parameter in model.parameters():
-            return parameter.device
-    return torch.device("cpu")
