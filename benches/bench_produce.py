@@ -32,8 +32,15 @@ import workload
 from latentpath.data import load_digits_split, read_image_set
 from latentpath.data.writers import WRITERS, Batch, SetForm
 from latentpath.data.writers.png import encode_pngs
-from latentpath.production import ASSETS, ProduceConfig, load_bundle
-from latentpath.production.run import Options, RunConfig, perform_run
+from latentpath.production import (
+    ASSETS,
+    FastOptions,
+    ProduceConfig,
+    PublishedOptions,
+    WalkOptions,
+    load_bundle,
+)
+from latentpath.production.run import RunConfig, RunOptions, produce
 from latentpath.production.run.ledger import DONE, Ledger
 from latentpath.production.run.run_folder import write_durably
 from latentpath.production.run.run_status import read_status, stage_rates
@@ -92,22 +99,25 @@ def _runs(options: argparse.Namespace) -> list[dict[str, object]]:
     config = ProduceConfig(
         count=options.images,
         balanced=True,
-        steps=options.steps,
-        solver=options.solver,
-        passes=options.passes,
-        optim_steps=round(options.passes),
+        shard_walks=options.shard_walks,
+        walk=WalkOptions(
+            steps=options.steps,
+            solver=options.solver,
+            fast=FastOptions(options.passes),
+            published=PublishedOptions(round(options.passes)),
+        ),
     )
     rows = []
     for engine in options.engines:
-        run = RunConfig(engine=engine.name, workers=engine.workers, shard_walks=options.shard_walks)
+        run = RunConfig(engine=engine.name, workers=engine.workers)
         with tempfile.TemporaryDirectory() as place:
             began = time.perf_counter()
-            made = perform_run(
+            made = produce(
                 data,
                 bundle,
                 Path(place) / "run",
                 config,
-                Options(run=run, threads=options.threads, device=options.device),
+                RunOptions(run=run, threads=options.threads, device=options.device),
             )
             whole = time.perf_counter() - began
             ledger = Ledger.read(made.folder.ledger, made.plan.hash)

@@ -44,6 +44,7 @@ from latentpath.audit.report.run_figures import encode_png as encode_png
 from latentpath.audit.report.run_figures import overview_figure as overview_figure
 from latentpath.audit.run_audit import Audit as Audit
 from latentpath.audit.run_audit import audit_set as audit_set
+from latentpath.audit.run_audit import other_people as other_people
 from latentpath.audit.set_audit import SetAudit as SetAudit
 from latentpath.audit.set_audit import measure_real as measure_real
 from latentpath.audit.set_audit import measure_set as measure_set

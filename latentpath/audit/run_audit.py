@@ -98,8 +98,8 @@ def audit_set(
     source, prepared = (real.images, real) if isinstance(real, RealReference) else (real, None)
     setup = AuditSetup(
         real=source,
-        holdout=_other_people(source, holdout, "holdout"),
-        test=_other_people(source, test, "test"),
+        holdout=other_people(source, holdout, "holdout"),
+        test=other_people(source, test, "test"),
         identity=identity,
         lpips=lpips,
         config=config or AuditConfig(),
@@ -151,7 +151,7 @@ def _check_names(baselines: Mapping[str, ImageSet]) -> None:
         )
 
 
-def _other_people(real: ImageSet, images: ImageSet | None, what: str) -> ImageSet | None:
+def other_people(real: ImageSet, images: ImageSet | None, what: str) -> ImageSet | None:
     """The images of people of whom the real set has none, and a warning where some were left out.
 
     Raises:

@@ -65,7 +65,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "--private",
         metavar="FILE",
         help="the private file of a synthetic set that latentpath wrote: also measure whether the "
-        "people behind each image can be told (of a run: RUN/private/set.private.npz)",
+        "people behind each image can be told (of a run: RUN/private/set.safetensors)",
     )
     names = ", ".join(measure_names())
     chosen = parser.add_mutually_exclusive_group()

@@ -15,7 +15,7 @@ from latentpath.core import InputError, check_at_least, check_within
 if TYPE_CHECKING:
     from latentpath.audit import AuditConfig
     from latentpath.data import DataSource, ImageSet
-    from latentpath.production import SyntheticSet
+    from latentpath.production import StageTimes
 
 _MOST_SEEDS = 1000
 
@@ -200,19 +200,10 @@ def check_apart(arguments: argparse.Namespace, *outputs: str) -> None:
             )
 
 
-def say_set(folder: Path, result: SyntheticSet) -> None:
-    """Print what was made, and what of it is missing."""
-    rejected = sum(result.rejected.values())
-    print(
-        f"set: {folder}, {len(result.samples)} images from {len(result.walks.pairs)} walks; "
-        f"the gate turned away {rejected} of {result.tested} samples"
-    )
-    for name, missing in result.shortage.items():
-        print(
-            f"latentpath: warning: class {name!r} is {missing} images short: too few samples "
-            "passed the gate; take longer walks (--steps) or loosen the gate",
-            file=sys.stderr,
-        )
+def say_times(times: StageTimes) -> None:
+    """Print where the time went, on standard error."""
+    for line in times.lines():
+        print(f"time: {line}", file=sys.stderr)
 
 
 def today() -> str:

@@ -81,9 +81,11 @@ def use_config_file(parser: argparse.ArgumentParser, words: Sequence[str] | None
     if found.config is None:
         return
     options = {action.dest: action for action in kept_options(parser)}
-    for name, value in read_toml(Path(found.config)).items():
+    for name, value in _entries(read_toml(Path(found.config))):
         if name not in options:
-            near = difflib.get_close_matches(name, options, 1)
+            last = name.rpartition(".")[2]
+            near = [known for known in options if known.rpartition(".")[2] == last]
+            near = near or difflib.get_close_matches(name, options, 1)
             raise InputError(
                 expected=f"options of this command in {Path(found.config).name}",
                 got=repr(name),
@@ -116,6 +118,15 @@ def read_toml(path: Path) -> dict[str, Any]:
     )
 
 
+def _entries(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Values of a file by the names of their options, such as "walk.steps"."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _entries(value, f"{before}{name}.")
+        else:
+            yield before + name, value
+
+
 def kept_options(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
     """Options that a file may hold, in the order of the help."""
     for action in parser._actions:
@@ -129,9 +140,22 @@ def schema(parser: argparse.ArgumentParser) -> dict[str, Any]:
         "$schema": _SCHEMA,
         "title": f"Options of `{parser.prog}`",
         "type": "object",
-        "additionalProperties": False,
-        "properties": {action.dest: _property(action) for action in kept_options(parser)},
+        **_properties(parser),
     }
+
+
+def _properties(parser: argparse.ArgumentParser) -> dict[str, Any]:
+    """Options by name; those of a table as an object of their own."""
+    content: dict[str, Any] = {"additionalProperties": False, "properties": {}}
+    for action in kept_options(parser):
+        *tables, name = action.dest.split(".")
+        place = content
+        for table in tables:
+            place = place["properties"].setdefault(
+                table, {"type": "object", "additionalProperties": False, "properties": {}}
+            )
+        place["properties"][name] = _property(action)
+    return content
 
 
 def _property(action: argparse.Action) -> dict[str, Any]:
@@ -180,15 +204,15 @@ def _checked(action: argparse.Action, value: Any) -> Any:
 def write_example(parser: argparse.ArgumentParser, path: str) -> str:
     """Write a commented example; returns what to tell the user."""
     lines = [f"# Options of `{parser.prog} --config {Path(path).name}`.", ""]
-    for group, actions in _groups(parser):
-        lines += [f"# ---- {group} ----", ""]
+    for table, actions in _tables(kept_options(parser)):
+        lines += [f"[{table}]", ""] if table else []
         for action in actions:
             lines += [f"# {line}" for line in _wrapped(_description(action))]
             mark = "" if action.required else "# "
             value = action.default
             if value is None:
                 value = {"integer": 0, "number": 0.0}.get(_type_of(action), action.metavar or "")
-            lines += [f"{mark}{action.dest} = {toml_value(value)}", ""]
+            lines += [f"{mark}{_key(action)} = {toml_value(value)}", ""]
     target = Path(path)
     if target.exists():
         raise OutputExistsError(
@@ -198,12 +222,18 @@ def write_example(parser: argparse.ArgumentParser, path: str) -> str:
     return f"example: {path}; set what is not commented out, then `{parser.prog} --config {path}`"
 
 
-def _groups(parser: argparse.ArgumentParser) -> Iterator[tuple[str, list[argparse.Action]]]:
-    kept = set(map(id, kept_options(parser)))
-    for group in parser._action_groups:
-        actions = [action for action in group._group_actions if id(action) in kept]
-        if actions:
-            yield group.title or "options", actions
+def _tables(
+    options: Iterable[argparse.Action],
+) -> Iterator[tuple[str, list[argparse.Action]]]:
+    """Options by their table, those of none first: TOML wants it so."""
+    tables: dict[str, list[argparse.Action]] = {"": []}
+    for action in options:
+        tables.setdefault(action.dest.rpartition(".")[0], []).append(action)
+    yield from tables.items()
+
+
+def _key(action: argparse.Action) -> str:
+    return action.dest.rpartition(".")[2]
 
 
 def _wrapped(text: str) -> list[str]:
@@ -223,9 +253,11 @@ def toml_value(value: Any) -> str:
 def resolved(parser_options: Iterable[argparse.Action], values: Mapping[str, Any]) -> str:
     """The options of a run in TOML, without places: those are of the machine, not of the run."""
     lines = ["# The options of this run. Places of data, weights and outputs are not kept."]
-    for action in parser_options:
-        value = values.get(action.dest)
-        if value is None or action.metavar in PLACES or action.dest in _ADDRESSES:
-            continue
-        lines.append(f"{action.dest} = {toml_value(value)}")
+    for table, actions in _tables(parser_options):
+        lines += ["", f"[{table}]"] if table else []
+        for action in actions:
+            value = values.get(action.dest)
+            if value is None or action.metavar in PLACES or _key(action) in _ADDRESSES:
+                continue
+            lines.append(f"{_key(action)} = {toml_value(value)}")
     return "\n".join(lines) + "\n"

@@ -1,7 +1,10 @@
 """Command-line options made from configuration dataclasses.
 
 A field's name, default and docstring are written once, in the dataclass; here they become an
-option with its help text. Nested dataclasses become options with a prefix.
+option with its help text. Nested dataclasses become options with a prefix, their own name unless
+the field's metadata have another as "option"; of any other field "option" is its name here. In
+parsed arguments (and in configuration files, as tables) an option keeps the names of the fields
+that lead to it, such as `walk.fast.passes`.
 """
 
 from __future__ import annotations
@@ -19,7 +22,12 @@ ConfigT = TypeVar("ConfigT")
 
 
 def add_options(
-    parser: argparse._ActionsContainer, config: type, *, defaults: Any = None, prefix: str = ""
+    parser: argparse._ActionsContainer,
+    config: type,
+    *,
+    defaults: Any = None,
+    prefix: str = "",
+    table: str | None = None,
 ) -> None:
     """Add one option for every field of the dataclass `config`.
 
@@ -27,22 +35,31 @@ def add_options(
         parser: where to add them.
         config: the dataclass.
         defaults: an instance whose values are the defaults; `config()` if left out.
-        prefix: put before each name, for nested dataclasses.
+        prefix: put before each option's name.
+        table: put before each field's name in parsed arguments, such as "walk."; the prefix if
+            left out.
     """
+    table = prefix if table is None else table
     defaults = config() if defaults is None else defaults
     types, docs = typing.get_type_hints(config), _field_docs(config)
     for field in dataclasses.fields(config):
         kind, value = types[field.name], getattr(defaults, field.name)
-        name = prefix + field.name
+        name = field.metadata.get("option", field.name)
         if dataclasses.is_dataclass(kind):
-            add_options(parser, typing.cast(type, kind), defaults=value, prefix=f"{name}_")
+            add_options(
+                parser,
+                typing.cast(type, kind),
+                defaults=value,
+                prefix=f"{prefix}{name}_" if name else prefix,
+                table=f"{table}{field.name}.",
+            )
             continue
         shown = {
-            "dest": name,
+            "dest": table + field.name,
             "default": value,
             "help": f"{docs.get(field.name, '')} [%(default)s]",
         }
-        flag = "--" + name.replace("_", "-")
+        flag = "--" + (prefix + name).replace("_", "-")
         if kind == tuple[int, ...]:
             parser.add_argument(flag, type=int, nargs="+", metavar="INT", **shown)
         elif kind is bool:
@@ -51,16 +68,28 @@ def add_options(
             parser.add_argument(flag, type=kind, metavar=kind.__name__.upper(), **shown)
 
 
-def read_options(arguments: argparse.Namespace, config: type[ConfigT], prefix: str = "") -> ConfigT:
-    """Build the dataclass from parsed arguments; its own checks raise InputError."""
+def read_options(
+    arguments: argparse.Namespace, config: type[ConfigT], prefix: str = "", table: str | None = None
+) -> ConfigT:
+    """Build the dataclass from parsed arguments; its own checks raise InputError.
+
+    Args:
+        arguments: of a parser that `add_options` filled.
+        config: the dataclass.
+        prefix: as there.
+        table: as there.
+    """
+    table = prefix if table is None else table
     types = typing.get_type_hints(config)
     values: dict[str, Any] = {}
     for field in dataclasses.fields(config):  # type: ignore[arg-type]
-        kind, name = types[field.name], prefix + field.name
+        kind, name = types[field.name], field.metadata.get("option", field.name)
         if dataclasses.is_dataclass(kind):
-            values[field.name] = read_options(arguments, typing.cast(type, kind), f"{name}_")
+            inner = f"{prefix}{name}_" if name else prefix
+            nested = typing.cast(type, kind)
+            values[field.name] = read_options(arguments, nested, inner, f"{table}{field.name}.")
         else:
-            value = getattr(arguments, name)
+            value = getattr(arguments, table + field.name)
             values[field.name] = tuple(value) if isinstance(value, list) else value
     return config(**values)
 

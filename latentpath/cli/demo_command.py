@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 from latentpath.cli.command import add_command
@@ -11,7 +12,7 @@ from latentpath.cli.common_options import (
     add_device_option,
     audit_config,
     device_of,
-    say_set,
+    say_times,
     today,
 )
 from latentpath.cli.config_options import add_options, read_options
@@ -35,7 +36,13 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace, bars: Bars) -> None:
-    from latentpath.production import DEMO_AUDIT, ProduceConfig, run_demo
+    from latentpath.production import (
+        DEMO_AUDIT,
+        ProduceConfig,
+        run_demo,
+        shortage_lines,
+        summary_lines,
+    )
 
     result = run_demo(
         arguments.out,
@@ -46,6 +53,9 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> None:
         overwrite=arguments.overwrite,
         progress=bars,
     )
-    say_set(result.set_folder, result.result)
-    print(f"private file: {result.private_file} (who is behind which endpoint: never hand it on)")
+    print("\n".join(summary_lines(result.run)))
+    for line in shortage_lines(result.run):
+        print(f"latentpath: warning: {line}", file=sys.stderr)
+    if arguments.verbose:
+        say_times(result.times)
     print(f"report: {result.report_file} (shows real images: for the data holder)")

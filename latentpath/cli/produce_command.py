@@ -16,6 +16,7 @@ from latentpath.cli.common_options import (
     check_apart,
     device_of,
     read_data,
+    say_times,
     today,
 )
 from latentpath.cli.config_file import (
@@ -26,7 +27,7 @@ from latentpath.cli.config_file import (
 )
 from latentpath.cli.config_options import add_options, read_options
 from latentpath.cli.progress_bars import Bars
-from latentpath.core import InputError
+from latentpath.core import InputError, Progress
 
 if TYPE_CHECKING:
     from latentpath.audit import AuditConfig, SetAudit
@@ -77,8 +78,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add_device_option(parser)
     add_audit_options(parser, AuditConfig())
     add_options(parser.add_argument_group("pipeline"), ProduceConfig)
-    add_options(parser.add_argument_group("run"), RunConfig)
-    add_options(parser.add_argument_group("set"), OutputConfig)
+    add_options(parser.add_argument_group("run"), RunConfig, table="run.")
+    add_options(parser.add_argument_group("set"), OutputConfig, table="output.")
     parser.set_defaults(
         resolve=lambda values: resolved(kept_options(parser), values),
     )
@@ -87,26 +88,28 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: argparse.Namespace, bars: Bars) -> None:
     from latentpath.audit import AuditConfig
     from latentpath.production import (
-        Options,
         OutputConfig,
         ProduceConfig,
         RunConfig,
         RunFolder,
+        RunOptions,
+        StageTimes,
         add_audit,
         check_comparison,
         load_bundle,
-        perform_run,
+        produce,
         seal_line,
         shortage_lines,
+        store_times,
         summary_lines,
     )
 
     _check_options(arguments)
     config = read_options(arguments, ProduceConfig)
     audit = audit_config(arguments, AuditConfig())
-    options = Options(
-        run=read_options(arguments, RunConfig),
-        output=read_options(arguments, OutputConfig),
+    options = RunOptions(
+        run=read_options(arguments, RunConfig, table="run."),
+        output=read_options(arguments, OutputConfig, table="output."),
         threads=arguments.threads,
         device=arguments.device,
         resume=arguments.resume,
@@ -123,15 +126,20 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> None:
     test = read_test(arguments, bars) if arguments.test else None
     if arguments.report:
         replace = options.overwrite or options.resume
-        check_comparison(arguments.report, data, test, folder.set, replace)
-    result = perform_run(data, bundle, arguments.out, config, options, progress=bars)
+        test = check_comparison(arguments.report, data, test, folder.set, replace)
+    result = produce(data, bundle, arguments.out, config, options, progress=bars)
     print("\n".join(summary_lines(result)))
     for line in shortage_lines(result):
         print(f"latentpath: warning: {line}", file=sys.stderr)
     manifest = result.manifest
     if arguments.report:
-        found = _report(arguments.report, result, data, bundle, test, audit, bars)
-        manifest = add_audit(folder, options.output, found)  # another card, another seal
+        times = StageTimes(bars)
+        figures = _report(arguments.report, result, data, bundle, test, audit, times)
+        manifest = add_audit(folder, options.output, figures)  # another card, another seal
+        result.times.add(times)
+        store_times(folder, result.times)
+    if arguments.verbose:
+        say_times(result.times)
     print(seal_line(manifest))
 
 
@@ -161,13 +169,13 @@ def _report(
     bundle: Bundle,
     test: ImageSet | None,
     audit: AuditConfig,
-    bars: Bars,
+    progress: Progress,
 ) -> SetAudit:
     """Audit the set beside its baselines; what was found of the set itself."""
     from latentpath.audit import write_report
     from latentpath.production import at_resolution, compare, synthetic_set
 
-    made = synthetic_set(result, data, bundle, bars)
+    made = synthetic_set(result, data, bundle, progress)
     report = compare(
         made,
         bundle,
@@ -175,7 +183,7 @@ def _report(
         title=f"latentpath: a synthetic set of {len(made.samples):,} images",
         created=today(),
         config=audit,
-        progress=bars,
+        progress=progress,
     )
     written = write_report(place, report)
     print(f"report: {written} (shows real images), numbers: {written.with_name('audit.json')}")

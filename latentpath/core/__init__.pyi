@@ -148,4 +148,9 @@ from latentpath.core.progress import (
 from latentpath.core.progress import (
     silent as silent,
 )
-from latentpath.core.values import plain_values as plain_values
+from latentpath.core.values import (
+    flat_values as flat_values,
+)
+from latentpath.core.values import (
+    plain_values as plain_values,
+)

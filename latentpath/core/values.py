@@ -51,3 +51,18 @@ def _plain_key(key: Any) -> str:
     if not isinstance(key, (str, int)) or isinstance(key, bool):
         raise TypeError(f"a key of JSON is a text or a whole number, not a {type(key).__name__}")
     return str(key)
+
+
+def flat_values(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Nested mappings as one, by dotted names, sorted.
+
+    >>> flat_values({"walk": {"steps": 50}, "count": 9})
+    {'count': 9, 'walk.steps': 50}
+    """
+    flat: dict[str, Any] = {}
+    for name, value in sorted(values.items()):
+        if isinstance(value, Mapping):
+            flat |= flat_values(value, f"{before}{name}.")
+        else:
+            flat[before + name] = value
+    return flat

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from latentpath.core import InputError
+from latentpath.core import InputError, flat_values
 
 if TYPE_CHECKING:
     from latentpath.data.writers import SetForm
@@ -126,7 +126,9 @@ def _made(manifest: Mapping[str, Any]) -> str:
     config = manifest.get("config")
     if not isinstance(config, Mapping):
         return ""
-    options = ", ".join(f"{name} {_escaped(str(value))}" for name, value in sorted(config.items()))
+    options = ", ".join(
+        f"{name} {_escaped(str(value))}" for name, value in flat_values(config).items()
+    )
     version = _escaped(str(manifest.get("software_version", "")))
     return (
         "## How it was made\n\n"

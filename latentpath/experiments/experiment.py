@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from latentpath.audit import encode_png
-from latentpath.core import InputError, Progress, silent
+from latentpath.core import InputError, Progress, flat_values, silent
 from latentpath.data import ImageSet
 from latentpath.experiments.columns import figures, worst_attack
 from latentpath.experiments.experiment_networks import absent_networks, ready_networks
@@ -102,7 +102,7 @@ def run_experiment(
     else:
         folder = store.folder / "weights" if weights is None else Path(weights)
         if absent_networks(folder):
-            store.agree("training", _flat(asdict(recipe.training)))
+            store.agree("training", flat_values(asdict(recipe.training)))
         bundle = ready_networks(
             splits.private, folder, recipe.training, device=device, progress=progress
         )
@@ -296,7 +296,7 @@ def _rounded(seconds: Mapping[str, float]) -> dict[str, float]:
 def _settings(recipe: Recipe) -> dict[str, Any]:
     """What every result of the comparison depends on: not which seeds and sets there are."""
     produce: ProduceConfig = replace(recipe.produce, seed=0)
-    return _flat(
+    return flat_values(
         {
             "recipe": recipe.name,
             "produce": asdict(produce),
@@ -304,17 +304,6 @@ def _settings(recipe: Recipe) -> dict[str, Any]:
             "style_centroids": recipe.compare.style_centroids,
         }
     )
-
-
-def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Nested settings by their dotted names, which errors tell."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{before}{name}.")
-        else:
-            flat[before + name] = value
-    return flat
 
 
 def _hashes(splits: Splits) -> dict[str, str]:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from latentpath.core import InputError, check_at_least
 from latentpath.data import FORMATS
-from latentpath.production import ASSETS, ProduceConfig
+from latentpath.production import (
+    ASSETS,
+    FastOptions,
+    GateConfig,
+    ProduceConfig,
+    WalkOptions,
+    WeightOptions,
+)
 from latentpath.training import (
     ClassifierConfig,
     EncoderConfig,
@@ -173,7 +180,7 @@ class Recipe:
                 expected="data None or 'digits'", got=repr(self.data), fix="choose one of them"
             )
         styled = any(name.startswith(STYLE) for name in self.compare.chosen)
-        if styled and (self.produce.aggregation == "style" or self.produce.uses_dp):
+        if styled and (self.produce.endpoints.aggregation == "style" or self.produce.uses_dp):
             raise InputError(
                 expected="no sets with 'style-' beside aggregation 'style' or dp_epsilon",
                 got=f"sets {self.compare.sets}",
@@ -186,6 +193,11 @@ class Recipe:
         return tuple(range(self.produce.seed, self.produce.seed + self.compare.seeds))
 
 
+_PRODUCE = ProduceConfig(
+    walk=WalkOptions(steps=26, fast=FastOptions(passes=16.0), weights=WeightOptions(identity=0.2)),
+    gate=GateConfig(quantile=0.2),
+)
+
 _MEASURE = MeasureConfig(trainings=2, classifier=ClassifierConfig(steps=300, width=8))
 
 _TRADEOFF = TradeoffConfig(count=1000, trainings=2)
@@ -196,7 +208,7 @@ RECIPES = {
         Recipe(
             "digits",
             "2,000 handwritten digits",
-            ProduceConfig(steps=26, passes=16.0, identity=0.2, gate_quantile=0.2),
+            _PRODUCE,
             CompareConfig(style_centroids=200),
             measure=_MEASURE,
             tradeoff=_TRADEOFF,
@@ -206,7 +218,7 @@ RECIPES = {
         Recipe(
             "pneumoniamnist",
             "PneumoniaMNIST: chest X-rays",
-            ProduceConfig(count=2000, steps=26, passes=16.0, identity=0.2, gate_quantile=0.2),
+            replace(_PRODUCE, count=2000),
             CompareConfig(style_centroids=200),
             measure=_MEASURE,
             tradeoff=_TRADEOFF,

@@ -91,7 +91,7 @@ class SetMaker:
     def _arm(self, arm: str, seed: int, parts: list[str]) -> dict[str, MadeSet]:
         config = replace(self.config, seed=seed)
         if arm:
-            config = replace(config, aggregation="style")
+            config = replace(config, endpoints=replace(config.endpoints, aggregation="style"))
         # Differentially private endpoints are drawn anew for every set.
         shared = None if config.uses_dp else self.endpoints(arm)
         if shared is not None and parts == ["centroids"]:
@@ -101,6 +101,7 @@ class SetMaker:
 
     def _styled(self, averages: Endpoints) -> Endpoints:
         """Align some or all of the averages, or read what an earlier session aligned."""
+        options = self.config.endpoints
         assert averages.grouping is not None, "style needs groups of people"
         rows = chosen_groups(averages.labels, self.compare.style_centroids)
         grouping = part_of(averages.grouping, rows)
@@ -110,7 +111,7 @@ class SetMaker:
             with np.load(self.cache, allow_pickle=False) as file:
                 latents = torch.from_numpy(file["latents"]).to(start)
         else:
-            style = StyleConfig(self.config.style_steps, style_weight=self.config.style_weight)
+            style = StyleConfig(options.style.steps, style_weight=options.style.weight)
             latents = align_style(
                 start,
                 averages.real,
@@ -121,7 +122,7 @@ class SetMaker:
                 self.progress,
             ).latents
             self._keep(latents)
-        if self.config.endpoints == "safe":
+        if options.kind == "safe":
             latents = safe_endpoints(
                 latents, averages.latents, grouping, self.bundle, self.config, self.progress
             ).latents

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -32,13 +33,14 @@ class GridPoint:
         return f"tradeoff {self.knob}={self.value}"
 
 
-# Other values of each option. Those that the recipe has already are left out.
-_GRID: dict[str, tuple[Any, ...]] = {
-    "identity": (0.0, 0.01, 0.03, 0.1, 0.3, 1.0),
-    "gate_quantile": (0.0, 0.05, 0.2, 0.4),
-    "gate_identity": (0.1, 0.5, 1.0),
-    "endpoints": ("centroids", "safe"),
-    "k": (3, 5, 10),
+# Where each option is in the configuration, and its other values. Those that the recipe has already
+# are left out.
+_GRID: dict[str, tuple[tuple[str, ...], tuple[Any, ...]]] = {
+    "identity": (("walk", "weights", "identity"), (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)),
+    "gate_quantile": (("gate", "quantile"), (0.0, 0.05, 0.2, 0.4)),
+    "gate_identity": (("gate", "identity"), (0.1, 0.5, 1.0)),
+    "endpoints": (("endpoints", "kind"), ("centroids", "safe")),
+    "k": (("endpoints", "k"), (3, 5, 10)),
 }
 
 
@@ -53,12 +55,12 @@ def grid_points(
         surrogate: whether there is one, which can be left out.
     """
     yield GridPoint("recipe", "recipe", config)
-    for knob, values in _GRID.items():
+    for knob, (place, values) in _GRID.items():
         for value in values if knob in knobs else ():
-            if value == getattr(config, knob):
+            if value == operator.attrgetter(".".join(place))(config):
                 continue
             try:
-                changed = replace(config, **{knob: value})
+                changed = _changed(config, place, value)
             except InputError:
                 continue  # it does not go with the recipe, as moved endpoints without a gate
             yield GridPoint(knob, f"{value:g}" if isinstance(value, float) else str(value), changed)
@@ -67,3 +69,11 @@ def grid_points(
     # Walks give as many images as one likes: what more of them are worth.
     for times in (2, 4) if "count" in knobs else ():
         yield GridPoint("count", f"{times}x", replace(config, count=times * config.count))
+
+
+def _changed(config: Any, place: tuple[str, ...], value: Any) -> Any:
+    """A configuration with another value at a place inside it."""
+    first, *rest = place
+    if rest:
+        value = _changed(getattr(config, first), tuple(rest), value)
+    return replace(config, **{first: value})

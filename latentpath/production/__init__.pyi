@@ -35,12 +35,11 @@ from latentpath.production.digits_demo import (
     DemoResult as DemoResult,
 )
 from latentpath.production.digits_demo import (
-    at_resolution as at_resolution,
-)
-from latentpath.production.digits_demo import (
     run_demo as run_demo,
 )
-from latentpath.production.environment import info_lines as info_lines
+from latentpath.production.environment import (
+    info_lines as info_lines,
+)
 from latentpath.production.fingerprints import (
     arithmetic as arithmetic,
 )
@@ -53,11 +52,20 @@ from latentpath.production.fingerprints import (
 from latentpath.production.fingerprints import (
     models_fingerprint as models_fingerprint,
 )
-from latentpath.production.gate import Gate as Gate
-from latentpath.production.group_members import people_behind as people_behind
-from latentpath.production.network_training import train_network as train_network
+from latentpath.production.gate import (
+    Gate as Gate,
+)
+from latentpath.production.group_members import (
+    people_behind as people_behind,
+)
+from latentpath.production.network_training import (
+    train_network as train_network,
+)
 from latentpath.production.prepared_endpoints import (
     Endpoints as Endpoints,
+)
+from latentpath.production.prepared_endpoints import (
+    at_resolution as at_resolution,
 )
 from latentpath.production.prepared_endpoints import (
     prepare_endpoints as prepare_endpoints,
@@ -65,43 +73,86 @@ from latentpath.production.prepared_endpoints import (
 from latentpath.production.prepared_endpoints import (
     safe_endpoints as safe_endpoints,
 )
-from latentpath.production.produce_config import ProduceConfig as ProduceConfig
-from latentpath.production.run import (
-    Options as Options,
+from latentpath.production.produce_config import (
+    DpConfig as DpConfig,
 )
-from latentpath.production.run import (
+from latentpath.production.produce_config import (
+    EndpointsConfig as EndpointsConfig,
+)
+from latentpath.production.produce_config import (
+    FastOptions as FastOptions,
+)
+from latentpath.production.produce_config import (
+    GateConfig as GateConfig,
+)
+from latentpath.production.produce_config import (
+    ProduceConfig as ProduceConfig,
+)
+from latentpath.production.produce_config import (
+    PublishedOptions as PublishedOptions,
+)
+from latentpath.production.produce_config import (
+    SafeOptions as SafeOptions,
+)
+from latentpath.production.produce_config import (
+    StyleOptions as StyleOptions,
+)
+from latentpath.production.produce_config import (
+    WalkOptions as WalkOptions,
+)
+from latentpath.production.produce_config import (
+    WeightOptions as WeightOptions,
+)
+from latentpath.production.run.existing_set import (
+    add_audit as add_audit,
+)
+from latentpath.production.run.produce_run import (
+    produce as produce,
+)
+from latentpath.production.run.produce_run import (
+    store_times as store_times,
+)
+from latentpath.production.run.run_config import (
     OutputConfig as OutputConfig,
 )
-from latentpath.production.run import (
+from latentpath.production.run.run_config import (
     RunConfig as RunConfig,
 )
-from latentpath.production.run import (
+from latentpath.production.run.run_config import (
+    RunOptions as RunOptions,
+)
+from latentpath.production.run.run_folder import (
     RunFolder as RunFolder,
 )
-from latentpath.production.run import (
+from latentpath.production.run.run_folder import (
+    write_durably as write_durably,
+)
+from latentpath.production.run.run_result import (
     RunResult as RunResult,
 )
-from latentpath.production.run import (
-    perform_run as perform_run,
+from latentpath.production.run.run_result import (
+    seal_line as seal_line,
 )
-from latentpath.production.run.card import add_audit as add_audit
-from latentpath.production.run.result import synthetic_set as synthetic_set
-from latentpath.production.run.run_folder import write_durably as write_durably
+from latentpath.production.run.run_result import (
+    shortage_lines as shortage_lines,
+)
+from latentpath.production.run.run_result import (
+    summary_lines as summary_lines,
+)
+from latentpath.production.run.run_result import (
+    synthetic_set as synthetic_set,
+)
 from latentpath.production.run.run_status import (
     read_status as read_status,
 )
 from latentpath.production.run.run_status import (
     status_json as status_json,
 )
-from latentpath.production.run.run_verification import verify_run as verify_run
-from latentpath.production.run.summary import (
-    seal_line as seal_line,
+from latentpath.production.run.run_verification import (
+    verify_run as verify_run,
 )
-from latentpath.production.run.summary import (
-    shortage_lines as shortage_lines,
-)
-from latentpath.production.run.summary import (
-    summary_lines as summary_lines,
+from latentpath.production.stage_times import (
+    StageTimes as StageTimes,
 )
 from latentpath.production.style import (
     StyleConfig as StyleConfig,
@@ -115,14 +166,9 @@ from latentpath.production.synthetic import (
 from latentpath.production.synthetic import (
     produce_set as produce_set,
 )
-from latentpath.production.verification import verify_set as verify_set
-from latentpath.production.walking import render as render
-from latentpath.production.write import (
-    check_output as check_output,
+from latentpath.production.verification import (
+    verify_set as verify_set,
 )
-from latentpath.production.write import (
-    produce as produce,
-)
-from latentpath.production.write import (
-    write_set as write_set,
+from latentpath.production.walking import (
+    render as render,
 )

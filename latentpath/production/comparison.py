@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,19 +20,19 @@ from latentpath.audit import (
     WalkProfile,
     measure_real,
     measure_set,
+    other_people,
 )
 from latentpath.core import (
     DataError,
     InputError,
-    LatentpathWarning,
     OutputExistsError,
     Progress,
+    flat_values,
     silent,
 )
 from latentpath.data import ImageSet
 from latentpath.energy import EnergyTerms
 from latentpath.production.bundle import Bundle
-from latentpath.production.prepared_endpoints import plain_config
 from latentpath.production.synthetic import SyntheticSet
 from latentpath.production.walking import render
 from latentpath.similarity import nearest_along_paths
@@ -105,6 +104,8 @@ def compare(
         result: the synthetic set.
         bundle: the networks that made it.
         test: real images of other people at the generator's resolution; None leaves utility out.
+            People who are also in the private set are left out, with a warning, as `audit_set`
+            does.
         holdout: real images of people who took no part, at the same resolution: what a set that
             knows nothing of the private people looks like to each measure.
         title: headline of the report.
@@ -114,7 +115,7 @@ def compare(
         progress: told about every stage.
     """
     baselines = baselines or make_baselines(result, bundle)
-
+    test = other_people(result.reference.images, test, "test")
     setup = AuditSetup(
         real=result.reference.images,
         prepared=result.reference,
@@ -147,7 +148,7 @@ def compare(
         profile=walk_profile(result, bundle, progress),
         energies=EnergyComparison(_by_name(walks.before), _by_name(walks.after)),
         certificate=result.endpoints.certificate.as_dict(),
-        settings=plain_config(result.config),
+        settings=flat_values(result.config.as_dict()),
         created=created,
     )
 
@@ -158,10 +159,8 @@ def check_comparison(
     test: ImageSet | None,
     out: str | Path,
     overwrite: bool = False,
-) -> None:
+) -> ImageSet | None:
     """Find out before any work whether `compare` and its report will be possible.
-
-    Warns where test images are also private images, which makes the accuracies too good.
 
     Args:
         report: the HTML file to be; `audit.json` goes beside it.
@@ -170,8 +169,13 @@ def check_comparison(
         out: folder of the synthetic set, which may not hold the report: it shows real images.
         overwrite: whether an earlier report may be replaced.
 
+    Returns:
+        The test images of people of whom the private set has none; with a warning, if those are
+        fewer.
+
     Raises:
-        InputError: the report cannot be written there, or would be shared with the set.
+        InputError: the report cannot be written there, or would be shared with the set; or all
+            test images are of private people.
         OutputExistsError: the report, or `audit.json` beside it, exists.
         DataError: the test images have other classes or channels than the private set.
     """
@@ -198,16 +202,7 @@ def check_comparison(
                 fix="choose another folder, or pass --overwrite",
             )
     if test is None:
-        return
-    private = {image.tobytes() for image in data.images}
-    shared = sum(image.tobytes() in private for image in test.images)
-    if shared:
-        warnings.warn(
-            f"{shared} of {len(test)} test images are also private images: accuracies on them say "
-            "nothing about new people; give images of other people with --test",
-            LatentpathWarning,
-            stacklevel=2,
-        )
+        return None
     for what, wanted, given in [
         ("classes", list(data.class_names), list(test.class_names)),
         ("channels per image", data.channels, test.channels),
@@ -218,6 +213,7 @@ def check_comparison(
                 got=f"{given}",
                 fix="give test images of the same kind, or leave --test out",
             )
+    return other_people(data, test, "test")
 
 
 def walk_profile(result: SyntheticSet, bundle: Bundle, progress: Progress = silent) -> WalkProfile:

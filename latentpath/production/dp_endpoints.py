@@ -64,7 +64,6 @@ def make_dp_endpoints(
     real: ImageSet,
     generator: StyleGAN2,
     config: ProduceConfig,
-    configuration: dict,
 ) -> DpCentroids:
     """Noisy centroids of the private latents, with the certificate of this run.
 
@@ -75,21 +74,21 @@ def make_dp_endpoints(
         PrivacyError: an impossible budget, or no cell with enough people.
         MissingExtraError: without the extra "dp".
     """
-    prior = public_prior(generator, config.dp_anchors, config.seed)
-    found = dp_centroids(
+    prior = public_prior(generator, config.dp.anchors, config.seed)
+    noisy = dp_centroids(
         latents.cpu(),
         real.identities,
         real.labels,
         classes=range(real.num_classes),
         anchors=prior.anchors,
         centre=prior.centre,
-        clip_norm=config.dp_clip or prior.clip_norm,
-        epsilon=config.dp_epsilon,
-        delta=config.dp_delta,
-        steps=config.dp_steps,
-        smallest_count=config.dp_smallest_count,
+        clip_norm=config.dp.clip or prior.clip_norm,
+        epsilon=config.dp.epsilon,
+        delta=config.dp.delta,
+        steps=config.dp.steps,
+        smallest_count=config.dp.smallest_count,
     )
     certificate = replace(
-        found.certificate, configuration=configuration, seeds={"seed": config.seed}
+        noisy.certificate, configuration=config.as_dict(), seeds={"seed": config.seed}
     )
-    return replace(found, certificate=certificate)
+    return replace(noisy, certificate=certificate)

@@ -74,8 +74,8 @@ class Gate:
             NAMES_A_PERSON: ~(largest <= self.max_probability),
         }
         if self.in_class:
-            found = predict(self.networks.classifier, tensor).argmax(dim=1).cpu()
-            failed[OUT_OF_CLASS] = (found != torch.as_tensor(labels)).numpy()
+            predicted = predict(self.networks.classifier, tensor).argmax(dim=1).cpu()
+            failed[OUT_OF_CLASS] = (predicted != torch.as_tensor(labels)).numpy()
         accepted = np.ones(len(images), dtype=bool)
         rejected = {}
         for reason, fails in failed.items():

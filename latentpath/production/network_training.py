@@ -17,7 +17,7 @@ from latentpath.data import ImageSet, to_tensor, to_uint8
 from latentpath.generators import StyleGAN2, load_generator, save_generator, save_weights
 from latentpath.models import Surrogate, save_surrogate
 from latentpath.production.bundle import FILES, load_bundle, people_fingerprint
-from latentpath.production.digits_demo import at_resolution
+from latentpath.production.prepared_endpoints import at_resolution
 from latentpath.training import (
     encode,
     evaluate_surrogate,

@@ -1,42 +1,34 @@
-"""Arrays and a little JSON in one file, whose bytes depend on the content alone.
+"""Arrays and a little JSON in one safetensors file, whose bytes depend on the content alone.
 
-A `.npz` archive without compression or dates, whose first member, `meta`, is JSON. Reading one
-runs no code, and checks every member's CRC.
+Reading one runs no code. The JSON is the one entry of the file's metadata: of several, the library
+would choose the order anew each time.
 """
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from latentpath.core import IntegrityError
-from latentpath.data import NotPlainError, read_plain_npz
+from latentpath.core import IntegrityError, require_extra
 
-_UNDATED = (1980, 1, 1, 0, 0, 0)
+_META = "latentpath"
 
 
 def pack(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
     """Return the file's bytes."""
-    encoded = json.dumps(meta, sort_keys=True, allow_nan=False).encode()
-    members = {"meta": np.frombuffer(encoded, np.uint8), **arrays}
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        for name, array in members.items():
-            member = zipfile.ZipInfo(f"{name}.npy", date_time=_UNDATED)
-            member.create_system, member.external_attr = 3, 0o600 << 16
-            with archive.open(member, "w", force_zip64=True) as out:
-                np.lib.format.write_array(out, np.ascontiguousarray(array), allow_pickle=False)
-    return stream.getvalue()
+    save = require_extra("safetensors.numpy", "pipeline").save
+    encoded = json.dumps(meta, sort_keys=True, allow_nan=False)
+    # Views with steps would be stored as if they had none.
+    plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    return save(plain, metadata={_META: encoded})
 
 
 def unpack(path: Path, what: str, fix: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return `meta` and the arrays of a file that `pack` made.
+    """Return `meta` and the arrays of a file that `pack` made; arrays come sorted by name.
 
     Args:
         path: the file.
@@ -44,14 +36,17 @@ def unpack(path: Path, what: str, fix: str) -> tuple[dict[str, Any], dict[str, n
         fix: what to do where it is not.
 
     Raises:
-        IntegrityError: absent, damaged, or no such file.
+        IntegrityError: absent, cut off, or no such file. A file whose values were changed is
+            read: whoever stores one keeps its hash elsewhere.
     """
+    safetensors = require_extra("safetensors", "pipeline")
     try:
-        arrays = read_plain_npz(path, path.stat().st_size)
-        meta = json.loads(arrays.pop("meta").tobytes())
+        with safetensors.safe_open(path, "numpy") as file:
+            meta = json.loads((file.metadata() or {})[_META])
+            arrays = {name: file.get_tensor(name) for name in sorted(file.keys())}
         if not isinstance(meta, dict):
-            raise NotPlainError("no entries")
-    except (NotPlainError, OSError, ValueError, KeyError, RecursionError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
+            raise ValueError("no entries")
+    except (safetensors.SafetensorError, OSError, ValueError, KeyError, RecursionError) as error:
+        reason = type(error).__name__ if path.exists() else "absent"
         raise IntegrityError(expected=what, got=f"{path.name} ({reason})", fix=fix) from error
     return meta, arrays

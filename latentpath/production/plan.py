@@ -1,4 +1,4 @@
-"""The plan of a run: endpoints, pairs, seeds and shards, fixed before any work.
+"""The plan of a set: endpoints, pairs, seeds and shards, fixed before any work.
 
 A shard is a fixed list of walks of one class. The set is made of the first shards of each class,
 in the order of the plan, whose samples reach the number wanted: whoever works on them, in whatever
@@ -8,10 +8,12 @@ sample of the first of them.
 
 from __future__ import annotations
 
-import json
 import secrets
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,28 +24,29 @@ from latentpath.core import (
     IntegrityError,
     Progress,
     UnsupportedError,
-    hash_bytes,
+    hash_arrays,
     hash_json,
     silent,
 )
 from latentpath.data import ImageSet, number_people
 from latentpath.ksame import Pairing
 from latentpath.production.bundle import Bundle
-from latentpath.production.fingerprints import (
-    data_fingerprint,
-    models_fingerprint,
-)
+from latentpath.production.fingerprints import data_fingerprint, models_fingerprint
 from latentpath.production.gate import smallest_distance
 from latentpath.production.packed import pack, unpack
-from latentpath.production.prepared_endpoints import Endpoints, plain_config, prepare_endpoints
+from latentpath.production.prepared_endpoints import Endpoints, prepare_endpoints
 from latentpath.production.private_file import data_salt
 from latentpath.production.produce_config import ProduceConfig
-from latentpath.production.run.run_folder import RunFolder, write_durably
-from latentpath.production.selection import choose_pairs, least_walks, wanted_per_class
-from latentpath.production.walking import first_visits, walk_pairs
-from latentpath.similarity import prepare_real
+from latentpath.production.selection import (
+    choose_pairs,
+    least_walks,
+    wanted_per_class,
+)
+from latentpath.production.walking import first_visits
+from latentpath.similarity import RealReference, prepare_real
 
-FORMAT = "latentpath-run/1"
+FORMAT = "latentpath-run/2"
+_WHAT = "a run's plan as it was written"
 _FIX = "restore the run's folder 'private' from a copy, or start anew with --overwrite"
 # A class needs several shards, lest the last one makes many more samples than are missing.
 _SHARDS_PER_CLASS = 4
@@ -82,7 +85,7 @@ class Plan:
     @cached_property
     def config(self) -> ProduceConfig:
         """What is made."""
-        return ProduceConfig(**self.settings["config"])
+        return ProduceConfig.from_dict(self.settings["config"])
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -117,16 +120,23 @@ class Plan:
     def samples_of(self, number: int) -> int:
         """Samples that a shard brings to the gate."""
         task = self.task(number)
-        return len(task.pairs) * (self.config.steps - 2) + int(task.first.sum())
+        return len(task.pairs) * (self.config.walk.steps - 2) + int(task.first.sum())
 
-    def store(self, folder: RunFolder) -> None:
-        """Write the plan; it counts from the moment its second file is there."""
-        write_durably(folder.plan_arrays, self._packed())
-        text = json.dumps({**self.settings, "hash": self.hash}, sort_keys=True, indent=1)
-        write_durably(folder.plan, (text + "\n").encode())
+    def encode(self) -> bytes:
+        """The plan's file."""
+        return pack({**self.settings, "hash": self.hash}, self.arrays)
 
-    def _packed(self) -> bytes:
-        return pack({"format": FORMAT}, self.arrays)
+
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """A plan, with what was computed on the way to it."""
+
+    plan: Plan
+    """The plan."""
+    endpoints: Endpoints
+    """What it starts from."""
+    reference: RealReference
+    """The real images, embedded for the gate."""
 
 
 def make_plan(
@@ -134,46 +144,47 @@ def make_plan(
     bundle: Bundle,
     config: ProduceConfig,
     *,
-    shard_walks: int,
-    threads: int,
+    endpoints: Endpoints | None = None,
+    threads: int = 0,
     progress: Progress = silent,
-) -> tuple[Plan, Endpoints]:
+) -> Planned:
     """Group, pair and cut into shards.
 
     Args:
         data: the private set.
         bundle: networks trained on it, on the device to work on.
         config: what to make.
-        shard_walks: walks in a shard, at most.
-        threads: CPU threads that work on a shard. Sums that are shared out over other numbers of
-            threads may differ in their last bits.
+        endpoints: from `prepare_endpoints` for these data and networks, where several sets are
+            made from the same; None prepares them.
+        threads: CPU threads that plan and that work on a shard; 0 takes PyTorch's number. Sums
+            that are shared out over other numbers of threads may differ in their last bits.
         progress: told about every stage.
 
     Raises:
         WeightsError, PrivacyError, InputError: as `produce_set`.
     """
-    endpoints = prepare_endpoints(data, bundle, config, progress)
-    wanted = wanted_per_class(endpoints, config)
-    pairing = choose_pairs(endpoints, wanted, config)
-    _try_a_walk(endpoints, pairing, bundle, config)
-    threshold = 0.0
-    if config.gate_quantile > 0:
+    threads = threads or torch.get_num_threads()
+    with using_threads(threads):
+        if endpoints is None:
+            bundle.check(data)
+            endpoints = prepare_endpoints(data, bundle, config, progress)
+        wanted = wanted_per_class(endpoints.labels, endpoints.real, config)
+        pairing = choose_pairs(endpoints, wanted, config)
         reference = prepare_real(endpoints.real, bundle.lpips, progress=progress)
-        threshold = smallest_distance(reference, config.gate_quantile)
+        threshold = smallest_distance(reference, config.gate.quantile)
     arrays = {
         "centroids": endpoints.centroids.cpu().numpy(),
         "labels": endpoints.labels.astype(np.int64),
         "pairs": pairing.pairs.astype(np.int64),
         "first": first_visits(pairing.pairs),
-        **_cut(pairing, wanted, config, shard_walks),
+        **_cut(pairing, wanted, config),
         **_groups(endpoints),
         "salt": _salt(endpoints, config),
     }
     settings = {
         "format": FORMAT,
         "software_version": __version__,
-        "config": plain_config(config),
-        "shard_walks": shard_walks,
+        "config": config.as_dict(),
         "threads": threads,
         "class_names": list(data.class_names),
         "wanted": {str(label): count for label, count in wanted.items()},
@@ -182,64 +193,63 @@ def make_plan(
         "gate_threshold": threshold,
         "models": models_fingerprint(bundle),
         "data": data_fingerprint(data),
-        "arrays": hash_bytes(pack({"format": FORMAT}, arrays)),
+        "arrays": _hash(arrays),
     }
-    return Plan(settings, arrays), endpoints
+    return Planned(Plan(settings, arrays), endpoints, reference)
 
 
-def _try_a_walk(
-    endpoints: Endpoints, pairing: Pairing, bundle: Bundle, config: ProduceConfig
-) -> None:
-    """Find out before anything is stored whether the solver takes these options and networks."""
-    cheap = replace(config, steps=3, optim_steps=0, passes=1.0)
-    walk_pairs(endpoints.centroids, endpoints.labels, pairing.pairs[:1], bundle, cheap)
+@contextmanager
+def using_threads(threads: int) -> Iterator[None]:
+    """Compute with so many CPU threads, on this thread of the program."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
-def read_plan(folder: RunFolder) -> Plan:
+def read_plan(path: Path) -> Plan:
     """Read a stored plan.
 
     Raises:
         IntegrityError: damaged, or not as it was written.
-        UnsupportedError: of a later version.
+        UnsupportedError: of another version.
     """
-    what = "a run's plan as it was written"
+    settings, arrays = unpack(path, _WHAT, _FIX)
+    stored, form = settings.pop("hash", None), settings.get("format")
+    if form != FORMAT:
+        raise UnsupportedError(
+            expected=f"a run in the format {FORMAT}",
+            got=repr(form),
+            fix="use the version of latentpath that planned it",
+        )
+    if stored != hash_json(settings) or settings["arrays"] != _hash(arrays):
+        raise IntegrityError(expected=_WHAT, got=f"{path.name} with another content", fix=_FIX)
     try:
-        settings = json.loads(folder.plan.read_bytes())
-        stored = settings.pop("hash")
-        if settings["format"] != FORMAT:
-            raise UnsupportedError(
-                expected=f"a run in the format {FORMAT}",
-                got=repr(settings["format"]),
-                fix="use the version of latentpath that planned it",
-            )
-        if stored != hash_json(settings):
-            raise ValueError("another hash than its content has")
-        if set(settings["config"]) != {field.name for field in fields(ProduceConfig)}:
-            raise UnsupportedError(
-                expected="a run with the options of this version",
-                got=f"one of latentpath {settings['software_version']}",
-                fix="use the version of latentpath that planned it",
-            )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise IntegrityError(expected=what, got=f"plan.json ({reason})", fix=_FIX) from error
-    _, arrays = unpack(folder.plan_arrays, what, _FIX)
-    if hash_bytes(folder.plan_arrays.read_bytes()) != settings["arrays"]:
-        raise IntegrityError(expected=what, got="plan.npz with other content", fix=_FIX)
+        ProduceConfig.from_dict(settings["config"])
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UnsupportedError(
+            expected="a run with the options of this version",
+            got=f"one of latentpath {settings['software_version']}",
+            fix="use the version of latentpath that planned it",
+        ) from error
     return Plan(settings, arrays)
 
 
-def _cut(
-    pairing: Pairing, wanted: dict[int, int], config: ProduceConfig, shard_walks: int
-) -> dict[str, np.ndarray]:
+def _hash(arrays: dict[str, np.ndarray]) -> str:
+    return hash_arrays(dict(sorted(arrays.items())))
+
+
+def _cut(pairing: Pairing, wanted: dict[int, int], config: ProduceConfig) -> dict[str, np.ndarray]:
     """Shards of consecutive pairs of one class, the classes' shards taking turns."""
     shards: list[tuple[float, int, int, int]] = []
     for label, count in wanted.items():
         rows = np.flatnonzero(pairing.labels == label)
         if not count or not len(rows):
             continue
-        least = least_walks(count, config.steps)
-        size = max(1, min(shard_walks, -(-least // _SHARDS_PER_CLASS)))
+        least = least_walks(count, config.walk.steps)
+        size = max(1, min(config.shard_walks, -(-least // _SHARDS_PER_CLASS)))
         start, stop = int(rows[0]), int(rows[-1]) + 1  # a class's pairs are consecutive
         for first in range(start, stop, size):
             # Share of its class that is made when this shard is: classes advance together.
@@ -256,9 +266,9 @@ def _cut(
 
 def _groups(endpoints: Endpoints) -> dict[str, np.ndarray]:
     """What the private file and the report need of the groups."""
-    found: dict[str, np.ndarray] = {}
+    arrays: dict[str, np.ndarray] = {}
     if endpoints.grouping is not None:
-        found |= {
+        arrays |= {
             "latents": endpoints.latents.cpu().numpy(),
             "identities": number_people(endpoints.real.identities),
             "classes": endpoints.real.labels,
@@ -267,8 +277,8 @@ def _groups(endpoints: Endpoints) -> dict[str, np.ndarray]:
             "dropped_classes": np.array(endpoints.grouping.dropped_classes, np.int64),
         }
     if endpoints.averages is not None:
-        found["averages"] = endpoints.averages.cpu().numpy()
-    return found
+        arrays["averages"] = endpoints.averages.cpu().numpy()
+    return arrays
 
 
 def _salt(endpoints: Endpoints, config: ProduceConfig) -> np.ndarray:  # uint8 [32]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -68,45 +68,46 @@ def prepare_endpoints(
         MissingExtraError: differential privacy without the extra "dp".
     """
     bundle.check(data)
-    if not config.uses_dp:
+    if not config.uses_dp:  # else noise decides how many endpoints there are
         check_promise(data, config)
-    real = replace(data, images=resize_images(data.images, bundle.generator.img_resolution))
+    real = at_resolution(data, bundle.generator.img_resolution)
     bundle.check_people(real)
     latents = encode_images(real, bundle, config, progress)
     if config.uses_dp:
-        found = make_dp_endpoints(latents, real, bundle.generator, config, plain_config(config))
-        centroids = found.centroids.to(latents)
-        return Endpoints(real, centroids, found.group_labels, found.certificate, latents)
+        noisy = make_dp_endpoints(latents, real, bundle.generator, config)
+        centroids = noisy.centroids.to(latents)
+        return Endpoints(real, centroids, noisy.group_labels, noisy.certificate, latents)
+    options = config.endpoints
     grouping = k_same(
         latents.cpu(),
         real.identities,
         real.labels,
-        config.k,
-        config.grouping,
-        small_classes=config.small_classes,
+        options.k,
+        options.grouping,
+        small_classes=options.small_classes,
         progress=progress,
     )
-    styled = config.aggregation == "style"
-    method = "mean" if styled else config.aggregation
+    styled = options.aggregation == "style"
+    method = "mean" if styled else options.aggregation
     averages = aggregate(latents.cpu(), grouping, real.identities, method).to(latents.device)
     centroids = averages
     if styled:
-        style = StyleConfig(steps=config.style_steps, style_weight=config.style_weight)
+        style = StyleConfig(steps=options.style.steps, style_weight=options.style.weight)
         centroids = align_style(
             averages, real, grouping, bundle.generator, bundle.lpips, style, progress
         ).latents
     relaxed = None
-    if config.endpoints == "safe":
-        found_safe = safe_endpoints(centroids, latents, grouping, bundle, config, progress)
-        centroids, relaxed = found_safe.latents, found_safe.summary()
+    if options.kind == "safe":
+        moved = safe_endpoints(centroids, latents, grouping, bundle, config, progress)
+        centroids, relaxed = moved.latents, moved.summary()
     certificate = certify(
         grouping,
         real.identities,
         real.labels,
-        aggregation=config.aggregation,
+        aggregation=options.aggregation,
         class_names=real.class_names,
         seeds={"seed": config.seed},
-        configuration=plain_config(config),
+        configuration=config.as_dict(),
     )
     return Endpoints(
         real,
@@ -118,6 +119,11 @@ def prepare_endpoints(
         averages if styled or relaxed is not None else None,
         relaxed,
     )
+
+
+def at_resolution(data: ImageSet, resolution: int) -> ImageSet:
+    """The same set with images of another size, in pixels."""
+    return replace(data, images=resize_images(data.images, resolution))
 
 
 def safe_endpoints(
@@ -133,15 +139,16 @@ def safe_endpoints(
     Each is still computed from its group and from networks that everybody is behind, so the
     certificate of the averages holds, as for style alignment.
     """
-    named = config.gate_identity if config.gate_identity == 1 else _ROOM * config.gate_identity
+    safe, limit = config.endpoints.safe, config.gate.identity
+    named = limit if limit == 1 else _ROOM * limit
     assignment = torch.as_tensor(grouping.assignment, device=latents.device)
     return relax_endpoints(
         centroids,
         torch.as_tensor(grouping.group_labels),
         bundle.networks,
         [latents[assignment == group] for group in range(len(centroids))],
-        threshold=config.endpoint_energy or None,
-        config=RelaxConfig(max_probability=named, radius=config.endpoint_radius),
+        threshold=safe.energy or None,
+        config=RelaxConfig(max_probability=named, radius=safe.radius),
         micro_batch=config.micro_batch,
         precision="float32",
         progress=progress,
@@ -155,24 +162,14 @@ def encode_images(
     images = to_tensor(real.images).to(bundle.encoder.centre.device)
     latents = encode(bundle.encoder, images)
     progress("encode", len(images), len(images), {})
-    if config.projection_steps:
+    if config.endpoints.projection_steps:
         latents = project(
             images,
             latents,
             bundle.generator,
             scale=bundle.encoder.scale,
             distance=bundle.lpips,
-            config=ProjectionConfig(steps=config.projection_steps),
+            config=ProjectionConfig(steps=config.endpoints.projection_steps),
             progress=progress,
         )
     return latents
-
-
-def relaxed_entry(relaxed: dict[str, Any] | None) -> dict[str, Any]:
-    """The manifest's entry about endpoints that were moved, where they were."""
-    return {} if relaxed is None else {"relaxed_endpoints": relaxed}
-
-
-def plain_config(config: ProduceConfig) -> dict[str, Any]:
-    """The configuration as plain JSON values."""
-    return asdict(config)

@@ -10,9 +10,9 @@ number: it is a hash of the private images themselves. Whoever could guess all o
 the networks, could as well run the pipeline and compare the sets. Under differential privacy,
 where noise makes every run different anyway, the salt is random.
 
-A file of `packed`, with these arrays:
+A file of `packed` that states its format, the kind of certificate and the hash of the samples,
+with these arrays:
 
-    meta         JSON: format, kind of certificate, samples (the hash)
     salt         uint8 [32]
     centroids    float32 or float64 [G, D], the endpoints
     labels       int64 [G], class of each
@@ -39,10 +39,8 @@ import numpy as np
 
 from latentpath.core import (
     OWNER_ONLY,
-    InputError,
     IntegrityError,
     NoLocksError,
-    OutputExistsError,
     flush,
     hash_file,
     make_locked,
@@ -52,8 +50,7 @@ from latentpath.core import (
 from latentpath.data import FILE_NAME
 from latentpath.production.packed import pack, unpack
 
-FORMAT = "latentpath-private/1"
-_SUFFIX = ".private.npz"
+FORMAT = "latentpath-private/2"
 _ENDPOINT_ARRAYS = ("centroids", "labels", "pairs")
 _PEOPLE_ARRAYS = ("latents", "identities", "classes", "assignment")
 
@@ -121,46 +118,6 @@ def data_salt(seed: int, *arrays: np.ndarray) -> bytes:
         digest.update(repr((array.shape, str(array.dtype))).encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.digest()
-
-
-def default_private_file(out: str | Path) -> Path:
-    """Where the private file of the set `out` lies unless told otherwise: beside it."""
-    target = Path(os.path.realpath(out))
-    return target.with_name(target.name + _SUFFIX)
-
-
-def check_private_file(path: str | Path, out: str | Path, overwrite: bool = False) -> None:
-    """Refuse a place for the private file that must not be written to; call it before any work.
-
-    Raises:
-        InputError: inside the set, which is there to be shared, or in no folder.
-        OutputExistsError: a file that is there already, unless `overwrite` and it is one of ours.
-    """
-    place = Path(os.path.realpath(path))
-    inside = Path(os.path.realpath(out))
-    if place == inside or inside in place.parents:
-        raise InputError(
-            expected="a private file outside of the set, which is there to be shared",
-            got=f"{path}, inside {out}",
-            fix="choose a place that is not handed on",
-        )
-    if not place.exists():
-        return
-    if overwrite and place.is_file() and _is_ours(place):
-        return
-    raise OutputExistsError(
-        expected="a new name for the private file",
-        got=f"{path}, which exists" + (" and is none" if overwrite else ""),
-        fix="choose another name" + ("" if overwrite else ", or ask to overwrite"),
-    )
-
-
-def _is_ours(path: Path) -> bool:
-    try:
-        read_record(path)
-    except IntegrityError:
-        return False
-    return True
 
 
 @contextmanager

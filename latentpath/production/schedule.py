@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from latentpath.production.plan import Plan
-from latentpath.production.run.ledger import DONE, Ledger
 
 # Share of samples that is taken to pass the gate before anything was tested.
 _HOPED = 0.9
@@ -35,8 +34,8 @@ class Schedule:
 
     def next(self) -> int | None:
         """The shard to begin now; None if those in hand should do."""
-        found = [queue.next() for queue in self._classes.values()]
-        return min((number for number in found if number is not None), default=None)
+        numbers = [queue.next() for queue in self._classes.values()]
+        return min((number for number in numbers if number is not None), default=None)
 
     def begun(self, number: int) -> None:
         """A worker has it."""
@@ -60,7 +59,7 @@ class Schedule:
         return all(queue.counted() is not None for queue in self._classes.values())
 
     @property
-    def begun_well(self) -> bool:
+    def any_finished(self) -> bool:
         """Whether any shard is finished."""
         return any(queue.tested for queue in self._classes.values())
 
@@ -82,10 +81,10 @@ class Schedule:
         """
         numbers: list[int] = []
         for queue in self._classes.values():
-            found = queue.counted()
-            if found is None:
+            counted = queue.counted()
+            if counted is None:
                 raise ValueError("shards are missing")
-            numbers += found
+            numbers += counted
         return sorted(numbers)
 
     def _of(self, number: int) -> _ClassQueue:
@@ -145,11 +144,3 @@ class _ClassQueue:
         if self._before >= self.wanted or self._head == len(self._shards):
             return self._shards[: self._head]
         return None
-
-
-def schedule_of(plan: Plan, ledger: Ledger) -> Schedule:
-    """The schedule as the ledger has it."""
-    finished = {
-        row.number: (row.accepted, row.tested) for row in ledger.shards() if row.state == DONE
-    }
-    return Schedule(plan, finished)

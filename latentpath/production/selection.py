@@ -1,8 +1,10 @@
-"""How many images of each class a run makes, from which pairs, and which of them it keeps."""
+"""How many images of each class are made, from which pairs, and which samples make the set."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,13 +13,102 @@ from latentpath.core import InputError, PrivacyError
 from latentpath.data import ImageSet
 from latentpath.ksame import Pairing, pair_groups, pair_limits
 from latentpath.production.produce_config import ProduceConfig
+from latentpath.production.shard import ShardCounts
 
 if TYPE_CHECKING:
+    from latentpath.production.plan import Plan
     from latentpath.production.prepared_endpoints import Endpoints
 
 # Pairs drawn for each pair that would do if the gate let everything through: a gate that lets
 # fewer than one sample in so many through ends the run short.
 _SPARE_PAIRS = 40
+
+
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """Which samples of which shards make the set."""
+
+    shards: tuple[ShardCounts, ...]
+    """The shards that count, in the order of the plan."""
+    keep: tuple[np.ndarray, ...]
+    """For each of them, rows of its accepted samples that are kept, ascending."""
+    class_counts: tuple[int, ...]
+    """Images by label."""
+    shortage: dict[str, int]
+    """Images missing by class name, because pairs ran out before enough samples passed."""
+
+    @property
+    def count(self) -> int:
+        """Images of the set."""
+        return sum(map(len, self.keep))
+
+    @property
+    def tested(self) -> int:
+        """Samples that went to the gate."""
+        return sum(shard.tested for shard in self.shards)
+
+    @property
+    def rejected(self) -> dict[str, int]:
+        """Samples that the gate turned away, by reason."""
+        return total_rejected(self.shards)
+
+
+def total_rejected(shards: Sequence[ShardCounts]) -> dict[str, int]:
+    """Samples that the gate turned away in all of these shards, by reason."""
+    total: Counter[str] = Counter()
+    for shard in shards:
+        total.update(shard.rejected)
+    return dict(sorted(total.items()))
+
+
+def wanted_per_class(
+    labels: np.ndarray,  # [G]
+    real: ImageSet,
+    config: ProduceConfig,
+) -> dict[int, int]:
+    """Images wanted of each class that has endpoints; shares by largest remainder.
+
+    Args:
+        labels: class of each endpoint.
+        real: the private set.
+        config: how many, and in which shares.
+    """
+    classes = np.unique(labels)
+    total = config.count or int(np.isin(real.labels, classes).sum())
+    sizes = np.array([1.0 if config.balanced else (real.labels == c).sum() for c in classes])
+    ideal = total * sizes / sizes.sum()
+    counts = np.floor(ideal).astype(int)
+    largest = np.argsort(counts - ideal, kind="stable")[: total - counts.sum()]
+    counts[largest] += 1
+    return dict(zip(classes.tolist(), counts.tolist(), strict=True))
+
+
+def check_wanted(
+    labels: np.ndarray,  # [G]
+    wanted: Mapping[int, int],
+    class_names: Sequence[str],
+    steps: int,
+) -> None:
+    """Refuse more images than the pairs of endpoints of a class can give.
+
+    Raises:
+        InputError: names the first such class, and the most that is possible.
+    """
+    limits = pair_limits(labels)
+    for label, count in wanted.items():
+        groups = int((labels == label).sum())
+        most = limits[label] * (steps - 2) + (groups if limits[label] else 0)
+        if count <= most:
+            continue
+        way_out = "take longer walks (--steps), a smaller k, or fewer images (--count)"
+        if not limits[label]:
+            way_out = "take a smaller k, or leave the class out: a walk needs two endpoints"
+        raise InputError(
+            expected=f"at most {most} images of class {class_names[label]!r} from its {groups} "
+            f"endpoints and walks of {steps} points",
+            got=f"{count} wanted",
+            fix=way_out,
+        )
 
 
 def check_promise(real: ImageSet, config: ProduceConfig) -> None:
@@ -27,39 +118,23 @@ def check_promise(real: ImageSet, config: ProduceConfig) -> None:
         PrivacyError: a class has fewer than k people (and `small_classes` is "error"), or all do.
         InputError: more images wanted than a class's groups of k people can give.
     """
+    k, names = config.endpoints.k, real.class_names
     people = np.array(
-        [len(np.unique(real.identities[real.labels == c])) for c in range(real.num_classes)]
+        [len(np.unique(real.identities[real.labels == c])) for c in range(len(names))]
     )
-    small = [f"{name!r} has {n}" for name, n in zip(real.class_names, people, strict=True)
-             if n < config.k]  # fmt: skip
-    if small and (config.small_classes == "error" or len(small) == len(people)):
-        drop = config.small_classes == "error" and len(small) < len(people)
+    small = [f"{name!r} has {n}" for name, n in zip(names, people, strict=True) if n < k]
+    refuse = config.endpoints.small_classes == "error"
+    if small and (refuse or len(small) == len(names)):
+        drop = refuse and len(small) < len(names)
         raise PrivacyError(
-            expected=f"at least k = {config.k} people in {'every' if drop else 'a'} class",
+            expected=f"at least k = {k} people in {'every' if drop else 'a'} class",
             got=f"class {', '.join(small)}",
             fix="lower k, or leave these classes out with --small-classes drop"
             if drop
             else "lower k, or collect more people",
         )
-    groups = people // config.k  # at most; a group may have more than k people
-    pairs = groups * (groups - 1) // 2
-    for label, count in _shares(real, np.flatnonzero(groups), config).items():
-        _check_count(real, label, count, int(groups[label]), int(pairs[label]), config)
-
-
-def wanted_per_class(endpoints: Endpoints, config: ProduceConfig) -> dict[int, int]:
-    """Images wanted of each class that has endpoints; shares by largest remainder."""
-    return _shares(endpoints.real, np.unique(endpoints.labels), config)
-
-
-def _shares(real: ImageSet, classes: np.ndarray, config: ProduceConfig) -> dict[int, int]:
-    total = config.count or int(np.isin(real.labels, classes).sum())
-    sizes = np.array([1.0 if config.balanced else (real.labels == c).sum() for c in classes])
-    ideal = total * sizes / sizes.sum()
-    counts = np.floor(ideal).astype(int)
-    largest = np.argsort(counts - ideal, kind="stable")[: total - counts.sum()]
-    counts[largest] += 1
-    return dict(zip(classes.tolist(), counts.tolist(), strict=True))
+    groups = np.repeat(np.arange(len(names)), people // k)  # at most; one may have more than k
+    check_wanted(groups, wanted_per_class(groups, real, config), names, config.walk.steps)
 
 
 def choose_pairs(endpoints: Endpoints, wanted: Mapping[int, int], config: ProduceConfig) -> Pairing:
@@ -70,36 +145,46 @@ def choose_pairs(endpoints: Endpoints, wanted: Mapping[int, int], config: Produc
     Raises:
         InputError: more images wanted than the pairs of a class can give.
     """
-    limits = pair_limits(endpoints.labels)
-    need = {}
-    for label, count in wanted.items():
-        groups = int((endpoints.labels == label).sum())
-        _check_count(endpoints.real, label, count, groups, limits[label], config)
-        need[label] = min(limits[label], least_walks(count, config.steps) * _SPARE_PAIRS)
-    return pair_groups(
-        endpoints.centroids, endpoints.labels, need, config.pairing, seed=config.seed
-    )
-
-
-def _check_count(
-    real: ImageSet, label: int, count: int, groups: int, pairs: int, config: ProduceConfig
-) -> None:
-    most = pairs * (config.steps - 2) + (groups if pairs else 0)
-    if count > most:
-        way_out = "take longer walks (--steps), a smaller k, or fewer images (--count)"
-        if not pairs:
-            way_out = "take a smaller k, or leave the class out: a walk needs two endpoints"
-        raise InputError(
-            expected=f"at most {most} images of class {real.class_names[label]!r} from its "
-            f"{groups} endpoints and walks of {config.steps} points",
-            got=f"{count} wanted",
-            fix=way_out,
-        )
+    labels, steps = endpoints.labels, config.walk.steps
+    check_wanted(labels, wanted, endpoints.real.class_names, steps)
+    limits = pair_limits(labels)
+    need = {
+        label: min(limits[label], least_walks(count, steps) * _SPARE_PAIRS)
+        for label, count in wanted.items()
+    }
+    pairing = config.endpoints.pairing
+    return pair_groups(endpoints.centroids, labels, need, pairing, seed=config.seed)
 
 
 def least_walks(count: int, steps: int) -> int:
     """Walks that give `count` images if all of their interior points pass the gate."""
     return -(-count // (steps - 2))
+
+
+def select(plan: Plan, shards: Sequence[ShardCounts]) -> Selection:
+    """Decide what the set consists of, from the plan and the numbers of samples that passed.
+
+    Raises:
+        PrivacyError: no sample passed the gate.
+    """
+    labels = plan.arrays["shard_label"][[shard.number for shard in shards]]
+    accepted = np.array([shard.accepted for shard in shards], np.int64)
+    if not accepted.sum():
+        listed = ", ".join(f"{count} {why}" for why, count in total_rejected(shards).items())
+        raise PrivacyError(
+            expected="samples that pass the gate",
+            got=f"none out of {sum(shard.tested for shard in shards)} ({listed})",
+            fix="check the weights, walk further (--passes, --optim-steps), or loosen the gate",
+        )
+    sample_labels = labels.repeat(accepted)
+    kept = thin(sample_labels, plan.wanted, plan.config.seed)
+    counts = np.bincount(sample_labels[kept], minlength=len(plan.class_names))
+    ends = accepted.cumsum()
+    parts = np.split(kept, np.searchsorted(kept, ends[:-1]))
+    keep = tuple(rows - start for rows, start in zip(parts, ends - accepted, strict=True))
+    missing = {c: plan.wanted.get(c, 0) - int(n) for c, n in enumerate(counts)}
+    shortage = {plan.class_names[c]: n for c, n in missing.items() if n > 0}
+    return Selection(tuple(shards), keep, tuple(counts.tolist()), shortage)
 
 
 def thin(labels: np.ndarray, wanted: Mapping[int, int], seed: int) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""A finished shard as a file: its walks, and the samples that passed the gate as PNG files.
+"""A finished shard: its walks, and the samples that passed the gate; as a file, as PNG files.
 
-It describes itself (number, plan, counts) and carries a hash of its content, so that a ledger can
-be made anew from the files alone. Like the plan, it stays with the data holder.
+The file describes itself (number, plan, counts) and carries a hash of its content, so that a ledger
+can be made anew from the files alone. Like the plan, it stays with the data holder.
 """
 
 from __future__ import annotations
@@ -20,6 +20,20 @@ FORMAT = "latentpath-shard/1"
 ENERGIES = ("smoothness", "identity", "classification", "total")
 _WHAT = "a finished shard as it was written"
 _FIX = "go on with --resume, which makes it anew"
+
+
+@dataclass(frozen=True)
+class ShardCounts:
+    """How many samples a finished shard brought."""
+
+    number: int
+    """Its place in the plan."""
+    tested: int
+    """Samples that went to the gate."""
+    accepted: int
+    """Samples that passed it."""
+    rejected: dict[str, int]
+    """Samples that it turned away, by reason."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,18 +60,14 @@ class Shard:
     """int32 [n, 2] walk of the shard and step of every sample that went to the gate."""
     passed: np.ndarray
     """bool [n]."""
-    pictures: tuple[bytes, ...]
-    """PNG files of those that passed."""
+    pictures: tuple[bytes, ...] = ()
+    """PNG files of those that passed; none while they are pixels."""
 
     @property
-    def tested(self) -> int:
-        """Samples that went to the gate."""
-        return len(self.places)
-
-    @property
-    def accepted(self) -> int:
-        """Samples that passed it."""
-        return len(self.pictures)
+    def counts(self) -> ShardCounts:
+        """How many samples it brought."""
+        passed = int(self.passed.sum())
+        return ShardCounts(self.number, len(self.places), passed, self.rejected)
 
     def encode(self) -> bytes:
         """The file's bytes, which depend on the content alone."""
@@ -118,6 +128,8 @@ def _shard(meta: dict[str, Any], arrays: dict[str, np.ndarray], number: int, pla
     if meta["content"] != hash_arrays(dict(sorted(arrays.items()))):
         raise ValueError("another hash than it states")
     ends, blob = arrays.pop("ends").tolist(), arrays.pop("pictures").tobytes()
+    if len(ends) != arrays["passed"].sum():
+        raise ValueError("other pictures than samples that passed")
     starts = [0, *ends[:-1]] if ends else []
     pictures = tuple(blob[a:b] for a, b in zip(starts, ends, strict=True))
     height, width, channels = meta["shape"]

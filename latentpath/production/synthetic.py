@@ -1,36 +1,33 @@
-"""The pipeline: from a private set to a synthetic one."""
+"""A synthetic set in memory: made there, or gathered from the shards of a run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from latentpath._version import __version__
-from latentpath.core import PrivacyError, Progress, silent
+from latentpath.core import Progress, silent
 from latentpath.data import ImageSet
 from latentpath.energy import EnergyTerms
 from latentpath.production.bundle import Bundle
-from latentpath.production.gate import Gate
-from latentpath.production.prepared_endpoints import (
-    Endpoints,
-    plain_config,
-    prepare_endpoints,
-    relaxed_entry,
-)
+from latentpath.production.plan import Plan, make_plan
+from latentpath.production.prepared_endpoints import Endpoints
 from latentpath.production.produce_config import ProduceConfig
-from latentpath.production.selection import choose_pairs, thin, wanted_per_class
-from latentpath.production.walking import render, sample_places, walk_pairs
-from latentpath.similarity import RealReference, prepare_real
+from latentpath.production.schedule import Schedule
+from latentpath.production.selection import Selection, select
+from latentpath.production.shard import Shard
+from latentpath.production.worker import Computed, Worker, job_of
+from latentpath.similarity import RealReference
+
+STAGE = "produce"
 
 
 @dataclass(frozen=True)
 class Walks:
-    """All walks of a run, P of them."""
+    """All walks behind a set, P of them."""
 
     pairs: np.ndarray
     """[P, 2] groups at the two ends."""
@@ -76,23 +73,6 @@ class SyntheticSet:
         """Samples that went to the gate."""
         return len(self.places)
 
-    def manifest(self) -> dict[str, Any]:
-        """What travels with the set: settings and counts, nothing about any one person."""
-        return {
-            "software": "latentpath",
-            "software_version": __version__,
-            "config": dict(plain_config(self.config)),
-            "seeds": {"seed": self.config.seed},
-            "certificate": self.endpoints.certificate.as_dict(),
-            **relaxed_entry(self.endpoints.relaxed),
-            "gate": {
-                "tested": self.tested,
-                "rejected": self.rejected,
-                "lpips_threshold": round(self.gate_threshold, 6),
-            },
-            "shortage": self.shortage,
-        }
-
 
 def produce_set(
     data: ImageSet,
@@ -102,12 +82,12 @@ def produce_set(
     *,
     endpoints: Endpoints | None = None,
 ) -> SyntheticSet:
-    """Run the pipeline in memory: encode, group, walk, generate, gate.
+    """Make the set that `produce` writes, in memory: the same plan, the same work.
 
     Args:
         data: the private set.
         bundle: networks trained on it.
-        config: options.
+        config: what to make.
         progress: told about every stage.
         endpoints: from `prepare_endpoints` for these data and networks, where several sets are
             made from the same; None prepares them.
@@ -118,140 +98,69 @@ def produce_set(
         InputError: more images wanted than the pairs of endpoints allow.
     """
     config = config or ProduceConfig()
-    endpoints = endpoints or prepare_endpoints(data, bundle, config, progress)
-    wanted = wanted_per_class(endpoints, config)
-    pairing = choose_pairs(endpoints, wanted, config)
-    queues = {label: pairing.pairs[pairing.labels == label].tolist() for label in wanted}
-    reference = prepare_real(endpoints.real, bundle.lpips, progress=progress)
-    gate = Gate(
-        reference,
-        bundle.networks,
-        quantile=config.gate_quantile,
-        max_probability=config.gate_identity,
-        in_class=config.gate_class,
+    planned = make_plan(data, bundle, config, endpoints=endpoints, progress=progress)
+    plan, worker = planned.plan, Worker(job_of(planned, bundle))
+    finished: dict[int, Computed] = {}
+    schedule = Schedule(plan, {})
+    while (number := schedule.next()) is not None:
+        schedule.begun(number)
+        finished[number] = worker.compute(plan.task(number))
+        counts = finished[number].shard.counts
+        schedule.finished(number, counts.accepted, counts.tested)
+        progress(STAGE, schedule.accepted, schedule.wanted, {})
+    counted = [finished[number] for number in schedule.counted()]
+    chosen = select(plan, [computed.shard.counts for computed in counted])
+    kept = [computed.images[rows] for computed, rows in zip(counted, chosen.keep, strict=True)]
+    shards = [computed.shard for computed in counted]
+    return gather(plan, chosen, shards, kept, planned.endpoints, planned.reference)
+
+
+def gather(
+    plan: Plan,
+    chosen: Selection,
+    shards: Sequence[Shard],
+    images: Sequence[np.ndarray],
+    endpoints: Endpoints,
+    reference: RealReference,
+) -> SyntheticSet:
+    """Put a set together.
+
+    Args:
+        plan: what was planned.
+        chosen: what the set is made of.
+        shards: the shards that count.
+        images: of each shard the pixels uint8 [n, H, W, C] of the samples that are kept.
+        endpoints: those of the plan.
+        reference: the real images, embedded.
+    """
+    tasks = [plan.task(shard.number) for shard in shards]
+    before = np.cumsum([0, *(len(task.pairs) for task in tasks)])[:-1]
+    places = [s.places + np.array([first, 0]) for s, first in zip(shards, before, strict=True)]
+    kept = [
+        place[shard.passed][rows]
+        for place, shard, rows in zip(places, shards, chosen.keep, strict=True)
+    ]
+    labels = np.repeat([task.label for task in tasks], [len(rows) for rows in chosen.keep])
+    path, step = np.concatenate(kept).T
+    pairs = np.concatenate([task.pairs for task in tasks])
+    energies = [
+        EnergyTerms(*torch.from_numpy(np.concatenate([getattr(s, name) for s in shards], axis=1)))
+        for name in ("before", "after")
+    ]
+    latents = torch.from_numpy(np.concatenate([shard.latents for shard in shards]))
+    pictures = np.concatenate(images)
+    return SyntheticSet(
+        samples=ImageSet(pictures, labels, np.arange(len(labels)), plan.class_names),
+        path=path,
+        step=step,
+        places=np.concatenate(places),
+        rejected=chosen.rejected,
+        gate_threshold=plan.settings["gate_threshold"],
+        endpoints=endpoints,
+        walks=Walks(
+            pairs, endpoints.labels[pairs[:, 0]], latents.to(endpoints.centroids.device), *energies
+        ),
+        reference=reference,
+        config=plan.config,
+        shortage=chosen.shortage,
     )
-    run = _Run(endpoints, bundle, gate, config, progress)
-    while pairs := _next_pairs(queues, wanted, run, config.steps):
-        run.add(pairs)
-    return run.finish(wanted, reference)
-
-
-class _Run:
-    """Walks and samples so far."""
-
-    def __init__(
-        self,
-        endpoints: Endpoints,
-        bundle: Bundle,
-        gate: Gate,
-        config: ProduceConfig,
-        progress: Progress,
-    ) -> None:
-        self.endpoints, self.bundle, self.gate = endpoints, bundle, gate
-        self.config, self.progress = config, progress
-        self.pairs: list[tuple[int, int]] = []
-        self.latents: list[Tensor] = []
-        self.energies: list[tuple[EnergyTerms, EnergyTerms]] = []
-        self.images: list[np.ndarray] = []
-        self.places: list[np.ndarray] = []  # [n, 2] path and step of all samples
-        self.passed: list[np.ndarray] = []  # [n] bool
-        self.rejected: dict[str, int] = {}
-        self.accepted = dict.fromkeys(range(endpoints.real.num_classes), 0)
-        self.tested_of = dict.fromkeys(self.accepted, 0)
-        self._used: set[int] = set()
-
-    def add(self, pairs: list[tuple[int, int]]) -> None:
-        """Walk along `pairs`, generate, and put the samples through the gate."""
-        config, endpoints = self.config, self.endpoints
-        rows = np.array(pairs)
-        result = walk_pairs(
-            endpoints.centroids, endpoints.labels, rows, self.bundle, config, self.progress
-        )
-        places = sample_places(self._first_visits(pairs), config.steps)
-        images = render(self.bundle, result.latents[places[:, 0], places[:, 1]])
-        of_class = endpoints.labels[rows[places[:, 0], 0]]
-        verdict = self.gate.test(images, of_class)
-        self.places.append(places + np.array([len(self.pairs), 0]))
-        self.pairs += pairs
-        self.latents.append(result.latents)
-        self.energies.append((result.before, result.after))
-        self.images.append(images[verdict.accepted])
-        self.passed.append(verdict.accepted)
-        for reason, count in verdict.rejected.items():
-            self.rejected[reason] = self.rejected.get(reason, 0) + count
-        for label in self.accepted:
-            self.tested_of[label] += int((of_class == label).sum())
-            self.accepted[label] += int((of_class[verdict.accepted] == label).sum())
-        tested = sum(self.tested_of.values())
-        figures = {"passed": sum(self.accepted.values()), "tested": tested}
-        self.progress("gate", tested, tested, figures)
-
-    def _first_visits(self, pairs: list[tuple[int, int]]) -> np.ndarray:  # bool [P, 2]
-        """Every endpoint is a sample once per run."""
-        first = np.zeros((len(pairs), 2), dtype=bool)
-        for row, ends in enumerate(pairs):
-            for place, end in enumerate(ends):
-                first[row, place] = end not in self._used
-                self._used.add(end)
-        return first
-
-    def finish(self, wanted: Mapping[int, int], reference: RealReference) -> SyntheticSet:
-        """Thin the samples to what was wanted."""
-        endpoints, config = self.endpoints, self.config
-        pairs = np.array(self.pairs, dtype=np.int64).reshape(-1, 2)
-        path_labels = endpoints.labels[pairs[:, 0]]
-        tested = np.concatenate(self.places)
-        places = tested[np.concatenate(self.passed)]
-        images = np.concatenate(self.images)
-        if not len(images):
-            raise PrivacyError(
-                expected="samples that pass the gate",
-                got=f"none out of {len(tested)} ({_listed(self.rejected)})",
-                fix="check the weights, walk further (--optim-steps), or loosen the gate",
-            )
-        labels = path_labels[places[:, 0]]
-        keep = thin(labels, wanted, config.seed)
-        names = endpoints.real.class_names
-        missing = {c: wanted.get(c, 0) - self.accepted[c] for c in self.accepted}
-        before, after = zip(*self.energies, strict=True)
-        return SyntheticSet(
-            samples=ImageSet(images[keep], labels[keep], np.arange(len(keep)), names),
-            path=places[keep, 0],
-            step=places[keep, 1],
-            places=tested,
-            rejected=self.rejected,
-            gate_threshold=self.gate.threshold,
-            endpoints=endpoints,
-            walks=Walks(
-                pairs, path_labels, torch.cat(self.latents), _joined(before), _joined(after)
-            ),
-            reference=reference,
-            config=config,
-            shortage={names[c]: count for c, count in missing.items() if count > 0},
-        )
-
-
-def _joined(terms: tuple[EnergyTerms, ...]) -> EnergyTerms:
-    return EnergyTerms(*(torch.cat([getattr(t, n) for t in terms]) for n in EnergyTerms.names()))
-
-
-def _listed(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {reason}" for reason, count in counts.items())
-
-
-def _next_pairs(
-    queues: dict[int, list[tuple[int, int]]], wanted: Mapping[int, int], run: _Run, steps: int
-) -> list[tuple[int, int]]:
-    """The pairs to walk next: for each class, as many as its missing images should need."""
-    chosen: list[tuple[int, int]] = []
-    for label, queue in queues.items():
-        missing = wanted[label] - run.accepted[label]
-        if missing <= 0 or not queue:
-            continue
-        tested = run.tested_of[label]
-        # Before anything was tested assume that most pass; later go by what passed.
-        rate = (run.accepted[label] + 1) / (tested + 1) if tested else 0.9
-        number = min(len(queue), max(1, round(missing / (rate * (steps - 2)) + 0.499)))
-        chosen += queue[:number]
-        del queue[:number]
-    return chosen

@@ -94,7 +94,7 @@ def verify_set(
     seal: str | None = None,
     progress: Progress = silent,
 ) -> Verification:
-    """Check a set that `write_set` wrote.
+    """Check a set that `produce` wrote.
 
     Args:
         folder: the set.

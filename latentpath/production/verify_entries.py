@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, fields
 from typing import Any
 
+from latentpath.core import flat_values
 from latentpath.data import WRITERS, safe_folder_names
 from latentpath.data import manifest as manifest_file
 from latentpath.production.gate import NAMES_A_PERSON, OUT_OF_CLASS, TOO_CLOSE
@@ -52,7 +52,7 @@ def unknown_entries(content: Mapping[str, Any]) -> list[str]:
     known: list[tuple[str, Any, Iterable[str]]] = [
         ("", content, top),
         ("images.", content["images"], ("count", "height", "width", "channels")),
-        ("config.", content.get("config"), [f.name for f in fields(ProduceConfig)]),
+        ("config.", _flat(content.get("config")), _flat(ProduceConfig().as_dict())),
         ("seeds.", content.get("seeds"), ("seed",)),
         ("gate.", content.get("gate"), ("tested", "rejected", "lpips_threshold")),
         ("gate.rejected.", (content.get("gate") or {}).get("rejected"), _REASONS),
@@ -60,7 +60,7 @@ def unknown_entries(content: Mapping[str, Any]) -> list[str]:
         ("endpoints.", content.get("endpoints"), ("class", "people")),
         ("relaxed_endpoints.", content.get("relaxed_endpoints"), _RELAXED),
         ("walks.", content.get("walks"), ("points", "pairs")),
-        ("run.", content.get("run"), ("shard_walks", "threads")),
+        ("run.", content.get("run"), ("threads",)),
         ("private_file.", content.get("private_file"), ("sha256",)),
     ]
     known += [("classes.", entry, ("name", "folder", "images")) for entry in content["classes"]]
@@ -94,7 +94,7 @@ def odd_values(content: Mapping[str, Any]) -> list[str]:
             "software_version": _is_text(content.get("software_version"), _VERSION),
             "config": _is_config(content.get("config")),
             "seeds": _are_numbers(content.get("seeds")),
-            "run": _are_numbers(content.get("run", {})),
+            "run": bool(content.get("run")) and _are_numbers(content["run"]),
             "shortage": _are_numbers(content.get("shortage")),
             "relaxed_endpoints": _are_numbers(content.get("relaxed_endpoints", {}))
             and ("relaxed_endpoints" in content) == _has_moved_endpoints(content),
@@ -106,14 +106,11 @@ def odd_values(content: Mapping[str, Any]) -> list[str]:
 
 def _has_no_gate(content: Mapping[str, Any]) -> bool:
     """Baselines go through no gate; beside private endpoints its figures are not told."""
-    config = content.get("config")
-    private = isinstance(config, dict) and bool(config.get("dp_epsilon"))
-    return "baseline" in content or private
+    return "baseline" in content or bool(_flat(content.get("config")).get("dp.epsilon"))
 
 
 def _has_moved_endpoints(content: Mapping[str, Any]) -> bool:
-    config = content.get("config")
-    return isinstance(config, dict) and config.get("endpoints") == "safe"
+    return _flat(content.get("config")).get("endpoints.kind") == "safe"
 
 
 def _is_text(value: Any, form: re.Pattern[str]) -> bool:
@@ -136,10 +133,9 @@ def _is_gate(value: Any) -> bool:
 
 def _is_config(value: Any) -> bool:
     """Values of the types of `ProduceConfig`, and texts that are one word."""
-    if not isinstance(value, dict):
-        return False
-    for name, default in asdict(ProduceConfig()).items():
-        entry = value.get(name)
+    given = _flat(value)
+    for name, default in _flat(ProduceConfig().as_dict()).items():
+        entry = given.get(name)
         if isinstance(default, bool):
             good = isinstance(entry, bool)
         elif isinstance(default, str):
@@ -149,3 +145,8 @@ def _is_config(value: Any) -> bool:
         if not good:
             return False
     return True
+
+
+def _flat(config: Any) -> dict[str, Any]:
+    """Entries of a configuration by their dotted names; none of what is no configuration."""
+    return flat_values(config) if isinstance(config, Mapping) else {}

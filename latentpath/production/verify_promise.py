@@ -52,15 +52,15 @@ def check_certificate(manifest: Mapping[str, Any], found: list[LatentpathError])
         ("number of endpoints", getattr(certificate, "num_groups", None), len(listed["class"])),
     ]
     if isinstance(certificate, Certificate):
-        people = listed.get("people")
+        people, options = listed.get("people"), certificate.configuration["endpoints"]
         if not isinstance(people, list) or len(people) != len(listed["class"]) or not people:
             raise _contradiction("the number of people behind each endpoint", repr(people)[:40])
         claims += [
             ("smallest group", certificate.smallest_group, min(people)),
             ("largest group", certificate.largest_group, max(people)),
-            ("k", certificate.k, certificate.configuration.get("k")),
-            ("aggregation", certificate.aggregation, certificate.configuration.get("aggregation")),
-            ("method", certificate.method, certificate.configuration.get("grouping")),
+            ("k", certificate.k, options.get("k")),
+            ("aggregation", certificate.aggregation, options.get("aggregation")),
+            ("method", certificate.method, options.get("grouping")),
         ]
         names = {entry["name"] for entry in manifest["classes"]}
         for name in set(certificate.dropped_classes) - names:
@@ -124,7 +124,7 @@ def check_private(
     if certificate.aggregation == "style":
         not_verified.append("The alignment of centroid styles: needs the networks.")
         return
-    if certificate.configuration.get("endpoints") == "safe":
+    if certificate.configuration["endpoints"]["kind"] == "safe":
         not_verified.append("That moved endpoints look like nobody: needs the networks.")
         yield (
             f"Every endpoint is the {certificate.aggregation.replace('_', ' ')} of its people, or "
@@ -287,7 +287,7 @@ def _check_moved(
 ) -> None:
     """Endpoints that were made safe: within reach of their groups' aggregates."""
     again = _aggregates(people, record, certificate).astype(np.float64)
-    radius = float(certificate.configuration["endpoint_radius"])
+    radius = float(certificate.configuration["endpoints"]["safe"]["radius"])
     for group, centre in enumerate(again):
         near = Neighbourhood(centre, people.latents[people.assignment == group], radius)
         if not near.allows(record.centroids[group] - centre, slack=_TOLERANCE):

@@ -8,9 +8,13 @@ from torch import Tensor
 
 from latentpath.core import Progress, silent
 from latentpath.data import to_uint8
+from latentpath.energy import EnergyWeights
 from latentpath.production.bundle import Bundle
-from latentpath.production.produce_config import ProduceConfig
-from latentpath.walks import WalkResult, walk
+from latentpath.production.produce_config import ProduceConfig, WalkOptions
+from latentpath.walks import FastConfig, PublishedConfig, WalkResult, walk
+
+# Points on a published walk, for which the published weights were chosen.
+PUBLISHED_STEPS = 50
 
 
 def walk_pairs(
@@ -28,12 +32,24 @@ def walk_pairs(
         centroids[index[:, 1]],
         torch.as_tensor(labels[pairs[:, 0]]).to(centroids.device),
         bundle.networks,
-        steps=config.steps,
-        solver=config.solver,
-        config=config.walks(),
+        steps=config.walk.steps,
+        solver=config.walk.solver,
+        config=solver_config(config.walk),
         micro_batch=config.micro_batch,
         progress=progress,
     )
+
+
+def solver_config(options: WalkOptions) -> FastConfig | PublishedConfig:
+    """What `walk` takes as its solver's configuration."""
+    # Over T points of one curve, squared distances sum to ~1 / (T - 1), guides to ~(T - 1).
+    share = ((options.steps - 1) / (PUBLISHED_STEPS - 1)) ** 2
+    given = options.weights
+    weights = EnergyWeights(given.smoothness * share, given.identity, given.classification)
+    if options.solver == "fast":
+        return FastConfig(passes=options.fast.passes, weights=weights)
+    published = options.published
+    return PublishedConfig(optim_steps=published.optim_steps, lr=published.lr, weights=weights)
 
 
 @torch.no_grad()

@@ -25,10 +25,10 @@ from latentpath.energy import EnergyTerms
 from latentpath.production.bundle import Bundle
 from latentpath.production.fingerprints import arithmetic
 from latentpath.production.gate import Gate
-from latentpath.production.plan import Plan, Task, centroids_of
-from latentpath.production.shard import ENERGIES, Shard
+from latentpath.production.plan import Plan, Planned, Task, centroids_of
+from latentpath.production.shard import ENERGIES, Shard, ShardCounts
 from latentpath.production.walking import render, sample_places, walk_pairs
-from latentpath.similarity import prepare_real
+from latentpath.similarity import RealReference, prepare_real
 from latentpath.training import seeded
 
 # Stages of a shard that are timed, in their order: the first three keep the device, and the last
@@ -49,6 +49,8 @@ class Job:
     """The private images at the generator's resolution, which the gate compares with."""
     device: str
     """Where to compute."""
+    reference: RealReference | None = None
+    """The private images embedded on that device, if that was done already."""
 
     def on(self, device: str) -> Job:
         """The same with a copy of the networks on another device."""
@@ -59,7 +61,14 @@ class Job:
             name: copy.deepcopy(part).to(device) if isinstance(part, nn.Module) else part
             for name, part in parts.items()
         }
-        return replace(self, bundle=replace(self.bundle, **moved), device=device)
+        bundle = replace(self.bundle, **moved)
+        return replace(self, bundle=bundle, device=device, reference=None)
+
+
+def job_of(planned: Planned, bundle: Bundle) -> Job:
+    """The work of a plan that was just made, on the device where it was made."""
+    device = str(bundle.encoder.centre.device)
+    return Job(planned.plan, bundle, planned.endpoints.real, device, planned.reference)
 
 
 @dataclass(frozen=True)
@@ -74,9 +83,8 @@ class Outcome:
     """The shard's file; empty after an error."""
     sha256: str = ""
     """Of the content."""
-    tested: int = 0
-    accepted: int = 0
-    rejected: dict[str, int] | None = None
+    counts: ShardCounts | None = None
+    """Of the samples; None after an error."""
     seconds: dict[str, float] | None = None
     """Time of each stage."""
     arithmetic: dict[str, str] | None = None
@@ -113,10 +121,10 @@ class Worker:
         self._labels = job.plan.arrays["labels"]
         self.arithmetic = arithmetic(job.device)
         self._gate = Gate(
-            prepare_real(job.real, job.bundle.lpips),
+            job.reference or prepare_real(job.real, job.bundle.lpips),
             job.bundle.networks,
-            max_probability=config.gate_identity,
-            in_class=config.gate_class,
+            max_probability=config.gate.identity,
+            in_class=config.gate.in_class,
             threshold=job.plan.settings["gate_threshold"],
         )
 
@@ -133,7 +141,7 @@ class Worker:
         with seeded(task.seed, torch.device(self.job.device)):
             result = walk_pairs(self._centroids, self._labels, task.pairs, bundle, plan.config)
             clock.lap("walk")
-            places = sample_places(task.first, plan.config.steps)
+            places = sample_places(task.first, plan.config.walk.steps)
             images = render(bundle, result.latents[places[:, 0], places[:, 1]])
             clock.lap("generate")
             verdict = self._gate.test(images, np.full(len(images), task.label))
@@ -150,7 +158,6 @@ class Worker:
             after=_stacked(result.after),
             places=places.astype(np.int32),
             passed=verdict.accepted,
-            pictures=(),
         )
         return Computed(shard, images[verdict.accepted], clock.seconds)
 
@@ -167,9 +174,7 @@ class Worker:
             worker,
             content,
             sha256,
-            shard.tested,
-            shard.accepted,
-            shard.rejected,
+            shard.counts,
             {**computed.seconds, **clock.seconds},
             self.arithmetic,
         )

@@ -17,7 +17,6 @@ from latentpath.cli import main
 from latentpath.data import read_image_set
 from latentpath.production import produce
 from latentpath.production.group_members import people_behind
-from latentpath.production.private_file import default_private_file
 from latentpath.similarity import prepare_real
 from support import tiny_models
 
@@ -31,7 +30,10 @@ def made(tmp_path_factory):
     real = read_image_set(root / "real")
     bundle = tiny_models.bundle_for(real)
     for name, seed in (("set", 0), ("other", 1)):
-        produce(real, bundle, root / name, tiny_models.quick_config(count=20, seed=seed))
+        config = tiny_models.quick_config(count=20, seed=seed)
+        folder = produce(real, bundle, root / f"run-{name}", config).folder
+        folder.set.rename(root / name)
+        folder.private_file.rename(root / f"{name}.private")
     return root
 
 
@@ -39,7 +41,7 @@ def made(tmp_path_factory):
 def audit(made, capsys, tmp_path):
     def run(*extra, synthetic="set", real="real", private="set"):
         words = ["audit", "--real", made / real, "--synthetic", made / synthetic]
-        words += ["--private", default_private_file(made / private), "--out", tmp_path, "--quiet"]
+        words += ["--private", made / f"{private}.private", "--out", tmp_path, "--quiet"]
         code = main([str(word) for word in (*words, *extra)])
         return code, capsys.readouterr().err
 
@@ -57,7 +59,7 @@ def test_its_figures_are_those_of_the_attack(audit, made, tmp_path):
     table = {"identities": "labels.csv", "identity_column": "path", "image_column": "file"}
     synthetic = read_image_set(made / "set", **table)
     sets = [read_image_set(made / name) for name in ("real", "holdout")]
-    behind = people_behind(made / "set", default_private_file(made / "set"), synthetic, sets[0])
+    behind = people_behind(made / "set", made / "set.private", synthetic, sets[0])
     direct = attack_sources(
         synthetic, behind, *map(prepare_real, sets), walks=synthetic.identities
     ).as_dict()

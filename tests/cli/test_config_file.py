@@ -12,15 +12,33 @@ pytest.importorskip("PIL")
 
 from latentpath.cli import main, make_parser
 from latentpath.cli.config_file import read_toml, toml_value
-from latentpath.core import InputError
+from latentpath.core import InputError, flat_values
 from support import tiny_models
 
 OPEN = {"gate_quantile": 0.0, "gate_identity": 1, "gate_class": False}
 QUICK = {"k": 3, "steps": 5, "optim_steps": 1, "count": 6, "shard_walks": 2, **OPEN}
 
 
+TABLES = {
+    "k": "endpoints",
+    "steps": "walk",
+    "optim_steps": "walk.published",
+    "lr": "walk.published",
+}
+
+
 def write(path, **options):
-    path.write_text("".join(f"{name} = {toml_value(value)}\n" for name, value in options.items()))
+    """A file with these options, as the command line names them, each in its table."""
+    tables = {"": {}}
+    for name, value in options.items():
+        table = "gate" if name.startswith("gate_") else TABLES.get(name, "")
+        key = {"class": "in_class"}.get(name.removeprefix("gate_"), name.removeprefix("gate_"))
+        tables.setdefault(table, {})[key] = value
+    lines = []
+    for table, values in tables.items():
+        lines += [f"[{table}]"] if table else []
+        lines += [f"{name} = {toml_value(value)}" for name, value in values.items()]
+    path.write_text("\n".join(lines) + "\n")
     return path
 
 
@@ -51,7 +69,14 @@ def test_a_run_by_its_file_alone(places, tmp_path, capsys):
     assert main(["produce", "--config", str(file), "--quiet"]) == 0
     assert "6 images" in capsys.readouterr().out
     stored = (tmp_path / "run/private/config.toml").read_text()
-    for name in ("k = 3", "gate_class = false", 'engine = "local"', "shard_walks = 2"):
+    for name in (
+        "k = 3",
+        "[gate]",
+        "in_class = false",
+        "[run]",
+        'engine = "local"',
+        "shard_walks = 2",
+    ):
         assert name in stored
     for place in (*places.values(), str(tmp_path)):
         assert place not in stored
@@ -64,9 +89,11 @@ def test_a_run_by_its_file_alone(places, tmp_path, capsys):
 def test_the_command_line_counts_more(tmp_path):
     file = write(tmp_path / "f.toml", data="a", weights="b", out="c", k=7, balanced=True, lr=1)
     found = parse("--config", file, "--k", 9, "--out", "elsewhere", "--no-balanced")
-    assert (found.k, found.out, found.data, found.balanced) == (9, "elsewhere", "a", False)
-    assert found.lr == 1.0
-    assert isinstance(found.lr, float)
+    assert (found.out, found.data, found.balanced) == ("elsewhere", "a", False)
+    options = vars(found)
+    assert options["endpoints.k"] == 9
+    assert options["walk.published.lr"] == 1.0
+    assert isinstance(options["walk.published.lr"], float)
 
 
 def test_required_options_may_come_from_either(tmp_path):
@@ -79,15 +106,18 @@ def test_required_options_may_come_from_either(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("kk = 3", "did you mean"),
+        ("countt = 3", "did you mean count?"),
+        ("k = 3", "did you mean endpoints.k?"),
         ("nonsense = 3", "--schema"),
-        ('k = "3"', "integer as k"),
-        ("k = 3.5", "integer as k"),
-        ("k = true", "integer as k"),
+        ('endpoints.k = "3"', "integer as endpoints.k"),
+        ("[endpoints]\nk = 3.5", "integer as endpoints.k"),
+        ("[endpoints]\nk = true", "integer as endpoints.k"),
+        ("endpoints = 3", "'endpoints'"),
+        ("[balanced]\nk = 3", "'balanced.k'"),
         ("balanced = 1", "boolean as balanced"),
         ("data = 5", "string as data"),
         ("channels = 2", "[1, 3]"),
-        ("[pipeline]\nk = 3", "'pipeline'"),
+        ("[pipeline]\nk = 3", "'pipeline.k'"),
         ("resume = true", "'resume'"),
         ("k = ", "Invalid value"),
         ("k = 3\nk = 4", "TOML"),
@@ -125,23 +155,26 @@ class TestExample:
         return tmp_path / "run.toml"
 
     def test_it_is_valid_and_names_what_must_be_set(self, example):
-        assert set(read_toml(example)) == {"data", "weights", "out"}
+        assert set(flat_values(read_toml(example))) == {"data", "weights", "out"}
         parse("--config", example)
 
     def test_its_comments_hold_every_option_with_its_default(self, example, tmp_path):
         lines = [
             line.removeprefix("# ")
             for line in example.read_text().splitlines()
-            if line.removeprefix("# ").split(" = ")[0].isidentifier() and " = " in line
+            if line.startswith("[")
+            or (line.removeprefix("# ").split(" = ")[0].isidentifier() and " = " in line)
         ]
         whole = tmp_path / "whole.toml"
         # Options without a default show what kind of place they take.
         given = [line for line in lines if not line.endswith(('= "FILE"', '= "PATH"'))]
         given = [line for line in given if not line.startswith(("channels", "identity_column"))]
-        whole.write_text("\n".join([*given, 'data = "d"']))
+        whole.write_text("\n".join(['data = "d"', *given]))
         plain = vars(parse("--data", "d", "--weights", "DIR", "--out", "DIR"))
         commented = vars(parse("--config", whole))
-        for name in read_toml(whole):
+        names = flat_values(read_toml(whole))
+        assert {"count", "endpoints.k", "walk.fast.passes", "output.title"} <= names.keys()
+        for name in names:
             assert commented[name] == plain[name], name
 
     def test_it_overwrites_nothing(self, example, capsys):
@@ -165,21 +198,31 @@ class TestSchema:
         from latentpath.production.run import OutputConfig, RunConfig
 
         kinds = {bool: "boolean", int: "integer", float: "number", str: "string"}
-        for config in (ProduceConfig, RunConfig, OutputConfig):
+
+        def check(config, place):
             for field in dataclasses.fields(config):
-                found = schema["properties"][field.name]
-                assert found["type"] == kinds[type(field.default)], field.name
-                assert found["default"] == field.default
+                value, found = getattr(config, field.name), place["properties"][field.name]
+                if dataclasses.is_dataclass(value):
+                    check(value, found)
+                    continue
+                assert found["type"] == kinds[type(value)], field.name
+                assert found["default"] == value
                 assert found["description"]
+
+        check(ProduceConfig(), schema)
+        check(RunConfig(), schema["properties"]["run"])
+        check(OutputConfig(), schema["properties"]["output"])
 
     def test_a_validator_agrees_with_the_command(self, schema, tmp_path):
         jsonschema = pytest.importorskip("jsonschema")
         validator = jsonschema.Draft202012Validator(schema)
         jsonschema.Draft202012Validator.check_schema(schema)
         good = {"data": "d", "weights": "w", "out": "o", "k": 3, "lr": 1, "channels": 3}
-        assert validator.is_valid(good)
-        parse("--config", write(tmp_path / "good.toml", **good))
+        file = write(tmp_path / "good.toml", **good)
+        assert validator.is_valid(read_toml(file))
+        parse("--config", file)
         for wrong in ({"k": "3"}, {"kk": 3}, {"channels": 2}, {"balanced": 1}, {"resume": True}):
-            assert not validator.is_valid({**good, **wrong})
+            file = write(tmp_path / "wrong.toml", **{**good, **wrong})
+            assert not validator.is_valid(read_toml(file))
             with pytest.raises(Exception, match="expected"):
-                parse("--config", write(tmp_path / "wrong.toml", **{**good, **wrong}))
+                parse("--config", file)

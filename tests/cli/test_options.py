@@ -46,11 +46,11 @@ def parse(config, argv, **options):
 
 
 # Fields of one class that may not all be set together: each of these stays as it is once.
-APART = {ProduceConfig: [("dp_epsilon",), ("aggregation", "small_classes", "endpoints")]}
+APART = {ProduceConfig: [("dp.epsilon",), ("endpoints.",)]}
 # Other values of fields that take a few words alone.
 WORDS = {
     "solver": "fast",
-    "endpoints": "safe",
+    "kind": "safe",
     "grouping": "mdav",
     "aggregation": "style",
     "small_classes": "drop",
@@ -58,15 +58,15 @@ WORDS = {
 }
 
 
-def changed(config, keep=()):
+def changed(config, keep=(), before=""):
     """An instance that differs from `config` in every field but those to keep."""
     values = {}
     for item in dataclasses.fields(config):
-        value = getattr(config, item.name)
-        if item.name in keep:
+        value, place = getattr(config, item.name), before + item.name
+        if place.startswith(keep or "-"):
             values[item.name] = value
         elif dataclasses.is_dataclass(value):
-            values[item.name] = changed(value)
+            values[item.name] = changed(value, keep, f"{place}.")
         elif isinstance(value, bool):
             values[item.name] = not value
         elif isinstance(value, int):
@@ -84,9 +84,10 @@ def argv_of(config, prefix=""):
     argv = []
     for item in dataclasses.fields(config):
         value = getattr(config, item.name)
-        flag = (prefix + item.name).replace("_", "-")
+        name = item.metadata.get("option", item.name)
+        flag = (prefix + name).replace("_", "-")
         if dataclasses.is_dataclass(value):
-            argv += argv_of(value, f"{prefix}{item.name}_")
+            argv += argv_of(value, f"{prefix}{name}_" if name else prefix)
         elif isinstance(value, bool):
             argv.append(f"--{flag}" if value else f"--no-{flag}")
         elif isinstance(value, tuple):
@@ -134,7 +135,16 @@ class TestEveryClass:
 def test_other_defaults():
     assert parse(ProduceConfig, [], defaults=DEMO_CONFIG) == DEMO_CONFIG
     got = parse(ProduceConfig, ["--k", "7"], defaults=DEMO_CONFIG)
-    assert got == dataclasses.replace(DEMO_CONFIG, k=7)
+    assert got == dataclasses.replace(
+        DEMO_CONFIG, endpoints=dataclasses.replace(DEMO_CONFIG.endpoints, k=7)
+    )
+
+
+def test_names_of_options_are_short_and_those_of_fields_lead_to_them():
+    parsed = parser_of(ProduceConfig).parse_args(["--passes", "3", "--gate-identity", "0.25"])
+    found = vars(parsed)
+    assert (found["walk.fast.passes"], found["gate.identity"]) == (3.0, 0.25)
+    assert found["walk.weights.identity"] == ProduceConfig().walk.weights.identity
 
 
 def test_nested_options_have_a_prefix():

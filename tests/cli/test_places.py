@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 pytest.importorskip("monai")
@@ -84,14 +86,28 @@ def test_impossible_audit_options_are_found_before_any_work(produce, tmp_path):
     assert not (tmp_path / "set").exists()
 
 
+def test_test_images_that_are_all_private_are_refused_before_any_work(produce, images, tmp_path):
+    code, lines = produce("--report", tmp_path / "r.html", "--test", images, *AUDIT)
+    assert code == 2
+    assert "17 of 17" in lines[-1]
+    assert "nobody else" in lines[-1]
+    assert not (tmp_path / "set").exists()
+
+
 @pytest.mark.filterwarnings("default::latentpath.core.errors.LatentpathWarning")
-def test_a_report_is_for_its_owner_alone_and_tells_of_test_images(produce, images, tmp_path):
-    report = tmp_path / "report.html"
-    code, lines = produce("--report", report, "--test", images, *AUDIT)
+def test_a_report_is_for_its_owner_alone_and_leaves_out_private_test_images(
+    produce, images, tmp_path
+):
+    others = tiny_models.write_folder(tmp_path / "others", tiny_models.private_set((5, 4), seed=7))
+    private = next((images / "left").iterdir())
+    (others / "left" / "again.png").write_bytes(private.read_bytes())
+    code, lines = produce("--report", tmp_path / "r.html", "--test", others, *AUDIT)
     assert code == 0
-    assert any("17 of 17 test images are also private" in line for line in lines)
-    for path in (report, tmp_path / "audit.json"):
-        assert path.stat().st_mode & 0o077 == 0
+    assert any("1 of 10 test images are also in the real set" in line for line in lines)
+    utility = json.loads((tmp_path / "audit.json").read_text())["sets"]["walk"]["utility"]
+    assert utility["test_images"] == 9
+    for name in ("r.html", "audit.json"):
+        assert (tmp_path / name).stat().st_mode & 0o077 == 0
 
 
 def test_images_of_different_sizes_take_a_resolution(produce, images):

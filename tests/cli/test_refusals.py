@@ -17,7 +17,14 @@ from latentpath.core import InputError
 from latentpath.experiments import CompareConfig, MeasureConfig, TradeoffConfig, TrainingConfig
 from latentpath.ksame.grouping import _METHODS
 from latentpath.ksame.pair_methods import PAIR_METHODS
-from latentpath.production import OutputConfig, ProduceConfig, RunConfig
+from latentpath.production import (
+    DpConfig,
+    EndpointsConfig,
+    OutputConfig,
+    ProduceConfig,
+    RunConfig,
+    WalkOptions,
+)
 from latentpath.production.produce_config import GROUPINGS, PAIRINGS
 from latentpath.training import (
     ClassifierConfig,
@@ -65,7 +72,8 @@ def test_no_field_takes_a_number_that_is_none(config, name, value):
     with pytest.raises(InputError) as refusal:
         config(**{name: value})
     words = str(refusal.value)
-    assert name.split("_")[0] in words
+    field = next(item for item in dataclasses.fields(config) if item.name == name)
+    assert field.metadata.get("option", name).split("_")[0] in words
     assert len(words) < 300
 
 
@@ -83,13 +91,12 @@ def test_no_field_takes_a_number_that_is_none(config, name, value):
         (EncoderConfig, "batch", 10**12),
         (SurrogateConfig, "depth", 0),
         (SurrogateConfig, "points", 10**12),
-        (ProduceConfig, "k", 1),
-        (ProduceConfig, "steps", 10**6),
-        (ProduceConfig, "dp_delta", 1.0),
-        (ProduceConfig, "dp_steps", 0),
+        (EndpointsConfig, "k", 1),
+        (WalkOptions, "steps", 10**6),
+        (DpConfig, "delta", 1.0),
+        (DpConfig, "steps", 0),
         (RunConfig, "attempts", 0),
         (OutputConfig, "layouts", ""),
-        (OutputConfig, "png_level", 10),
         (AuditConfig, "max_bytes", 0),
         (MeasureConfig, "threshold", 1.1),
     ],

@@ -189,7 +189,7 @@ def test_a_finished_experiment_computes_nothing(result, recipe, npz, weights, ou
 @pytest.mark.parametrize(
     ("part", "changes", "named"),
     [
-        ("produce", {"identity": 0.5}, "produce.identity"),
+        ("produce", {"balanced": True}, "produce.balanced"),
         ("measure", {"threshold": 0.4}, "measure.threshold"),
         ("compare", {"style_centroids": 3}, "style_centroids"),
     ],

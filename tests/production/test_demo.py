@@ -46,29 +46,29 @@ def shown(out):
 
 @pytest.fixture(scope="module")
 def made(shown, out):
-    return read_image_set(out / "synthetic")
+    return read_image_set(out / "set")
 
 
 def test_a_set_of_digits(made, out):
     assert made.images.shape[1:] == (32, 32, 1)
     assert made.class_names == tuple("0123456789")
     # Six of each, except where the gate left too few: those are listed.
-    shortage = read_manifest(out / "synthetic")["shortage"]
+    shortage = read_manifest(out / "set")["shortage"]
     assert made.class_counts() == {name: 6 - shortage.get(name, 0) for name in made.class_names}
     assert len(made) >= 45
-    with np.load(out / "synthetic" / "medmnist.npz") as file:
+    with np.load(out / "set" / "medmnist.npz") as file:
         assert np.array_equal(file["train_images"].reshape(made.images.shape), made.images)
 
 
 def test_the_manifest_keeps_its_promise(made, out):
-    manifest = read_manifest(out / "synthetic")
+    manifest = read_manifest(out / "set")
     certificate = manifest["certificate"]
     assert certificate["k"] == 5
     assert certificate["smallest_group"] >= 5
     assert certificate["identities_used"] == 2000
     assert certificate["num_groups"] == 400
     assert manifest["gate"]["tested"] >= 60
-    with (out / "synthetic" / "labels.csv").open(newline="") as stream:
+    with (out / "set" / "labels.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert len({(row["path"], row["step"]) for row in rows}) == len(made)
 

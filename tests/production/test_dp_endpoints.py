@@ -14,13 +14,12 @@ from latentpath.core.errors import InputError, PrivacyError
 from latentpath.data import read_manifest
 from latentpath.ksame import DpCertificate, merge
 from latentpath.models import Encoder
-from latentpath.production import ProduceConfig, compare, produce_set, write_set
+from latentpath.production import RunOptions, compare, produce, produce_set
 from latentpath.production.dp_endpoints import public_prior
-from latentpath.production.private_file import default_private_file, read_record
-from latentpath.production.run import Options, perform_run
+from latentpath.production.private_file import read_record
 from latentpath.production.verification import verify_set
 from support import tiny_models
-from support.tiny_models import quick_config
+from support.tiny_models import produce_config, quick_config
 
 pytest.importorskip("dp_accounting")
 
@@ -61,7 +60,7 @@ def test_the_certificate_is_the_private_one(result):
     assert isinstance(certificate, DpCertificate)
     assert certificate.epsilon == 500
     assert certificate.num_groups == len(result.endpoints.labels) <= 12
-    assert certificate.configuration["dp_epsilon"] == 500
+    assert certificate.configuration["dp"]["epsilon"] == 500
     assert certificate.seeds == {"seed": 0}
     assert "networks" not in certificate.promise
     assert "gate" in certificate.not_promised
@@ -74,36 +73,42 @@ def test_centroids_lie_where_they_may(result, networks):
     assert float(apart.max()) <= prior.clip_norm * (1 + 1e-5)
 
 
-def test_the_written_set_tells_no_exact_numbers(result, people, tmp_path):
-    write_set(tmp_path / "set", result)
-    manifest = read_manifest(tmp_path / "set")
-    assert manifest["endpoints"] == {"class": result.endpoints.labels.tolist()}
+@pytest.fixture(scope="module")
+def written(people, networks, tmp_path_factory):
+    """The folder of a run; no test changes it."""
+    out = tmp_path_factory.mktemp("dp")
+    return produce(people, networks, out, quick_config(count=9, **LOOSE)).folder
+
+
+def test_the_written_set_tells_no_exact_numbers(result, written):
+    manifest = read_manifest(written.set)
+    assert manifest["endpoints"].keys() == {"class"}
     assert manifest["gate"] is None
     certificate = json.dumps(manifest["certificate"])
     assert not any(str(count) in certificate for count in (150, 60, 40))
     assert list(result.samples.class_counts().values()) == [3, 3, 3]
 
 
-def test_it_is_verified(result, tmp_path):
-    write_set(tmp_path / "set", result)
-    private = default_private_file(tmp_path / "set")
-    found = verify_set(tmp_path / "set", private)
+def test_it_is_verified(written, tmp_path):
+    private = tmp_path / "private"
+    shutil.copy(written.private_file, private)
+    found = verify_set(written.set, private)
     assert found.ok, found.lines()
     assert read_record(private).people is None
     assert any("noise" in line for line in found.not_verified)
     raw = bytearray(private.read_bytes())
     raw[len(raw) // 2] ^= 1
     private.write_bytes(raw)
-    assert not verify_set(tmp_path / "set", private).ok
+    assert not verify_set(written.set, private).ok
 
 
-def test_no_two_runs_are_equal(result, people, networks, tmp_path):
+def test_no_two_runs_are_equal(result, written, people, networks, tmp_path):
     """Noise and salt come from the operating system, whatever the seed."""
     again = produce_set(people, networks, quick_config(count=9, **LOOSE))
     assert not torch.equal(again.endpoints.centroids[0], result.endpoints.centroids[0])
-    for name in "ab":
-        write_set(tmp_path / name, result)
-    salts = [read_record(default_private_file(tmp_path / name)).salt for name in "ab"]
+    config = quick_config(count=9, **LOOSE)
+    folders = [written, produce(people, networks, tmp_path, config).folder]
+    salts = [read_record(folder.private_file).salt for folder in folders]
     assert salts[0] != salts[1]
 
 
@@ -127,7 +132,7 @@ def test_it_is_not_mixed_with_another_promise(result, data, bundle):
 )
 def test_what_does_not_go_together(options, words):
     with pytest.raises(InputError, match=words):
-        ProduceConfig(**{"count": 9, "balanced": True, "dp_epsilon": 1.0, **options})
+        produce_config(**{"count": 9, "balanced": True, "dp_epsilon": 1.0, **options})
 
 
 @pytest.mark.parametrize(
@@ -174,10 +179,10 @@ def test_the_report_names_the_promise(result, networks):
 
 def test_a_run_draws_the_noise_once(people, networks, tmp_path):
     config = quick_config(count=9, **LOOSE)
-    made = perform_run(people, networks, tmp_path / "run", config)
+    made = produce(people, networks, tmp_path / "run", config)
     assert made.manifest["gate"] is None
     assert "people" not in made.manifest["endpoints"]
     assert verify_set(made.folder.set, made.folder.private_file).ok
     shutil.rmtree(made.folder.set)
-    again = perform_run(people, networks, tmp_path / "run", config, Options(resume=True))
+    again = produce(people, networks, tmp_path / "run", config, RunOptions(resume=True))
     assert again.manifest["seal"] == made.manifest["seal"]

@@ -13,22 +13,19 @@ from latentpath.core import hash_file
 from latentpath.core.errors import DataError, InputError, IntegrityError
 from latentpath.data import number_people, read_image_set
 from latentpath.data.manifest import FILE_NAME
-from latentpath.production import produce
+from latentpath.production import produce, synthetic_set
 from latentpath.production.group_members import people_behind
-from latentpath.production.private_file import (
-    default_private_file,
-    read_record,
-)
+from latentpath.production.private_file import read_record
 from support import tiny_models
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, data, bundle):
     """A set whose real people are not numbered in the order of their first rows."""
-    out = tmp_path_factory.mktemp("made") / "set"
-    result = produce(data, bundle, out, tiny_models.quick_config(count=30))
+    out = tmp_path_factory.mktemp("made")
+    run = produce(data, bundle, out, tiny_models.quick_config(count=30))
     assert number_people(data.identities).tolist() != data.identities.tolist()
-    return out, default_private_file(out), result
+    return run.folder.set, run.folder.private_file, synthetic_set(run, data, bundle)
 
 
 def test_everybody_of_both_ends_is_behind_an_image(made, data):
@@ -88,9 +85,8 @@ class TestRefusals:
         return refuse
 
     def test_a_file_of_another_set(self, refused, tmp_path, data, bundle):
-        produce(data, bundle, tmp_path / "other", tiny_models.quick_config(count=9))
-        file = default_private_file(tmp_path / "other")
-        refused(IntegrityError, "private file of this set", private=file)
+        run = produce(data, bundle, tmp_path / "other", tiny_models.quick_config(count=9))
+        refused(IntegrityError, "private file of this set", private=run.folder.private_file)
 
     def test_no_file(self, refused, tmp_path):
         refused(DataError, "absent", private=tmp_path / "none")

@@ -13,10 +13,11 @@ import torch
 import latentpath
 from latentpath.core.errors import InputError, OutputExistsError, PrivacyError
 from latentpath.data import ImageSet, read_image_set, read_manifest
-from latentpath.production import ProduceConfig, produce, produce_set, write_set
+from latentpath.production import RunOptions, produce, produce_set, synthetic_set
 from latentpath.production.gate import NAMES_A_PERSON, OUT_OF_CLASS
 from support import tiny_models
-from support.tiny_models import quick_config
+from support.tiny_models import produce_config, quick_config
+from support.tiny_runs import files_of
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +123,7 @@ class TestReproducible:
         assert np.array_equal(again.samples.images, result.samples.images)
         assert np.array_equal(again.path, result.path)
         assert np.array_equal(again.step, result.step)
-        assert json.dumps(again.manifest()) == json.dumps(result.manifest())
+        assert torch.equal(again.walks.latents, result.walks.latents)
 
     def test_another_seed(self, data, bundle, result):
         other = produce_set(data, bundle, quick_config(count=40, seed=1))
@@ -134,19 +135,24 @@ class TestReproducible:
         again = produce_set(data, bundle, quick_config(count=40))
         assert np.array_equal(again.samples.images, result.samples.images)
 
-    def test_written_sets_are_equal_byte_for_byte(self, result, tmp_path):
-        for name in ("a", "b"):
-            write_set(tmp_path / name, result)
-        files = [sorted(p for p in (tmp_path / n).rglob("*") if p.is_file()) for n in "ab"]
-        assert len(files[0]) == len(files[1]) > 40
-        for first, second in zip(*files, strict=True):
-            assert first.read_bytes() == second.read_bytes()
+    def test_a_set_in_memory_is_the_one_that_a_run_writes(self, data, bundle, result, written):
+        again = synthetic_set(written, data, bundle)
+        assert np.array_equal(again.samples.images, result.samples.images)
+        for name in ("path", "step", "places"):
+            assert np.array_equal(getattr(again, name), getattr(result, name))
+        assert again.rejected == result.rejected
+        assert torch.equal(again.walks.after.total, result.walks.after.total)
+
+
+@pytest.fixture(scope="module")
+def written(data, bundle, tmp_path_factory):
+    """A run; no test changes it."""
+    return produce(data, bundle, tmp_path_factory.mktemp("written"), quick_config(count=40))
 
 
 class TestManifest:
-    def test_what_it_says(self, result, data, tmp_path):
-        write_set(tmp_path / "set", result)
-        manifest = read_manifest(tmp_path / "set")
+    def test_what_it_says(self, result, data, written):
+        manifest = read_manifest(written.folder.set)
         certificate = manifest["certificate"]
         sizes = np.bincount(data.labels)
         assert certificate["k"] == 3
@@ -162,16 +168,14 @@ class TestManifest:
         assert manifest["shortage"] == {}
         assert manifest["images"]["count"] == 40
 
-    def test_who_is_in_which_group_is_nowhere(self, data, bundle, result, tmp_path):
+    def test_who_is_in_which_group_is_nowhere(self, data, bundle, written, tmp_path):
         """Numbering the people differently changes not one byte of what is written."""
         rng = np.random.default_rng(3)
         renamed = replace(data, identities=rng.permutation(44)[data.identities])
-        write_set(tmp_path / "a", result)
-        write_set(tmp_path / "b", produce_set(renamed, bundle, quick_config(count=40)))
-        for name in ("manifest.json", "labels.csv"):
-            assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+        other = produce(renamed, bundle, tmp_path, quick_config(count=40))
+        assert files_of(other.folder.set) == files_of(written.folder.set)
 
-    def test_no_list_is_as_long_as_the_people_are_many(self, result):
+    def test_no_list_is_as_long_as_the_people_are_many(self, written):
         def lists(value):
             if isinstance(value, dict):
                 for part in value.values():
@@ -181,16 +185,16 @@ class TestManifest:
                 for part in value:
                     yield from lists(part)
 
-        assert all(len(found) <= 3 for found in lists(result.manifest()))
+        told = {**written.manifest, "walks": None, "endpoints": None}
+        assert all(len(found) <= 3 for found in lists(told))
 
-    def test_table(self, result, tmp_path):
-        write_set(tmp_path / "set", result)
-        with (tmp_path / "set" / "labels.csv").open(newline="") as stream:
+    def test_table(self, result, written):
+        with (written.folder.set / "labels.csv").open(newline="") as stream:
             rows = list(csv.DictReader(stream))
         assert set(rows[0]) == {"file", "label", "class_name", "path", "step"}
         assert [int(row["path"]) for row in rows] == result.path.tolist()
         assert [int(row["step"]) for row in rows] == result.step.tolist()
-        again = read_image_set(tmp_path / "set")
+        again = read_image_set(written.folder.set)
         assert np.array_equal(again.images, result.samples.images)
 
 
@@ -201,7 +205,6 @@ class TestGate:
         assert made.samples.class_counts() == {"left": 10, "middle": 0, "right": 0}
         assert made.shortage == {"middle": 7, "right": 5}
         assert made.rejected[OUT_OF_CLASS] == made.tested - 10 - self.spare(made)
-        assert made.manifest()["shortage"] == {"middle": 7, "right": 5}
 
     @staticmethod
     def spare(made):
@@ -315,7 +318,7 @@ class TestImpossible:
     )
     def test_configuration(self, options):
         with pytest.raises(InputError):
-            ProduceConfig(**options)
+            produce_config(**options)
 
     @pytest.mark.parametrize(
         "options",
@@ -345,7 +348,7 @@ class TestImpossible:
             produce(
                 data,
                 bundle,
-                tmp_path / "set",
+                tmp_path,
                 quick_config(),
                 progress=lambda *a: told.append(a),
             )
@@ -354,18 +357,29 @@ class TestImpossible:
 
 
 def test_produce_writes_what_it_returns(data, bundle, tmp_path):
-    made = produce(data, bundle, tmp_path / "set", quick_config(count=9))
-    again = read_image_set(tmp_path / "set")
+    run = produce(data, bundle, tmp_path, quick_config(count=9))
+    made, again = synthetic_set(run, data, bundle), read_image_set(tmp_path / "set")
     assert isinstance(again, ImageSet)
     assert np.array_equal(again.images, made.samples.images)
     assert np.array_equal(again.labels, made.samples.labels)
     with pytest.raises(OutputExistsError):
-        produce(data, bundle, tmp_path / "set", quick_config(count=9))
-    produce(data, bundle, tmp_path / "set", quick_config(count=6), overwrite=True)
+        produce(data, bundle, tmp_path, quick_config(count=9))
+    produce(data, bundle, tmp_path, quick_config(count=6), RunOptions(overwrite=True))
     assert len(read_image_set(tmp_path / "set")) == 6
+
+
+def test_times_of_the_stages_are_kept_apart_from_the_set(written):
+    """They differ from run to run, and a set does not."""
+    stored = json.loads(written.folder.times.read_text())
+    assert {"encode", "embed", "produce", "write set"} <= stored.keys()
+    assert all(seconds >= 0 for seconds in stored.values())
+    assert "time" not in json.dumps(written.manifest)
+    lines = written.times.lines()
+    assert lines[0].startswith("produce: ")
+    assert len(lines) == len(stored)
 
 
 def test_progress_tells_of_every_stage(data, bundle):
     told = []
     produce_set(data, bundle, quick_config(count=9), lambda *a: told.append(a[0]))
-    assert {"encode", "walk", "gate"} <= set(told)
+    assert {"encode", "k-same", "embed", "produce"} <= set(told)

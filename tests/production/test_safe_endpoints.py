@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -13,20 +11,18 @@ import torch
 from torch import nn
 
 from latentpath.core.errors import InputError, PrivacyError
-from latentpath.data import load_digits_split, resize_images, to_tensor, write_image_set
+from latentpath.data import load_digits_split, resize_images, to_tensor
 from latentpath.ksame import aggregate, k_same
-from latentpath.production import ProduceConfig, make_baselines, produce_set, write_set
+from latentpath.production import make_baselines, produce, produce_set, synthetic_set
 from latentpath.production.bundle import ASSETS, load_bundle
 from latentpath.production.prepared_endpoints import encode_images, safe_endpoints
-from latentpath.production.private_file import default_private_file, private_file, read_record
-from latentpath.production.run import perform_run
-from latentpath.production.run.result import synthetic_set
+from latentpath.production.private_file import read_record
 from latentpath.production.verification import verify_set
 from latentpath.production.walking import render
-from latentpath.production.write import listing
 from latentpath.training import predict
 from support import tiny_models, tiny_runs
-from support.tiny_models import quick_config
+from support.tiny_models import produce_config, quick_config
+from support.tiny_runs import forge, private_of
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +46,7 @@ def bundle(data, tiny_lpips):
 
 
 def safe_config(energy=0.0, **options):
-    return quick_config(count=9, endpoints="safe", endpoint_energy=energy, **options)
+    return quick_config(count=9, endpoints="safe", safe_energy=energy, **options)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +82,7 @@ def test_no_endpoint_comes_nearer_to_anybody_behind_it(sets):
 def test_the_promise_is_that_of_the_averages(sets, bundle):
     safe, plain = (made.endpoints.certificate for made in sets)
     assert safe.promise == plain.promise
-    assert safe.configuration["endpoints"] == "safe"
+    assert safe.configuration["endpoints"]["kind"] == "safe"
     assert make_baselines(sets[1], bundle).averages is None
     assert make_baselines(sets[0], bundle).averages is not None
 
@@ -96,7 +92,7 @@ def test_on_digits_the_gate_recognises_nobody_in_them():
     rows = np.concatenate([np.flatnonzero(full.labels == label)[:25] for label in (0, 3, 8)])
     real = full.subset(rows)
     real = dataclasses.replace(real, images=resize_images(real.images, 32))
-    config = ProduceConfig(endpoints="safe")
+    config = produce_config(endpoints="safe")
     latents = encode_images(real, bundle, config)
     grouping = k_same(latents, real.identities, real.labels, 5)
     centroids = aggregate(latents, grouping, real.identities)
@@ -104,7 +100,7 @@ def test_on_digits_the_gate_recognises_nobody_in_them():
 
     def recognised(latents):  # in images of 8 bits, as they are written
         images = to_tensor(render(bundle, latents))
-        return predict(bundle.identity, images).softmax(dim=1).amax(dim=1) > config.gate_identity
+        return predict(bundle.identity, images).softmax(dim=1).amax(dim=1) > config.gate.identity
 
     assert int(recognised(centroids).sum()) >= 5
     assert found.safe.float().mean() > 0.9
@@ -116,27 +112,26 @@ def test_on_digits_the_gate_recognises_nobody_in_them():
 
 class TestWritten:
     @pytest.fixture
-    def folder(self, sets, tmp_path):
-        write_set(tmp_path / "set", sets[0])
-        return tmp_path / "set"
+    def folder(self, data, bundle, tmp_path):
+        config = safe_config(1e-3, gate_identity=0.99)
+        return produce(data, bundle, tmp_path / "run", config).folder.set
 
-    def test_the_manifest_tells_counts_and_means(self, folder, sets, tmp_path):
+    def test_the_manifest_tells_counts_and_means(self, folder, sets, data, bundle, tmp_path):
         told = json.loads((folder / "manifest.json").read_text())["relaxed_endpoints"]
         assert told == sets[0].endpoints.relaxed
         assert all(isinstance(value, int | float) for value in told.values())
-        write_set(tmp_path / "plain", sets[1])
-        plain = json.loads((tmp_path / "plain" / "manifest.json").read_text())
-        assert "relaxed_endpoints" not in plain
+        plain = produce(data, bundle, tmp_path / "plain", quick_config(count=9, gate_identity=0.5))
+        assert "relaxed_endpoints" not in plain.manifest
 
     def test_it_is_verified_without_networks(self, folder):
-        found = verify_set(folder, default_private_file(folder))
+        found = verify_set(folder, private_of(folder))
         assert found.ok, found.lines()
         assert any("was moved from it" in line for line in found.verified)
         assert any("needs the networks" in line for line in found.not_verified)
 
     @pytest.mark.parametrize("where", ["away", "towards a person"])
     def test_endpoints_elsewhere_are_found(self, folder, sets, where):
-        place = default_private_file(folder)
+        place = private_of(folder)
         record = read_record(place)
         people, centroids = record.people, record.centroids.copy()
         if where == "away":
@@ -144,32 +139,16 @@ class TestWritten:
         else:
             first = np.flatnonzero(people.assignment == 1)[0]
             centroids[1] += 0.2 * (people.latents[first] - centroids[1])
-        content = dataclasses.replace(record, centroids=centroids).encode()
+        made = sets[0]
         # As if the forger had sealed the set anew.
-        write_forged(folder, sets[0], content, place)
+        forge(folder, made.samples, made.path, made.step, centroids=centroids)
         found = verify_set(folder, place)
         assert any("endpoint 1" in str(finding) for finding in found.findings)
 
 
-def write_forged(folder, made, content, place):
-    """The set again with another private file, every hash in its place."""
-    shutil.rmtree(folder)
-    manifest = {**made.manifest(), **listing(made)}
-    manifest["private_file"] = {"sha256": hashlib.sha256(content).hexdigest()}
-    with private_file(place, folder, content):
-        write_image_set(
-            folder,
-            made.samples.images,
-            made.samples.labels,
-            made.samples.class_names,
-            manifest=manifest,
-            extra_columns={"path": made.path, "step": made.step},
-        )
-
-
 def test_a_run_moves_the_same_endpoints(data, bundle, tmp_path, sets):
     config = safe_config(1e-3, gate_identity=0.99)
-    result = perform_run(data, bundle, tmp_path / "run", config, tiny_runs.options())
+    result = produce(data, bundle, tmp_path / "run", config, tiny_runs.options())
     again = synthetic_set(result, data, bundle)
     assert torch.equal(again.endpoints.centroids, sets[0].endpoints.centroids)
     assert torch.equal(again.endpoints.averages, sets[0].endpoints.averages)
@@ -181,9 +160,8 @@ def test_a_run_moves_the_same_endpoints(data, bundle, tmp_path, sets):
 
 def test_after_style_alignment_the_networks_are_needed(data, bundle, tmp_path):
     config = safe_config(1e-3, gate_identity=0.99, aggregation="style", style_steps=1)
-    made = produce_set(data, bundle, config)
-    write_set(tmp_path / "set", made)
-    found = verify_set(tmp_path / "set", default_private_file(tmp_path / "set"))
+    folder = produce(data, bundle, tmp_path, config).folder
+    found = verify_set(folder.set, folder.private_file)
     assert found.ok, found.lines()
     assert any("needs the networks" in line for line in found.not_verified)
 
@@ -200,8 +178,8 @@ class TestOptions:
         [
             ({"endpoints": "safer"}, "endpoints as one of"),
             ({"endpoints": "safe"}, "calls every endpoint safe"),
-            ({"endpoint_energy": -1.0}, "endpoint_energy of at least 0"),
-            ({"endpoint_radius": float("nan")}, "endpoint_radius of at least 0"),
+            ({"safe_energy": -1.0}, "safe_energy of at least 0"),
+            ({"safe_radius": float("nan")}, "safe_radius of at least 0"),
         ],
     )
     def test_impossible_ones(self, options, text):

@@ -9,9 +9,8 @@ import torch
 from latentpath.core.errors import InputError
 from latentpath.data import to_tensor
 from latentpath.ksame import aggregate, k_same
-from latentpath.production import make_baselines, produce_set, write_set
+from latentpath.production import make_baselines, produce, produce_set
 from latentpath.production.prepared_endpoints import encode_images
-from latentpath.production.private_file import default_private_file
 from latentpath.production.style import (
     StyleConfig,
     _Sources,
@@ -183,9 +182,10 @@ class TestPipeline:
         averages = make_baselines(styled, bundle).averages
         assert np.array_equal(averages.images, make_baselines(plain, bundle).centroids.images)
 
-    def test_it_is_verified_as_far_as_that_goes(self, sets, tmp_path):
-        write_set(tmp_path / "set", sets[0])
-        found = verify_set(tmp_path / "set", default_private_file(tmp_path / "set"))
+    def test_it_is_verified_as_far_as_that_goes(self, data, bundle, tmp_path):
+        config = quick_config(count=9, aggregation="style", style_steps=2)
+        folder = produce(data, bundle, tmp_path, config).folder
+        found = verify_set(folder.set, folder.private_file)
         assert found.ok, found.lines()
         assert any("needs the networks" in line for line in found.not_verified)
         assert any("3 distinct people" in line for line in found.verified)

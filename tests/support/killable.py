@@ -23,7 +23,7 @@ import torch
 
 from latentpath.core.errors import IntegrityError, LatentpathError, RunError
 from latentpath.production.plan import read_plan
-from latentpath.production.run import RunFolder, perform_run
+from latentpath.production.run import RunFolder, produce
 from latentpath.production.shard import read_shard
 from support import search_path, tiny_models
 from support.tiny_runs import config, options
@@ -56,7 +56,7 @@ def work(root: str, said: str | None, limits: dict[int, int], given: dict) -> No
         resource.setrlimit(name, (value, value))
     made = config(**given.pop("config", {}))
     try:
-        perform_run(DATA, BUNDLE, root, made, options(resume=True, **given))
+        produce(DATA, BUNDLE, root, made, options(resume=True, **given))
     except RunError as error:
         print(f"latentpath: error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
@@ -107,7 +107,7 @@ def intact(folder: RunFolder) -> dict[int, tuple[int, int]]:
     """Finished shards on the disk: inode and time of each."""
     if not folder.has_plan():
         return {}
-    plan, found = read_plan(folder), {}
+    plan, found = read_plan(folder.plan), {}
     for number in folder.shard_numbers():
         try:
             read_shard(folder.shard(number), number, plan.hash)

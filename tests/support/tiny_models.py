@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import typing
 from pathlib import Path
 
 import numpy as np
@@ -69,8 +71,27 @@ def save_bundle(folder: Path, bundle: Bundle) -> Path:
 
 
 def quick_config(**options) -> ProduceConfig:
-    """Few steps, the gate open unless asked otherwise."""
-    return ProduceConfig(**{"k": 3, "steps": 5, "optim_steps": 1, **OPEN_GATE, **options})
+    """Few steps, the gate open unless asked otherwise; options as on the command line."""
+    return produce_config(**{"k": 3, "steps": 5, "optim_steps": 1, **OPEN_GATE, **options})
+
+
+def produce_config(**options) -> ProduceConfig:
+    """A configuration by the names that its options have on the command line, with _ for -."""
+    made = nested(ProduceConfig, options, "")
+    assert not options, options
+    return made
+
+
+def nested(kind, options, prefix):
+    types, values = typing.get_type_hints(kind), {}
+    for item in dataclasses.fields(kind):
+        name = item.metadata.get("option", item.name)
+        if dataclasses.is_dataclass(types[item.name]):
+            inner = f"{prefix}{name}_" if name else prefix
+            values[item.name] = nested(types[item.name], options, inner)
+        elif prefix + name in options:
+            values[item.name] = options.pop(prefix + name)
+    return kind(**values)
 
 
 def write_folder(root: Path, data: ImageSet) -> Path:

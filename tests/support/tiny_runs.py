@@ -2,20 +2,50 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from latentpath.production.run import Options, RunConfig, RunFolder
+from latentpath.core import hash_bytes
+from latentpath.data import DatasetCard, ImageSet, read_manifest, write_image_set
+from latentpath.data.manifest import RESERVED
+from latentpath.production.private_file import read_record, samples_hash
+from latentpath.production.run import RunConfig, RunFolder, RunOptions
 from support import tiny_models
 
 
-def options(**given) -> Options:
-    """Options with small shards; `run` takes what is of `RunConfig`."""
-    run = RunConfig(**{"shard_walks": 2, **given.pop("run", {})})
-    return Options(run=run, threads=1, **given)
+def options(**given) -> RunOptions:
+    """Options; `run` takes what is of `RunConfig`."""
+    return RunOptions(run=RunConfig(**given.pop("run", {})), **{"threads": 1, **given})
 
 
 def config(**given):
-    return tiny_models.quick_config(**{"count": 45, **given})
+    """Small shards."""
+    return tiny_models.quick_config(**{"count": 45, "shard_walks": 2, **given})
+
+
+def private_of(folder: Path) -> Path:
+    """The private file of the set that lies in a run's folder."""
+    return RunFolder(folder.parent).private_file
+
+
+def forge(folder: Path, samples: ImageSet, path, step, **record) -> None:
+    """Write a run's set anew with other samples and another private record, all hashes right."""
+    manifest = read_manifest(folder)
+    given = {name: manifest[name] for name in manifest.keys() - RESERVED}
+    honest = read_record(private_of(folder))
+    hashed = samples_hash(samples.images, samples.labels, path, step)
+    content = replace(honest, **{"samples": hashed, **record}).encode()
+    private_of(folder).write_bytes(content)
+    write_image_set(
+        folder,
+        samples.images,
+        samples.labels,
+        samples.class_names,
+        manifest={**given, "private_file": {"sha256": hash_bytes(content)}},
+        overwrite=True,
+        extra_columns={"path": path, "step": step},
+        card=DatasetCard(),
+    )
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

@@ -1,12 +1,18 @@
-from latentpath.production.output import OutputConfig as OutputConfig
 from latentpath.production.run.produce_run import (
-    Options as Options,
+    produce as produce,
 )
-from latentpath.production.run.produce_run import (
+from latentpath.production.run.run_config import (
+    OutputConfig as OutputConfig,
+)
+from latentpath.production.run.run_config import (
+    RunConfig as RunConfig,
+)
+from latentpath.production.run.run_config import (
+    RunOptions as RunOptions,
+)
+from latentpath.production.run.run_folder import (
+    RunFolder as RunFolder,
+)
+from latentpath.production.run.run_result import (
     RunResult as RunResult,
 )
-from latentpath.production.run.produce_run import (
-    perform_run as perform_run,
-)
-from latentpath.production.run.run_config import RunConfig as RunConfig
-from latentpath.production.run.run_folder import RunFolder as RunFolder

@@ -14,15 +14,13 @@ from latentpath.core import Progress, RunError, silent
 from latentpath.production.fingerprints import differences
 from latentpath.production.plan import Plan
 from latentpath.production.run.engines import Engine
-from latentpath.production.run.ledger import DONE, FAILED, Ledger, ShardRow
-from latentpath.production.run.log import RunLog
+from latentpath.production.run.ledger import DONE, FAILED, Ledger, ShardRow, schedule_of
 from latentpath.production.run.run_config import RunConfig
-from latentpath.production.run.run_folder import RunFolder, write_durably
+from latentpath.production.run.run_folder import RunFolder, RunLog, write_durably
 from latentpath.production.run.stopping import StoppedError, StopRequest
-from latentpath.production.schedule import schedule_of
+from latentpath.production.synthetic import STAGE
 from latentpath.production.worker import ON_DEVICE, Outcome
 
-STAGE = "produce"
 _POLL = 0.2  # seconds; also how late a stop is noticed
 _HEARTBEAT = 5.0  # seconds between notes in the ledger that the run is alive
 # Threads that write shards: on a network's disk each waits for its own confirmation.
@@ -49,11 +47,11 @@ class Tally:
     def figures(self, workers: int) -> dict[str, float]:
         """For the progress bar."""
         elapsed = max(time.monotonic() - self.started, 1e-9)
-        found = {"img/s": self.accepted / elapsed}
+        rates = {"img/s": self.accepted / elapsed}
         if self.tested:
-            found["rejected %"] = 100 * (1 - self.accepted / self.tested)
-            found["busy %"] = min(100.0, 100 * self.busy / (elapsed * max(workers, 1)))
-        return found
+            rates["rejected %"] = 100 * (1 - self.accepted / self.tested)
+            rates["busy %"] = min(100.0, 100 * self.busy / (elapsed * max(workers, 1)))
+        return rates
 
 
 class Driver:
@@ -202,7 +200,7 @@ class Driver:
         row = self.ledger.shard(outcome.number)
         assert row is not None  # it was begun
         self.ledger.put(replace(row, state=FAILED, worker=outcome.worker, error=outcome.error))
-        if outcome.impossible is not None and not self.schedule.begun_well:
+        if outcome.impossible is not None and not self.schedule.any_finished:
             # Not one shard could be made: that is the options' fault, not this shard's.
             raise outcome.impossible
         if row.attempts >= self.config.attempts:
@@ -232,6 +230,8 @@ class Driver:
 
     def _note(self, outcome: Outcome, held: _InHand | None, write_seconds: float) -> None:
         seconds = {**(outcome.seconds or {}), "write": write_seconds}
+        counts = outcome.counts
+        assert counts is not None  # there was no error
         row = self.ledger.shard(outcome.number) or ShardRow(outcome.number, DONE, 1)
         self.ledger.put(
             replace(
@@ -241,24 +241,24 @@ class Driver:
                 finished=time.time(),
                 sha256=outcome.sha256,
                 bytes=len(outcome.content),
-                tested=outcome.tested,
-                accepted=outcome.accepted,
-                rejected=json.dumps(outcome.rejected or {}, sort_keys=True),
+                tested=counts.tested,
+                accepted=counts.accepted,
+                rejected=json.dumps(counts.rejected, sort_keys=True),
                 seconds=json.dumps({name: round(s, 4) for name, s in seconds.items()}),
                 error="",
             )
         )
-        self.schedule.finished(outcome.number, outcome.accepted, outcome.tested)
+        self.schedule.finished(outcome.number, counts.accepted, counts.tested)
         tally = self.tally
         tally.shards += 1
-        tally.tested += outcome.tested
-        tally.accepted += outcome.accepted
+        tally.tested += counts.tested
+        tally.accepted += counts.accepted
         tally.busy += sum(seconds.get(stage, 0.0) for stage in ON_DEVICE)
         if held is not None:
             tally.durations.append(time.monotonic() - held.since)
         self.log(
             f"shard {outcome.number} done by {outcome.worker}: "
-            f"{outcome.accepted} of {outcome.tested} samples passed"
+            f"{counts.accepted} of {counts.tested} samples passed"
         )
         self._show()
 

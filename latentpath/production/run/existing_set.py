@@ -1,4 +1,4 @@
-"""The set that a run finds in its folder: whether it is the one that the run would write.
+"""The set that lies in a run's folder: whether it is the one to be written, and its card.
 
 Every file is compared with its checksum, so that going on with a run mends its set.
 """
@@ -6,19 +6,22 @@ Every file is compared with its checksum, so that going on with a run mends its 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from latentpath.core import DataError, IntegrityError, Progress, hash_file, silent
-from latentpath.data import CARD_NAME, WRITERS, DatasetCard
+from latentpath.data import CARD_NAME, WRITERS, DatasetCard, describe_file
 from latentpath.data import manifest as manifest_file
-from latentpath.production.output import OutputConfig
 from latentpath.production.plan import Plan
 from latentpath.production.private_file import committed_hash, read_record
-from latentpath.production.run.run_folder import RunFolder
-from latentpath.production.set_writer import Selection
+from latentpath.production.run.run_config import OutputConfig
+from latentpath.production.run.run_folder import RunFolder, write_durably
+from latentpath.production.selection import Selection
 from latentpath.production.verify_layouts import files_of, form_of, without_audit
+
+if TYPE_CHECKING:
+    from latentpath.audit import SetAudit
 
 STAGE = "check set"
 
@@ -40,7 +43,7 @@ def check_place(folder: RunFolder) -> None:
         )
 
 
-def standing_set(
+def existing_set(
     plan: Plan,
     folder: RunFolder,
     chosen: Selection,
@@ -99,8 +102,8 @@ def _is_as_asked(place: Path, manifest: dict[str, Any], output: OutputConfig) ->
         return False
     card = DatasetCard(output.title, output.license).text(form_of(manifest), manifest)
     # A damaged card may hold anything.
-    found = (place / CARD_NAME).read_bytes() if (place / CARD_NAME).is_file() else b""
-    return without_audit(found.decode("utf-8", "replace")) == card
+    stored = (place / CARD_NAME).read_bytes() if (place / CARD_NAME).is_file() else b""
+    return without_audit(stored.decode("utf-8", "replace")) == card
 
 
 def _is_undamaged(place: Path, files: dict[str, dict[str, Any]], progress: Progress) -> bool:
@@ -112,3 +115,50 @@ def _is_undamaged(place: Path, files: dict[str, dict[str, Any]], progress: Progr
             return False
         progress(STAGE, done, len(files), {})
     return True
+
+
+def card_figures(audit: SetAudit) -> dict[str, float]:
+    """What an audit says of the whole set, by what it is; nothing about single images."""
+    figures: dict[str, float] = {}
+    if (nearest := audit.nearest) is not None:
+        figures["mean LPIPS to the nearest real image"] = nearest.mean
+        figures["5th percentile of that distance"] = nearest.quantile(0.05)
+    if (named := audit.reidentification) is not None:
+        figures[f"share named as one person above {named.threshold:.0%}"] = named.rate
+        figures["share that two witnesses link to one person"] = named.linkage
+        figures["the same by chance"] = named.linkage_chance
+    if (utility := audit.utility) is not None:
+        figures["accuracy on real test images of classifiers trained on the set"] = utility.accuracy
+        figures["balanced accuracy"] = utility.balanced_accuracy
+        figures["real test images"] = utility.test_images
+    return figures
+
+
+def add_audit(folder: RunFolder, output: OutputConfig, audit: SetAudit) -> dict[str, Any]:
+    """Write the card of a run's set again, with the audit's figures, and seal the set anew.
+
+    The same figures give the same bytes. If it is interrupted between the two files, `verify` says
+    so, and doing it again mends it.
+
+    Returns:
+        The manifest with the new seal.
+
+    Raises:
+        DataError: there is no sound set.
+        RunError: the disk is full or cannot be written to.
+    """
+    manifest = manifest_file.read_manifest(folder.set)
+    card = DatasetCard(output.title, output.license, card_figures(audit))
+    _replace(folder.set / CARD_NAME, card.text(form_of(manifest), manifest).encode())
+    files = {**manifest["files"], CARD_NAME: describe_file(folder.set / CARD_NAME)}
+    given = {name: manifest[name] for name in manifest.keys() - manifest_file.RESERVED}
+    written = {name: manifest[name] for name in ("layouts", "images", "classes")}
+    encoded = manifest_file.encode_manifest(given, {**written, "files": files})
+    _replace(folder.set / manifest_file.FILE_NAME, encoded)
+    return manifest_file.read_manifest(folder.set)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    mode = path.stat().st_mode  # of a file to share
+    write_durably(path, content)
+    path.chmod(mode)

@@ -18,7 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from latentpath.core import IntegrityError, hash_bytes, new_file
+from latentpath.production.plan import Plan
 from latentpath.production.run.run_folder import disk_error
+from latentpath.production.schedule import Schedule
+from latentpath.production.shard import ShardCounts
 
 RUNNING, DONE, FAILED = "running", "done", "failed"
 _APPLICATION = 0x6C70_6C67  # "lplg"
@@ -58,9 +61,9 @@ class ShardRow:
     """What went wrong last."""
 
     @property
-    def rejections(self) -> dict[str, int]:
-        """Samples turned away, by reason."""
-        return json.loads(self.rejected)
+    def counts(self) -> ShardCounts:
+        """How many samples it brought."""
+        return ShardCounts(self.number, self.tested, self.accepted, json.loads(self.rejected))
 
     @property
     def times(self) -> dict[str, float]:
@@ -155,9 +158,9 @@ class Ledger:
     def check(self, plan: str) -> None:
         """Raise IntegrityError unless file, rows and plan are sound."""
         with _naming_damage():
-            found = self._connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
-            if found != "ok":
-                raise _damaged(str(found).splitlines()[0])
+            state = self._connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+            if state != "ok":
+                raise _damaged(str(state).splitlines()[0])
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
             application = self._connection.execute("PRAGMA application_id").fetchone()[0]
             if (application, version) != (_APPLICATION, _VERSION):
@@ -181,8 +184,8 @@ class Ledger:
     def shard(self, number: int) -> ShardRow | None:
         """One shard, if it was begun."""
         query = f"SELECT {', '.join(_SHARD_COLUMNS)} FROM shards WHERE number = ?"
-        found = self._connection.execute(query, [number]).fetchone()
-        return None if found is None else ShardRow(*found)
+        row = self._connection.execute(query, [number]).fetchone()
+        return None if row is None else ShardRow(*row)
 
     def sessions(self) -> list[SessionRow]:
         """All processes that worked on the run, in their order."""
@@ -193,15 +196,15 @@ class Ledger:
     def arithmetic(self) -> dict[str, str] | None:
         """What decided the last bits of the shards so far, see `fingerprints.arithmetic`."""
         query = "SELECT value FROM run WHERE key = 'arithmetic'"
-        found = self._connection.execute(query).fetchone()
-        return None if found is None else json.loads(found[0])
+        row = self._connection.execute(query).fetchone()
+        return None if row is None else json.loads(row[0])
 
-    def note_arithmetic(self, found: dict[str, str]) -> None:
+    def note_arithmetic(self, arithmetic: dict[str, str]) -> None:
         """Note what decides the last bits, with the first shard."""
         with self._writing() as connection:
             connection.execute(
                 "INSERT OR IGNORE INTO run VALUES ('arithmetic', ?)",
-                [json.dumps(found, sort_keys=True)],
+                [json.dumps(arithmetic, sort_keys=True)],
             )
 
     def begin_session(self, engine: str, workers: int) -> None:
@@ -275,6 +278,14 @@ class Ledger:
             if isinstance(error, sqlite3.DatabaseError):
                 raise _explained(error) from error
             raise
+
+
+def schedule_of(plan: Plan, ledger: Ledger) -> Schedule:
+    """The schedule as the ledger has it."""
+    finished = {
+        row.number: (row.accepted, row.tested) for row in ledger.shards() if row.state == DONE
+    }
+    return Schedule(plan, finished)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

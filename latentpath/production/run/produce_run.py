@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import time
+import json
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from latentpath.core import Progress, RunError, silent
-from latentpath.data import ImageSet, resize_images
+from latentpath.core import Progress, RunError, flat_values, silent
+from latentpath.data import ImageSet
 from latentpath.production.bundle import Bundle
 from latentpath.production.fingerprints import (
     arithmetic,
@@ -19,76 +19,45 @@ from latentpath.production.fingerprints import (
     data_fingerprint,
     models_fingerprint,
 )
-from latentpath.production.output import OutputConfig
-from latentpath.production.plan import Plan, make_plan, read_plan
-from latentpath.production.prepared_endpoints import plain_config
+from latentpath.production.plan import Plan, Planned, make_plan, read_plan
+from latentpath.production.prepared_endpoints import at_resolution
 from latentpath.production.private_file import settle
 from latentpath.production.produce_config import ProduceConfig
 from latentpath.production.run.driver import Driver
 from latentpath.production.run.engines import make_engine
-from latentpath.production.run.existing_set import check_place, standing_set
-from latentpath.production.run.ledger import Ledger
-from latentpath.production.run.log import RunLog
+from latentpath.production.run.existing_set import check_place, existing_set
+from latentpath.production.run.ledger import Ledger, ShardRow, schedule_of
 from latentpath.production.run.recovery import opened_ledger, recover
-from latentpath.production.run.run_config import RunConfig
-from latentpath.production.run.run_folder import RunFolder, named_disk_errors, write_durably
+from latentpath.production.run.run_config import RunOptions
+from latentpath.production.run.run_folder import (
+    RunFolder,
+    RunLog,
+    named_disk_errors,
+    write_durably,
+)
+from latentpath.production.run.run_result import RunResult
+from latentpath.production.run.set_writer import LostShardError, stored_shards, write_set
 from latentpath.production.run.stopping import StoppedError, stoppable
-from latentpath.production.schedule import schedule_of
-from latentpath.production.set_writer import LostShardError, Selection, select, write_run_set
-from latentpath.production.worker import Job
+from latentpath.production.selection import Selection, select
+from latentpath.production.stage_times import StageTimes
+from latentpath.production.walking import walk_pairs
+from latentpath.production.worker import Job, job_of
 
 
-@dataclass(frozen=True, eq=False)
-class RunResult:
-    """A finished run."""
-
-    folder: RunFolder
-    """Where its parts lie."""
-    plan: Plan
-    """What was planned."""
-    chosen: Selection
-    """What the set is made of."""
-    manifest: dict[str, Any]
-    """The set's manifest."""
-    seconds: float
-    """Time of this session."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """How `perform_run` is to go about it."""
-
-    run: RunConfig = field(default_factory=RunConfig)
-    """Who does the work."""
-    output: OutputConfig = field(default_factory=OutputConfig)
-    """What the set looks like on the disk."""
-    threads: int = 0
-    """CPU threads that work on a shard. Part of the plan. 0 takes PyTorch's number, and one with
-    the engine "ray" on processors."""
-    device: str = "auto"
-    """Where the engine "ray" works: "cpu", or "auto" for the cluster's GPUs if it has any."""
-    resume: bool = False
-    """Go on with the run that is in the folder, if there is one."""
-    overwrite: bool = False
-    """Replace it."""
-    rebuild_ledger: bool = False
-    """Make its ledger anew from the finished shards."""
-    verbose: bool = False
-    """Show the traces of failed shards."""
-    text: str = ""
-    """The options as they were given, to be stored: without places."""
-
-
-def perform_run(
+def produce(
     data: ImageSet,
     bundle: Bundle,
     out: str | Path,
     config: ProduceConfig | None = None,
-    options: Options | None = None,
+    options: RunOptions | None = None,
     *,
     progress: Progress = silent,
 ) -> RunResult:
     """Make a synthetic set in a run's folder, or go on with making it.
+
+    The set will be in `out/set`, and what is for the data holder alone in `out/private`. The same
+    configuration, networks and images give the same set, byte for byte, whichever engine makes it
+    and however often it was interrupted, on one kind of machine with one number of threads.
 
     Args:
         data: the private set.
@@ -102,38 +71,48 @@ def perform_run(
     Raises:
         OutputExistsError: the folder holds something else.
         InputError: the run was planned with other networks, images or options, or a layout cannot
-            hold the set.
+            hold the set; or more images are wanted than the pairs of endpoints allow.
         MissingExtraError: a layout needs a package that is not installed.
         IntegrityError: plan or ledger are damaged, or something else lies where the set will be;
             the message names the way out.
         RunError: the run stopped before its end, and can go on: `StoppedError` if it was asked to,
             a shard that failed too often, a disk that is full, another run at work in the folder.
-        WeightsError, PrivacyError: as `produce_set`.
+        WeightsError: the networks were trained for another kind of set.
+        PrivacyError: a class with fewer than k people, or no sample passed the gate.
     """
-    config, options, started = config or ProduceConfig(), options or Options(), time.monotonic()
+    config, options = config or ProduceConfig(), options or RunOptions()
+    times = StageTimes(progress)
     folder = RunFolder.at(out)
     folder.check(resume=options.resume, overwrite=options.overwrite)
     bundle.check(data)
-    options.output.check(data, bundle.generator.img_resolution)
+    side = bundle.generator.img_resolution
+    options.output.check(data, side)
     with folder.held():
         folder.check(resume=options.resume, overwrite=options.overwrite)
         check_place(folder)
+        planned: Planned | None = None
         if folder.has_plan() and not options.overwrite:
-            plan = read_plan(folder)
+            plan = read_plan(folder.plan)
             _check_unchanged(plan, data, bundle, config, options)
+            job = Job(plan, bundle, at_resolution(data, side), str(bundle.encoder.centre.device))
         else:
-            plan = _new_plan(folder, data, bundle, config, options, progress)
+            planned = _new_plan(folder, data, bundle, config, options, times)
+            job = job_of(planned, bundle)
         settle(folder.private_file, folder.set)
-        real = replace(data, images=resize_images(data.images, bundle.generator.img_resolution))
-        job = Job(plan, bundle, real, str(bundle.encoder.centre.device))
         with (
             named_disk_errors(),
             closing(RunLog(folder.log)) as log,
-            opened_ledger(plan, folder, rebuild=options.rebuild_ledger) as ledger,
+            opened_ledger(job.plan, folder, rebuild=options.rebuild_ledger) as ledger,
         ):
-            session = _Session(job, folder, ledger, log, options, progress)
-            chosen, manifest = session.run()
-    return RunResult(folder, plan, chosen, manifest, time.monotonic() - started)
+            session = _Session(job, folder, ledger, log, options, times)
+            rows, chosen, manifest = session.run()
+            store_times(folder, times)
+    return RunResult(folder, job.plan, rows, chosen, manifest, times, planned)
+
+
+def store_times(folder: RunFolder, times: StageTimes) -> None:
+    """Write down where the time of this session went."""
+    write_durably(folder.times, (json.dumps(times.rounded(), indent=1) + "\n").encode())
 
 
 def _new_plan(
@@ -141,38 +120,59 @@ def _new_plan(
     data: ImageSet,
     bundle: Bundle,
     config: ProduceConfig,
-    options: Options,
+    options: RunOptions,
     progress: Progress,
-) -> Plan:
+) -> Planned:
     threads = options.threads or torch.get_num_threads()
     if options.run.engine == "ray" and not options.threads:
         threads = 1
-    plan, _ = make_plan(
+    planned = make_plan(
         data,
         bundle,
         config,
-        shard_walks=options.run.shard_walks,
         threads=threads,
         progress=progress,
     )
+    _try_a_walk(planned, bundle, config)
     folder.forget()
     write_durably(folder.options, options.text.encode())
-    plan.store(folder)
-    return plan
+    write_durably(folder.plan, planned.plan.encode())
+    return planned
+
+
+def _try_a_walk(planned: Planned, bundle: Bundle, config: ProduceConfig) -> None:
+    """Find out before anything is stored whether the solver takes these options and networks."""
+    walk = config.walk
+    cheap = replace(
+        walk,
+        steps=3,
+        fast=replace(walk.fast, passes=1.0),
+        published=replace(walk.published, optim_steps=0),
+    )
+    arrays = planned.plan.arrays
+    walk_pairs(
+        planned.endpoints.centroids,
+        arrays["labels"],
+        arrays["pairs"][:1],
+        bundle,
+        replace(config, walk=cheap),
+    )
 
 
 def _check_unchanged(
-    plan: Plan, data: ImageSet, bundle: Bundle, config: ProduceConfig, options: Options
+    plan: Plan, data: ImageSet, bundle: Bundle, config: ProduceConfig, options: RunOptions
 ) -> None:
     """Refuse to go on with anything but what was planned."""
     settings = plan.settings
     anew = "or start anew in another folder"
     made = {
-        **plain_config(config),
-        "shard_walks": options.run.shard_walks,
+        **flat_values(config.as_dict()),
         "threads": options.threads or settings["threads"],
     }
-    planned = {**settings["config"]} | {name: settings[name] for name in ("shard_walks", "threads")}
+    planned = {
+        **flat_values(settings["config"]),
+        "threads": settings["threads"],
+    }
     check_same("options", planned, made, f"give the same options, {anew}")
     check_same(
         "networks",
@@ -197,26 +197,26 @@ class _Session:
         folder: RunFolder,
         ledger: Ledger,
         log: RunLog,
-        options: Options,
+        options: RunOptions,
         progress: Progress,
     ) -> None:
         self.job, self.plan, self.folder, self.ledger = job, job.plan, folder, ledger
         self.log, self.options, self.progress = log, options, progress
 
-    def run(self) -> tuple[Selection, dict[str, Any]]:
+    def run(self) -> tuple[tuple[ShardRow, ...], Selection, dict[str, Any]]:
         """Make what is missing, and the set of it."""
         engine = self.options.run.engine
         self.log(f"session begins, engine {engine}, plan {self.plan.hash[:16]}")
         try:
             recover(self.plan, self.folder, self.ledger, self.log)
             self.ledger.begin_session(engine, 0)
-            found = self._make_set()
+            finished = self._make_set()
         except BaseException as error:
             asked = isinstance(error, StoppedError | KeyboardInterrupt)
             self._end("stopped" if asked else "failed", error)
             raise
         self._end("finished", None)
-        return found
+        return finished
 
     def _end(self, how: str, error: BaseException | None) -> None:
         reason = f" ({type(error).__name__})" if error else ""
@@ -227,27 +227,27 @@ class _Session:
             if error is None:
                 raise  # else that one is the cause
 
-    def _make_set(self) -> tuple[Selection, dict[str, Any]]:
+    def _make_set(self) -> tuple[tuple[ShardRow, ...], Selection, dict[str, Any]]:
         lost: LostShardError | None = None
+        plan, folder, output = self.plan, self.folder, self.options.output
         for _ in range(self.options.run.attempts):
             self._work()
-            chosen = self._selection()
-            output = self.options.output
-            manifest = standing_set(self.plan, self.folder, chosen, output, progress=self.progress)
+            rows = self._counted_rows()
+            chosen = select(plan, [row.counts for row in rows])
+            manifest = existing_set(plan, folder, chosen, output, progress=self.progress)
             if manifest is not None:
-                return chosen, manifest
+                return rows, chosen, manifest
+            read = stored_shards(plan, folder, rows)
             try:
-                manifest = write_run_set(
-                    self.plan, self.folder, chosen, output, progress=self.progress
-                )
+                manifest = write_set(plan, folder, chosen, read, output, progress=self.progress)
             except LostShardError as error:
                 lost = error
                 self.log(f"shard {error.number} is damaged: it is made anew")
-                self.folder.shard(error.number).unlink(missing_ok=True)
+                folder.shard(error.number).unlink(missing_ok=True)
                 self.ledger.forget(error.number)
                 continue
             self.log(f"set written, {chosen.count} images, seal {manifest['seal']}")
-            return chosen, manifest
+            return rows, chosen, manifest
         assert lost is not None  # there is at least one attempt
         raise RunError(
             expected="finished shards that stay as they are stored",
@@ -293,7 +293,7 @@ class _Session:
                 "go on where they are the same, or accept other last bits with --any-machine",
             )
 
-    def _selection(self) -> Selection:
+    def _counted_rows(self) -> tuple[ShardRow, ...]:
+        """The shards that make the set, in the order of the plan."""
         counted = set(schedule_of(self.plan, self.ledger).counted())
-        rows = tuple(row for row in self.ledger.shards() if row.number in counted)
-        return select(self.plan, rows)
+        return tuple(row for row in self.ledger.shards() if row.number in counted)

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from latentpath.core import IntegrityError, hash_bytes
 from latentpath.production.plan import Plan
 from latentpath.production.run.ledger import DONE, Ledger, ShardRow
-from latentpath.production.run.log import RunLog
-from latentpath.production.run.run_folder import RunFolder
+from latentpath.production.run.run_folder import RunFolder, RunLog
 from latentpath.production.shard import read_shard
 
 
@@ -50,9 +49,8 @@ def recover(plan: Plan, folder: RunFolder, ledger: Ledger, log: RunLog) -> Recov
             adopted += 1
     for number in rows:
         ledger.forget(number)
-    found = Recovered(kept, adopted, len(rows))
-    log(f"found {found.kept} finished shards, took {found.adopted} more, lost {found.lost}")
-    return found
+    log(f"kept {kept} finished shards, took {adopted} more, lost {len(rows)}")
+    return Recovered(kept, adopted, len(rows))
 
 
 def _adopt(plan: Plan, folder: RunFolder, ledger: Ledger, number: int) -> bool:
@@ -77,8 +75,8 @@ def _adopt(plan: Plan, folder: RunFolder, ledger: Ledger, number: int) -> bool:
             finished=time.time(),
             sha256=hash_bytes(content),
             bytes=len(content),
-            tested=shard.tested,
-            accepted=shard.accepted,
+            tested=shard.counts.tested,
+            accepted=shard.counts.accepted,
             rejected=json.dumps(shard.rejected, sort_keys=True),
         )
     )

@@ -1,10 +1,16 @@
-"""How a run is carried out; what it makes is in `ProduceConfig`."""
+"""How a run is carried out and what its set looks like; what it makes is in `ProduceConfig`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from latentpath.core import InputError, check_at_least, check_one_of, check_within
+from latentpath.data import (
+    WRITERS,
+    DatasetCard,
+    ImageSet,
+    SetForm,
+)
 
 ENGINES = ("local", "ray")
 _MOST_WORKERS = 10_000
@@ -22,9 +28,6 @@ class RunConfig:
     ray_address: str = ""
     """Ray cluster to join: host:port, or "auto" for the one that this machine is part of. Left
     out, one is started on this machine."""
-    shard_walks: int = 16
-    """Walks in a shard, the portion of work that is done and stored as a whole: a stop costs no
-    more than the shards in hand. Part of the plan."""
     attempts: int = 3
     """How often a shard is tried before the run stops."""
     any_machine: bool = False
@@ -34,10 +37,78 @@ class RunConfig:
     def __post_init__(self) -> None:
         check_one_of(ENGINES, engine=self.engine)
         check_within(0, _MOST_WORKERS, workers=self.workers)
-        check_at_least(1, shard_walks=self.shard_walks, attempts=self.attempts)
+        check_at_least(1, attempts=self.attempts)
         if self.engine == "local" and (self.workers > 1 or self.ray_address):
             raise InputError(
                 expected="one worker with the engine 'local'",
                 got=f"workers={self.workers}, ray_address={self.ray_address!r}",
                 fix="take the engine 'ray' for several workers",
             )
+
+
+@dataclass(frozen=True)
+class OutputConfig:
+    """Layouts of the set, and what its card says."""
+
+    layouts: str = "folder,npz"
+    """Layouts of the set, separated by commas: "folder" (class folders with labels.csv), "npz"
+    (MedMNIST), "webdataset", "stylegan" and "parquet" (Hugging Face)."""
+    images_per_file: int = 10_000
+    """Images in each file of the layouts "webdataset" and "parquet"."""
+    title: str = "A synthetic image set"
+    """Heading of the set's card, README.md."""
+    license: str = "unknown"
+    """Licence of the set as the Hugging Face hub names it, such as cc-by-4.0."""
+
+    def __post_init__(self) -> None:
+        check_at_least(1, images_per_file=self.images_per_file)
+        DatasetCard(self.title, self.license)
+        unknown = [name for name in self.chosen if name not in WRITERS]
+        if unknown or not self.chosen:
+            raise InputError(
+                expected=f"layouts among {', '.join(WRITERS)}, separated by commas",
+                got=repr(self.layouts),
+                fix="choose at least one of them",
+            )
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The layouts' names, each once."""
+        names = (name.strip() for name in self.layouts.split(","))
+        return tuple(dict.fromkeys(name for name in names if name))
+
+    def check(self, data: ImageSet, resolution: int) -> None:
+        """Find out before any work whether the layouts can hold a set made of `data`.
+
+        Raises:
+            InputError: one of them cannot.
+            MissingExtraError: one needs a package that is not installed.
+        """
+        form = SetForm(resolution, resolution, data.channels, data.class_names, len(data))
+        for name in self.chosen:
+            WRITERS[name].check_form(form)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How `produce` is to go about it."""
+
+    run: RunConfig = field(default_factory=RunConfig)
+    """Who does the work."""
+    output: OutputConfig = field(default_factory=OutputConfig)
+    """What the set looks like on the disk."""
+    threads: int = 0
+    """CPU threads that plan and that work on a shard. Part of the plan. 0 takes PyTorch's number,
+    and one with the engine "ray" on processors."""
+    device: str = "auto"
+    """Where the engine "ray" works: "cpu", or "auto" for the cluster's GPUs if it has any."""
+    resume: bool = False
+    """Go on with the run that is in the folder, if there is one."""
+    overwrite: bool = False
+    """Replace it."""
+    rebuild_ledger: bool = False
+    """Make its ledger anew from the finished shards."""
+    verbose: bool = False
+    """Show the traces of failed shards."""
+    text: str = ""
+    """The options as they were given, to be stored: without places."""

@@ -3,14 +3,14 @@
 RUN/
   set/              the synthetic set, complete or absent: what may be shared
   private/          for the data holder alone
-    plan.json       what will be made and from what, fixed before any work
-    plan.npz        endpoints, pairs, groups
-    config.toml     the options of the run, without places
-    ledger.sqlite   state of every shard
-    shards/         finished shards
-    set.private.npz who is behind which endpoint of the set
-    run.log         what happened when
-    lock            held by the process at work
+    plan.safetensors  what will be made and from what, fixed before any work
+    config.toml       the options of the run, without places
+    ledger.sqlite     state of every shard
+    shards/           finished shards
+    set.safetensors   the set's private file: who is behind which of its endpoints
+    run.log           what happened when
+    timing.json       where the time of the last session went
+    lock              held by the process at work
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from latentpath.core import (
     PARTIAL,
@@ -36,7 +37,7 @@ from latentpath.core import (
 )
 from latentpath.data import is_written_set
 
-SHARD_SUFFIX = ".shard.npz"
+SHARD_SUFFIX = ".safetensors"
 # What the environment takes from a run and may give back, and how.
 _WAYS_OUT = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room"),
@@ -70,13 +71,8 @@ class RunFolder:
 
     @property
     def plan(self) -> Path:
-        """The plan's settings; with this file a plan is complete."""
-        return self.private / "plan.json"
-
-    @property
-    def plan_arrays(self) -> Path:
-        """The plan's arrays."""
-        return self.private / "plan.npz"
+        """The plan."""
+        return self.private / "plan.safetensors"
 
     @property
     def ledger(self) -> Path:
@@ -94,6 +90,11 @@ class RunFolder:
         return self.private / "run.log"
 
     @property
+    def times(self) -> Path:
+        """Seconds of each stage of the last session."""
+        return self.private / "timing.json"
+
+    @property
     def options(self) -> Path:
         """The resolved options, without places."""
         return self.private / "config.toml"
@@ -101,7 +102,7 @@ class RunFolder:
     @property
     def private_file(self) -> Path:
         """The set's private file."""
-        return self.private / "set.private.npz"
+        return self.private / "set.safetensors"
 
     @property
     def _lock(self) -> Path:
@@ -113,8 +114,8 @@ class RunFolder:
 
     def shard_numbers(self) -> list[int]:
         """Numbers of all shard files that are there, ascending."""
-        found = self.shards.glob(f"*/*{SHARD_SUFFIX}")
-        names = [path.name.removesuffix(SHARD_SUFFIX) for path in found]
+        files = self.shards.glob(f"*/*{SHARD_SUFFIX}")
+        names = [path.name.removesuffix(SHARD_SUFFIX) for path in files]
         return sorted(int(name) for name in names if name.isdigit())
 
     def has_plan(self) -> bool:
@@ -291,3 +292,28 @@ def write_durably(path: Path, content: bytes) -> None:
     """
     with named_disk_errors():
         write_file(path, content)
+
+
+class RunLog:
+    """Appends lines to the log file; what is written is on its way to the disk at once.
+
+    Lines are made of numbers, names of classes and our own words. Nothing that was read from a
+    file name, a path or an error of another package goes in.
+    """
+
+    def __init__(self, path: Path) -> None:
+        descriptor = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
+        self._stream: IO[str] = os.fdopen(descriptor, "a", encoding="utf-8")
+
+    def __call__(self, message: str) -> None:
+        """Add a line with the time in UTC."""
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        try:
+            self._stream.write(f"{now} {' '.join(message.split())}\n")
+            self._stream.flush()
+        except OSError:  # a full disk stops the run where it stores shards, with a better message
+            return
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,18 @@ from typing import Any
 from latentpath.core import DataError
 from latentpath.data import is_written_set
 from latentpath.production.plan import Plan, read_plan
-from latentpath.production.run.ledger import DONE, FAILED, RUNNING, Ledger, SessionRow, ShardRow
+from latentpath.production.run.ledger import (
+    DONE,
+    FAILED,
+    RUNNING,
+    Ledger,
+    SessionRow,
+    ShardRow,
+    schedule_of,
+)
 from latentpath.production.run.run_folder import RunFolder
-from latentpath.production.schedule import Schedule, schedule_of
+from latentpath.production.schedule import Schedule
+from latentpath.production.selection import total_rejected
 from latentpath.production.worker import ON_DEVICE, STAGES
 
 # A process that holds the lock but has not written for so long, in seconds, may hang.
@@ -112,7 +121,7 @@ def read_status(root: str | Path) -> RunStatus:
             if planning
             else "give the folder that `latentpath produce --out` named",
         )
-    plan = read_plan(folder)
+    plan = read_plan(folder.plan)
     if not folder.ledger.is_file() and not folder.shard_numbers():
         return _status(folder, plan, [], [], Schedule(plan, {}))
     ledger = Ledger.read(folder.ledger, plan.hash)
@@ -133,9 +142,6 @@ def _status(
     last = sessions[-1] if sessions else None
     process = folder.at_work()
     done = [row for row in rows if row.state == DONE]
-    rejected: Counter[str] = Counter()
-    for row in done:
-        rejected.update(row.rejections)
     recent = [row for row in done if last and row.finished >= last.started and row.times]
     images_per_second, busy = _rates(recent, last)
     complete = last is not None and last.ended == "finished" and is_written_set(folder.set)
@@ -150,7 +156,7 @@ def _status(
         images=schedule.accepted,
         wanted=schedule.wanted,
         tested=sum(row.tested for row in done),
-        rejected=dict(sorted(rejected.items())),
+        rejected=total_rejected([row.counts for row in done]),
         shards={
             state: count
             for state in (DONE, RUNNING, FAILED)
@@ -188,17 +194,17 @@ def _rates(recent: list[ShardRow], last: SessionRow | None) -> tuple[float, floa
     return images / seconds, min(1.0, busy / (seconds * max(last.workers, 1)))
 
 
-def stage_rates(done: list[ShardRow]) -> dict[str, float]:
+def stage_rates(done: Sequence[ShardRow]) -> dict[str, float]:
     """Samples per second of each stage, from the shards whose times are known."""
     known = [row for row in done if row.times]
-    found = {}
+    rates = {}
     for stage in STAGES:
         seconds = sum(row.times.get(stage, 0.0) for row in known)
         # PNG files are made of the samples that passed alone, and written.
         samples = sum(row.tested if stage in ON_DEVICE else row.accepted for row in known)
         if seconds > 0:
-            found[stage] = samples / seconds
-    return found
+            rates[stage] = samples / seconds
+    return rates
 
 
 def status_json(status: RunStatus) -> str:

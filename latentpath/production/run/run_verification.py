@@ -8,10 +8,10 @@ from latentpath.core import IntegrityError, LatentpathError, Progress, silent
 from latentpath.data import is_written_set
 from latentpath.production.plan import Plan, read_plan
 from latentpath.production.private_file import read_record
-from latentpath.production.run.ledger import DONE, Ledger, ShardRow
+from latentpath.production.run.ledger import DONE, Ledger, ShardRow, schedule_of
 from latentpath.production.run.run_folder import RunFolder
-from latentpath.production.schedule import schedule_of
-from latentpath.production.set_writer import LostShardError, Source, select
+from latentpath.production.run.set_writer import LostShardError, SampleSource, stored_shards
+from latentpath.production.selection import select
 from latentpath.production.shard import read_shard
 from latentpath.production.verification import Verification, verify_set
 
@@ -40,17 +40,17 @@ def verify_run(
     findings: list[LatentpathError] = []
     verified: list[str] = []
     not_verified: list[str] = []
-    found = None
+    of_set: Verification | None = None
     if is_written_set(folder.set):
         file = private or (folder.private_file if folder.private_file.exists() else None)
-        found = verify_set(folder.set, file, seal=seal, progress=progress)
-        findings += found.findings
-        verified += found.verified
-        not_verified += found.not_verified
+        of_set = verify_set(folder.set, file, seal=seal, progress=progress)
+        findings += of_set.findings
+        verified += of_set.verified
+        not_verified += of_set.not_verified
     else:
         not_verified.append("The set: it is not written yet.")
     try:
-        plan = read_plan(folder)
+        plan = read_plan(folder.plan)
         ledger = Ledger.read(folder.ledger, plan.hash)
         try:
             rows = [row for row in ledger.shards() if row.state == DONE]
@@ -62,17 +62,15 @@ def verify_run(
         findings += bad
         if not bad:
             verified.append(f"All {len(rows)} finished shards are as they were stored.")
-        if found is not None and not bad and counted.complete:
+        if of_set is not None and not bad and counted.complete:
             numbers = set(counted.counted())
             chosen = tuple(row for row in rows if row.number in numbers)
             _check_set_follows(plan, folder, chosen)
             verified.append("The set's samples are those that plan and shards give.")
     except LatentpathError as error:
         findings.append(error)
-    seal_found = "" if found is None else found.seal
-    return Verification(
-        folder.root, seal_found, tuple(findings), tuple(verified), tuple(not_verified)
-    )
+    stated = "" if of_set is None else of_set.seal
+    return Verification(folder.root, stated, tuple(findings), tuple(verified), tuple(not_verified))
 
 
 def _check_shards(
@@ -91,7 +89,8 @@ def _check_shards(
 def _check_set_follows(plan: Plan, folder: RunFolder, rows: tuple[ShardRow, ...]) -> None:
     """Raise IntegrityError unless the private file was written for what the shards give."""
     try:
-        with Source(plan, folder, select(plan, rows)) as source:
+        chosen = select(plan, [row.counts for row in rows])
+        with SampleSource(plan, chosen, stored_shards(plan, folder, rows)) as source:
             for _ in source.samples():
                 pass
             digest = source.digest()

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from latentpath.production.run import RunFolder, perform_run
+from latentpath.production.run import RunFolder, produce
 from support.tiny_runs import config, options
 
 
@@ -18,7 +18,7 @@ def perform(data, bundle, tmp_path):
         private, networks = given.pop("data", data), given.pop("bundle", bundle)
         shown = {} if progress is None else {"progress": progress}
         made = config or tiny_config()
-        return perform_run(private, networks, tmp_path / name, made, options(**given), **shown)
+        return produce(private, networks, tmp_path / name, made, options(**given), **shown)
 
     return run
 
@@ -29,7 +29,7 @@ tiny_config = config
 @pytest.fixture(scope="module")
 def finished(data, bundle, tmp_path_factory):
     """An undisturbed run; tests leave it as it is."""
-    return perform_run(data, bundle, tmp_path_factory.mktemp("done") / "run", config(), options())
+    return produce(data, bundle, tmp_path_factory.mktemp("done") / "run", config(), options())
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import bench_produce
 import plan_produce
 import pytest
 
+from latentpath.production import EndpointsConfig, GateConfig
 from support import tiny_models
 
 
@@ -21,9 +22,7 @@ def test_rates_of_a_run(data, bundle, tmp_path, monkeypatch, engine):
         ["--engines", engine, "--images", "9", "--steps", "5", "--passes", "2"]
     )
     quick = bench_produce.ProduceConfig
-    monkeypatch.setattr(
-        bench_produce, "ProduceConfig", lambda **given: quick(**{**given, "k": 3, **OPEN})
-    )
+    monkeypatch.setattr(bench_produce, "ProduceConfig", lambda **given: quick(**{**given, **OPEN}))
     options.data = str(tiny_models.write_folder(tmp_path / "images", data))
     options.weights = tiny_models.save_bundle(tmp_path / "weights", bundle)
     (row,) = bench_produce._runs(options)
@@ -33,7 +32,7 @@ def test_rates_of_a_run(data, bundle, tmp_path, monkeypatch, engine):
         assert row[name] > 0, name
 
 
-OPEN = {"gate_quantile": 0.0, "gate_identity": 1.0, "gate_class": False}
+OPEN = {"endpoints": EndpointsConfig(k=3), "gate": GateConfig(0.0, 1.0, False)}
 
 
 def test_the_projection_is_arithmetic_and_leaves_out_what_was_not_measured():

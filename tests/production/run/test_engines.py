@@ -102,7 +102,7 @@ def test_a_shard_that_fails_too_often_stops_the_run_and_it_goes_on(
         perform()
     assert error.value.exit_code == 3
     assert "secret" not in str(error.value)
-    kept = sorted((tmp_path / "run" / "private" / "shards").rglob("*.npz"))
+    kept = sorted((tmp_path / "run" / "private" / "shards").rglob("*.safetensors"))
     assert kept
     times = [path.stat().st_mtime_ns for path in kept]
     unruly()
@@ -144,7 +144,7 @@ def test_an_outcome_says_nothing_of_where_it_failed():
 
     outcome = attempt(fail, 3, "local")
     assert isinstance(outcome, Outcome)
-    assert outcome.error.startswith("FileNotFoundError in latentpath/production/run/work.py:")
+    assert outcome.error.startswith("FileNotFoundError in latentpath/production/worker.py:")
     assert "patient-17" in outcome.trace
 
 
@@ -155,7 +155,6 @@ def test_an_outcome_says_nothing_of_where_it_failed():
         {"workers": -1},
         {"workers": 3},
         {"attempts": 0},
-        {"shard_walks": 0},
         {"ray_address": "auto"},
     ],
 )

@@ -127,7 +127,7 @@ class TestDisk:
     def test_files_may_not_grow(self, finished, tmp_path):
         """As with a quota: where shards fit and the set's archive does not, and the other way."""
         folder = RunFolder(tmp_path / "run")
-        largest = max(path.stat().st_size for path in finished.folder.shards.rglob("*.npz"))
+        largest = max(path.stat().st_size for path in finished.folder.shards.rglob("*.safetensors"))
         for limit in (largest - 1000, 60_000):
             bounds = {resource.RLIMIT_FSIZE: limit}
             process = killable.start(folder.root, said=tmp_path / "said", limits=bounds)
@@ -173,10 +173,11 @@ class TestLedger:
             self.change_a_row(ledger)
         with pytest.raises(IntegrityError, match=r"ledger.*--rebuild-ledger"):
             perform(resume=True)
-        before = {path: path.stat().st_mtime_ns for path in copied.shards.rglob("*.npz")}
+        files = list(copied.shards.rglob("*.safetensors"))
+        before = [path.stat().st_mtime_ns for path in files]
         made = perform(resume=True, rebuild_ledger=True)
         assert same_set(made.folder, finished.folder)
-        assert before == {path: path.stat().st_mtime_ns for path in copied.shards.rglob("*.npz")}
+        assert before == [path.stat().st_mtime_ns for path in files]
         assert verify_run(made.folder.root).ok
 
     @staticmethod
@@ -267,7 +268,7 @@ class TestDamagedAfterwards:
         assert any("the set that plan and shards give" in str(e) for e in found.findings)
 
     def test_a_ledger_that_was_changed(self, copied):
-        plan = read_plan(copied)
+        plan = read_plan(copied.plan)
         TestLedger.change_a_row(copied.ledger)
         with pytest.raises(IntegrityError, match="shard 1"):
             Ledger.read(copied.ledger, plan.hash)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from latentpath.core.errors import InputError
-from latentpath.production.run import Options, RunConfig, RunFolder, perform_run
+from latentpath.production.run import RunConfig, RunFolder, RunOptions, produce
 from latentpath.production.run.engines.ray import RayWorker
 from support import search_path
 from support.tiny_runs import config, files_of, options, same_set
@@ -31,11 +31,9 @@ def test_no_such_cluster(perform, tmp_path):
 
 
 def test_no_room_for_a_worker_is_said_instead_of_waiting(data, bundle, tmp_path):
-    asked = Options(
-        run=RunConfig(engine="ray", workers=1, shard_walks=2), threads=5000, device="cpu"
-    )
+    asked = RunOptions(run=RunConfig(engine="ray", workers=1), threads=5000, device="cpu")
     with pytest.raises(InputError, match="5000 processors for a worker"):
-        perform_run(data, bundle, tmp_path / "run", config(), asked)
+        produce(data, bundle, tmp_path / "run", config(), asked)
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +89,9 @@ def test_the_driver_is_killed_and_the_run_goes_on(cluster, data, bundle, finishe
     """Killed with workers of its own; what it finished is kept, on another engine too."""
     script = f"""
 from support import tiny_models, tiny_runs
-from latentpath.production.run import perform_run
+from latentpath.production.run import produce
 data = tiny_models.private_set()
-perform_run(data, tiny_models.bundle_for(data), {str(tmp_path / "run")!r}, tiny_runs.config(),
+produce(data, tiny_models.bundle_for(data), {str(tmp_path / "run")!r}, tiny_runs.config(),
             tiny_runs.options(run={{"engine": "ray", "ray_address": {cluster!r}, "workers": 1}}))
 """
     environment = {**os.environ, "PYTHONPATH": search_path()}
@@ -105,6 +103,6 @@ perform_run(data, tiny_models.bundle_for(data), {str(tmp_path / "run")!r}, tiny_
     driver.wait()
     kept = {number: folder.shard(number).stat().st_ino for number in folder.shard_numbers()}
     assert kept
-    made = perform_run(data, bundle, folder.root, config(), options(resume=True))
+    made = produce(data, bundle, folder.root, config(), options(resume=True))
     assert same_set(made.folder, finished.folder)
     assert kept == {number: folder.shard(number).stat().st_ino for number in kept}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import stat
@@ -18,11 +17,13 @@ from latentpath.core.errors import (
     MissingExtraError,
     OutputExistsError,
     PrivacyError,
+    UnsupportedError,
 )
 from latentpath.data import read_image_set
+from latentpath.production import packed, synthetic_set
 from latentpath.production.plan import read_plan
-from latentpath.production.run import Options, OutputConfig, RunConfig, perform_run
-from latentpath.production.run.result import synthetic_set
+from latentpath.production.private_file import read_record
+from latentpath.production.run import OutputConfig, RunOptions, produce
 from latentpath.production.verification import verify_set
 from support import tiny_models
 from support.tiny_runs import config, files_of, same_set
@@ -235,7 +236,7 @@ class TestPlaces:
         other = tiny_models.bundle_for(data, seed=5)
         made = perform(bundle=other, overwrite=True)
         assert verify_set(made.folder.set, made.folder.private_file).ok
-        centroids = np.load(made.folder.private_file)["centroids"]
+        centroids = read_record(made.folder.private_file).centroids
         assert np.array_equal(centroids, made.plan.arrays["centroids"])
 
 
@@ -317,8 +318,8 @@ class TestResume:
         ("changed", "named"),
         [
             ({"config": config(seed=4)}, r"options .*\(seed\)"),
-            ({"config": config(count=44, steps=6)}, r"options .*\(count, steps\)"),
-            ({"run": {"shard_walks": 3}}, r"options .*\(shard_walks\)"),
+            ({"config": config(count=44, steps=6)}, r"options .*\(count, walk.steps\)"),
+            ({"config": config(shard_walks=3)}, r"options .*\(shard_walks\)"),
         ],
     )
     def test_other_options_are_refused(self, perform, copied, changed, named):
@@ -326,9 +327,9 @@ class TestResume:
             perform(resume=True, **changed)
 
     def test_other_threads_are_refused(self, data, bundle, copied):
-        other = Options(run=RunConfig(shard_walks=2), threads=2, resume=True)
+        other = RunOptions(threads=2, resume=True)
         with pytest.raises(InputError, match=r"\(threads\)"):
-            perform_run(data, bundle, copied.root, config(), other)
+            produce(data, bundle, copied.root, config(), other)
 
     def test_other_networks_are_refused(self, perform, copied, data, bundle):
         import copy
@@ -366,19 +367,19 @@ class TestResume:
 
 
 class TestDamage:
-    @pytest.mark.parametrize("name", ["plan.json", "plan.npz"])
-    @pytest.mark.parametrize("how", ["cut", "flip"])
-    def test_plan(self, perform, copied, name, how):
-        path = copied.private / name
-        content = bytearray(path.read_bytes())
+    @pytest.mark.parametrize("how", ["cut", "settings", "arrays"])
+    def test_plan(self, perform, copied, how):
+        content = bytearray(copied.plan.read_bytes())
         if how == "cut":
             content = content[:-40]
-        else:
+        elif how == "settings":
             # A digit of a number, so that the file stays well formed.
-            place = content.rindex(b'"threads": 1') + 11 if name == "plan.json" else 4000
-            content[place] ^= 3
-        path.write_bytes(content)
-        with pytest.raises(IntegrityError, match=name):
+            marker = b'\\"threads\\": 1'
+            content[content.index(marker) + len(marker) - 1] ^= 3
+        else:
+            content[-9] ^= 3
+        copied.plan.write_bytes(content)
+        with pytest.raises(IntegrityError, match=r"plan\.safetensors"):
             perform(resume=True)
 
     def test_shards_gone_cut_or_changed_are_made_anew(self, perform, copied, finished):
@@ -393,7 +394,7 @@ class TestDamage:
 
     def test_files_that_are_no_shards(self, perform, copied, finished):
         shutil.rmtree(copied.set)
-        partial = copied.shards / "000000" / ".000000001.shard.npz.partial-77"
+        partial = copied.shards / "000000" / ".000000001.safetensors.partial-77"
         partial.write_bytes(b"half")
         stray = copied.shard(finished.plan.num_shards + 5)
         stray.write_bytes(copied.shard(0).read_bytes())
@@ -408,23 +409,18 @@ def test_what_is_stored_of_the_options(perform):
     assert os.path.basename(made.folder.log) == "run.log"
 
 
-def test_the_plan_of_another_version(perform, copied, monkeypatch):
-    import dataclasses
-
-    from latentpath.core.errors import UnsupportedError
-    from latentpath.production import plan as module
-
-    more = dataclasses.make_dataclass(
-        "More", [("option", int, 0)], bases=(module.ProduceConfig,), frozen=True
-    )
-    monkeypatch.setattr(module, "ProduceConfig", more)
+@pytest.mark.parametrize("change", [{"format": "latentpath-run/0"}, {"config": {"count": 3}}])
+def test_the_plan_of_another_version(finished, tmp_path, change):
+    plan = finished.plan
+    other = replace(plan, settings={**plan.settings, **change})
+    (tmp_path / "plan.safetensors").write_bytes(other.encode())
     with pytest.raises(UnsupportedError, match="the version of latentpath that planned it"):
-        read_plan(copied)
+        read_plan(tmp_path / "plan.safetensors")
 
 
 def test_the_plan_reads_back(finished):
-    again = read_plan(finished.folder)
+    again = read_plan(finished.folder.plan)
     assert again.hash == finished.plan.hash
     assert again.config == finished.plan.config
-    stored = json.loads(finished.folder.plan.read_text())
+    stored, _ = packed.unpack(finished.folder.plan, "a plan", "")
     assert stored["software_version"] == finished.manifest["software_version"]

@@ -13,10 +13,10 @@ import pytest
 
 from latentpath.cli import main
 from latentpath.core.errors import DataError, RunError
+from latentpath.production import seal_line, shortage_lines, summary_lines
 from latentpath.production import worker as work
 from latentpath.production.run.run_folder import RunFolder
 from latentpath.production.run.run_status import _duration, read_status, status_json
-from latentpath.production.run.summary import seal_line, shortage_lines, summary_lines
 from support.tiny_runs import config, files_of
 
 
@@ -61,7 +61,7 @@ class TestStatus:
 
     def test_of_a_plan_alone(self, copied):
         copied.ledger.unlink()
-        for path in copied.shards.rglob("*.npz"):
+        for path in copied.shards.rglob("*.safetensors"):
             path.unlink()
         status = read_status(copied.root)
         assert (status.state, status.images, status.shards) == ("planned", 0, {})

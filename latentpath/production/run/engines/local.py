@@ -50,23 +50,23 @@ class LocalEngine:
 
     def poll(self, timeout: float) -> list[Outcome]:
         """Outcomes that came in."""
-        found: list[Outcome] = []
+        outcomes: list[Outcome] = []
         try:
-            found.append(self._outcomes.get(timeout=timeout))
+            outcomes.append(self._outcomes.get(timeout=timeout))
             while True:
-                found.append(self._outcomes.get_nowait())
+                outcomes.append(self._outcomes.get_nowait())
         except queue.Empty:
-            self._in_hand -= len(found)
-            return found
+            self._in_hand -= len(outcomes)
+            return outcomes
 
     def withdraw(self) -> list[int]:
         """Take back the shards that wait for the device."""
-        found: list[int] = []
+        numbers: list[int] = []
         with contextlib.suppress(queue.Empty):
             while (task := self._tasks.get_nowait()) is not None:
-                found.append(task.number)
-        self._in_hand -= len(found)
-        return found
+                numbers.append(task.number)
+        self._in_hand -= len(numbers)
+        return numbers
 
     def close(self) -> None:
         """Give up what is in hand; the shard on the device is waited for."""

@@ -14,7 +14,7 @@ import pickle
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from latentpath.core import InputError, RunError, describe_error, require_extra
@@ -26,7 +26,7 @@ from latentpath.production.worker import Job, Outcome, Worker, attempt
 # Shards that a worker has: one on its device, one being encoded or waiting.
 _IN_HAND = 2
 # Seconds between looks at the cluster for machines that came or went.
-_LOOK = 10.0
+_CHECK_SECONDS = 10.0
 # Workers in a row that do not start before the run gives up.
 _START_ATTEMPTS = 3
 
@@ -103,8 +103,8 @@ class RayEngine:
         self._actors: list[_Actor] = []
         self._names = itertools.count()
         self._failed_starts = 0
-        self._looked = 0.0
-        self._job = self._ray.put(pickle.dumps(job.on("cpu"), protocol=5))
+        self._last_check = 0.0
+        self._job = self._ray.put(pickle.dumps(replace(job.on("cpu"), reference=None), protocol=5))
         # Machines may yet join a cluster that was there before, but not one that was started here.
         may_grow = bool(config.workers) and not (self._started_here and not config.ray_address)
         if not self._room_in_cluster() and not may_grow:
@@ -114,7 +114,7 @@ class RayEngine:
                 got=f"{resources.get('GPU', 0):g} GPUs and {resources.get('CPU', 0):g} processors",
                 fix="add machines, or take fewer --threads",
             )
-        self._look_around()
+        self._start_missing()
 
     def _connect(self) -> None:
         # Neither figures about the use of Ray nor the workers' output leave the machines.
@@ -141,9 +141,9 @@ class RayEngine:
             return int(resources.get("GPU", 0))
         return int(resources.get("CPU", 0)) // self._threads
 
-    def _look_around(self) -> None:
+    def _start_missing(self) -> None:
         """Start workers that are missing, at the beginning and as machines come and go."""
-        self._looked = time.monotonic()
+        self._last_check = time.monotonic()
         wanted = self._config.workers or self._room_in_cluster()
         while len(self._actors) < wanted:
             self._start()
@@ -179,8 +179,8 @@ class RayEngine:
 
     def poll(self, timeout: float) -> list[Outcome]:
         """Outcomes that came in; workers that died are replaced on the way."""
-        if time.monotonic() - self._looked > _LOOK:
-            self._look_around()
+        if time.monotonic() - self._last_check > _CHECK_SECONDS:
+            self._start_missing()
         waiting = {reference: actor for actor in self._actors for reference in actor.tasks}
         waiting |= {actor.ready: actor for actor in self._actors if actor.ready is not None}
         if not waiting:
@@ -189,16 +189,16 @@ class RayEngine:
         done, rest = self._ray.wait(list(waiting), num_returns=1, timeout=timeout)
         if done and rest:
             done += self._ray.wait(rest, num_returns=len(rest), timeout=0)[0]
-        found: list[Outcome] = []
+        outcomes: list[Outcome] = []
         for reference in done:
             actor = waiting[reference]
             if reference == actor.ready:
-                self._greet(actor)
+                self._accept_worker(actor)
             elif reference in actor.tasks:
-                found += self._fetch(actor, reference)
-        return found
+                outcomes += self._fetch(actor, reference)
+        return outcomes
 
-    def _greet(self, actor: _Actor) -> None:
+    def _accept_worker(self, actor: _Actor) -> None:
         """A worker is ready, or could not start."""
         try:
             arithmetic = self._ray.get(actor.ready)
@@ -228,7 +228,7 @@ class RayEngine:
             lost = [number, *actor.tasks.values()]
             actor.tasks.clear()
             self._dismiss(actor)
-            self._look_around()
+            self._start_missing()
             reason = f"the worker was lost ({type(error).__name__})"
             return [Outcome(number, actor.name, error=reason) for number in lost]
 

@@ -1,4 +1,4 @@
-"""From finished shards to the set: the samples that count, thinned, in the order of the plan.
+"""From finished shards to the set on the disk: the samples that count, in the order of the plan.
 
 Shards pass by one after another, read and unpacked by threads ahead of the writers, so that a set
 may be larger than the memory. The set and its private file appear whole or not at all.
@@ -7,8 +7,8 @@ may be larger than the memory. The set and its private file appear whole or not 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, deque
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from latentpath.core import IntegrityError, PrivacyError, Progress, hash_bytes, new_folder, silent
+from latentpath.core import IntegrityError, Progress, hash_bytes, new_folder, silent
 from latentpath.data import (
     Batch,
     DatasetCard,
@@ -27,17 +27,19 @@ from latentpath.data import (
     write_layouts,
 )
 from latentpath.data import manifest as manifest_file
-from latentpath.production.output import OutputConfig
 from latentpath.production.plan import Plan
-from latentpath.production.prepared_endpoints import relaxed_entry
 from latentpath.production.private_file import People, PrivateRecord, private_file
 from latentpath.production.run.ledger import ShardRow
+from latentpath.production.run.run_config import OutputConfig
 from latentpath.production.run.run_folder import RunFolder, named_disk_errors
-from latentpath.production.selection import thin
+from latentpath.production.selection import Selection
 from latentpath.production.shard import Shard, read_shard
 
 STAGE = "write set"
 _READERS = 4
+
+ReadShard = Callable[[int], Shard]
+"""Gives a finished shard by its number."""
 
 
 class LostShardError(Exception):
@@ -48,23 +50,20 @@ class LostShardError(Exception):
         self.number, self.reason = number, reason
 
 
-@dataclass(frozen=True, eq=False)
-class Selection:
-    """Which samples of which shards make the set."""
+def stored_shards(plan: Plan, folder: RunFolder, rows: tuple[ShardRow, ...]) -> ReadShard:
+    """Read shards from a run's folder; each must be as the ledger has it.
 
-    shards: tuple[ShardRow, ...]
-    """The shards that count, in the order of the plan."""
-    keep: tuple[np.ndarray, ...]
-    """For each of them, rows of its pictures that are kept, ascending."""
-    class_counts: tuple[int, ...]
-    """Images by label."""
-    shortage: dict[str, int]
-    """Images missing by class name."""
+    What is returned raises LostShardError for a shard that is not.
+    """
+    hashes = {row.number: row.sha256 for row in rows}
 
-    @property
-    def count(self) -> int:
-        """Images of the set."""
-        return sum(map(len, self.keep))
+    def read(number: int) -> Shard:
+        try:
+            return read_shard(folder.shard(number), number, plan.hash, hashes[number])
+        except IntegrityError as error:
+            raise LostShardError(number, error) from error
+
+    return read
 
 
 @dataclass(frozen=True)
@@ -78,45 +77,11 @@ class _Sample:
     step: int
 
 
-def select(plan: Plan, shards: tuple[ShardRow, ...]) -> Selection:
-    """Decide what the set consists of, from the plan and the numbers of samples that passed.
-
-    Raises:
-        PrivacyError: no sample passed the gate.
-    """
-    labels = plan.arrays["shard_label"][[row.number for row in shards]]
-    accepted = np.array([row.accepted for row in shards], np.int64)
-    if not accepted.sum():
-        rejected = rejected_by(shards)
-        listed = ", ".join(f"{count} {reason}" for reason, count in sorted(rejected.items()))
-        raise PrivacyError(
-            expected="samples that pass the gate",
-            got=f"none out of {sum(row.tested for row in shards)} ({listed})",
-            fix="check the weights, walk further (--optim-steps), or loosen the gate",
-        )
-    sample_labels = labels.repeat(accepted)
-    kept = thin(sample_labels, plan.wanted, plan.config.seed)
-    counts = np.bincount(sample_labels[kept], minlength=len(plan.class_names))
-    ends = accepted.cumsum()
-    parts = np.split(kept, np.searchsorted(kept, ends[:-1]))
-    keep = tuple(rows - start for rows, start in zip(parts, ends - accepted, strict=True))
-    missing = {c: plan.wanted.get(c, 0) - int(n) for c, n in enumerate(counts)}
-    shortage = {plan.class_names[c]: n for c, n in missing.items() if n > 0}
-    return Selection(shards, keep, tuple(counts.tolist()), shortage)
-
-
-def rejected_by(shards: tuple[ShardRow, ...]) -> dict[str, int]:
-    """Samples that the gate turned away, by reason."""
-    total: Counter[str] = Counter()
-    for row in shards:
-        total.update(row.rejections)
-    return dict(sorted(total.items()))
-
-
-def write_run_set(
+def write_set(
     plan: Plan,
     folder: RunFolder,
     chosen: Selection,
+    read: ReadShard,
     output: OutputConfig,
     *,
     progress: Progress = silent,
@@ -130,16 +95,16 @@ def write_run_set(
         LostShardError: a shard is not as it was stored.
         RunError: the disk is full or cannot be written to.
     """
-    pairs = np.concatenate([plan.task(row.number).pairs for row in chosen.shards])
+    pairs = np.concatenate([plan.task(shard.number).pairs for shard in chosen.shards])
     with ExitStack() as after, named_disk_errors():
-        source = after.enter_context(Source(plan, folder, chosen))
+        source = after.enter_context(SampleSource(plan, chosen, read))
+        form = source.form
         with new_folder(folder.set, overwrite=True, is_ours=manifest_file.is_written_set) as out:
-            samples = source.samples()
             files = write_layouts(
                 out,
                 output.chosen,
-                source.form,
-                lambda start, end: _batch(list(islice(samples, end - start)), source.form),
+                form,
+                source.batches(),
                 shard_images=output.images_per_file,
                 stage=STAGE,
                 progress=progress,
@@ -147,43 +112,34 @@ def write_run_set(
             content = _private_record(plan, pairs, source.digest()).encode()
             # It is put in place when this folder has been.
             after.enter_context(private_file(folder.private_file, folder.set, content))
-            manifest = _manifest(plan, chosen, pairs, content)
-            described = describe_set(source.form, output.chosen, chosen.class_counts)
+            described = describe_set(form, output.chosen, chosen.class_counts)
             card = DatasetCard(output.title, output.license)
-            write_card_and_manifest(out, source.form, files, manifest, described, card)
+            manifest = _manifest(plan, chosen, pairs, content)
+            write_card_and_manifest(out, form, files, manifest, described, card)
     return manifest_file.read_manifest(folder.set)
 
 
-class Source:
+class SampleSource:
     """Reads the shards that count, ahead of whoever takes their samples."""
 
-    def __init__(self, plan: Plan, folder: RunFolder, chosen: Selection) -> None:
-        self._plan, self._folder, self._chosen = plan, folder, chosen
+    def __init__(self, plan: Plan, chosen: Selection, read: ReadShard) -> None:
+        self._plan, self._chosen, self._read = plan, chosen, read
         self._readers = ThreadPoolExecutor(_READERS, "read")
         self._pixels = hashlib.sha256()
         self._columns: dict[str, list[int]] = {"label": [], "path": [], "step": []}
-        first = self._read(0)
+        first = read(chosen.shards[0].number)
         self.form = SetForm(
             *first.shape, plan.class_names, chosen.count, {"path": int, "step": int}
         )
 
-    def __enter__(self) -> Source:
+    def __enter__(self) -> SampleSource:
         return self
 
     def __exit__(self, *raised: object) -> None:
         self._readers.shutdown(cancel_futures=True)
 
-    def _read(self, place: int) -> Shard:
-        row = self._chosen.shards[place]
-        try:
-            return read_shard(
-                self._folder.shard(row.number), row.number, self._plan.hash, row.sha256
-            )
-        except IntegrityError as error:
-            raise LostShardError(row.number, error) from error
-
     def _unpacked(self, place: int) -> tuple[Shard, list[np.ndarray]]:
-        shard = self._read(place)
+        shard = self._read(self._chosen.shards[place].number)
         return shard, [shard.image(row) for row in self._chosen.keep[place].tolist()]
 
     def _shards(self) -> Iterator[tuple[Shard, list[np.ndarray]]]:
@@ -210,20 +166,26 @@ class Source:
                 yield sample
             before += len(shard.latents)
 
+    def batches(self) -> Callable[[int, int], Batch]:
+        """Gives the images from one row to another, asked for in their order."""
+        samples, form = self.samples(), self.form
+
+        def next_batch(start: int, end: int) -> Batch:
+            part = list(islice(samples, end - start))
+            return Batch.packed(
+                [sample.png for sample in part],
+                (form.height, form.width, form.channels),
+                [sample.label for sample in part],
+                {name: [getattr(sample, name) for sample in part] for name in form.columns},
+            )
+
+        return next_batch
+
     def digest(self) -> str:
         """Hash of the samples that were taken, as `samples_hash` has it."""
         for column in self._columns.values():
             self._pixels.update(np.array(column, "<i8").data)
         return self._pixels.hexdigest()
-
-
-def _batch(samples: list[_Sample], form: SetForm) -> Batch:
-    return Batch.packed(
-        [sample.png for sample in samples],
-        (form.height, form.width, form.channels),
-        [sample.label for sample in samples],
-        {name: [getattr(sample, name) for sample in samples] for name in form.columns},
-    )
 
 
 def _manifest(plan: Plan, chosen: Selection, pairs: np.ndarray, private: bytes) -> dict[str, Any]:
@@ -232,24 +194,25 @@ def _manifest(plan: Plan, chosen: Selection, pairs: np.ndarray, private: bytes) 
     if "identity_counts" in plan.arrays:
         endpoints["people"] = plan.arrays["identity_counts"].tolist()
     gate: dict[str, Any] | None = {
-        "tested": sum(row.tested for row in chosen.shards),
-        "rejected": rejected_by(chosen.shards),
+        "tested": chosen.tested,
+        "rejected": chosen.rejected,
         "lpips_threshold": round(plan.settings["gate_threshold"], 6),
     }
     if plan.config.uses_dp:
         gate = None  # exact counts and a distance between two real people
+    relaxed = plan.settings["relaxed_endpoints"]
     return {
         "software": "latentpath",
         "software_version": plan.settings["software_version"],
         "config": plan.settings["config"],
         "seeds": {"seed": plan.config.seed},
-        "run": {name: plan.settings[name] for name in ("shard_walks", "threads")},
+        "run": {"threads": plan.settings["threads"]},
         "certificate": plan.settings["certificate"],
-        **relaxed_entry(plan.settings["relaxed_endpoints"]),
+        **({} if relaxed is None else {"relaxed_endpoints": relaxed}),
         "gate": gate,
         "shortage": chosen.shortage,
         "endpoints": endpoints,
-        "walks": {"points": plan.config.steps, "pairs": pairs.tolist()},
+        "walks": {"points": plan.config.walk.steps, "pairs": pairs.tolist()},
         "private_file": {"sha256": hash_bytes(private)},
     }
 
