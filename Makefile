@@ -53,7 +53,7 @@ cross:
 
 # Rebuild the extension after a change in csrc/.
 build: $(VENV)/.dev
-	$(BIN)/python setup.py -q build_ext --inplace
+	$(BIN)/python -m pip install -qq --no-deps --editable .
 
 bench: $(VENV)/.dev
 	$(BIN)/python benches/run.py
