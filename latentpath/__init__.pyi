@@ -4,5 +4,4 @@ from latentpath.compat import get_privacy_path as get_privacy_path
 from latentpath.generators import load_generator as load_generator
 from latentpath.ksame import k_same as k_same
 from latentpath.models import Networks as Networks
-from latentpath.walks import walk as walk
-from latentpath.walks import walk_stream as walk_stream
+from latentpath.walks import walk as walk, walk_stream as walk_stream

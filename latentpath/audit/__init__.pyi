@@ -1,58 +1,81 @@
 from latentpath.audit.attacks.attacks_findings import ATTACKS as ATTACKS
-from latentpath.audit.attacks.membership import MembershipReference as MembershipReference
-from latentpath.audit.attacks.membership import measure_membership as measure_membership
-from latentpath.audit.attacks.membership import prepare_membership as prepare_membership
+from latentpath.audit.attacks.membership import (
+    MembershipReference as MembershipReference,
+    measure_membership as measure_membership,
+    prepare_membership as prepare_membership,
+)
 from latentpath.audit.attacks.membership_config import MembershipConfig as MembershipConfig
 from latentpath.audit.attacks.source_attack import attack_sources as attack_sources
-from latentpath.audit.audit_config import BRIEF as BRIEF
-from latentpath.audit.audit_config import AuditConfig as AuditConfig
-from latentpath.audit.audit_config import AuditLimits as AuditLimits
-from latentpath.audit.audit_setup import AuditSetup as AuditSetup
-from latentpath.audit.audit_setup import Subject as Subject
+from latentpath.audit.audit_config import (
+    BRIEF as BRIEF,
+    AuditConfig as AuditConfig,
+    AuditLimits as AuditLimits,
+)
+from latentpath.audit.audit_setup import AuditSetup as AuditSetup, Subject as Subject
 from latentpath.audit.closeness.closest_record import record_ratio as record_ratio
-from latentpath.audit.image_forms import Form as Form
-from latentpath.audit.image_forms import in_form as in_form
-from latentpath.audit.image_forms import with_classes as with_classes
-from latentpath.audit.recognition.reidentification import Reidentification as Reidentification
-from latentpath.audit.recognition.reidentification import reidentify as reidentify
-from latentpath.audit.registry import Figure as Figure
-from latentpath.audit.registry import Measure as Measure
-from latentpath.audit.registry import Wing as Wing
-from latentpath.audit.registry import all_measures as all_measures
-from latentpath.audit.registry import chosen_measures as chosen_measures
-from latentpath.audit.registry import measure_names as measure_names
-from latentpath.audit.registry import quick_measures as quick_measures
-from latentpath.audit.registry import register as register
-from latentpath.audit.registry import wings as wings
+from latentpath.audit.image_forms import (
+    Form as Form,
+    in_form as in_form,
+    with_classes as with_classes,
+)
+from latentpath.audit.recognition.reidentification import (
+    Reidentification as Reidentification,
+    reidentify as reidentify,
+)
+from latentpath.audit.registry import (
+    Figure as Figure,
+    Measure as Measure,
+    Wing as Wing,
+    all_measures as all_measures,
+    chosen_measures as chosen_measures,
+    measure_names as measure_names,
+    quick_measures as quick_measures,
+    register as register,
+    wings as wings,
+)
 from latentpath.audit.report.audit_report import report_on as report_on
-from latentpath.audit.report.drawing import INK as INK
-from latentpath.audit.report.drawing import LINE_COLOUR as LINE_COLOUR
-from latentpath.audit.report.drawing import PALETTE as PALETTE
-from latentpath.audit.report.drawing import QUIET_COLOUR as QUIET_COLOUR
-from latentpath.audit.report.drawing import WALK_COLOUR as WALK_COLOUR
-from latentpath.audit.report.drawing import house_style as house_style
-from latentpath.audit.report.drawing import new_figure as new_figure
+from latentpath.audit.report.drawing import (
+    INK as INK,
+    LINE_COLOUR as LINE_COLOUR,
+    PALETTE as PALETTE,
+    QUIET_COLOUR as QUIET_COLOUR,
+    WALK_COLOUR as WALK_COLOUR,
+    house_style as house_style,
+    new_figure as new_figure,
+)
 from latentpath.audit.report.json_schema import audit_schema as audit_schema
 from latentpath.audit.report.report_html import write_report as write_report
-from latentpath.audit.report.report_model import GateSummary as GateSummary
-from latentpath.audit.report.report_model import Report as Report
-from latentpath.audit.report.report_model import ReportSet as ReportSet
-from latentpath.audit.report.run_figures import EnergyComparison as EnergyComparison
-from latentpath.audit.report.run_figures import WalkProfile as WalkProfile
-from latentpath.audit.report.run_figures import contact_sheet as contact_sheet
-from latentpath.audit.report.run_figures import encode_png as encode_png
-from latentpath.audit.report.run_figures import overview_figure as overview_figure
-from latentpath.audit.run_audit import Audit as Audit
-from latentpath.audit.run_audit import audit_set as audit_set
-from latentpath.audit.run_audit import other_people as other_people
-from latentpath.audit.set_audit import SetAudit as SetAudit
-from latentpath.audit.set_audit import measure_real as measure_real
-from latentpath.audit.set_audit import measure_set as measure_set
+from latentpath.audit.report.report_model import (
+    GateSummary as GateSummary,
+    Report as Report,
+    ReportSet as ReportSet,
+)
+from latentpath.audit.report.run_figures import (
+    EnergyComparison as EnergyComparison,
+    WalkProfile as WalkProfile,
+    contact_sheet as contact_sheet,
+    encode_png as encode_png,
+    overview_figure as overview_figure,
+)
+from latentpath.audit.run_audit import (
+    Audit as Audit,
+    audit_set as audit_set,
+    other_people as other_people,
+)
+from latentpath.audit.set_audit import (
+    SetAudit as SetAudit,
+    measure_real as measure_real,
+    measure_set as measure_set,
+)
 from latentpath.audit.statistics.intervals import LEVEL as LEVEL
 from latentpath.audit.statistics.sampling_error import t_quantile as t_quantile
-from latentpath.audit.utility.classifier_utility import Utility as Utility
-from latentpath.audit.utility.classifier_utility import measure_utility as measure_utility
-from latentpath.audit.verdict import SEVERITY as SEVERITY
-from latentpath.audit.verdict import Evidence as Evidence
-from latentpath.audit.verdict import Finding as Finding
-from latentpath.audit.verdict import QuestionVerdict as QuestionVerdict
+from latentpath.audit.utility.classifier_utility import (
+    Utility as Utility,
+    measure_utility as measure_utility,
+)
+from latentpath.audit.verdict import (
+    SEVERITY as SEVERITY,
+    Evidence as Evidence,
+    Finding as Finding,
+    QuestionVerdict as QuestionVerdict,
+)

@@ -11,8 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from latentpath.core import flat_values
-from latentpath.data import WRITERS, safe_folder_names
-from latentpath.data import manifest as manifest_file
+from latentpath.data import WRITERS, manifest as manifest_file, safe_folder_names
 from latentpath.production.gate import NAMES_A_PERSON, OUT_OF_CLASS, TOO_CLOSE
 from latentpath.production.produce_config import ProduceConfig
 

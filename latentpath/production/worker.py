@@ -18,8 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from latentpath.core import InputError, hash_bytes
-from latentpath.core import describe_error as describe
+from latentpath.core import InputError, describe_error as describe, hash_bytes
 from latentpath.data import ImageSet, encode_pngs
 from latentpath.energy import EnergyTerms
 from latentpath.production.bundle import Bundle

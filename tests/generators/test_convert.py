@@ -13,8 +13,7 @@ from latentpath.cli import main
 from latentpath.core.errors import OutputExistsError, WeightsError
 from latentpath.generators.convert import convert_generator
 from latentpath.generators.weights import read_weights
-from support import pickle_assembler as assembler
-from support import published_files as published
+from support import pickle_assembler as assembler, published_files as published
 
 pytest.importorskip("safetensors")
 

@@ -23,11 +23,13 @@ from latentpath.generators.published import (
     read_published,
 )
 from latentpath.generators.published.bounded_reading import Limits
-from support import hostile_files as hostile
-from support import pickle_assembler as assembler
-from support import published_files as published
-from support import published_networks as networks
-from support import watching
+from support import (
+    hostile_files as hostile,
+    pickle_assembler as assembler,
+    published_files as published,
+    published_networks as networks,
+    watching,
+)
 
 COLLECTION = hostile.collection()
 MEMORY = 300 << 20

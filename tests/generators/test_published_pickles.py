@@ -12,8 +12,7 @@ import latentpath
 from latentpath.core.errors import WeightsError
 from latentpath.generators import StyleGAN2
 from latentpath.generators.published import DamagedPickleError, ForeignFileError
-from support import published_files as published
-from support import published_networks as networks
+from support import published_files as published, published_networks as networks
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 

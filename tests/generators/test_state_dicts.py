@@ -11,8 +11,7 @@ import torch
 import latentpath
 from latentpath.core.errors import InputError, WeightsError
 from latentpath.generators import save_generator
-from support import pickle_assembler as assembler
-from support import published_files as published
+from support import pickle_assembler as assembler, published_files as published
 
 safetensors = pytest.importorskip("safetensors.torch")
 

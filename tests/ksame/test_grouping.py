@@ -8,8 +8,7 @@ from collections import defaultdict
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from latentpath.core.errors import DataError, InputError, PrivacyError, ShapeError
 from latentpath.ksame import Grouping, k_same

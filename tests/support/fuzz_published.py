@@ -24,11 +24,13 @@ import torch
 import latentpath
 from latentpath.core.errors import WeightsError
 from latentpath.generators import StyleGAN2
-from support import hostile_files as hostile
-from support import pickle_assembler as assembler
-from support import published_files as published
-from support import published_networks as networks
-from support import watching
+from support import (
+    hostile_files as hostile,
+    pickle_assembler as assembler,
+    published_files as published,
+    published_networks as networks,
+    watching,
+)
 
 MEMORY = 300 << 20
 

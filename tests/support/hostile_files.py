@@ -18,8 +18,7 @@ from latentpath.generators.published import (
     OversizedPickleError,
     UnsafePickleError,
 )
-from support import hostile_data
-from support import published_files as published
+from support import hostile_data, published_files as published
 from support.pickle_assembler import (
     COMMAND,
     MARKER,

@@ -11,8 +11,7 @@ import warnings
 
 import torch
 
-from support import published_files as published
-from support import published_networks as networks
+from support import published_files as published, published_networks as networks
 
 MARKER = "latentpath-hostile-marker"  # a file that hostile commands would make
 COMMAND = f"touch {MARKER}"

@@ -3,11 +3,7 @@ from latentpath.production.run.produce_run import (
 )
 from latentpath.production.run.run_config import (
     OutputConfig as OutputConfig,
-)
-from latentpath.production.run.run_config import (
     RunConfig as RunConfig,
-)
-from latentpath.production.run.run_config import (
     RunOptions as RunOptions,
 )
 from latentpath.production.run.run_folder import (

@@ -11,8 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from latentpath.core import DataError, IntegrityError, Progress, hash_file, silent
-from latentpath.data import CARD_NAME, WRITERS, DatasetCard, describe_file
-from latentpath.data import manifest as manifest_file
+from latentpath.data import (
+    CARD_NAME,
+    WRITERS,
+    DatasetCard,
+    describe_file,
+    manifest as manifest_file,
+)
 from latentpath.production.plan import Plan
 from latentpath.production.private_file import committed_hash, read_record
 from latentpath.production.run.run_config import OutputConfig

@@ -23,10 +23,10 @@ from latentpath.data import (
     DatasetCard,
     SetForm,
     describe_set,
+    manifest as manifest_file,
     write_card_and_manifest,
     write_layouts,
 )
-from latentpath.data import manifest as manifest_file
 from latentpath.production.plan import Plan
 from latentpath.production.private_file import People, PrivateRecord, private_file
 from latentpath.production.run.ledger import ShardRow

@@ -12,8 +12,7 @@ import pytest
 
 from latentpath.audit import write_report
 from latentpath.audit.report.run_figures import encode_png
-from support import browser
-from support import made_reports as made
+from support import browser, made_reports as made
 
 for package in ("jinja2", "matplotlib", "PIL"):
     pytest.importorskip(package)

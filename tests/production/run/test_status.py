@@ -13,8 +13,7 @@ import pytest
 
 from latentpath.cli import main
 from latentpath.core.errors import DataError, RunError
-from latentpath.production import seal_line, shortage_lines, summary_lines
-from latentpath.production import worker as work
+from latentpath.production import seal_line, shortage_lines, summary_lines, worker as work
 from latentpath.production.run.run_folder import RunFolder
 from latentpath.production.run.run_status import _duration, read_status, status_json
 from support.tiny_runs import config, files_of
