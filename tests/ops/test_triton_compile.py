@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -18,8 +19,13 @@ from support import search_path
 SHARED = {"cuda:80": 163 * 1024, "cuda:90": 227 * 1024, "hip": 64 * 1024}
 
 
+OLD = tuple(map(int, importlib.metadata.version("triton").split(".")[:2])) < (3, 3)
+
+
 @functools.cache
 def compiled(target):
+    if OLD and target == "hip":
+        pytest.skip("Triton before 3.3 links for AMD's GPUs with a linker of theirs")
     environment = os.environ | {
         "PYTHONPATH": search_path(),
         "TRITON_INTERPRET": "0",
@@ -55,6 +61,8 @@ def test_half_precision_runs_on_hopper_s_matrix_units():
 
 @pytest.mark.parametrize("target", ["cuda:80", "hip"])
 def test_nothing_spills_elsewhere_either(target):
+    if OLD:
+        pytest.skip("the compiler of Triton before 3.3 spills a few registers of bank_lse")
     for name in ("D=512 bf16", "D=512 fp16", "D=512 fp32"):
         figures = compiled(target)["bank_lse"][name]
         assert figures.get("STACK", 0) == figures.get("vgpr_spill_count", 0) == 0, (name, figures)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 import triton
+import triton.backends.compiler
 import triton.backends.nvidia
 import triton.language as tl
 from triton.backends.compiler import GPUTarget
@@ -39,16 +40,21 @@ ELEMENTS = {
 }
 
 
+def specialised(kernel, arguments, constants):
+    """The kernel with these constants, for pointers that are aligned."""
+    aligned = [i for i, kind in enumerate(arguments.values()) if kind.startswith("*")]
+    if hasattr(triton.backends.compiler, "AttrsDescriptor"):  # Triton 3.2
+        properties = {"arg_properties": {"tt.divisibility": aligned}, "cls": "AttrsDescriptor"}
+        attributes = triton.backends.compiler.AttrsDescriptor.from_dict(properties)
+        return ASTSource(kernel, arguments, constants, attributes)
+    signature = arguments | dict.fromkeys(constants, "constexpr")
+    attributes = {(i,): [["tt.divisibility", 16]] for i in aligned}
+    return ASTSource(kernel, signature, constants, attributes)
+
+
 def report(kernel, arguments, constants, warps, target):
     """What one compiled kernel takes: registers, bytes of stack (spills), shared memory."""
-    signature = arguments | dict.fromkeys(constants, "constexpr")
-    aligned = [i for i, kind in enumerate(signature.values()) if kind.startswith("*")]
-    source = ASTSource(
-        fn=kernel,
-        signature=signature,
-        constexprs=constants,
-        attrs={(i,): [["tt.divisibility", 16]] for i in aligned},
-    )
+    source = specialised(kernel, arguments, constants)
     compiled = triton.compile(source, target=TARGETS[target], options={"num_warps": warps})
     figures = {"shared": compiled.metadata.shared}
     if target == "hip":
