@@ -8,6 +8,7 @@ sample of the first of them.
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,8 +49,9 @@ from latentpath.similarity import RealReference, prepare_real
 FORMAT = "latentpath-run/2"
 _WHAT = "a run's plan as it was written"
 _FIX = "restore the run's folder 'private' from a copy, or start anew with --overwrite"
-# A class needs several shards, lest the last one makes many more samples than are missing.
-_SHARDS_PER_CLASS = 4
+# A class needs several shards, lest the last one makes many more samples than are missing; but each
+# costs its start, so no more than these where this share of samples passes the gate.
+_SHARDS_PER_CLASS, _USUALLY_PASS = 2, 0.65
 
 
 @dataclass(frozen=True)
@@ -249,7 +251,8 @@ def _cut(pairing: Pairing, wanted: dict[int, int], config: ProduceConfig) -> dic
         if not count or not len(rows):
             continue
         least = least_walks(count, config.walk.steps)
-        size = max(1, min(config.shard_walks, -(-least // _SHARDS_PER_CLASS)))
+        likely = math.ceil(least / _USUALLY_PASS)
+        size = max(1, min(config.shard_walks, -(-likely // _SHARDS_PER_CLASS)))
         start, stop = int(rows[0]), int(rows[-1]) + 1  # a class's pairs are consecutive
         for first in range(start, stop, size):
             # Share of its class that is made when this shard is: classes advance together.

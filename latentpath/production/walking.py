@@ -11,10 +11,12 @@ from latentpath.data import to_uint8
 from latentpath.energy import EnergyWeights
 from latentpath.production.bundle import Bundle
 from latentpath.production.produce_config import ProduceConfig, WalkOptions
-from latentpath.walks import FastConfig, PublishedConfig, WalkResult, walk
+from latentpath.walks import FastConfig, PublishedConfig, WalkResult, fixed_micro_batch, walk
 
 # Points on a published walk, for which the published weights were chosen.
 PUBLISHED_STEPS = 50
+# Knots of the coarsest level of a fast walk, about, and the fewest points worth a call.
+_COARSEST, _LEAST = 6, 16
 
 
 def walk_pairs(
@@ -35,9 +37,25 @@ def walk_pairs(
         steps=config.walk.steps,
         solver=config.walk.solver,
         config=solver_config(config.walk),
-        micro_batch=config.micro_batch,
+        micro_batch=_micro_batch(len(pairs), bundle, config),
         progress=progress,
     )
+
+
+def _micro_batch(walks: int, bundle: Bundle, config: ProduceConfig) -> int:
+    """Points that go through the networks together, no more than these walks' coarsest level has.
+
+    A micro-batch is always full, so that a point's bits do not depend on its company: three short
+    walks would fill a quarter of the usual one, and take as long as twelve.
+    """
+    device = bundle.encoder.centre.device
+    if config.micro_batch or config.walk.solver != "fast" or device.type != "cpu":
+        return config.micro_batch
+    knots = config.walk.steps - 2
+    while knots >= 2 * _COARSEST:
+        knots = -(-knots // 2)
+    usual = fixed_micro_batch(0, device, bundle.generator.img_resolution)
+    return min(usual, max(_LEAST, -(-walks * knots // 8) * 8))
 
 
 def solver_config(options: WalkOptions) -> FastConfig | PublishedConfig:

@@ -1,3 +1,4 @@
+from latentpath.walks.arguments import fixed_micro_batch as fixed_micro_batch
 from latentpath.walks.endpoints import (
     RelaxConfig as RelaxConfig,
     RelaxedEndpoints as RelaxedEndpoints,

@@ -2,7 +2,8 @@
 
     PYTHONPATH=. python tests/support/trace_files.py
 
-A file counts as entered when one of its functions is called; what importing it runs does not count.
+A file counts as entered when one of its functions is called while the command runs; what importing
+a module calls does not count.
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ entered = set()
 
 def profile(frame, event, _):
     code = frame.f_code
+    if event != "call" or not code.co_filename.startswith(package):
+        return
     # The bodies of modules and classes are no functions: they lack this flag.
-    function = code.co_flags & inspect.CO_OPTIMIZED
-    if event == "call" and function and code.co_filename.startswith(package):
+    if all(f.f_code.co_flags & inspect.CO_OPTIMIZED for f in (frame, frame.f_back) if f):
         entered.add((code.co_filename[len(package) + 1 :], code.co_name))
 
 from latentpath.cli import main
