@@ -43,34 +43,21 @@ def sets(tmp_path_factory):
     }
 
 
+def words(sets, tmp_path, *extra, real=None, synthetic=None, out="report"):
+    argv = ["audit", "--real", real or sets["real"], "--out", tmp_path / out]
+    return [*argv, "--synthetic", synthetic or sets["synthetic"], *extra]
+
+
 @pytest.fixture
-def audit(capsys, sets, tmp_path):
+def audit(command, sets, tmp_path):
     """Run the command on the sets; returns exit code, output, and lines of standard error."""
-
-    def run(*extra, real=None, synthetic=None, out="report"):
-        capsys.readouterr()
-        words = ["audit", "--real", real or sets["real"], "--out", tmp_path / out]
-        words += ["--synthetic", synthetic or sets["synthetic"], *extra]
-        try:
-            code = main([str(word) for word in words])
-        except SystemExit as stop:
-            code = stop.code
-        found = capsys.readouterr()
-        return code, found.out, found.err.splitlines()
-
-    return run
+    return lambda *extra, **places: command(*words(sets, tmp_path, *extra, **places))
 
 
 @pytest.fixture
-def refused(audit):
-    def run(*extra, **places):
-        code, out, err = audit(*extra, **places)
-        assert (code, out) == (2, "")
-        assert len(err) == 1, err
-        assert err[0].startswith("latentpath: error: expected ")
-        return err[0]
-
-    return run
+def refused(refused, sets, tmp_path):
+    """Run the command on the sets, expect one line of error, and return it."""
+    return lambda *extra, **places: refused(*words(sets, tmp_path, *extra, **places))
 
 
 def numbers(folder: Path) -> dict:

@@ -20,7 +20,6 @@ pytest.importorskip("PIL")
 from PIL import Image
 
 import latentpath
-from latentpath.cli import main
 from latentpath.data import read_image_set, read_manifest
 from latentpath.generators.weights import save_weights
 from latentpath.models import Classifier
@@ -28,54 +27,6 @@ from support import tiny_models
 
 OPEN = ["--gate-quantile", "0", "--gate-identity", "1", "--no-gate-class"]
 QUICK = ["--quiet", "--k", "3", "--steps", "5", "--optim-steps", "1", *OPEN]
-
-
-@pytest.fixture(scope="module")
-def private():
-    return tiny_models.private_set((14, 12))
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory, private):
-    folder = tmp_path_factory.mktemp("weights")
-    return tiny_models.save_bundle(folder, tiny_models.bundle_for(private))
-
-
-@pytest.fixture
-def images(tmp_path, private):
-    return tiny_models.write_folder(tmp_path / "elsewhere-clinic", private)
-
-
-@pytest.fixture
-def command(capsys):
-    """Run the command; returns exit code, standard output and the lines of standard error."""
-
-    def run(*argv):
-        capsys.readouterr()
-        try:
-            code = main([str(word) for word in argv])
-        except SystemExit as stop:
-            code = stop.code
-        found = capsys.readouterr()
-        return code, found.out, found.err.splitlines()
-
-    return run
-
-
-@pytest.fixture
-def refused(command):
-    """Run the command, expect one line of error, and return it."""
-
-    def run(*argv):
-        code, out, err = command(*argv)
-        assert code == 2
-        assert out == ""
-        assert len(err) == 1, err
-        assert err[0].startswith("latentpath: error: expected ")
-        assert ", got " in err[0]
-        return err[0]
-
-    return run
 
 
 class TestProduce:

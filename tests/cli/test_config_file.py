@@ -13,7 +13,6 @@ pytest.importorskip("PIL")
 from latentpath.cli import main, make_parser
 from latentpath.cli.config_file import read_toml, toml_value
 from latentpath.core import InputError, flat_values
-from support import tiny_models
 
 OPEN = {"gate_quantile": 0.0, "gate_identity": 1, "gate_class": False}
 QUICK = {"k": 3, "steps": 5, "optim_steps": 1, "count": 6, "shard_walks": 2, **OPEN}
@@ -55,13 +54,8 @@ def error_of(capsys, *words):
 
 
 @pytest.fixture
-def places(tmp_path):
-    data = tiny_models.private_set((9, 8))
-    return {
-        "data": str(tiny_models.write_folder(tmp_path / "images", data)),
-        "weights": str(tiny_models.save_bundle(tmp_path / "w", tiny_models.bundle_for(data))),
-        "out": str(tmp_path / "run"),
-    }
+def places(images, weights, tmp_path):
+    return {"data": str(images), "weights": str(weights), "out": str(tmp_path / "run")}
 
 
 def test_a_run_by_its_file_alone(places, tmp_path, capsys):

@@ -20,30 +20,14 @@ QUICK = ["--quiet", "--k", "3", "--steps", "5", "--optim-steps", "0", "--count",
 AUDIT = ["--audit-steps", "2", "--audit-seeds", "1"]
 
 
-@pytest.fixture(scope="module")
-def private():
-    return tiny_models.private_set((9, 8))
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory, private):
-    folder = tmp_path_factory.mktemp("weights")
-    return tiny_models.save_bundle(folder, tiny_models.bundle_for(private))
-
-
 @pytest.fixture
-def images(tmp_path, private):
-    return tiny_models.write_folder(tmp_path / "data", private)
-
-
-@pytest.fixture
-def produce(capsys, images, weights, tmp_path):
+def produce(command, images, weights, tmp_path):
     """Run `produce` into tmp_path/set; returns the exit code and the lines of standard error."""
 
     def run(*options, data=images, out=tmp_path / "set"):
         argv = ["produce", "--data", data, "--weights", weights, "--out", out, *QUICK, *options]
-        code = main([str(word) for word in argv])
-        return code, capsys.readouterr().err.splitlines()
+        code, _, lines = command(*argv)
+        return code, lines
 
     return run
 

@@ -1,0 +1,61 @@
+"""A made-up private set, its networks, and the command in this process."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("monai")
+pytest.importorskip("safetensors")
+pytest.importorskip("PIL")
+
+from latentpath.cli import main
+from support import tiny_models
+
+
+@pytest.fixture(scope="session")
+def private():
+    return tiny_models.private_set((14, 12))
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory, private):
+    """The folder of random networks of the set's shape; tests leave it as it is."""
+    folder = tmp_path_factory.mktemp("weights")
+    return tiny_models.save_bundle(folder, tiny_models.bundle_for(private))
+
+
+@pytest.fixture
+def images(tmp_path, private):
+    """The set as a folder of images, for one test alone."""
+    return tiny_models.write_folder(tmp_path / "elsewhere-clinic", private)
+
+
+@pytest.fixture
+def command(capsys):
+    """Run the command; returns exit code, standard output and the lines of standard error."""
+
+    def run(*argv):
+        capsys.readouterr()
+        try:
+            code = main([str(word) for word in argv])
+        except SystemExit as stop:
+            code = stop.code
+        found = capsys.readouterr()
+        return code, found.out, found.err.splitlines()
+
+    return run
+
+
+@pytest.fixture
+def refused(command):
+    """Run the command, expect one line of error, and return it."""
+
+    def run(*argv):
+        code, out, err = command(*argv)
+        assert (code, out) == (2, "")
+        assert len(err) == 1, err
+        assert err[0].startswith("latentpath: error: expected ")
+        assert ", got " in err[0]
+        return err[0]
+
+    return run
