@@ -73,7 +73,7 @@ def test_impossible_audit_options_are_found_before_any_work(produce, tmp_path):
 def test_test_images_that_are_all_private_are_refused_before_any_work(produce, images, tmp_path):
     code, lines = produce("--report", tmp_path / "r.html", "--test", images, *AUDIT)
     assert code == 2
-    assert "17 of 17" in lines[-1]
+    assert "26 of 26" in lines[-1]
     assert "nobody else" in lines[-1]
     assert not (tmp_path / "set").exists()
 
