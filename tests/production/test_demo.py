@@ -46,7 +46,7 @@ def shown(out):
         argv = ["demo", "--out", str(out), "--quiet", "--count", "60", "--steps", "6"]
         printed: list[str] = []
         patch.setattr("builtins.print", lambda *words, **_: printed.append(" ".join(words)))
-        code = cli.main([*argv, "--optim-steps", "3", "--audit-steps", "3"])
+        code = cli.main([*argv, "--passes", "2", "--audit-steps", "3"])
     assert code == 0, printed
     return printed
 
