@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+import tempfile
 from pathlib import Path
 
 # Triton reads it when it is imported, which any test may cause: its kernels run interpreted here.
 os.environ.setdefault("TRITON_INTERPRET", "1")
+
+# What torch.compile made for other instruction sets must not come back from its cache: it reads
+# rows of 8 numbers as if they were 16.
+os.environ.setdefault(
+    "TORCHINDUCTOR_CACHE_DIR",
+    os.path.join(
+        tempfile.gettempdir(),
+        f"torchinductor-{getpass.getuser()}-{os.environ.get('ATEN_CPU_CAPABILITY', 'native')}",
+    ),
+)
 
 import pytest
 import torch

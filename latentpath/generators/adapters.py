@@ -44,6 +44,7 @@ class DecoderGenerator:
         ShapeError: it returns no square images of 1 or 3 channels.
         InputError: an impossible shape, scale or shift, or nothing that can be called.
 
+    >>> from torch import nn
     >>> decoder = nn.Sequential(nn.ConvTranspose2d(2, 1, 4, 2, 1), nn.Tanh())
     >>> g = DecoderGenerator(decoder, (2, 8, 8))
     >>> g.latent_dim, g.img_channels, g.img_resolution

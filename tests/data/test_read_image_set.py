@@ -375,7 +375,7 @@ class TestArguments:
             ({"split": "dev"}, "got 'dev'"),
             ({"split": "test"}, "only with an .npz"),
             ({"channels": 2}, "1 or 3 channels"),
-            ({"resolution": 0}, "at least 1 pixel"),
+            ({"resolution": 0}, "resolution from 1 to"),
             ({"identity_column": "patient"}, "name the CSV file too"),
         ],
     )

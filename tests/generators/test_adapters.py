@@ -208,7 +208,7 @@ class TestDiffusers:
         weights = EnergyWeights(smoothness=0.0)
         slopes = [
             PathEnergy(
-                DecoderGenerator(vq, (3, 8, 8), **options), *heads, weights=weights
+                Networks(DecoderGenerator(vq, (3, 8, 8), **options), *heads), weights=weights
             ).guide_gradient(at, labels, torch.ones(6))
             for at, options in ((points, {}), (codes, {"force_not_quantize": True}))
         ]

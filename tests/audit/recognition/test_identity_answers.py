@@ -1,4 +1,4 @@
-"""Ranks against chance, thresholds set on strangers, and two classifiers side by side."""
+"""Ranks against chance, thresholds set on holdout, and two classifiers side by side."""
 
 from __future__ import annotations
 
@@ -96,11 +96,11 @@ def test_the_margin_tells_probabilities_apart_that_round_to_one(people):
 
 
 def test_the_threshold_names_one_stranger_in_a_hundred():
-    strangers = np.arange(200.0)
-    found = calibrated_naming(np.array([196.0, 197, 197.5, 198, 300]), strangers)
+    holdout = np.arange(200.0)
+    found = calibrated_naming(np.array([196.0, 197, 197.5, 198, 300]), holdout)
     assert found.threshold == 197
     assert found.named.value == pytest.approx(3 / 5)
-    assert found.strangers.value <= 0.04
+    assert found.holdout.value <= 0.04
     assert found.resolved
     few = calibrated_naming(np.array([98.5, 99.5]), np.arange(99.0) + 1)
     assert few.threshold == 99
@@ -109,50 +109,50 @@ def test_the_threshold_names_one_stranger_in_a_hundred():
 
 
 def test_an_over_confident_classifier_is_seen_through():
-    """As sure about strangers as about these images: nobody is named more than strangers are."""
+    """As sure about holdout as about these images: nobody is named more than holdout are."""
     rng = np.random.default_rng(0)
     found = calibrated_naming(rng.normal(50, 1, 2000), rng.normal(50, 1, 1000))
     assert found.named.value == pytest.approx(0.01, abs=0.012)
-    assert found.strangers.value == pytest.approx(0.01, abs=0.012)
-    assert found.named.low < found.strangers.high
+    assert found.holdout.value == pytest.approx(0.01, abs=0.012)
+    assert found.named.low < found.holdout.high
     leak = calibrated_naming(rng.normal(54, 1, 500), rng.normal(50, 1, 1000))
     assert leak.named.low > 0.85
 
 
-def test_strangers_with_several_images_stay_together():
+def test_people_of_the_holdout_with_several_images_stay_together():
     people = np.repeat(np.arange(50), 4)
     margins = np.random.default_rng(1).normal(size=50)[people]
     found = calibrated_naming(margins, margins, holdout_groups=people)
     assert not found.resolved
-    with pytest.raises(DataError, match="two strangers"):
+    with pytest.raises(DataError, match="two people in the holdout"):
         calibrated_naming(margins, margins[:4], holdout_groups=people[:4])
 
 
-def test_the_independent_witness_speaks_for_itself(people):
+def test_the_witness_speaks_for_itself(people):
     images, holdout = people(6, seed=1), people(110, seed=2)
-    witness = np.array([0, 1, 2, 3, 4, 5])
+    nearest = np.array([0, 1, 2, 3, 4, 5])
     walk = answering(images, [[0], [1], [9], [9], [9], [9]])
     other = answering(images, [[9], [1], [9], [3], [4], [5, 9]])
     found = reidentify(
         images,
-        witness,
+        nearest,
         walk,
         people=PEOPLE,
-        independent=other,
+        witness=other,
         holdout=holdout,
         groups=np.arange(6),
     )
     assert found.linkage == pytest.approx(2 / 6)
-    assert found.independent.linkage == pytest.approx(4 / 6)
+    assert found.witness.linkage == pytest.approx(4 / 6)
     # The walk's classifier names whom the other names first: images 1 (1) and 2 (9).
     assert found.classifiers.rank1.value == pytest.approx(2 / 6)
-    assert found.independent.independent is None
+    assert found.witness.witness is None
     assert found.naming.resolved
-    alone = reidentify(images, witness, other, people=PEOPLE, holdout=holdout, groups=np.arange(6))
-    assert alone == found.independent
+    alone = reidentify(images, nearest, other, people=PEOPLE, holdout=holdout, groups=np.arange(6))
+    assert alone == found.witness
     plain = json.loads(json.dumps(found.as_dict()))
-    assert plain["independent"]["nearest"]["rank_1"]["value"] == pytest.approx(4 / 6)
-    assert plain["naming"]["strangers"]["value"] <= 1
+    assert plain["witness"]["nearest"]["rank_1"]["value"] == pytest.approx(4 / 6)
+    assert plain["naming"]["holdout"]["value"] <= 1
     assert "sources" not in plain
 
 
@@ -176,5 +176,5 @@ def test_people_who_do_not_exist_are_refused(people):
             np.zeros(3, int),
             ignorant,
             people=PEOPLE,
-            independent=lambda x: torch.zeros(len(x), 4),
+            witness=lambda x: torch.zeros(len(x), 4),
         )
