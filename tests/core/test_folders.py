@@ -258,7 +258,9 @@ def processes():
     if "forkserver" not in multiprocessing.get_all_start_methods():
         pytest.skip("needs processes that start fast")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["latentpath.data", "PIL.PngImagePlugin"])
+    # The modules themselves: the package's face would load none of them.
+    needed = {write_image_set.__module__, read_image_set.__module__}
+    context.set_forkserver_preload([*needed, "PIL.PngImagePlugin"])
     return context
 
 
