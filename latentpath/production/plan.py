@@ -51,7 +51,7 @@ _WHAT = "a run's plan as it was written"
 _FIX = "restore the run's folder 'private' from a copy, or start anew with --overwrite"
 # A class needs several shards, lest the last one makes many more samples than are missing; but each
 # costs its start, so no more than these where this share of samples passes the gate.
-_SHARDS_PER_CLASS, _USUALLY_PASS = 2, 0.65
+_SHARDS_PER_CLASS, _USUALLY_PASS = 2, 0.9
 
 
 @dataclass(frozen=True)
