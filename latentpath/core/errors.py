@@ -14,6 +14,9 @@ from pathlib import PurePath
 from types import ModuleType
 
 
+_PACKAGE = PurePath(__file__).parents[1]
+
+
 class LatentpathError(Exception):
     """Base of every error that latentpath raises on purpose.
 
@@ -92,11 +95,10 @@ def describe_error(error: BaseException) -> str:
     if isinstance(error, LatentpathError):
         return f"{type(error).__name__}: {error}"
     frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if "latentpath" in PurePath(frame.filename).parts]
+    ours = [frame for frame in frames if PurePath(frame.filename).is_relative_to(_PACKAGE)]
     place = ""
     if ours:
-        parts = PurePath(ours[-1].filename).parts
-        inside = "/".join(parts[len(parts) - parts[::-1].index("latentpath") - 1 :])
+        inside = PurePath(ours[-1].filename).relative_to(_PACKAGE.parent).as_posix()
         place = f" in {inside}:{ours[-1].lineno}"
     return f"{type(error).__name__}{place}"
 
