@@ -13,7 +13,6 @@ import traceback
 from pathlib import PurePath
 from types import ModuleType
 
-
 _PACKAGE = PurePath(__file__).parents[1]
 
 
