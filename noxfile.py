@@ -57,7 +57,8 @@ def versions(session: nox.Session, name: str) -> None:
     pins.write_text("\n".join(COMBINATIONS[name][1]) + "\n")
     session.install("--editable", ".[test,triton]", "--constraint", str(pins))
     results = temporary / "results.xml"
-    workers = ["--numprocesses=auto", "--maxprocesses=8", "--dist=loadfile"]
+    # As `make unit` does.
+    workers = ["--numprocesses=logical", "--maxprocesses=8", "--dist=worksteal"]
     what = session.posargs or [*workers, f"--junit-xml={results}"]
     passed = (0,) if session.posargs else (0, 1)
     session.run("pytest", "-q", *what, env={"OMP_NUM_THREADS": "1"}, success_codes=passed)
