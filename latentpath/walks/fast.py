@@ -41,7 +41,7 @@ from latentpath import ops
 from latentpath.energy import PathEnergy, SurrogateGuide
 from latentpath.walks.error_field import ErrorField, Memory
 from latentpath.walks.fast_config import FastConfig
-from latentpath.walks.flight import Flight, Schedule
+from latentpath.walks.flight import Flight, PassSchedule
 from latentpath.walks.levels import Level, plan_levels, resample
 from latentpath.walks.published import straight_line
 
@@ -106,7 +106,7 @@ class FastSolver:
     ) -> None:
         self.energy, self.config, self.guide, self.visited = energy, config, guide, visited
         self.levels = plan_levels(steps, config.passes, config.coarsest, config.starts)
-        self.schedule = Schedule(config, self.levels)
+        self.schedule = PassSchedule(config, self.levels)
         self.steps, interior = steps, steps - 2
         # The mean of one over the chunk sizes: see published.chunk_weights.
         self.point_weight = math.ceil(interior / config.chunk) / interior

@@ -71,7 +71,7 @@ class Flight:
         return self.path[1:-1]
 
 
-class Schedule:
+class PassSchedule:
     """What becomes of a path after each of its true evaluations.
 
     Args:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from support.trace_files import files_of_a_run, modules_of
 
+MOST_FILES = 140
+
 
 def test_a_configuration_is_read_without_the_pipeline():
     loaded = modules_of("latentpath.production.produce_config")
@@ -22,6 +24,3 @@ def test_files_that_one_produce_enters():
     files = files_of_a_run()
     assert {"production/plan.py", "production/gate.py", "walks/pool.py"} <= files.keys()
     assert len(files) <= MOST_FILES, sorted(files)
-
-
-MOST_FILES = 140

@@ -53,10 +53,10 @@ json.dump({{"code": code, "functions": sorted(entered)}}, sys.stdout)
 def files_of_a_run() -> dict[str, list[str]]:
     """Files that one `latentpath produce` enters, with their functions, on the tiny set."""
     with tempfile.TemporaryDirectory() as root:
-        found = json.loads(_python(TRACED.format(root=root, tests=str(ROOT / "tests"))))
-    assert found["code"] == 0
+        traced = json.loads(_python(TRACED.format(root=root, tests=str(ROOT / "tests"))))
+    assert traced["code"] == 0
     files: dict[str, list[str]] = {}
-    for file, function in found["functions"]:
+    for file, function in traced["functions"]:
         files.setdefault(file, []).append(function)
     return files
 
