@@ -143,7 +143,9 @@ def test_summary_and_scoreboard(result, out):
     values = [row["accuracy"] for row in result.rows if row["set"] == "walk"]
     row = found["walk", "accuracy"]
     assert float(row["mean"]) == pytest.approx(np.mean(values), rel=1e-5)
-    assert float(row["low"]) <= min(values) <= max(values) <= float(row["high"])
+    rounding = 1e-6  # of the file's six digits, where all seeds agree
+    assert float(row["low"]) - rounding <= min(values)
+    assert max(values) <= float(row["high"]) + rounding
     scores = read(out / "scoreboard.csv")
     assert [s["key"] for s in scores] == [
         *("mml", "p5", "named", "calibrated", "rank1", "membership", "utility")
