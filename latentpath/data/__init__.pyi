@@ -21,10 +21,7 @@ from latentpath.data.pixel_files import (
     read_plain_png as read_plain_png,
 )
 from latentpath.data.sources.csv_table import Table as Table
-from latentpath.data.sources.data_source import (
-    FORMATS as FORMATS,
-    DataSource as DataSource,
-)
+from latentpath.data.sources.data_source import DataSource as DataSource
 from latentpath.data.sources.digits import (
     DigitsSplit as DigitsSplit,
     load_digits_split as load_digits_split,
@@ -38,6 +35,7 @@ from latentpath.data.sources.image_set_reader import (
 from latentpath.data.sources.listing import number_people as number_people
 from latentpath.data.sources.medmnist import SPLITS as SPLITS
 from latentpath.data.sources.name_disclosure import names_shown as names_shown
+from latentpath.data.sources.source_options import FORMATS as FORMATS
 from latentpath.data.survey import Survey as Survey
 from latentpath.data.writers import (
     WRITERS as WRITERS,

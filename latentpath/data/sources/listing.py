@@ -25,7 +25,7 @@ class Listing:
     """A data set on disk: n images that can be read one by one.
 
     Attributes:
-        format: its form, one of `latentpath.data.sources.data_source.FORMATS`.
+        format: its form, one of `FORMATS`.
         files: n names, in the order of the rows; for an .npz the rows' numbers.
         labels: int64 [n], 0 .. K-1.
         class_names: K names.

@@ -1,0 +1,130 @@
+"""Sets whose images are files: in class folders, named by a table, or by the habits of a set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from latentpath.core import DataError, Progress
+from latentpath.data.decode import UndecodableError, decode_image
+from latentpath.data.sources.class_folders import ClassFolders, list_class_folders
+from latentpath.data.sources.conventions import (
+    APTOS_CLASSES,
+    APTOS_COLUMNS,
+    APTOS_TABLE,
+    list_by_last_digit,
+)
+from latentpath.data.sources.csv_table import Table, find_table, resolve_images
+from latentpath.data.sources.dicom import decode_dicom, number_patients
+from latentpath.data.sources.file_search import find_files, is_dicom, is_image
+from latentpath.data.sources.listing import Listing, number_names, number_people
+
+if TYPE_CHECKING:
+    from latentpath.data.sources.data_source import DataSource
+
+
+def list_folders(source: DataSource, progress: Progress) -> Listing:
+    """List images by the folder of their class."""
+    listed = list_class_folders(source.path, find_files(source.path))
+    return _from_files("folder", source, listed, np.arange(len(listed.files)))
+
+
+def list_dicom(source: DataSource, progress: Progress) -> Listing:
+    """List DICOM files by the folder of their class; patients are people."""
+    listed = list_class_folders(source.path, find_files(source.path), dicom=True)
+    people, nameless = number_patients(source.path, listed.files, progress)
+    return replace(_from_files("dicom", source, listed, people), nameless=nameless)
+
+
+def list_shenzhen(source: DataSource, progress: Progress) -> Listing:
+    """List images by the last digit of their names."""
+    listed, people = list_by_last_digit(find_files(source.path))
+    return _from_files("shenzhen", source, listed, people)
+
+
+def list_aptos(source: DataSource, progress: Progress) -> Listing:
+    """List what the table of APTOS 2019 names."""
+    table = source.path / APTOS_TABLE
+    image, label = APTOS_COLUMNS
+    tabled = replace(source, csv=table, image_column=image, label_column=label, format="csv")
+    listing = list_csv(tabled, progress)
+    if not set(listing.class_names) <= APTOS_CLASSES:
+        raise DataError(
+            expected=f"stages from 0 to 4 in the column {label!r} of {APTOS_TABLE}",
+            got=f"{len(set(listing.class_names) - APTOS_CLASSES)} other values",
+            fix="correct them, or name the table with --csv to take them as classes",
+        )
+    return replace(listing, format="aptos")
+
+
+def list_csv(source: DataSource, progress: Progress) -> Listing:
+    """List what a table names, in the order of the paths."""
+    assert source.csv is not None, "checked with the options"
+    root = source.path
+    own_people = source.identity_column if source.identities is None else None
+    columns = [source.image_column, source.label_column, *([own_people] if own_people else [])]
+    table = Table(find_table(source.csv, root), columns)
+    all_files = find_files(root)
+    candidates = [name for name in all_files if is_image(name) or is_dicom(root, name)]
+    files = resolve_images(root, table, candidates, keep_absent=True)
+    order = sorted(range(len(files)), key=files.__getitem__)
+    names, labels = number_names([table.column(1)[row] for row in order])
+    sorted_files = tuple(files[row] for row in order)
+    people, nameless = np.arange(len(files)), frozenset[int]()
+    if own_people:
+        people = number_people([table.column(2)[row] for row in order])
+    elif source.identities is None:
+        people, nameless = _patients_among(root, sorted_files, progress)
+    # A folder of test images beside that of the table is none of its business.
+    folders = {file.split("/")[0] for file in files if "/" in file}
+    beside = {name for name in candidates if "/" not in name or name.split("/")[0] in folders}
+    unlisted = len(beside - set(files))
+    note = f"{unlisted} images of the data folder are not in the table and are left out"
+    notes = (note,) if unlisted else ()
+    listed = ClassFolders(sorted_files, labels, names, notes)
+    listing = replace(_from_files("csv", source, listed, people), nameless=nameless)
+    return _with_line_numbers(listing, root, dict(zip(files, table.lines, strict=True)))
+
+
+def _with_line_numbers(listing: Listing, root: Path, lines: dict[str, int]) -> Listing:
+    """Return the listing with images that are absent unreadable by the line that names them."""
+
+    def read(row: int, channels: int | None) -> np.ndarray:
+        file = listing.files[row]
+        if not os.path.lexists(root / file):
+            raise UndecodableError(f"absent, named in line {lines[file]} of the table")
+        return listing.read(row, channels)
+
+    return replace(listing, read=read)
+
+
+def _patients_among(
+    root: Path, files: Sequence[str], progress: Progress
+) -> tuple[np.ndarray, frozenset[int]]:
+    """Return the person of each file and the rows without one; a picture is a person of its own."""
+    scans = [row for row, file in enumerate(files) if is_dicom(root, file)]
+    if not scans:
+        return np.arange(len(files)), frozenset()
+    patients, nameless = number_patients(root, [files[row] for row in scans], progress)
+    patient_of = dict(zip(scans, patients.tolist(), strict=True))
+    # Patients are counted from 0, pictures from -1 downwards.
+    people = [patient_of.get(row, -1 - row) for row in range(len(files))]
+    return number_people(people), frozenset(scans[place] for place in nameless)
+
+
+def _from_files(name: str, source: DataSource, listed: ClassFolders, people: np.ndarray) -> Listing:
+    """Return the listing of files that are decoded by their kind."""
+    root, files = source.path, listed.files
+
+    def read(row: int, channels: int | None) -> np.ndarray:
+        path = root / files[row]
+        if not is_image(files[row]) and is_dicom(root, files[row]):
+            return decode_dicom(path, channels, source.window)
+        return decode_image(path, channels)
+
+    return Listing(name, files, listed.labels, listed.class_names, people, read, listed.notes)
