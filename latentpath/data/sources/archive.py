@@ -8,8 +8,10 @@ harm someone.
 from __future__ import annotations
 
 import stat
+import unicodedata
 import zipfile
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -19,7 +21,7 @@ from latentpath.data.sources.name_disclosure import detail, named
 UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
 """What zipfile raises on damaged, encrypted (RuntimeError) or foreign archives."""
 
-_ENCRYPTED = 0x1
+_ENCRYPTED, _SAYS_UTF8 = 0x1, 0x800
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,23 @@ def open_archive(path: Path, what: str, limits: ArchiveLimits | None = None) -> 
     return archive
 
 
+def member_names(archive: zipfile.ZipFile) -> dict[str, str]:
+    """Return the archive's own name of each file in it, by the name that its packer meant.
+
+    Programs on Windows may write backslashes, those on macOS and Linux UTF-8 without saying so,
+    which reads as another alphabet, and macOS writes accents apart from their letters.
+    """
+    return {_meant_name(info): info.filename for info in archive.infolist() if not info.is_dir()}
+
+
+def _meant_name(info: zipfile.ZipInfo) -> str:
+    name = info.filename
+    if not info.flag_bits & _SAYS_UTF8:
+        with suppress(UnicodeError):  # it was no UTF-8
+            name = name.encode("cp437").decode("utf-8")
+    return unicodedata.normalize("NFC", name.replace("\\", "/"))
+
+
 def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
     """Return a member's bytes, never more than it is listed with.
 
@@ -96,7 +115,7 @@ def _check_members(archive: zipfile.ZipFile, what: str, limits: ArchiveLimits) -
         place = named(member.filename, f"member {number} of {len(members)}")
         if reason := _odd(member, seen, limits):
             raise _refused(what, f"{place}, {reason}")
-        seen.add(member.filename)
+        seen.add(_meant_name(member))
         total += member.file_size
     if total > limits.total_bytes:
         raise _refused(what, f"{total:,} bytes unpacked, more than {limits.total_bytes:,}")
@@ -108,7 +127,7 @@ def _odd(member: zipfile.ZipInfo, seen: set[str], limits: ArchiveLimits) -> str:
     path, windows = PurePosixPath(name.replace("\\", "/")), PureWindowsPath(name)
     if path.is_absolute() or windows.drive or windows.root or ".." in path.parts or not name:
         return "whose name leaves the archive"
-    if name in seen:
+    if _meant_name(member) in seen:
         return "a second one of its name"
     if stat.S_ISLNK(member.external_attr >> 16):
         return "a link"

@@ -10,11 +10,11 @@ import numpy as np
 
 from latentpath.core import DataError
 from latentpath.data.sources.file_search import (
-    entries,
     is_dicom,
     is_image,
     kinds_text,
     left_out_note,
+    subfolders,
 )
 from latentpath.data.sources.listing import IMAGE_KINDS, number_names
 from latentpath.data.sources.name_disclosure import and_first, named
@@ -78,7 +78,7 @@ def _check_folders(root: Path, images: list[str], others: list[str]) -> None:
             got=f"folders that look like splits: {', '.join(sorted(by_class))}",
             fix=f"give the path of one of them, such as {sorted(by_class)[0]!r}",
         )
-    empty = [e.name for e in entries(root) if e.is_dir() and e.name not in by_class]
+    empty = [name for name in subfolders(root) if name not in by_class]
     if empty:
         raise DataError(
             expected="images in every class folder",

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
-import os
 import re
-from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from contextlib import contextmanager
+from pathlib import Path
 
 from latentpath.core import DataError
-from latentpath.data.sources.file_search import inside
 from latentpath.data.sources.name_disclosure import named
 
+_LONGEST_CELL = 1 << 24
+# What Excel writes before the table, to tell itself the separator.
+_EXCEL_SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 # Behind the closing quote of a cell; a quote that is doubled stands in one.
 _SPACES_BEHIND_QUOTE = re.compile(r'(?<!")" +(?=[,;\t\r\n]|$)')
 
@@ -21,7 +23,8 @@ class Table:
     """A CSV file with a header, its columns chosen.
 
     The separator may be a comma, a semicolon or a tab, spaces around cells and names do not count,
-    nor do rows without anything in them, and the encoding is UTF-8.
+    nor do rows without anything in them, a first line such as `sep=;` names the separator, and the
+    encoding is UTF-8, or UTF-16 with its mark.
 
     Args:
         path: the file.
@@ -56,96 +59,40 @@ def find_table(path: str | Path, root: Path) -> Path:
     return table
 
 
-def resolve_images(
-    root: Path, table: Table, candidates: Sequence[str], *, keep_absent: bool = False
-) -> list[str]:
-    """Return the file that each row of a table means.
-
-    A cell is a path relative to the data folder; where there is none such, the path without its
-    ending, or, for a cell without slashes, the name of a file in any folder, with or without its
-    ending.
-
-    Args:
-        root: the data folder.
-        table: its first column names images.
-        candidates: the files of the data folder that may be meant.
-        keep_absent: return cells that name no file as they are, unless none names one.
-
-    Raises:
-        DataError: a cell names no file, or several, or one outside of the folder, or two rows name
-            the same.
-    """
-    cells, known = table.column(0), set(candidates)
-    by_name: dict[str, set[str]] | None = None
-    files: list[str] = []
-    absent: list[int] = []
-    for row, cell in enumerate(cells):
-        path = inside(root, cell, f"line {table.lines[row]} of the table")
-        if path not in known and not os.path.lexists(root / path):
-            by_name = by_name if by_name is not None else _short_names(candidates)
-            meant = by_name.get(path, set())
-            if len(meant) > 1:
-                raise DataError(
-                    expected="one file for each row of the table",
-                    got=f"{len(meant)} for {named(cell, 'the image')} in line {table.lines[row]}",
-                    fix="write the path relative to the data folder",
-                )
-            if not meant:
-                absent.append(row)
-            path = next(iter(meant), path)
-        files.append(path)
-    if absent and not (keep_absent and len(absent) < len(cells)):
-        first = named(cells[absent[0]], f"in line {table.lines[absent[0]]}")
-        raise DataError(
-            expected="every image of the table in the data folder",
-            got=f"{len(absent)} of {len(cells)} absent, the first is {first}",
-            fix="check the data folder and the column of paths",
-        )
-    _refuse_repeats(files, table)
-    return files
-
-
-def _refuse_repeats(files: list[str], table: Table) -> None:
-    twice = {file for file, count in Counter(files).items() if count > 1}
-    if twice:
-        row = next(row for row, file in enumerate(files) if file in twice)
-        raise DataError(
-            expected="each image once",
-            got=f"{len(twice)} images in several rows of the table, the first is "
-            + named(files[row], f"in line {table.lines[row]}"),
-            fix="keep one row per image (several labels per image are not supported)",
-        )
-
-
-def _short_names(candidates: Sequence[str]) -> dict[str, set[str]]:
-    """Return the files that each short form of a name may mean."""
-    meant: dict[str, set[str]] = defaultdict(set)
-    for file in candidates:
-        path = PurePosixPath(file)
-        for name in (path.with_suffix("").as_posix(), path.name, path.stem):
-            meant[name].add(file)
-    return meant
-
-
 def _read_columns(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
     """Yield (line number, cells of the wanted columns) of every row."""
     try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
+        with path.open(newline="", encoding=_encoding(path)) as stream, _long_cells():
             header = stream.readline()
-            stream.seek(0)
-            separator = next((s for s in ",;\t" if columns[0] in _cells(header, s)), ",")
+            before = 0  # lines that are no part of the table
+            separator = _EXCEL_SEPARATOR.fullmatch(header)
+            if separator:
+                before, start = 1, stream.tell()
+                header = stream.readline()
+                stream.seek(start)
+            else:
+                stream.seek(0)
+            told = [separator[1]] if separator else []
+            mark = next((s for s in (*told, *",;\t") if columns[0] in _cells(header, s)), ",")
             text = (_SPACES_BEHIND_QUOTE.sub('"', line) for line in stream)
-            reader = csv.reader(text, delimiter=separator, strict=True, skipinitialspace=True)
+            reader = csv.reader(text, delimiter=mark, strict=True, skipinitialspace=True)
             names = [name.strip() for name in next(reader, [])]
             places = [_column_place(names, column) for column in columns]
             for cells in reader:
                 if any(cell.strip() for cell in cells):
-                    yield reader.line_num, _row(reader.line_num, names, cells, places, columns)
-    except (UnicodeDecodeError, csv.Error) as error:
+                    line = before + reader.line_num
+                    yield line, _row(line, names, cells, places, columns)
+    except UnicodeDecodeError as error:
         raise DataError(
-            expected="a table as CSV text in UTF-8",
-            got=str(error),
+            expected="a table as CSV text in UTF-8 or UTF-16",
+            got=f"text in another encoding ({error.reason} at byte {error.start})",
             fix="save it again as CSV with the encoding UTF-8",
+        ) from error
+    except csv.Error as error:
+        raise DataError(
+            expected="a table as CSV text",
+            got=str(error),
+            fix="save it again as CSV, cells that hold separators or quotes in quotes",
         ) from error
     except OSError as error:
         raise DataError(
@@ -153,6 +100,31 @@ def _read_columns(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, lis
             got=f"{named(path, 'one that cannot')} ({error.strerror})",
             fix="check the path",
         ) from error
+
+
+def _encoding(path: Path) -> str:
+    """Return UTF-8, or UTF-16 where the first bytes say so."""
+    with path.open("rb") as stream:
+        start = stream.read(4)
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    if b"\0" in start:
+        raise DataError(
+            expected="a table as CSV text in UTF-8",
+            got="bytes of zero in it, as in UTF-16 without a mark or in a workbook",
+            fix="save it again as CSV with the encoding UTF-8",
+        )
+    return "utf-8-sig"
+
+
+@contextmanager
+def _long_cells() -> Iterator[None]:
+    """Let cells hold whole reports: the csv module's own limit is 131,072 characters."""
+    before = csv.field_size_limit(_LONGEST_CELL)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
 
 
 def _cells(line: str, separator: str) -> list[str]:

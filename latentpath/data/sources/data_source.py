@@ -11,12 +11,13 @@ import numpy as np
 
 from latentpath.core import DataError, Progress, silent
 from latentpath.data.manifest import is_written_set
+from latentpath.data.sources.clutter import clutter_note
 from latentpath.data.sources.conventions import (
     is_aptos,
     is_shenzhen,
 )
-from latentpath.data.sources.csv_table import Table, find_table, resolve_images
-from latentpath.data.sources.file_search import find_files, is_dicom, is_image
+from latentpath.data.sources.csv_table import Table, find_table
+from latentpath.data.sources.file_search import FoundFiles, find_files, is_dicom, is_image
 from latentpath.data.sources.labelled_files import (
     list_aptos,
     list_csv,
@@ -28,6 +29,7 @@ from latentpath.data.sources.latentpath_set import list_written_set
 from latentpath.data.sources.listing import Listing, number_people
 from latentpath.data.sources.medmnist import list_medmnist
 from latentpath.data.sources.name_disclosure import named
+from latentpath.data.sources.named_images import resolve_images
 from latentpath.data.sources.source_options import check_format, check_options
 from latentpath.data.sources.stylegan_set import (
     LABELS_NAME,
@@ -101,9 +103,12 @@ class DataSource:
                 got=f"{named(self.path, 'a path')}, absent",
                 fix="check the path",
             )
-        name = detect_format(self) if self.format == "auto" else self.format
+        found = find_files(self.path) if self.path.is_dir() else FoundFiles()
+        name = detect_format(self, found.files) if self.format == "auto" else self.format
         check_format(self, name)
-        listing = _FORMS[name](self, progress)
+        listing = _FORMS[name](self, found, progress)
+        if not listing.ours:
+            listing = replace(listing, notes=(*listing.notes, *clutter_note(found.clutter)))
         if self.identities is not None:
             people = _people_of(self, listing)
             listing = replace(listing, identities=people, nameless=frozenset())
@@ -111,8 +116,8 @@ class DataSource:
         return listing
 
 
-def detect_format(source: DataSource) -> str:
-    """Return the form of a data set.
+def detect_format(source: DataSource, files: tuple[str, ...]) -> str:
+    """Return the form of a data set, `files` those of its folder.
 
     Raises:
         DataError: no form, or several, are possible.
@@ -136,7 +141,6 @@ def detect_format(source: DataSource) -> str:
         return "stylegan"
     if is_aptos(path):
         return "aptos"
-    files = find_files(path)
     images = sum(map(is_image, files))
     scans = sum(is_dicom(path, name) for name in files)
     if images and scans:
@@ -157,17 +161,17 @@ def _zip_format(path: Path) -> str:
     return f", a zip without {LABELS_NAME}" if zipfile.is_zipfile(path) else ", a damaged zip"
 
 
-def _list_medmnist(source: DataSource, progress: Progress) -> Listing:
+def _list_medmnist(source: DataSource, found: FoundFiles, progress: Progress) -> Listing:
     return list_medmnist(source.path, source.split)
 
 
-def _list_stylegan(source: DataSource, progress: Progress) -> Listing:
+def _list_stylegan(source: DataSource, found: FoundFiles, progress: Progress) -> Listing:
     if source.path.is_file():
         return list_stylegan_zip(source.path)
-    return list_stylegan_folder(source.path, find_files(source.path))
+    return list_stylegan_folder(source.path, found.files)
 
 
-def _list_written(source: DataSource, progress: Progress) -> Listing:
+def _list_written(source: DataSource, found: FoundFiles, progress: Progress) -> Listing:
     return list_written_set(source.path)
 
 
@@ -198,7 +202,7 @@ def _people_of(source: DataSource, listing: Listing) -> np.ndarray:  # int64 [n]
 def _lookup_keys(source: DataSource, listing: Listing, table: Table) -> Sequence[str]:
     """Return the image that each row of a table of people names."""
     if source.path.is_dir():
-        return resolve_images(source.path, table, listing.files)
+        return resolve_images(source.path, table, listing.files).files
     cells = [cell.replace("\\", "/") for cell in table.column(0)]
     return [cell.lstrip("0") or "0" for cell in cells] if listing.format == "medmnist" else cells
 

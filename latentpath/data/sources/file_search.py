@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import NamedTuple
 
 from latentpath.core import DataError
 from latentpath.data.decode import EXTENSIONS
+from latentpath.data.sources.clutter import is_clutter
 from latentpath.data.sources.name_disclosure import and_first, named
 
 # Files that rightly lie beside images; any other kind that is left out is mentioned.
@@ -19,18 +21,31 @@ _KNOWN = (
 _MARK_PLACE, _MARK = 128, b"DICM"
 
 
-def find_files(root: Path) -> tuple[str, ...]:
-    """Return all files below `root`, relative, with forward slashes, sorted; clutter left out.
+class FoundFiles(NamedTuple):
+    """The files of a data folder."""
+
+    files: tuple[str, ...] = ()
+    """Relative to it, with forward slashes, sorted."""
+    clutter: int = 0
+    """Files that were skipped, see `latentpath.data.sources.clutter`."""
+
+
+def find_files(root: Path) -> FoundFiles:
+    """Return all files below `root`; clutter is counted and left out.
 
     Raises:
         DataError: a link to a folder, a link that leaves `root`, or a folder that cannot be listed.
     """
-    files = []
+    files: list[str] = []
+    clutter = 0
     pending = [root]
     while pending:
         folder = pending.pop()
-        for entry in entries(folder):
+        for entry in _entries(folder):
             path = Path(entry.path)
+            if is_clutter(entry.name):
+                clutter += _files_within(path)
+                continue
             relative = path.relative_to(root).as_posix()
             if entry.is_symlink():
                 refuse_outside_link(root, path)
@@ -44,14 +59,18 @@ def find_files(root: Path) -> tuple[str, ...]:
                 pending.append(path)
             else:
                 files.append(relative)
-    return tuple(sorted(files))
+    return FoundFiles(tuple(sorted(files)), clutter)
 
 
-def entries(folder: Path) -> list[os.DirEntry]:
-    """Return what a user put into a folder, sorted: hidden and archive clutter left out."""
+def subfolders(root: Path) -> list[str]:
+    """Return the names of the folders that a user put into a folder, sorted."""
+    return [e.name for e in _entries(root) if e.is_dir() and not is_clutter(e.name)]
+
+
+def _entries(folder: Path) -> list[os.DirEntry]:
     try:
         with os.scandir(folder) as scanned:
-            kept = [e for e in scanned if not e.name.startswith(".") and e.name != "__MACOSX"]
+            kept = list(scanned)
     except OSError as error:
         raise DataError(
             expected="folders that can be listed",
@@ -59,6 +78,13 @@ def entries(folder: Path) -> list[os.DirEntry]:
             fix="check the path and its permissions",
         ) from error
     return sorted(kept, key=lambda entry: entry.name)
+
+
+def _files_within(path: Path) -> int:
+    """Return how many files a place of clutter holds, itself if it is one; links not followed."""
+    if path.is_symlink() or not path.is_dir():
+        return 1
+    return sum(len(files) for _, _, files in os.walk(path))
 
 
 def inside(root: Path, name: str, where: str) -> str:

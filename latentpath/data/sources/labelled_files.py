@@ -19,40 +19,41 @@ from latentpath.data.sources.conventions import (
     APTOS_TABLE,
     list_by_last_digit,
 )
-from latentpath.data.sources.csv_table import Table, find_table, resolve_images
+from latentpath.data.sources.csv_table import Table, find_table
 from latentpath.data.sources.dicom import decode_dicom, number_patients
-from latentpath.data.sources.file_search import find_files, is_dicom, is_image
+from latentpath.data.sources.file_search import FoundFiles, is_dicom, is_image
 from latentpath.data.sources.listing import Listing, number_names, number_people
+from latentpath.data.sources.named_images import resolve_images
 
 if TYPE_CHECKING:
     from latentpath.data.sources.data_source import DataSource
 
 
-def list_folders(source: DataSource, progress: Progress) -> Listing:
+def list_folders(source: DataSource, found: FoundFiles, progress: Progress) -> Listing:
     """List images by the folder of their class."""
-    listed = list_class_folders(source.path, find_files(source.path))
+    listed = list_class_folders(source.path, found.files)
     return _from_files("folder", source, listed, np.arange(len(listed.files)))
 
 
-def list_dicom(source: DataSource, progress: Progress) -> Listing:
+def list_dicom(source: DataSource, found: FoundFiles, progress: Progress) -> Listing:
     """List DICOM files by the folder of their class; patients are people."""
-    listed = list_class_folders(source.path, find_files(source.path), dicom=True)
+    listed = list_class_folders(source.path, found.files, dicom=True)
     people, nameless = number_patients(source.path, listed.files, progress)
     return replace(_from_files("dicom", source, listed, people), nameless=nameless)
 
 
-def list_shenzhen(source: DataSource, progress: Progress) -> Listing:
+def list_shenzhen(source: DataSource, found: FoundFiles, progress: Progress) -> Listing:
     """List images by the last digit of their names."""
-    listed, people = list_by_last_digit(find_files(source.path))
+    listed, people = list_by_last_digit(found.files)
     return _from_files("shenzhen", source, listed, people)
 
 
-def list_aptos(source: DataSource, progress: Progress) -> Listing:
+def list_aptos(source: DataSource, found: FoundFiles, progress: Progress) -> Listing:
     """List what the table of APTOS 2019 names."""
     table = source.path / APTOS_TABLE
     image, label = APTOS_COLUMNS
     tabled = replace(source, csv=table, image_column=image, label_column=label, format="csv")
-    listing = list_csv(tabled, progress)
+    listing = list_csv(tabled, found, progress)
     if not set(listing.class_names) <= APTOS_CLASSES:
         raise DataError(
             expected=f"stages from 0 to 4 in the column {label!r} of {APTOS_TABLE}",
@@ -62,16 +63,16 @@ def list_aptos(source: DataSource, progress: Progress) -> Listing:
     return replace(listing, format="aptos")
 
 
-def list_csv(source: DataSource, progress: Progress) -> Listing:
+def list_csv(source: DataSource, found: FoundFiles, progress: Progress) -> Listing:
     """List what a table names, in the order of the paths."""
     assert source.csv is not None, "checked with the options"
     root = source.path
     own_people = source.identity_column if source.identities is None else None
     columns = [source.image_column, source.label_column, *([own_people] if own_people else [])]
     table = Table(find_table(source.csv, root), columns)
-    all_files = find_files(root)
+    all_files = found.files
     candidates = [name for name in all_files if is_image(name) or is_dicom(root, name)]
-    files = resolve_images(root, table, candidates, keep_absent=True)
+    files, near = resolve_images(root, table, candidates, keep_absent=True)
     order = sorted(range(len(files)), key=files.__getitem__)
     names, labels = number_names([table.column(1)[row] for row in order])
     sorted_files = tuple(files[row] for row in order)
@@ -85,7 +86,7 @@ def list_csv(source: DataSource, progress: Progress) -> Listing:
     beside = {name for name in candidates if "/" not in name or name.split("/")[0] in folders}
     unlisted = len(beside - set(files))
     note = f"{unlisted} images of the data folder are not in the table and are left out"
-    notes = (note,) if unlisted else ()
+    notes = (*near, *((note,) if unlisted else ()))
     listed = ClassFolders(sorted_files, labels, names, notes)
     listing = replace(_from_files("csv", source, listed, people), nameless=nameless)
     return _with_line_numbers(listing, root, dict(zip(files, table.lines, strict=True)))

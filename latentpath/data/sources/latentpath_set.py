@@ -9,8 +9,9 @@ import numpy as np
 from latentpath.core import DataError
 from latentpath.data.decode import decode_image
 from latentpath.data.manifest import read_manifest
-from latentpath.data.sources.csv_table import Table, resolve_images
+from latentpath.data.sources.csv_table import Table
 from latentpath.data.sources.listing import Listing, number_names
+from latentpath.data.sources.named_images import resolve_images
 from latentpath.data.writers.folder import TABLE_NAME
 
 
@@ -30,7 +31,7 @@ def list_written_set(root: Path) -> Listing:
             fix="read its .npz or .zip file instead",
         )
     table = Table(root / TABLE_NAME, ["file", "label"])
-    files = resolve_images(root, table, ())
+    files = resolve_images(root, table, ()).files
     shown, numbers = number_names(table.column(1))
     count = manifest["images"]["count"]
     valid = set(map(str, range(len(names))))

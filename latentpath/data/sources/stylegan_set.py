@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import io
 import json
+import unicodedata
 import zipfile
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,14 @@ import numpy as np
 
 from latentpath.core import DataError
 from latentpath.data.decode import UndecodableError, decode_image
-from latentpath.data.sources.archive import UNREADABLE, open_archive, read_member, unreadable
+from latentpath.data.sources.archive import (
+    UNREADABLE,
+    member_names,
+    open_archive,
+    read_member,
+    unreadable,
+)
+from latentpath.data.sources.clutter import clutter_note, lies_in_clutter
 from latentpath.data.sources.file_search import is_image, left_out_note
 from latentpath.data.sources.listing import IMAGE_KINDS, Listing
 from latentpath.data.sources.name_disclosure import and_first, detail
@@ -30,26 +40,33 @@ _MOST_CLASSES = 100_000
 def list_stylegan_zip(path: Path) -> Listing:
     """List the images of a dataset zip, sorted by name; each is one identity.
 
+    The whole may lie in a folder inside the zip.
+
     Raises:
         DataError: no such zip, one with limits exceeded or odd names, images without labels, or
             labels that are no classes.
     """
     archive = open_archive(path, _WHAT)
-    members = [info.filename for info in archive.infolist() if not info.is_dir()]
+    members = member_names(archive)
+    places = _labels_places(members)
+    base = places[0].removesuffix(LABELS_NAME) if len(places) == 1 else ""
+    own = {name.removeprefix(base): member for name, member in members.items()
+           if name.startswith(base)}  # fmt: skip
+    clutter = sum(map(lies_in_clutter, members))
     try:
-        raw = read_member(archive, LABELS_NAME) if LABELS_NAME in members else None
+        raw = read_member(archive, own[LABELS_NAME]) if LABELS_NAME in own else None
     except UNREADABLE as error:
         raise unreadable(_WHAT, error) from error
 
     def read(row: int, channels: int | None) -> np.ndarray:
         try:
-            content = read_member(archive, listing.files[row])
+            content = read_member(archive, own[listing.files[row]])
         except UNREADABLE as error:
             raise UndecodableError(f"damaged ({detail(error)})") from error
         return decode_image(io.BytesIO(content), channels)
 
-    listing = _listing(members, raw, read)
-    return listing
+    listing = _listing([name for name in own if not lies_in_clutter(name)], raw, read)
+    return replace(listing, notes=(*listing.notes, *clutter_note(clutter)))
 
 
 def list_stylegan_folder(root: Path, files: tuple[str, ...]) -> Listing:
@@ -67,12 +84,19 @@ def list_stylegan_folder(root: Path, files: tuple[str, ...]) -> Listing:
 
 
 def has_labels_file(path: Path) -> bool:
-    """Say whether a zip has a `dataset.json`."""
+    """Say whether a zip has one `dataset.json`, at its top or in a folder."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return LABELS_NAME in archive.namelist()
+            return len(_labels_places(member_names(archive))) == 1
     except UNREADABLE:
         return False
+
+
+def _labels_places(members: Mapping[str, str]) -> list[str]:
+    if LABELS_NAME in members:
+        return [LABELS_NAME]
+    own = (name for name in members if not lies_in_clutter(name))
+    return [name for name in own if name.rsplit("/", 1)[-1] == LABELS_NAME]
 
 
 def _listing(names: list[str], raw: bytes | None, read: Any) -> Listing:
@@ -98,22 +122,46 @@ def _listing(names: list[str], raw: bytes | None, read: Any) -> Listing:
 
 
 def _labels(raw: bytes, images: list[str]) -> np.ndarray:  # int64 [n]
-    try:
-        content = json.loads(raw)
-        pairs = content["labels"]
-        table = {name.replace("\\", "/"): label for name, label in dict(pairs or ()).items()}
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise _bad_labels(f"another content ({detail(error)})") from error
-    if not table:
-        raise _bad_labels("no labels")
-    without = [name for name in images if name not in table]
+    table = _label_table(raw)
+    keys = [unicodedata.normalize("NFC", name) for name in images]
+    without = [name for name, key in zip(images, keys, strict=True) if key not in table]
     if without:
         raise _bad_labels(f"{len(without)} images without a label{and_first(without[0])}")
-    values = [_class_of(table[name]) for name in images]
+    values = [_class_of(table[key]) for key in keys]
     odd = [name for name, value in zip(images, values, strict=True) if value is None]
     if odd:
         raise _bad_labels(f"{len(odd)} labels that are no class{and_first(odd[0])}")
     return np.array(values, dtype=np.int64)
+
+
+def _label_table(raw: bytes) -> dict[str, Any]:
+    """Return the label of each name, backslashes and forms of accents made one.
+
+    Raises:
+        DataError: another content, or a name with several labels.
+    """
+    try:
+        # Pairs, not dictionaries: of a key that comes twice JSON keeps the last in silence.
+        content = dict(json.loads(raw, object_pairs_hook=list))
+        pairs = [(str.replace(name, "\\", "/"), label) for name, label in content["labels"] or ()]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise _bad_labels(f"another content ({detail(error)})") from error
+    if not pairs:
+        raise _bad_labels("no labels")
+    table: dict[str, Any] = {}
+    twice: list[str] = []
+    for name, label in pairs:
+        key = unicodedata.normalize("NFC", name)
+        if key in table:
+            twice.append(name)
+        table[key] = label
+    if twice:
+        raise DataError(
+            expected=f"each image once in {LABELS_NAME}",
+            got=f"{len(set(twice))} images with several labels{and_first(twice[0])}",
+            fix="keep one label per image (several labels per image are not supported)",
+        )
+    return table
 
 
 def _class_of(label: Any) -> int | None:
