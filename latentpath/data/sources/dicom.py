@@ -7,7 +7,7 @@ counts up is as good as the number.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,12 +23,12 @@ from latentpath.data.decode import (
     with_channels,
 )
 from latentpath.data.sources.dicom_grey import grey_levels
-from latentpath.data.sources.listing import number_people
+from latentpath.data.sources.joined_people import join_people
 from latentpath.data.sources.name_disclosure import detail, libraries_quiet, named
 
 STAGE = "read patients"
 
-_PATIENT = ("PatientID", "IssuerOfPatientID")
+_PATIENT = ("PatientID", "IssuerOfPatientID", "StudyInstanceUID")
 _SHAPE = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit")
 _PIXELS = (
     *_SHAPE,
@@ -95,37 +95,48 @@ def number_patients(
 ) -> tuple[np.ndarray, frozenset[int]]:
     """Number the patients of DICOM files in the order in which they first occur.
 
-    Two files show one patient if patient number and issuer agree, or if any file has that number
-    without an issuer: rather one patient too few than one counted twice. A file without a number
-    counts as a patient of its own, and so does one that cannot be read; to decode it will say why.
+    Files show one patient if patient number and issuer agree, if any file has that number without
+    an issuer, or if they are of one study (by the standard a study is one patient's), and so do
+    files that others join: rather one patient too few than one counted twice. A file without any
+    of these counts as a patient of its own, and so does one that cannot be read; to decode it will
+    say why.
 
     Returns:
-        int64 [n], and the rows without a patient number.
+        int64 [n], and the rows whose patient nothing numbers.
 
     Raises:
         MissingExtraError: pydicom is not installed.
     """
     pydicom = require_extra("pydicom", "dicom")
-    patients: list[tuple[Any, Any]] = []
-    nameless: set[int] = set()
+    found: list[tuple[str, str, str]] = []
     for row, file in enumerate(files):
-        patient = ""
+        patient = issuer = study = ""
         try:
             check_is_file(root / file)
             with libraries_quiet():
                 header = _read(pydicom, root / file, _PATIENT)
-                patient, issuer = (str(header.get(name) or "").strip() for name in _PATIENT)
+                values = (str(header.get(name) or "").strip() for name in _PATIENT)
+                patient, issuer, study = values
         except Exception:  # whatever is wrong with it, `decode_dicom` meets it again and tells
-            nameless.add(row)
-        if patient:
-            patients.append((patient, issuer))
-        else:
-            nameless.add(row)
-            patients.append((None, row))
+            patient = issuer = study = ""
+        found.append((patient.casefold(), issuer.casefold(), study))
         progress(STAGE, row + 1, len(files), {})
-    bare = {patient for patient, issuer in patients if issuer == ""}
-    keys = [(patient, "" if patient in bare else issuer) for patient, issuer in patients]
-    return number_people(keys), frozenset(nameless)
+    people = join_people(_patient_keys(found))
+    numbered = {people[row] for row, (patient, _, _) in enumerate(found) if patient}
+    nameless = (row for row in range(len(files)) if people[row] not in numbered)
+    return people, frozenset(nameless)
+
+
+def _patient_keys(found: Sequence[tuple[str, str, str]]) -> list[list[Hashable]]:
+    """Return what joins each file with others, from its patient, issuer and study."""
+    bare = {patient for patient, issuer, _ in found if not issuer}
+    keys: list[list[Hashable]] = []
+    for patient, issuer, study in found:
+        own: list[Hashable] = [("study", study)] if study else []
+        if patient:
+            own.append(("patient", patient, "" if patient in bare else issuer))
+        keys.append(own)
+    return keys
 
 
 def _read(pydicom: ModuleType, path: Path, names: tuple[str, ...] = _PIXELS) -> Any:

@@ -1,0 +1,35 @@
+"""Joining what shows one person: by a number, a study, a folder, or several of these together."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Sequence
+
+import numpy as np
+
+from latentpath.data.sources.listing import number_people
+
+
+def join_people(keys: Sequence[Collection[Hashable]]) -> np.ndarray:  # int64 [n]
+    """Number people in the order in which they first occur, images that share any key being one.
+
+    Images that share no key themselves are one person, too, if a chain of others joins them: rather
+    one person too few than one counted twice. An image without keys is a person of its own.
+
+    >>> join_people([["P1"], ["P2", "study 7"], [], ["study 7", "P1"], ["P3"]])
+    array([0, 0, 1, 0, 2])
+    """
+    parent = list(range(len(keys)))
+
+    def root(row: int) -> int:
+        while parent[row] != row:
+            parent[row] = parent[parent[row]]
+            row = parent[row]
+        return row
+
+    first: dict[Hashable, int] = {}
+    for row, own in enumerate(keys):
+        for key in own:
+            one, other = root(first.setdefault(key, row)), root(row)
+            # The smaller number stays the root, which keeps the chains short enough.
+            parent[max(one, other)] = min(one, other)
+    return number_people([root(row) for row in range(len(keys))])
