@@ -204,7 +204,7 @@ def _source(arguments: argparse.Namespace, role: str, place: Path) -> DataSource
         image_column=image_column,
         label_column=arguments.label_column,
         split=given["split"] or (_SPLITS.get(role, "train") if place.is_file() else "train"),
-        window=arguments.dicom_window,
+        window=arguments.window,
         **people,
     )
 

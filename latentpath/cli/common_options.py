@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import datetime
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from latentpath.cli.progress_bars import Bars
 from latentpath.core import InputError, check_at_least, check_within
@@ -130,14 +131,40 @@ def add_column_options(parser: argparse._ActionsContainer) -> None:
     )
 
 
+class _JoinWords(argparse.Action):
+    """Keeps several words of an option as one text, as configuration files have them."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        setattr(namespace, self.dest, " ".join(map(str, values or ())))
+
+
 def add_file_options(parser: argparse._ActionsContainer) -> None:
     """Add how single files are read."""
+    from latentpath.data import PRESETS
+
     parser.add_argument(
-        "--dicom-window",
-        type=int,
-        default=1,
-        metavar="N",
-        help="which of the windows that DICOM files offer, from 1 [1]",
+        "--window",
+        nargs="+",
+        action=_JoinWords,
+        default="1",
+        metavar=("WINDOW", "WIDTH"),
+        help="which values of grey images of more than 8 bits become black and white: N, one of "
+        f"the windows that DICOM files offer, from 1; CENTRE WIDTH; {', '.join(PRESETS)} for CT; "
+        "percentiles of each image; full, the whole range of the bits [1]",
+    )
+    parser.add_argument(
+        "--ignore-windows",
+        dest="window",
+        action="store_const",
+        const="full",
+        default="1",
+        help="the same as --window full",
     )
     parser.add_argument(
         "--max-unreadable",
@@ -162,7 +189,7 @@ def data_source(arguments: argparse.Namespace) -> DataSource:
         identity_column=arguments.identity_column,
         identities=arguments.identities,
         split=arguments.split,
-        window=arguments.dicom_window,
+        window=arguments.window,
     )
 
 

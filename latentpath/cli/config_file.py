@@ -130,7 +130,9 @@ def _entries(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str,
 def kept_options(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
     """Options that a file may hold, in the order of the help."""
     for action in parser._actions:
-        if action.dest not in _NOT_KEPT and action.option_strings:
+        # A word for one value of another option has that one's place.
+        alias = type(action) is argparse._StoreConstAction
+        if action.dest not in _NOT_KEPT and action.option_strings and not alias:
             yield action
 
 

@@ -2,6 +2,11 @@ from latentpath.data.card import (
     CARD_NAME as CARD_NAME,
     DatasetCard as DatasetCard,
 )
+from latentpath.data.contrast import (
+    PRESETS as PRESETS,
+    Window as Window,
+    parse_window as parse_window,
+)
 from latentpath.data.decode import with_channels as with_channels
 from latentpath.data.images import (
     ImageSet as ImageSet,

@@ -10,11 +10,19 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 from types import ModuleType
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from latentpath.core import require_extra
+from latentpath.data.contrast import (
+    OWN_WINDOW,
+    Picture,
+    UndecodableError,
+    Window,
+    grey_picture,
+    to_eight_bits,
+)
 from latentpath.data.sources.name_disclosure import detail, libraries_quiet
 
 if TYPE_CHECKING:
@@ -30,18 +38,11 @@ MAX_PIXELS = 89_478_485
 _EXIF_ORIENTATION = 0x0112
 _TIFF_PHOTOMETRIC = 262
 _WHITE_IS_ZERO = 0
-
-
-class UndecodableError(Exception):
-    """An image cannot be used; the message says why in a few words."""
+_TIFF_BITS, _TIFF_SAMPLE_FORMAT, _SIGNED = 258, 339, 2
 
 
 def decode_image(source: Path | IO[bytes], channels: int | None = None) -> np.ndarray:
-    """Read one image file.
-
-    16-bit grey is scaled to 8 bits (v / 257, rounded). Of 16-bit colour Pillow keeps the high
-    byte, at most one grey level off. Float images must lie in [0, 1]. Transparent parts are laid
-    over black, the background of scans. The orientation that cameras note is applied.
+    """Read the pixels of one image file; see `read_picture`.
 
     Args:
         source: the file, or a stream of its content.
@@ -50,6 +51,21 @@ def decode_image(source: Path | IO[bytes], channels: int | None = None) -> np.nd
 
     Returns:
         uint8 [H, W, C], C 1 or 3.
+    """
+    return with_channels(read_picture(source).pixels, channels)
+
+
+def read_picture(source: Path | IO[bytes], window: Window = OWN_WINDOW) -> Picture:
+    """Read one image file.
+
+    Grey of more than 8 bits becomes 8 bits as `window` says, by default 16-bit grey by its whole
+    range. Of 16-bit colour Pillow keeps the high byte, at most one grey level off. Transparent
+    parts are laid over black, the background of scans. The orientation that cameras note is
+    applied.
+
+    Args:
+        source: the file, or a stream of its content.
+        window: what of grey values becomes black and white.
 
     Raises:
         UndecodableError: the file is empty, damaged, too large, or of a kind that has no clear
@@ -62,7 +78,7 @@ def decode_image(source: Path | IO[bytes], channels: int | None = None) -> np.nd
             check_is_file(source)
         # Pillow warns of what we refuse, and of damaged metadata, which we do not use.
         with libraries_quiet(), pil.open(source, formats=FORMATS) as picture:
-            pixels = to_eight_bits(_pixels(_checked(picture), pil))
+            return _eight_bit_picture(picture, pil, window)
     except UndecodableError:
         raise
     except pil.DecompressionBombError as error:
@@ -76,7 +92,6 @@ def decode_image(source: Path | IO[bytes], channels: int | None = None) -> np.nd
         # The decoders raise nearly anything on hostile input: SyntaxError, struct.error, KeyError;
         # and their words may quote the file's.
         raise UndecodableError(f"damaged ({detail(error)})") from error
-    return with_channels(pixels if pixels.ndim == 3 else pixels[:, :, None], channels)
 
 
 def check_is_file(path: Path) -> None:
@@ -111,6 +126,27 @@ def _checked(picture: Image) -> Image:
     return picture
 
 
+def _eight_bit_picture(picture: Image, pil: ModuleType, window: Window) -> Picture:
+    tags = dict(getattr(picture, "tag_v2", {}))  # a picture turned upright has none
+    pixels = _pixels(_checked(picture), pil)
+    if pixels.ndim == 3:
+        return Picture(to_eight_bits(pixels))
+    if tags.get(_TIFF_SAMPLE_FORMAT, (0,))[0] == _SIGNED or pixels.dtype == np.int32:
+        pixels = _whole_numbers(pixels, tags)
+    # Pillow turns 8-bit negatives round, deeper ones not.
+    inverted = pixels.dtype != np.uint8 and tags.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO
+    return grey_picture(pixels, window, inverted=inverted)
+
+
+def _whole_numbers(values: np.ndarray, tags: dict[int, Any]) -> np.ndarray:
+    """Return the values [H, W] of a TIFF file in its own type, which Pillow's modes lose."""
+    bits = tags.get(_TIFF_BITS, (32,))[0]
+    signed = tags.get(_TIFF_SAMPLE_FORMAT, (0,))[0] == _SIGNED
+    if values.dtype.itemsize * 8 == bits:
+        return values.view(f"{'i' if signed else 'u'}{bits // 8}")
+    return values.astype(f"{'i' if signed else 'u'}{max(bits, 16) // 8}")
+
+
 def _pixels(picture: Image, pil: ModuleType) -> np.ndarray:
     """Return [H, W] or [H, W, 3] in the depth of the file: uint8, uint16, integer or float."""
     mode = picture.mode
@@ -121,14 +157,12 @@ def _pixels(picture: Image, pil: ModuleType) -> np.ndarray:
     if mode in ("CMYK", "YCbCr"):
         return np.asarray(picture.convert("RGB"))
     if mode.startswith("I;16"):
-        pixels = np.asarray(picture).astype(np.uint16)
-        if _white_is_zero(picture):
-            # Pillow turns 8-bit negatives round, 16-bit ones not.
-            pixels = np.uint16(65535) - pixels
-        return pixels
+        return np.asarray(picture).astype(np.uint16)
     if mode == "I" and picture.format == "PNG":
         # Before Pillow 11 this was how 16-bit grey came.
         return np.asarray(picture).astype(np.uint16)
+    if mode == "I":
+        return np.asarray(picture)
     if mode == "P" and "transparency" not in picture.info:
         return np.asarray(picture.convert("RGB"))
     if mode in ("P", "PA", "LA", "La", "RGBA", "RGBa"):
@@ -136,38 +170,6 @@ def _pixels(picture: Image, pil: ModuleType) -> np.ndarray:
         opaque.alpha_composite(picture.convert("RGBA"))
         return np.asarray(opaque.convert("L" if mode in ("LA", "La") else "RGB"))
     raise UndecodableError(f"pixels of the kind {mode!r}, neither 8- nor 16-bit")
-
-
-def _white_is_zero(picture: Image) -> bool:
-    tags = getattr(picture, "tag_v2", {})
-    return tags.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO
-
-
-def to_eight_bits(pixels: np.ndarray) -> np.ndarray:
-    """Return `pixels` as uint8 of the same shape; see `decode_image` for the rules.
-
-    Raises:
-        UndecodableError: NaN or infinite values, floats outside [0, 1], another dtype.
-
-    >>> to_eight_bits(np.array([0, 128, 129, 65535], dtype=np.uint16))
-    array([  0,   0,   1, 255], dtype=uint8)
-    """
-    if pixels.dtype == np.uint8:
-        return pixels
-    if pixels.dtype == np.bool_:
-        return pixels.astype(np.uint8) * np.uint8(255)
-    if pixels.dtype == np.uint16:
-        return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    if pixels.dtype.kind == "f":
-        bad = int(pixels.size - np.isfinite(pixels).sum())
-        if bad:
-            raise UndecodableError(f"{bad} NaN or infinite values")
-        if pixels.size and (pixels.min() < 0 or pixels.max() > 1):
-            raise UndecodableError(
-                f"float values from {pixels.min():.4g} to {pixels.max():.4g}, outside [0, 1]"
-            )
-        return np.floor(pixels * 255.0 + 0.5).astype(np.uint8)
-    raise UndecodableError(f"pixels of the kind {pixels.dtype.name}, neither 8- nor 16-bit")
 
 
 def with_channels(pixels: np.ndarray, channels: int | None) -> np.ndarray:

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from latentpath.core import DataError
+from latentpath.data.contrast import Picture
+from latentpath.data.contrast_survey import ContrastSurvey, ContrastSurveyor
 from latentpath.data.sources.listing import Listing
-
-# A set whose brightest pixel is below this is nearly black: 14 bits or fewer stored in 16.
-_DARK = 70
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,8 @@ class Survey:
     """Those of them whose copy belongs to another person."""
     copies_across_classes: int
     """Those of them whose copy is in another class."""
-    brightest: int
-    """Largest value of all pixels, of 255."""
+    contrast: ContrastSurvey
+    """What became of the values of the files' pixels."""
     unreadable: tuple[tuple[str, str], ...]
     """Place and reason of each image that cannot be read."""
     first_places: tuple[str, ...]
@@ -85,6 +84,7 @@ class Survey:
                 f"{self.nameless[0]}",
                 fix="name a table with a column of people",
             )
+        self.contrast.check()
         sizes = self._sizes_as_read(channels)
         if len({c for _, _, c in sizes}) > 1:
             raise self._mixed_channels(sizes)
@@ -105,11 +105,8 @@ class Survey:
                 f"{self.copies_across_classes} images are in the set under several classes: check "
                 "their labels"
             )
-        if self.brightest < _DARK and self.readable and not self.ours:
-            suspicions.append(
-                f"the brightest pixel of all images is {self.brightest} of 255; 16-bit files that "
-                "use only 12 bits look like this: stretch them to the full range first"
-            )
+        if not self.ours:
+            suspicions += self.contrast.suspicions()
         return suspicions
 
     def summary(self) -> str:
@@ -218,15 +215,16 @@ class Surveyor:
         self._first_of: dict[tuple[int, int, int], int] = {}
         self._rows_of: dict[bytes, list[int]] = {}
         self._unreadable: dict[int, str] = {}
-        self._brightest = 0
+        self._contrast = ContrastSurveyor(listing)
 
     @property
     def unreadable(self) -> int:
         """Images so far that cannot be read."""
         return len(self._unreadable)
 
-    def add(self, row: int, image: np.ndarray) -> None:
-        """Count an image, uint8 [H, W, C]."""
+    def add(self, row: int, picture: Picture) -> None:
+        """Count an image."""
+        image = picture.pixels
         height, width, channels = image.shape
         size = (width, height, channels)
         self._sizes[size] += 1
@@ -234,7 +232,7 @@ class Surveyor:
         digest = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16)
         digest.update(repr(size).encode())
         self._rows_of.setdefault(digest.digest(), []).append(row)
-        self._brightest = max(self._brightest, int(image.max()))
+        self._contrast.add(row, picture)
 
     def add_unreadable(self, row: int, why: str) -> None:
         """Count an image that cannot be read."""
@@ -269,7 +267,7 @@ class Surveyor:
             copies=sum(map(len, copies)),
             copies_across_people=_across(copies, listing.identities),
             copies_across_classes=_across(copies, listing.labels),
-            brightest=self._brightest,
+            contrast=self._contrast.report(),
             unreadable=tuple(
                 (listing.place(row), why) for row, why in sorted(self._unreadable.items())
             ),

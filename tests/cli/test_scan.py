@@ -87,7 +87,7 @@ def test_no_more_copies_than_there_are(scan, folder):
         ["--format", "medmnist"],
         ["--csv", "nowhere.csv"],
         ["--identities", "nowhere.csv"],
-        ["--dicom-window", "0"],
+        ["--window", "0"],
         ["--split", "nonsense"],
         ["--max-unreadable", "nan"],
         ["--max-unreadable", "1"],

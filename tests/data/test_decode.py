@@ -8,7 +8,8 @@ from hypothesis import given, strategies as st
 from PIL import Image
 
 from latentpath.data import decode
-from latentpath.data.decode import UndecodableError, decode_image, to_eight_bits
+from latentpath.data.contrast import UndecodableError, parse_window, to_eight_bits
+from latentpath.data.decode import decode_image, read_picture
 
 RAMP = np.arange(0, 240, 20, dtype=np.uint8).reshape(3, 4)
 COLOUR = np.stack([RAMP, RAMP[::-1], 255 - RAMP], axis=2)
@@ -180,10 +181,22 @@ def test_other_float_tiffs_are_refused(tmp_path, values, words):
         decode_image(path)
 
 
-def test_thirty_two_bit_tiff_is_refused(tmp_path):
-    path = saved(tmp_path, Image.fromarray(np.array([[0, 70000]], np.int32)), "x.tif")
-    with pytest.raises(UndecodableError, match="neither 8- nor 16-bit"):
-        decode_image(path)
+@pytest.mark.parametrize("kind", ["i1", "i2", "i4", "u4"])
+def test_whole_numbers_that_need_a_window(tmp_path, kind):
+    """CT slices are often kept as signed 16-bit TIFF, in Hounsfield units."""
+    import tifffile
+
+    signed = kind[0] == "i"
+    name = f"{'signed' if signed else 'unsigned'} {8 * int(kind[1])}-bit values"
+    values = (np.arange(120).reshape(12, 10) - 60 * signed).astype(kind)
+    tifffile.imwrite(tmp_path / "x.tif", values)
+    with pytest.raises(UndecodableError, match=f"{name}, which have no clear 8-bit form.*--window"):
+        decode_image(tmp_path / "x.tif")
+    center = 60 - 60 * signed
+    found = read_picture(tmp_path / "x.tif", parse_window((center, 120))).pixels[..., 0]
+    expected = np.clip((values.astype(float) - center + 0.5) / 119 + 0.5, 0, 1)
+    assert np.array_equal(found, np.floor(expected * 255 + 0.5))
+    assert (found.min(), found.max()) == (0, 255)
 
 
 def test_transparency_is_laid_over_black(tmp_path):
@@ -299,7 +312,7 @@ def test_depths_of_arrays():
     assert to_eight_bits(np.array([True, False])).tolist() == [255, 0]
     every = np.arange(65536, dtype=np.uint16)
     assert np.array_equal(to_eight_bits(every), np.floor(every / 257 + 0.5))
-    with pytest.raises(UndecodableError, match="int32"):
+    with pytest.raises(UndecodableError, match="signed 32-bit values"):
         to_eight_bits(np.zeros(3, np.int32))
     with pytest.raises(UndecodableError, match="complex"):
         to_eight_bits(np.zeros(3, complex))

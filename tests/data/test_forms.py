@@ -461,7 +461,7 @@ class TestOptions:
             ({"format": "csv"}, "name the CSV file too"),
             ({"format": "folder", "csv": "x.csv"}, "only with the format csv"),
             ({"format": "medmnist"}, "a file for the format medmnist"),
-            ({"window": 0}, "1 is the first"),
+            ({"window": 0}, "as window the number"),
             ({"max_unreadable": 1}, "below 1"),
             ({"max_unreadable": -0.1}, "below 1"),
             ({"identity_column": "who"}, "no table"),

@@ -365,7 +365,7 @@ class TestSuspicions:
         for seed in range(2):
             deep = np.random.default_rng(seed).integers(0, 4096, (6, 5), dtype=np.uint16)
             save(tmp_path, f"a/{seed}.png", deep)
-        with pytest.warns(LatentpathWarning, match="brightest pixel of all images is 1[56] of 255"):
+        with pytest.warns(LatentpathWarning, match="all images lie between 0 and 1[56] of"):
             read_image_set(tmp_path)
 
 

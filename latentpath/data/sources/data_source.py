@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from latentpath.core import DataError, Progress, silent
+from latentpath.data.contrast import OWN_WINDOW, Window, parse_window
 from latentpath.data.manifest import is_written_set
 from latentpath.data.sources.clutter import clutter_note
 from latentpath.data.sources.conventions import (
@@ -56,8 +57,8 @@ class DataSource:
     - "dicom": a folder with one folder of DICOM files per class; a patient is an identity;
     - "folder": a folder with one folder of images per class.
 
-    Images are 8- or 16-bit PNG, JPEG, TIFF or BMP (see `decode_image`) or DICOM (see
-    `decode_dicom`). The order is that of the sorted paths, except for sets that we wrote.
+    Images are 8- or 16-bit PNG, JPEG, TIFF or BMP (see `read_picture`) or DICOM (see
+    `DicomFiles`). The order is that of the sorted paths, except for sets that we wrote.
 
     Raises:
         InputError: options that do not go together.
@@ -83,12 +84,22 @@ class DataSource:
     row in the split, from 0) and `identity_column`, "identity" if None, the person."""
     split: str = "train"
     """For `.npz` files: "train", "val", "test" or "all"."""
-    window: int = 1
-    """For DICOM files that offer several windows: which of them, from 1."""
+    window: Window | int | str | tuple[float, float] = OWN_WINDOW
+    """Which values of grey images of more than 8 bits become black and white: the number of one of
+    the windows that DICOM files offer, from 1; (centre, width); "lung", "bone", "brain" or
+    "abdomen" for CT (see `PRESETS`); "percentiles" of each image; or "full", the whole range of the
+    bits. The number 1 shows files without a window over that range, and refuses what is
+    flattened by it."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path))
+        object.__setattr__(self, "window", parse_window(self.window))
         check_options(self)
+
+    @property
+    def contrast(self) -> Window:
+        """`window` in its checked form."""
+        return parse_window(self.window)
 
     def list(self, progress: Progress = silent) -> Listing:
         """List the images without decoding them.
@@ -162,13 +173,13 @@ def _zip_format(path: Path) -> str:
 
 
 def _list_medmnist(source: DataSource, found: FoundFiles, progress: Progress) -> Listing:
-    return list_medmnist(source.path, source.split)
+    return list_medmnist(source.path, source.split, source.contrast)
 
 
 def _list_stylegan(source: DataSource, found: FoundFiles, progress: Progress) -> Listing:
     if source.path.is_file():
-        return list_stylegan_zip(source.path)
-    return list_stylegan_folder(source.path, found.files)
+        return list_stylegan_zip(source.path, source.contrast)
+    return list_stylegan_folder(source.path, found.files, source.contrast)
 
 
 def _list_written(source: DataSource, found: FoundFiles, progress: Progress) -> Listing:

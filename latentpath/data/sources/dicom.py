@@ -15,14 +15,25 @@ from typing import Any
 import numpy as np
 
 from latentpath.core import MissingExtraError, Progress, require_extra, silent
-from latentpath.data.decode import (
-    MAX_PIXELS,
+from latentpath.data.contrast import (
+    OWN_WINDOW,
+    Picture,
     UndecodableError,
-    check_is_file,
+    Window,
+    flattened,
+    parse_window,
     to_eight_bits,
-    with_channels,
+    to_levels,
 )
-from latentpath.data.sources.dicom_grey import grey_levels
+from latentpath.data.decode import MAX_PIXELS, with_channels
+from latentpath.data.sources.dicom_file import (
+    element,
+    frame_count,
+    label,
+    read_elements,
+    whole_number,
+)
+from latentpath.data.sources.dicom_grey import GROUPS, FrameElements, grey_levels
 from latentpath.data.sources.joined_people import join_people
 from latentpath.data.sources.name_disclosure import detail, libraries_quiet, named
 
@@ -30,17 +41,22 @@ STAGE = "read patients"
 
 _PATIENT = ("PatientID", "IssuerOfPatientID", "StudyInstanceUID")
 _SHAPE = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit")
+_VALUES = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _PIXELS = (
     *_SHAPE,
+    *_VALUES,
+    *GROUPS,
+    "Modality",
     "NumberOfFrames",
     "PhotometricInterpretation",
     "PixelRepresentation",
+    "PixelPaddingValue",
     "PlanarConfiguration",
-    "PixelData",
     "ExtendedOffsetTable",
     "ExtendedOffsetTableLengths",
     "RescaleSlope",
     "RescaleIntercept",
+    "RescaleType",
     "ModalityLUTSequence",
     "VOILUTSequence",
     "VOILUTFunction",
@@ -51,43 +67,78 @@ _PIXELS = (
     *(f"Segmented{c}PaletteColorLookupTableData" for c in ("Red", "Green", "Blue")),
 )  # fmt: skip
 _MORE_DECODERS = "pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg adds most of them"
-_DEFLATED = "1.2.840.10008.1.2.1.99"
+# Pixels of these show no person: to take them for images would be to take masks for scans.
+_NO_PEOPLE = {
+    "SEG": "a segmentation, not an image of a person",
+    "RTDOSE": "a radiotherapy dose, not an image of a person",
+}
 
 
-def decode_dicom(path: Path, channels: int | None = None, window: int = 1) -> np.ndarray:
-    """Read the image of a DICOM file as a viewer shows it; see `grey_levels` for grey ones.
-
-    Colour is read as RGB (YBR and palettes converted). Files with several frames are refused: which
-    of them shows what matters is for their owner to say.
+def decode_dicom(
+    path: Path,
+    channels: int | None = None,
+    window: Window | int | str | tuple[float, float] = OWN_WINDOW,
+    frame: int = 0,
+) -> np.ndarray:
+    """Read one frame of a DICOM file; see `DicomFiles`.
 
     Args:
         path: the file.
         channels: 1 turns colour into grey, 3 repeats grey; None keeps what the file has.
-        window: which of the windows that the file offers, from 1.
+        window: see `parse_window`.
+        frame: which frame, from 0.
 
     Returns:
         uint8 [H, W, C], C 1 or 3.
-
-    Raises:
-        UndecodableError: no DICOM file, damaged, without an image, with several, or packed in a way
-            for which no decoder is installed.
-        MissingExtraError: pydicom is not installed.
     """
-    pydicom = require_extra("pydicom", "dicom")
-    try:
-        check_is_file(path)
-        with libraries_quiet():
-            dataset = _read(pydicom, path)
+    pixels = DicomFiles(parse_window(window)).read(path, frame).pixels
+    return with_channels(pixels, channels)
+
+
+class DicomFiles:
+    """Reads images of DICOM files as a viewer shows them; see `grey_levels` for grey ones.
+
+    Colour is read as RGB (YBR and palettes converted). The file that was read last is kept, so that
+    its frames are read from the disk once.
+
+    Args:
+        window: what of grey values becomes black and white.
+    """
+
+    def __init__(self, window: Window = OWN_WINDOW) -> None:
+        self._window = window
+        self._last: tuple[Path, Any] | None = None
+
+    def read(self, path: Path, frame: int = 0) -> Picture:
+        """Return one frame, from 0.
+
+        Raises:
+            UndecodableError: no DICOM file, damaged, without an image, or packed in a way for which
+                no decoder is installed; where an element is absent, its name.
+            MissingExtraError: pydicom is not installed.
+        """
+        require_extra("pydicom", "dicom")
+        try:
+            with libraries_quiet():
+                dataset = self._dataset(path)
+                if not 0 <= frame < (frames := frame_count(dataset, path)):
+                    raise UndecodableError(f"no frame {frame + 1}, only {frames}")
+                return _picture(dataset, frame, self._window)
+        except (UndecodableError, MissingExtraError):
+            raise
+        except OSError as error:
+            raise UndecodableError(error.strerror or detail(error, "damaged")) from error
+        except Exception as error:
+            # As with pictures: hostile bytes lead to nearly anything, and messages quote them.
+            raise UndecodableError(f"damaged ({detail(error)})") from error
+
+    def _dataset(self, path: Path) -> Any:
+        if self._last is None or self._last[0] != path:
+            self._last = None  # room for the next
+            dataset = read_elements(path, _PIXELS)
             _check_image(dataset)
-            pixels = _eight_bits(dataset, window)
-    except (UndecodableError, MissingExtraError):
-        raise
-    except OSError as error:
-        raise UndecodableError(error.strerror or detail(error, "damaged")) from error
-    except Exception as error:
-        # As with pictures: hostile bytes lead to nearly anything, and messages quote them.
-        raise UndecodableError(f"damaged ({detail(error)})") from error
-    return with_channels(pixels if pixels.ndim == 3 else pixels[:, :, None], channels)
+            self._last = path, dataset
+        return self._last[1]
 
 
 def number_patients(
@@ -107,14 +158,13 @@ def number_patients(
     Raises:
         MissingExtraError: pydicom is not installed.
     """
-    pydicom = require_extra("pydicom", "dicom")
+    require_extra("pydicom", "dicom")
     found: list[tuple[str, str, str]] = []
     for row, file in enumerate(files):
         patient = issuer = study = ""
         try:
-            check_is_file(root / file)
             with libraries_quiet():
-                header = _read(pydicom, root / file, _PATIENT)
+                header = read_elements(root / file, _PATIENT, header_only=True)
                 values = (str(header.get(name) or "").strip() for name in _PATIENT)
                 patient, issuer, study = values
         except Exception:  # whatever is wrong with it, `decode_dicom` meets it again and tells
@@ -139,32 +189,26 @@ def _patient_keys(found: Sequence[tuple[str, str, str]]) -> list[list[Hashable]]
     return keys
 
 
-def _read(pydicom: ModuleType, path: Path, names: tuple[str, ...] = _PIXELS) -> Any:
-    """Return a dataset with the named elements."""
-    reader = require_extra("pydicom.filereader", "dicom")
-    try:
-        meta = reader.read_file_meta_info(path)
-    except pydicom.errors.InvalidDicomError as error:
-        raise UndecodableError("not a DICOM file") from error
-    if meta.get("TransferSyntaxUID") == _DEFLATED:
-        # It would be unpacked without a limit.
-        raise UndecodableError("a deflated DICOM file, which is not supported")
-    header_only = "PixelData" not in names
-    return pydicom.dcmread(path, stop_before_pixels=header_only, specific_tags=list(names))
-
-
 def _check_image(dataset: Any) -> None:
-    if "PixelData" not in dataset or "Rows" not in dataset:
-        raise UndecodableError("a DICOM file without an image")
-    frames = int(dataset.get("NumberOfFrames") or 1)
-    if frames > 1:
-        raise UndecodableError(f"{frames} frames in one DICOM file; export one file per image")
-    if int(dataset.Rows) * int(dataset.Columns) > MAX_PIXELS:
+    modality = element(dataset, "Modality")
+    if modality in _NO_PEOPLE:
+        raise UndecodableError(_NO_PEOPLE[modality])
+    if not any(name in dataset for name in _VALUES):
+        kind = dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")
+        known = f" ({kind.name})" if _is_known(kind) else ""
+        raise UndecodableError(f"a DICOM file without an image{known}")
+    rows, columns = (whole_number(dataset, name, 1, 2**16 - 1) for name in ("Rows", "Columns"))
+    if rows * columns > MAX_PIXELS:
         raise UndecodableError(f"more than {MAX_PIXELS:,} pixels")
-    if dataset.BitsAllocated not in (8, 16) or not 1 <= dataset.BitsStored <= dataset.BitsAllocated:
-        raise UndecodableError(
-            f"{dataset.BitsStored} bits stored in {dataset.BitsAllocated}, neither 8- nor 16-bit"
-        )
+    whole_number(dataset, "SamplesPerPixel", 1, 3)
+    if not element(dataset, "PhotometricInterpretation"):
+        raise UndecodableError(f"the element {label('PhotometricInterpretation')} is absent")
+    allocated = whole_number(dataset, "BitsAllocated", 1, 64)
+    if "PixelData" in dataset:
+        stored = whole_number(dataset, "BitsStored", 1, 64)
+        whole_number(dataset, "PixelRepresentation", 0, 1)
+        if allocated not in (1, 8, 16, 32) or stored > allocated:
+            raise UndecodableError(f"{stored} bits stored in {allocated}, not 1, 8, 16 or 32")
     _check_decoder(dataset.file_meta.get("TransferSyntaxUID"))
 
 
@@ -186,15 +230,17 @@ def _check_decoder(syntax: Any) -> None:
 
 def _name_of(syntax: Any) -> str:
     """Return the standard's name of a transfer syntax; others' may hold their makers'."""
-    known = syntax is not None and syntax in require_extra("pydicom.uid", "dicom").UID_dictionary
-    return syntax.name if known else named(syntax, "something unknown")
+    return syntax.name if _is_known(syntax) else named(syntax, "something unknown")
 
 
-def _eight_bits(dataset: Any, window: int) -> np.ndarray:
-    """Return uint8 [H, W] or [H, W, 3]."""
+def _is_known(uid: Any) -> bool:
+    return bool(uid) and uid in require_extra("pydicom.uid", "dicom").UID_dictionary
+
+
+def _picture(dataset: Any, frame: int, window: Window) -> Picture:
     pixels = require_extra("pydicom.pixels", "dicom")
     try:
-        stored = _stored_values(pixels, dataset)
+        stored = _stored_values(pixels, dataset, frame)
     except RuntimeError as error:
         name = _name_of(dataset.file_meta.get("TransferSyntaxUID"))
         raise UndecodableError(
@@ -203,30 +249,35 @@ def _eight_bits(dataset: Any, window: int) -> np.ndarray:
         ) from error
     kind = dataset.PhotometricInterpretation
     if kind in ("MONOCHROME1", "MONOCHROME2"):
-        levels = grey_levels(stored, dataset, window)
-        return np.floor(levels * 255.0 + 0.5).astype(np.uint8)
+        levels, view = grey_levels(stored, FrameElements(dataset, frame), window)
+        grey = to_levels(levels)
+        flat = flattened(grey, stored) if view != "own" else 0
+        return Picture(grey[..., None], flat, view)
     if kind == "PALETTE COLOR":
-        return to_eight_bits(pixels.apply_color_lut(stored, dataset))
+        return Picture(to_eight_bits(pixels.apply_color_lut(stored, dataset)))
     if stored.ndim == 3 and stored.shape[2] == 3:
         highest = 2 ** int(dataset.BitsStored) - 1
-        return np.floor(np.clip(stored / highest, 0, 1) * 255.0 + 0.5).astype(np.uint8)
+        return Picture(to_levels(np.clip(stored / highest, 0, 1)))
     raise UndecodableError("pixels that are neither grey, RGB, YBR nor of a palette")
 
 
-def _stored_values(pixels: ModuleType, dataset: Any) -> np.ndarray:
-    """Return the integers [H, W] or [H, W, 3] between the lowest and the highest stored bit.
+def _stored_values(pixels: ModuleType, dataset: Any, frame: int) -> np.ndarray:
+    """Return the numbers [H, W] or [H, W, 3] between the lowest and the highest stored bit.
 
     Old files keep their values at the upper end of a word, where overlays lie below them.
     """
-    bits, top = int(dataset.BitsStored), int(dataset.get("HighBit", dataset.BitsStored - 1)) + 1
+    if "PixelData" not in dataset:
+        return pixels.pixel_array(dataset, index=frame)
+    bits = int(dataset.BitsStored)
+    top = whole_number(dataset, "HighBit", 0, 63, absent=bits - 1) + 1
     syntax = dataset.file_meta.get("TransferSyntaxUID")
     # Compressed values come without a place in a word.
     if top == bits or syntax is None or syntax.is_compressed:
-        return pixels.pixel_array(dataset)
+        return pixels.pixel_array(dataset, index=frame)
     if not bits < top <= dataset.BitsAllocated:
         raise UndecodableError(f"bit {top - 1} as the highest of {bits}")
     dataset.BitsStored = top
     try:
-        return pixels.pixel_array(dataset) >> (top - bits)
+        return pixels.pixel_array(dataset, index=frame) >> (top - bits)
     finally:
         dataset.BitsStored = bits

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from latentpath.core import DataError, InputError, LatentpathWarning, Progress, check_within, silent
-from latentpath.data.decode import UndecodableError, with_channels
+from latentpath.data.contrast import Picture, UndecodableError
+from latentpath.data.decode import with_channels
 from latentpath.data.images import ImageSet, resize_images
 from latentpath.data.sources.data_source import DataSource
 from latentpath.data.sources.listing import Listing
@@ -95,8 +96,8 @@ def read_and_survey(
     surveyor = Surveyor(listing)
     store = _Store(listing, channels, resolution)
     # It reads to the end before it complains, so that one error counts all unreadable files.
-    for row, image in _decoded(listing, surveyor, progress):
-        store.put(row, image)
+    for row, picture in _decoded(listing, surveyor, progress):
+        store.put(row, picture.pixels)
     survey = surveyor.report()
     survey.check(channels, resolution, max_unreadable)
     for sentence in (*survey.notes, *survey.suspicions(), *_left_out(survey)):
@@ -118,17 +119,17 @@ def _source(source: str | Path | DataSource, options: dict[str, Any]) -> DataSou
 
 def _decoded(
     listing: Listing, surveyor: Surveyor, progress: Progress
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (row, uint8 [H, W, C]) of the images that can be read, after the surveyor saw them."""
+) -> Iterator[tuple[int, Picture]]:
+    """Yield (row, picture) of the images that can be read, after the surveyor saw them."""
     total = len(listing.files)
     for row in range(total):
         try:
-            image = listing.read(row, None)
+            picture = listing.read(row)
         except UndecodableError as reason:
             surveyor.add_unreadable(row, str(reason))
         else:
-            surveyor.add(row, image)
-            yield row, image
+            surveyor.add(row, picture)
+            yield row, picture
         progress(STAGE, row + 1, total, {"unreadable": surveyor.unreadable})
 
 

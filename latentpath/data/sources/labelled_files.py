@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from latentpath.core import DataError, Progress
-from latentpath.data.decode import UndecodableError, decode_image
+from latentpath.data.contrast import Picture, UndecodableError
+from latentpath.data.decode import read_picture
 from latentpath.data.sources.class_folders import ClassFolders, list_class_folders
 from latentpath.data.sources.conventions import (
     APTOS_CLASSES,
@@ -20,7 +21,7 @@ from latentpath.data.sources.conventions import (
     list_by_last_digit,
 )
 from latentpath.data.sources.csv_table import Table, find_table
-from latentpath.data.sources.dicom import decode_dicom, number_patients
+from latentpath.data.sources.dicom import DicomFiles, number_patients
 from latentpath.data.sources.file_search import FoundFiles, is_dicom, is_image
 from latentpath.data.sources.listing import Listing, number_names, number_people
 from latentpath.data.sources.named_images import resolve_images
@@ -95,11 +96,11 @@ def list_csv(source: DataSource, found: FoundFiles, progress: Progress) -> Listi
 def _with_line_numbers(listing: Listing, root: Path, lines: dict[str, int]) -> Listing:
     """Return the listing with images that are absent unreadable by the line that names them."""
 
-    def read(row: int, channels: int | None) -> np.ndarray:
+    def read(row: int) -> Picture:
         file = listing.files[row]
         if not os.path.lexists(root / file):
             raise UndecodableError(f"absent, named in line {lines[file]} of the table")
-        return listing.read(row, channels)
+        return listing.read(row)
 
     return replace(listing, read=read)
 
@@ -120,12 +121,13 @@ def _patients_among(
 
 def _from_files(name: str, source: DataSource, listed: ClassFolders, people: np.ndarray) -> Listing:
     """Return the listing of files that are decoded by their kind."""
-    root, files = source.path, listed.files
+    root, files, window = source.path, listed.files, source.contrast
+    scans = DicomFiles(window)
 
-    def read(row: int, channels: int | None) -> np.ndarray:
+    def read(row: int) -> Picture:
         path = root / files[row]
         if not is_image(files[row]) and is_dicom(root, files[row]):
-            return decode_dicom(path, channels, source.window)
-        return decode_image(path, channels)
+            return scans.read(path)
+        return read_picture(path, window)
 
     return Listing(name, files, listed.labels, listed.class_names, people, read, listed.notes)

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from latentpath.core import DataError
-from latentpath.data.decode import decode_image
+from latentpath.data.contrast import Picture
+from latentpath.data.decode import read_picture
 from latentpath.data.manifest import read_manifest
 from latentpath.data.sources.csv_table import Table
 from latentpath.data.sources.listing import Listing, number_names
@@ -47,7 +48,7 @@ def list_written_set(root: Path) -> Listing:
     order = sorted(range(count), key=lambda row: files[row].rsplit("/", 1)[-1])
     in_order = tuple(files[row] for row in order)
 
-    def read(row: int, channels: int | None) -> np.ndarray:
-        return decode_image(root / in_order[row], channels)
+    def read(row: int) -> Picture:
+        return read_picture(root / in_order[row])
 
     return Listing("latentpath", in_order, labels[order], names, np.arange(count), read, ours=True)

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from latentpath.core import DataError
+from latentpath.data.contrast import Picture
 from latentpath.data.sources.name_disclosure import named
 
-ReadImage = Callable[[int, "int | None"], np.ndarray]
-"""Reads the image of a row, with as many channels: uint8 [H, W, C]; raises UndecodableError."""
+ReadImage = Callable[[int], Picture]
+"""Reads the image of a row; raises UndecodableError."""
 
 # A list of so many classes with fewer than two images each is a list of people.
 _PEOPLE_CLASSES = 20

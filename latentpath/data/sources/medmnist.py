@@ -8,13 +8,22 @@ from __future__ import annotations
 
 import math
 import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
 from latentpath.core import DataError
-from latentpath.data.decode import UndecodableError, to_eight_bits, with_channels
+from latentpath.data.contrast import (
+    OWN_WINDOW,
+    Picture,
+    UndecodableError,
+    Window,
+    grey_picture,
+    to_eight_bits,
+)
 from latentpath.data.manifest import is_written_set
 from latentpath.data.sources.archive import UNREADABLE, ArchiveLimits, open_archive, unreadable
 from latentpath.data.sources.listing import Listing
@@ -30,16 +39,17 @@ _KEYS = tuple(f"{split}_{part}" for split in SPLITS for part in ("images", "labe
 _PLAUSIBLE_CLASSES = 1000
 
 
-def list_medmnist(path: Path, split: str = "train") -> Listing:
+def list_medmnist(path: Path, split: str = "train", window: Window = OWN_WINDOW) -> Listing:
     """List one split, or all of them, of a MedMNIST file.
 
     Classes are named "0" .. "K-1", with K from the labels of all splits, so that a label means
-    the same in each of them. Each image is one identity. 16-bit grey and floats in [0, 1] become
-    8 bits as in image files. The pixels are in memory.
+    the same in each of them. Each image is one identity. Values of more than 8 bits become 8 bits
+    as in image files. The pixels are in memory.
 
     Args:
         path: the `.npz` file.
         split: "train", "val", "test", or "all" for the three behind one another.
+        window: what of grey values of more than 8 bits becomes black and white.
 
     Raises:
         DataError: not such a file, keys absent, several labels per image, pickled objects, sizes
@@ -53,46 +63,43 @@ def list_medmnist(path: Path, split: str = "train") -> Listing:
         _check_keys(archive, wanted)
         try:
             labels = {s: _labels(f"{s}_labels", archive) for s in present}
-            images = [_images(f"{s}_images", archive) for s in wanted]
+            images = [_images(f"{s}_images", archive, window) for s in wanted]
         except DataError:
             raise
         except UNREADABLE as error:
             raise unreadable(_WHAT, error) from error
     for s, array in zip(wanted, images, strict=True):
-        if len(array) != len(labels[s]):
+        if len(array.pixels) != len(labels[s]):
             raise DataError(
                 expected="one label per image in the .npz file",
-                got=f"{len(array)} {s}_images and {len(labels[s])} {s}_labels",
+                got=f"{len(array.pixels)} {s}_images and {len(labels[s])} {s}_labels",
                 fix="check how the file was made",
             )
     # The splits that a writer left empty have no size worth comparing.
-    filled = [array for array in images if len(array)]
+    filled = [array for array in images if len(array.pixels)]
     if not filled:
         raise DataError(
             expected=f"images in the split {split!r} of the .npz file",
             got="none",
             fix=f"choose another split: {', '.join(s for s in present if len(labels[s])) or '-'}",
         )
-    if len({array.shape[1:] for array in filled}) > 1:
+    if len({array.pixels.shape[1:] for array in filled}) > 1:
         raise DataError(
             expected="images of one size in all splits",
-            got=", ".join(str(list(array.shape[1:])) for array in filled),
+            got=", ".join(str(list(array.pixels.shape[1:])) for array in filled),
             fix="read the splits one by one",
         )
-    pixels = filled[0] if len(filled) == 1 else np.concatenate(filled)
+    joined = filled[0] if len(filled) == 1 else EightBitImages.joined(filled)
     num_classes = 1 + max(int(column.max(initial=0)) for column in labels.values())
-
-    def read(row: int, channels: int | None) -> np.ndarray:
-        return with_channels(pixels[row], channels)
 
     return Listing(
         "medmnist",
-        tuple(map(str, range(len(pixels)))),
+        tuple(map(str, range(len(joined.pixels)))),
         np.concatenate([labels[s] for s in wanted]),
         tuple(map(str, range(num_classes))),
-        np.arange(len(pixels)),
-        read,
-        pixels=pixels,
+        np.arange(len(joined.pixels)),
+        joined.picture,
+        pixels=joined.pixels,
         ours=is_written_set(path.parent),
     )
 
@@ -109,8 +116,44 @@ def _check_keys(archive: zipfile.ZipFile, splits: tuple[str, ...]) -> None:
         )
 
 
-def _images(key: str, archive: zipfile.ZipFile) -> np.ndarray:
-    """Return uint8 [n, H, W, C]."""
+@dataclass(frozen=True, eq=False)
+class EightBitImages:
+    """An array of images, and what became of the contrast of each."""
+
+    pixels: np.ndarray
+    """uint8 [n, H, W, C]."""
+    views: tuple[tuple[int, str], ...] = ()
+    """`values` and `view` of each image's `Picture`; nothing where 8 bits say it."""
+
+    @classmethod
+    def of(cls, array: np.ndarray, window: Window) -> EightBitImages:
+        """Return images [n, H, W, C] of any number type in 8 bits.
+
+        Raises:
+            UndecodableError: values that have no clear 8-bit form.
+        """
+        if array.dtype == np.uint8 or array.shape[3] == 3:
+            return cls(to_eight_bits(array))
+        pixels, views = np.empty(array.shape, np.uint8), []
+        for image, place in zip(array, pixels, strict=True):
+            picture = grey_picture(image[..., 0], window)
+            place[...] = picture.pixels
+            views.append((picture.values, picture.view))
+        return cls(pixels, tuple(views))
+
+    @classmethod
+    def joined(cls, parts: Sequence[EightBitImages]) -> EightBitImages:
+        """Return all images of arrays of one size."""
+        nothing = (0, "")
+        views = [view for part in parts for view in part.views or (nothing,) * len(part.pixels)]
+        return cls(np.concatenate([part.pixels for part in parts]), tuple(views))
+
+    def picture(self, row: int) -> Picture:
+        """Return one image."""
+        return Picture(self.pixels[row], *(self.views[row] if self.views else ()))
+
+
+def _images(key: str, archive: zipfile.ZipFile, window: Window) -> EightBitImages:
     array = _array(key, archive)
     shape = array.shape
     if array.ndim == 3:
@@ -122,7 +165,7 @@ def _images(key: str, archive: zipfile.ZipFile) -> np.ndarray:
             fix="volumes and other channel numbers are not supported",
         )
     try:
-        return to_eight_bits(array)
+        return EightBitImages.of(array, window)
     except UndecodableError as error:
         raise DataError(
             expected=f"{key} in 8 or 16 bits, or floats in [0, 1], in the .npz file",

@@ -59,10 +59,6 @@ def check_options(source: DataSource) -> None:
         raise InputError(
             expected="a CSV file with the format csv", got="none", fix="name the CSV file too"
         )
-    if source.window < 1:
-        raise InputError(
-            expected="a window of 1 or more", got=str(source.window), fix="1 is the first"
-        )
 
 
 def check_format(source: DataSource, name: str) -> None:

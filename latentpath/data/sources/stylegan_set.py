@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from latentpath.core import DataError
-from latentpath.data.decode import UndecodableError, decode_image
+from latentpath.data.contrast import OWN_WINDOW, Picture, UndecodableError, Window
+from latentpath.data.decode import read_picture
 from latentpath.data.sources.archive import (
     UNREADABLE,
     member_names,
@@ -37,7 +38,7 @@ _MOST_LABEL_BYTES = 1 << 30
 _MOST_CLASSES = 100_000
 
 
-def list_stylegan_zip(path: Path) -> Listing:
+def list_stylegan_zip(path: Path, window: Window = OWN_WINDOW) -> Listing:
     """List the images of a dataset zip, sorted by name; each is one identity.
 
     The whole may lie in a folder inside the zip.
@@ -58,26 +59,28 @@ def list_stylegan_zip(path: Path) -> Listing:
     except UNREADABLE as error:
         raise unreadable(_WHAT, error) from error
 
-    def read(row: int, channels: int | None) -> np.ndarray:
+    def read(row: int) -> Picture:
         try:
             content = read_member(archive, own[listing.files[row]])
         except UNREADABLE as error:
             raise UndecodableError(f"damaged ({detail(error)})") from error
-        return decode_image(io.BytesIO(content), channels)
+        return read_picture(io.BytesIO(content), window)
 
     listing = _listing([name for name in own if not lies_in_clutter(name)], raw, read)
     return replace(listing, notes=(*listing.notes, *clutter_note(clutter)))
 
 
-def list_stylegan_folder(root: Path, files: tuple[str, ...]) -> Listing:
+def list_stylegan_folder(
+    root: Path, files: tuple[str, ...], window: Window = OWN_WINDOW
+) -> Listing:
     """List the images of an unpacked dataset zip; see `list_stylegan_zip`."""
     path = root / LABELS_NAME
     raw = None
     if path.is_file() and path.stat().st_size <= _MOST_LABEL_BYTES:
         raw = path.read_bytes()
 
-    def read(row: int, channels: int | None) -> np.ndarray:
-        return decode_image(root / listing.files[row], channels)
+    def read(row: int) -> Picture:
+        return read_picture(root / listing.files[row], window)
 
     listing = _listing(list(files), raw, read)
     return listing

@@ -1,0 +1,175 @@
+"""Which values become black and white, and what is said where contrast would be lost."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from latentpath.core import DataError, InputError, LatentpathWarning
+from latentpath.data import PRESETS, parse_window, read_image_set, scan
+from latentpath.data.contrast import UndecodableError, grey_picture
+
+RNG = np.random.default_rng(7)
+
+
+def slice_of(seed, low=-1000, high=1500, shape=(40, 40)):
+    """A smooth CT slice in Hounsfield units, int16."""
+    coarse = np.random.default_rng(seed).random((5, 5))
+    smooth = Image.fromarray(coarse.astype(np.float32)).resize(
+        shape[::-1], Image.Resampling.BICUBIC
+    )
+    scaled = np.asarray(smooth, np.float64)
+    scaled = (scaled - scaled.min()) / np.ptp(scaled)
+    return np.round(scaled * (high - low) + low).astype(np.int16)
+
+
+def shown(values, center, width):
+    """PS3.3 C.11.2.1.2.1, as the standard writes it."""
+    values = values.astype(float)
+    level = ((values - (center - 0.5)) / (width - 1) + 0.5) * 255
+    level[values <= center - 0.5 - (width - 1) / 2] = 0
+    level[values > center - 0.5 + (width - 1) / 2] = 255
+    return np.floor(level + 0.5)
+
+
+class TestWords:
+    @pytest.mark.parametrize(
+        ("given", "text"),
+        [
+            (1, "1"),
+            ("3", "3"),
+            ((40, 400), "40 400"),
+            ("-600.5 1500", "-600.5 1500"),
+            ("LUNG", "lung"),
+            ("percentiles", "percentiles"),
+            ("full", "full"),
+        ],
+    )
+    def test_come_back(self, given, text):
+        window = parse_window(given)
+        assert str(window) == text
+        assert parse_window(str(window)) == window == parse_window(window)
+
+    @pytest.mark.parametrize(
+        "given", [0, -1, 1.5, "", "liver", "40 0", "40 nan", (1, 2, 3), None, True, [], "1 2 3"]
+    )
+    def test_that_mean_nothing(self, given):
+        with pytest.raises(InputError, match="give for example 40 400"):
+            parse_window(given)
+
+    def test_customary_windows(self):
+        assert [PRESETS[name] for name in ("lung", "bone", "brain")] == [
+            (-600, 1500),
+            (400, 1800),
+            (40, 80),
+        ]
+
+
+class TestPictures:
+    @pytest.mark.parametrize("window", [*PRESETS, (0, 1), (12.5, 333)])
+    def test_fixed_windows(self, window):
+        values = slice_of(1)
+        found = grey_picture(values, parse_window(window))
+        if window == (0, 1):
+            expected = np.where(values > -0.5, 255, 0)
+        else:
+            expected = shown(values, *(PRESETS[window] if isinstance(window, str) else window))
+        assert np.array_equal(found.pixels[..., 0], expected)
+        assert found.view == "chosen"
+
+    def test_percentiles_of_each_image(self):
+        values = slice_of(2).astype(np.float32) / 7
+        values[0, 0] = 1e6  # a hot pixel does not count
+        found = grey_picture(values, parse_window("percentiles")).pixels[..., 0]
+        low, high = np.percentile(values, (0.5, 99.5))
+        assert (found[values <= low] == 0).all()
+        assert (found[values >= high] == 255).all()
+        assert len(np.unique(found)) > 200
+
+    def test_turned_round_after_the_window(self):
+        values = slice_of(3)
+        plain, turned = (
+            grey_picture(values, parse_window("bone"), inverted=i) for i in (False, True)
+        )
+        assert np.array_equal(plain.pixels, 255 - turned.pixels)
+
+    @pytest.mark.parametrize("bits", [12, 13, 14])
+    def test_few_bits_of_sixteen_are_flat(self, bits):
+        values = RNG.integers(0, 2**bits, (64, 64), dtype=np.uint16)
+        found = grey_picture(values, parse_window(1))
+        assert found.values == len(np.unique(values))
+        assert grey_picture(values << (16 - bits), parse_window(1)).values == 0
+        assert grey_picture((values >> (bits - 8)).astype(np.uint8), parse_window(1)).values == 0
+
+    def test_few_values_are_no_loss(self):
+        values = RNG.integers(0, 9, (64, 64), dtype=np.uint16) * 400
+        assert grey_picture(values, parse_window(1)).values == 0
+
+    def test_a_preset_wants_hounsfield_units(self):
+        values = (slice_of(1).astype(int) + 1024).astype(np.uint16)
+        with pytest.raises(UndecodableError, match=r"no Hounsfield units.*--window CENTRE WIDTH"):
+            grey_picture(values, parse_window("lung"))
+
+
+def write(root, files):
+    for name, values in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(values).save(root / name)
+    return root
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """8-bit pictures beside 12-bit ones in 16 bits, as two exports of one archive."""
+    deep = {f"b/{i}.png": (slice_of(i).astype(int) + 1024).astype(np.uint16) for i in range(4)}
+    plain = {f"a/{i}.png": (slice_of(9 + i, 0, 255)).astype(np.uint8) for i in range(4)}
+    return write(tmp_path / "set", {**plain, **deep})
+
+
+class TestSets:
+    def test_mixed_depths_are_refused_by_number_of_files(self, mixed):
+        with pytest.raises(DataError) as error:
+            read_image_set(mixed)
+        message = str(error.value)
+        assert "got 4 of 8 images flattened, the worst to 1" in message
+        assert "the first is file 5 of 8" in message
+        for word in ("--window CENTRE WIDTH", "percentiles", "--window full"):
+            assert word in message
+
+    def test_a_window_for_the_deep_ones(self, mixed):
+        with pytest.warns(LatentpathWarning, match="4 images are taken as they are"):
+            found = read_image_set(mixed, window=(1274, 2500))
+        assert all(len(np.unique(image)) > 150 for image in found.images)
+
+    def test_as_they_are_on_request(self, mixed):
+        with pytest.warns(LatentpathWarning) as said:
+            found = read_image_set(mixed, window="full")
+        assert any("4 of 8 images keep few" in str(w.message) for w in said)
+        assert found.images[4:].max() < 16
+
+    def test_a_scan_tells_before_it_is_refused(self, mixed):
+        survey = scan(mixed)
+        assert len(survey.contrast.flat) == 4
+        assert any("4 of 8 images flattened" in line for line in survey.lines())
+
+    def test_pictures_of_eight_bits_that_were_exported_dark(self, tmp_path):
+        dark = {f"b/{i}.png": (slice_of(i, 0, 15)).astype(np.uint8) for i in range(4)}
+        plain = {f"a/{i}.png": (slice_of(9 + i, 0, 255)).astype(np.uint8) for i in range(4)}
+        write(tmp_path, {**dark, **plain})
+        with pytest.warns(LatentpathWarning, match="4 of 8 images are nearly black.*file 5 of 8"):
+            read_image_set(tmp_path)
+
+    def test_both_ends(self, tmp_path):
+        write(tmp_path, {f"a/{i}.png": (slice_of(i, 240, 255)).astype(np.uint8) for i in range(3)})
+        with pytest.warns(LatentpathWarning, match="lie between 240 and 255 of 255"):
+            read_image_set(tmp_path)
+
+    def test_arrays(self, tmp_path):
+        images = np.stack([slice_of(i) for i in range(6)])
+        labels = np.zeros((6, 1), np.uint8)
+        np.savez(tmp_path / "x.npz", train_images=images, train_labels=labels)
+        with pytest.raises(DataError, match=r"signed 16-bit values.*--window"):
+            read_image_set(tmp_path / "x.npz")
+        found = read_image_set(tmp_path / "x.npz", window="lung")
+        assert np.array_equal(found.images[2, ..., 0], shown(images[2], -600, 1500))
