@@ -9,28 +9,9 @@ from PIL import Image
 from latentpath.core import DataError, InputError, LatentpathWarning
 from latentpath.data import PRESETS, parse_window, read_image_set, scan
 from latentpath.data.contrast import UndecodableError, grey_picture
+from support.made_scans import shown, slice_of
 
 RNG = np.random.default_rng(7)
-
-
-def slice_of(seed, low=-1000, high=1500, shape=(40, 40)):
-    """A smooth CT slice in Hounsfield units, int16."""
-    coarse = np.random.default_rng(seed).random((5, 5))
-    smooth = Image.fromarray(coarse.astype(np.float32)).resize(
-        shape[::-1], Image.Resampling.BICUBIC
-    )
-    scaled = np.asarray(smooth, np.float64)
-    scaled = (scaled - scaled.min()) / np.ptp(scaled)
-    return np.round(scaled * (high - low) + low).astype(np.int16)
-
-
-def shown(values, center, width):
-    """PS3.3 C.11.2.1.2.1, as the standard writes it."""
-    values = values.astype(float)
-    level = ((values - (center - 0.5)) / (width - 1) + 0.5) * 255
-    level[values <= center - 0.5 - (width - 1) / 2] = 0
-    level[values > center - 0.5 + (width - 1) / 2] = 255
-    return np.floor(level + 0.5)
 
 
 class TestWords:

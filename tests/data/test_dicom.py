@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import warnings
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ pytest.importorskip("pydicom")
 
 import pydicom
 from PIL import Image
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -26,43 +25,9 @@ from latentpath.core.errors import DataError, MissingExtraError
 from latentpath.data import names_shown, read_image_set, scan
 from latentpath.data.contrast import UndecodableError
 from latentpath.data.sources.dicom import DicomFiles, decode_dicom
+from support.made_scans import dataset, levels, ramp, save
 
 RNG = np.random.default_rng(0)
-
-
-def dataset(stored, *, bits=None, signed=False, syntax=ExplicitVRLittleEndian, **elements):
-    """A small image as a scanner would send it; elements of None are left out."""
-    data = Dataset()
-    data.file_meta = FileMetaDataset()
-    data.file_meta.TransferSyntaxUID = syntax
-    data.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
-    data.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
-    allocated = stored.dtype.itemsize * 8
-    data.PatientID, data.PatientName = "P1", "Miller^John"
-    data.Rows, data.Columns = stored.shape[:2]
-    data.SamplesPerPixel = 1 if stored.ndim == 2 else 3
-    data.PhotometricInterpretation = "MONOCHROME2" if stored.ndim == 2 else "RGB"
-    if stored.ndim == 3:
-        data.PlanarConfiguration = 0
-    data.BitsAllocated, data.BitsStored = allocated, bits or allocated
-    data.HighBit = data.BitsStored - 1
-    data.PixelRepresentation = int(signed)
-    order = "<" if syntax.is_little_endian else ">"
-    data.PixelData = stored.astype(stored.dtype.newbyteorder(order)).tobytes()
-    for name, value in elements.items():
-        if value is None:
-            delattr(data, name)
-        else:
-            setattr(data, name, value)
-    return data
-
-
-def save(path, data):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        data.save_as(path, enforce_file_format=True)
-    return path
 
 
 @pytest.fixture
@@ -72,18 +37,6 @@ def decoded(tmp_path):
         return decode_dicom(path, channels, window)[..., 0]
 
     return run
-
-
-def ramp(bits, signed=False, shape=(16, 16)):
-    """Values over the whole range of the bits, both ends included."""
-    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
-    values = np.round(np.linspace(low, high, int(np.prod(shape)))).reshape(shape)
-    kind = "i" if signed else "u"
-    return values.astype(f"{kind}{1 if bits <= 8 else 2}")
-
-
-def levels(fraction):
-    return np.floor(np.clip(fraction, 0, 1) * 255 + 0.5)
 
 
 class TestDepths:

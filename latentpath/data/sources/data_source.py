@@ -19,6 +19,7 @@ from latentpath.data.sources.conventions import (
 )
 from latentpath.data.sources.csv_table import Table, find_table
 from latentpath.data.sources.file_search import FoundFiles, find_files, is_dicom, is_image
+from latentpath.data.sources.frames import with_frames
 from latentpath.data.sources.labelled_files import (
     list_aptos,
     list_csv,
@@ -124,7 +125,7 @@ class DataSource:
             people = _people_of(self, listing)
             listing = replace(listing, identities=people, nameless=frozenset())
         listing.check_classes()
-        return listing
+        return with_frames(listing, self.path, self.contrast, progress)
 
 
 def detect_format(source: DataSource, files: tuple[str, ...]) -> str:

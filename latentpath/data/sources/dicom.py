@@ -241,6 +241,11 @@ def _picture(dataset: Any, frame: int, window: Window) -> Picture:
     pixels = require_extra("pydicom.pixels", "dicom")
     try:
         stored = _stored_values(pixels, dataset, frame)
+    except ValueError as error:
+        # pydicom says so of pixels that are fewer than their size and number claim.
+        raise UndecodableError(
+            f"damaged, its pixels do not fit its size{named(error, '') and f' ({error})'}"
+        ) from error
     except RuntimeError as error:
         name = _name_of(dataset.file_meta.get("TransferSyntaxUID"))
         raise UndecodableError(

@@ -87,7 +87,6 @@ def _deflated(pydicom: Any, stream: IO[bytes], meta: Any, names: Sequence[str]) 
         io.BytesIO(content), is_implicit_VR=False, is_little_endian=True, specific_tags=tags
     )
     dataset.file_meta = pydicom.dataset.FileMetaDataset(meta)
-    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
     return dataset
 
 
@@ -109,7 +108,8 @@ def frame_count(dataset: Any, path: Path) -> int:
     """
     frames = whole_number(dataset, "NumberOfFrames", 0, 2**31, absent=1) or 1
     # A frame has at least the eight bytes of an item's header, or eight of pixels.
-    most = max(1, os.path.getsize(path) * _LIMITS.ratio // 8)
+    deflated = dataset.file_meta.get("TransferSyntaxUID") == _DEFLATED
+    most = max(1, os.path.getsize(path) * (_LIMITS.ratio if deflated else 1) // 8)
     if frames > most:
         raise UndecodableError(f"{frames:,} frames, too many for the size of the file")
     return frames

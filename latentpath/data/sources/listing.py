@@ -35,6 +35,7 @@ class Listing:
         notes: what a user should know about files that were left out, one sentence each.
         pixels: uint8 [n, H, W, C], where they are in memory anyway.
         nameless: rows that should name a person and do not; each counts as one.
+        frames: int64 [n], the frame of each row in its file, from 0, where a file has several.
         ours: whether we wrote it: then it shows no people, and may repeat itself.
     """
 
@@ -47,11 +48,17 @@ class Listing:
     notes: tuple[str, ...] = ()
     pixels: np.ndarray | None = None
     nameless: frozenset[int] = frozenset()
+    frames: np.ndarray | None = None
     ours: bool = False
 
     def place(self, row: int) -> str:
         """Return what a message calls a row: its number, or its name where names may be shown."""
-        return named(self.files[row], f"file {row + 1} of {len(self.files)}")
+        if self.frames is None:
+            return named(self.files[row], f"file {row + 1} of {len(self.files)}")
+        first = self.frames == 0
+        number, total = np.count_nonzero(first[: row + 1]), np.count_nonzero(first)
+        file = named(self.files[row], f"file {number} of {total}")
+        return f"{file}, frame {self.frames[row] + 1}"
 
     def check_classes(self) -> None:
         """Refuse classes that are people: their names would be shown, and written, as classes.
