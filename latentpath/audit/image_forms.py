@@ -7,7 +7,7 @@ made from them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -57,10 +57,10 @@ def in_form(images: ImageSet, form: Form) -> ImageSet:
                 got=f"{pixels.shape[2]}x{pixels.shape[1]}",
                 fix="resize the sets to one size first: only squares are resized here",
             )
-        pixels = resize_images(pixels, form.height)
+        pixels = resize_images(pixels, form.height, images.reading.resize)
     if pixels is images.images:
         return images
-    return ImageSet(pixels, images.labels, images.identities, images.class_names)
+    return replace(images, images=pixels)
 
 
 def with_classes(images: ImageSet, names: tuple[str, ...], *, what: str) -> ImageSet:
@@ -92,7 +92,7 @@ def with_classes(images: ImageSet, names: tuple[str, ...], *, what: str) -> Imag
     number = np.zeros(images.num_classes, dtype=np.int64)
     for label in present:
         number[label] = place[images.class_names[label]]
-    return ImageSet(images.images, number[images.labels], images.identities, names)
+    return replace(images, labels=number[images.labels], class_names=names)
 
 
 def shared_images(first: ImageSet, second: ImageSet) -> int:

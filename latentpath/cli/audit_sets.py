@@ -174,6 +174,7 @@ def _read(
         _source(arguments, role, Path(place)),
         channels=channels,
         resolution=resolution,
+        resize=arguments.resize,
         max_unreadable=arguments.max_unreadable,
         progress=bars,
     )

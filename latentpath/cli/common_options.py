@@ -146,7 +146,7 @@ class _JoinWords(argparse.Action):
 
 def add_file_options(parser: argparse._ActionsContainer) -> None:
     """Add how single files are read."""
-    from latentpath.data import PRESETS
+    from latentpath.data import PRESETS, RESIZES
 
     parser.add_argument(
         "--window",
@@ -165,6 +165,13 @@ def add_file_options(parser: argparse._ActionsContainer) -> None:
         const="full",
         default="1",
         help="the same as --window full",
+    )
+    parser.add_argument(
+        "--resize",
+        default=RESIZES[0],
+        choices=RESIZES,
+        help="what becomes of images that are no squares: pad puts black beside them, crop takes "
+        "their middle, stretch squeezes them [pad]",
     )
     parser.add_argument(
         "--max-unreadable",
@@ -203,11 +210,15 @@ def read_data(arguments: argparse.Namespace, bars: Bars) -> ImageSet:
         data_source(arguments),
         channels=arguments.channels,
         resolution=arguments.resolution or None,
+        resize=arguments.resize,
         max_unreadable=arguments.max_unreadable,
         progress=bars,
     )
     if not arguments.quiet:
-        print(f"data: {survey.summary()}", file=sys.stderr)
+        reading = image_set.reading
+        chosen = reading != type(reading)() or len(survey.sizes) > 1
+        how = f"; window {reading.window}, resize {reading.resize}" if chosen else ""
+        print(f"data: {survey.summary()}{how}", file=sys.stderr)
     return image_set
 
 

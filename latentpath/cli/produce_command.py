@@ -207,5 +207,7 @@ def read_test(arguments: argparse.Namespace, bars: Bars) -> ImageSet:
         split=split,
         channels=arguments.channels,
         resolution=arguments.resolution or None,
+        resize=arguments.resize,
+        window=arguments.window,
         progress=bars,
     )

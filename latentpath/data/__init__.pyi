@@ -9,7 +9,9 @@ from latentpath.data.contrast import (
 )
 from latentpath.data.decode import with_channels as with_channels
 from latentpath.data.images import (
+    RESIZES as RESIZES,
     ImageSet as ImageSet,
+    Reading as Reading,
     check_images as check_images,
     resize_images as resize_images,
     to_tensor as to_tensor,

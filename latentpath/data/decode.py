@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from latentpath.core import require_extra
+from latentpath.data.colour_profile import in_srgb
 from latentpath.data.contrast import (
     OWN_WINDOW,
     Picture,
@@ -61,7 +62,8 @@ def read_picture(source: Path | IO[bytes], window: Window = OWN_WINDOW) -> Pictu
     Grey of more than 8 bits becomes 8 bits as `window` says, by default 16-bit grey by its whole
     range. Of 16-bit colour Pillow keeps the high byte, at most one grey level off. Transparent
     parts are laid over black, the background of scans. The orientation that cameras note is
-    applied.
+    applied, and 8-bit pixels with a colour profile become sRGB; a profile for other channels than
+    the picture's is not used, as in browsers.
 
     Args:
         source: the file, or a stream of its content.
@@ -128,7 +130,7 @@ def _checked(picture: Image) -> Image:
 
 def _eight_bit_picture(picture: Image, pil: ModuleType, window: Window) -> Picture:
     tags = dict(getattr(picture, "tag_v2", {}))  # a picture turned upright has none
-    pixels = _pixels(_checked(picture), pil)
+    pixels = _pixels(in_srgb(_checked(picture)), pil)
     if pixels.ndim == 3:
         return Picture(to_eight_bits(pixels))
     if tags.get(_TIFF_SAMPLE_FORMAT, (0,))[0] == _SIGNED or pixels.dtype == np.int32:

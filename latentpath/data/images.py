@@ -6,12 +6,37 @@ As data, images are uint8 `[n, H, W, C]`; as tensors, float32 `[n, C, H, W]` in 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from latentpath.core import DataError, InputError, ShapeError, require_extra
+from latentpath.core import DataError, InputError, ShapeError, check_one_of, require_extra
+
+if TYPE_CHECKING:
+    from PIL.Image import Image, Resampling
+
+RESIZES = ("pad", "crop", "stretch")
+"""How an image that is no square becomes one: black edges beside the whole of it, its middle alone,
+or squeezed, which alone loses the aspect ratio."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How files became the pixels of a set: what a set made from it says of it."""
+
+    window: str = "1"
+    """Which values became black and white, in the words of `parse_window`."""
+    resize: str = "pad"
+    """How images that are no squares are resized, one of `RESIZES`."""
+
+    def __post_init__(self) -> None:
+        check_one_of(RESIZES, resize=self.resize)
+
+    def as_dict(self) -> dict[str, str]:
+        """Return it as plain JSON values."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +51,7 @@ class ImageSet:
         identities: int64 [n], person of each image, 0 .. N-1. Every number occurs, so
             N is both the number of people and the width of an identity classifier.
         class_names: the K class names, all different.
+        reading: how its pixels came from files, and how they are resized.
 
     Raises:
         ShapeError: an array has the wrong shape or dtype.
@@ -36,6 +62,7 @@ class ImageSet:
     labels: np.ndarray  # [n]
     identities: np.ndarray  # [n]
     class_names: tuple[str, ...]
+    reading: Reading = Reading()
 
     def __post_init__(self) -> None:
         check_images(self.images)
@@ -107,7 +134,12 @@ class ImageSet:
             if index.size == 0:
                 index = index.astype(np.int64)
         _, identities = np.unique(self.identities[index], return_inverse=True)
-        return ImageSet(self.images[index], self.labels[index], identities, self.class_names)
+        return replace(
+            self,
+            images=self.images[index],
+            labels=self.labels[index],
+            identities=identities,
+        )
 
 
 def check_images(images: np.ndarray) -> None:
@@ -217,19 +249,22 @@ def to_uint8(tensor: torch.Tensor) -> np.ndarray:
     return levels.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
-def resize_images(images: np.ndarray, size: int) -> np.ndarray:
+def resize_images(images: np.ndarray, size: int, how: str = "pad") -> np.ndarray:
     """Resize to `size` x `size` pixels with Pillow's antialiased bicubic filter.
 
-    An image that is not square is stretched, not cropped: nothing at its edge is lost.
+    An image that is not square keeps its aspect ratio, unless it is stretched.
 
     Args:
         images: uint8 [n, H, W, C].
         size: pixels per side of the result, at least 1.
+        how: one of `RESIZES`: "pad" puts black beside it, "crop" takes its middle, "stretch"
+            squeezes it.
 
     Returns:
         uint8 [n, size, size, C]; images of that size already come back unchanged.
     """
     check_images(images)
+    check_one_of(RESIZES, how=how)
     if size < 1:
         raise InputError(
             expected="a size of at least 1 pixel", got=str(size), fix="give the new side length"
@@ -237,10 +272,16 @@ def resize_images(images: np.ndarray, size: int) -> np.ndarray:
     if images.shape[1:3] == (size, size):
         return images.copy()
     pil = require_extra("PIL.Image", "pipeline")
+    ops = require_extra("PIL.ImageOps", "pipeline")
+    to_square = {"pad": ops.pad, "crop": ops.fit, "stretch": _stretched}[how]
     resized = np.empty((len(images), size, size, images.shape[3]), dtype=np.uint8)
     for source, target in zip(images, resized, strict=True):
         # Pillow wants grey images without a channel axis.
         picture = pil.fromarray(source[:, :, 0] if source.shape[2] == 1 else source)
-        picture = picture.resize((size, size), resample=pil.Resampling.BICUBIC)
+        picture = to_square(picture, (size, size), pil.Resampling.BICUBIC)
         target[...] = np.asarray(picture).reshape(target.shape)
     return resized
+
+
+def _stretched(picture: Image, size: tuple[int, int], method: Resampling) -> Image:
+    return picture.resize(size, resample=method)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +81,7 @@ def joined(*sets: ImageSet) -> ImageSet:
         np.concatenate([s.labels for s in sets]),
         np.concatenate([s.identities + base for s, base in zip(sets, before, strict=False)]),
         first.class_names,
+        reading=first.reading,
     )
 
 
@@ -90,7 +91,7 @@ def share_of(data: ImageSet, count: int, seed: int) -> ImageSet:
         return data
     rows = rows_in_shares(data.labels, count, seed)
     _, people = np.unique(data.identities[rows], return_inverse=True)
-    return ImageSet(data.images[rows], data.labels[rows], people, data.class_names)
+    return replace(data, images=data.images[rows], labels=data.labels[rows], identities=people)
 
 
 def rows_in_shares(labels: np.ndarray, count: int, seed: int) -> np.ndarray:

@@ -32,8 +32,8 @@ def models_fingerprint(bundle: Bundle) -> dict[str, str]:
 
 
 def data_fingerprint(data: ImageSet) -> str:
-    """SHA-256 over images, labels, identities and class names."""
-    start = json.dumps(data.class_names)
+    """SHA-256 over images, labels, identities, class names and how the images were read."""
+    start = json.dumps([data.class_names, data.reading.as_dict()])
     return hash_arrays((data.images, data.labels, data.identities), start)
 
 

@@ -189,6 +189,7 @@ def make_plan(
         "config": config.as_dict(),
         "threads": threads,
         "class_names": list(data.class_names),
+        "reading": data.reading.as_dict(),
         "wanted": {str(label): count for label, count in wanted.items()},
         "certificate": endpoints.certificate.as_dict(),
         "relaxed_endpoints": endpoints.relaxed,

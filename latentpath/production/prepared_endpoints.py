@@ -123,7 +123,7 @@ def prepare_endpoints(
 
 def at_resolution(data: ImageSet, resolution: int) -> ImageSet:
     """The same set with images of another size, in pixels."""
-    return replace(data, images=resize_images(data.images, resolution))
+    return replace(data, images=resize_images(data.images, resolution, data.reading.resize))
 
 
 def safe_endpoints(

@@ -10,8 +10,15 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from latentpath.core import flat_values
-from latentpath.data import WRITERS, manifest as manifest_file, safe_folder_names
+from latentpath.core import InputError, flat_values
+from latentpath.data import (
+    RESIZES,
+    WRITERS,
+    Reading,
+    manifest as manifest_file,
+    parse_window,
+    safe_folder_names,
+)
 from latentpath.production.gate import NAMES_A_PERSON, OUT_OF_CLASS, TOO_CLOSE
 from latentpath.production.produce_config import ProduceConfig
 
@@ -21,6 +28,7 @@ _OF_A_SET = _OF_ANY_SET | {
     "config",
     "endpoints",
     "private_file",
+    "reading",
     "relaxed_endpoints",
     "run",
     "seeds",
@@ -60,6 +68,7 @@ def unknown_entries(content: Mapping[str, Any]) -> list[str]:
         ("relaxed_endpoints.", content.get("relaxed_endpoints"), _RELAXED),
         ("walks.", content.get("walks"), ("points", "pairs")),
         ("run.", content.get("run"), ("threads",)),
+        ("reading.", content.get("reading"), Reading().as_dict()),
         ("private_file.", content.get("private_file"), ("sha256",)),
     ]
     known += [("classes.", entry, ("name", "folder", "images")) for entry in content["classes"]]
@@ -94,6 +103,7 @@ def odd_values(content: Mapping[str, Any]) -> list[str]:
             "config": _is_config(content.get("config")),
             "seeds": _are_numbers(content.get("seeds")),
             "run": bool(content.get("run")) and _are_numbers(content["run"]),
+            "reading": _is_reading(content.get("reading")),
             "shortage": _are_numbers(content.get("shortage")),
             "relaxed_endpoints": _are_numbers(content.get("relaxed_endpoints", {}))
             and ("relaxed_endpoints" in content) == _has_moved_endpoints(content),
@@ -101,6 +111,16 @@ def odd_values(content: Mapping[str, Any]) -> list[str]:
             and _is_text(hashed.get("sha256"), re.compile("[0-9a-f]{64}")),
         }
     return [f"the value of {name!r}" for name, good in checks.items() if not good]
+
+
+def _is_reading(reading: Any) -> bool:
+    """Say whether an entry tells how the real images were read, in our words and numbers alone."""
+    if not isinstance(reading, dict) or reading.get("resize") not in RESIZES:
+        return False
+    try:
+        return str(parse_window(reading["window"])) == reading["window"]
+    except (InputError, KeyError):
+        return False
 
 
 def _has_no_gate(content: Mapping[str, Any]) -> bool:

@@ -145,9 +145,10 @@ class TestResize:
 
     @pytest.mark.parametrize("channels", [1, 3])
     @pytest.mark.parametrize("size", [1, 7, 23])
-    def test_constant_images_stay_constant(self, channels, size):
+    @pytest.mark.parametrize("how", ["crop", "stretch"])
+    def test_constant_images_stay_constant(self, channels, size, how):
         images = np.full((2, 12, 9, channels), 77, np.uint8)
-        resized = resize_images(images, size)
+        resized = resize_images(images, size, how)
         assert resized.shape == (2, size, size, channels)
         assert (resized == 77).all()
 
@@ -161,7 +162,7 @@ class TestResize:
         images = np.zeros((1, 20, 10, 3), np.uint8)
         images[:, :10, :, 0] = 255  # red above
         images[:, :, 5:, 2] = 255  # blue to the right
-        small = resize_images(images, 6)[0]
+        small = resize_images(images, 6, "stretch")[0]
         assert small[0, 0].tolist() == [255, 0, 0]
         assert small[5, 5].tolist() == [0, 0, 255]
 

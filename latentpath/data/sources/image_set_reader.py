@@ -13,7 +13,7 @@ import numpy as np
 from latentpath.core import DataError, InputError, LatentpathWarning, Progress, check_within, silent
 from latentpath.data.contrast import Picture, UndecodableError
 from latentpath.data.decode import with_channels
-from latentpath.data.images import ImageSet, resize_images
+from latentpath.data.images import ImageSet, Reading, resize_images
 from latentpath.data.sources.data_source import DataSource
 from latentpath.data.sources.listing import Listing
 from latentpath.data.survey import Survey, Surveyor
@@ -26,6 +26,7 @@ def read_image_set(
     *,
     channels: int | None = None,
     resolution: int | None = None,
+    resize: str = "pad",
     max_unreadable: float = 0.0,
     progress: Progress = silent,
     **options: Any,
@@ -41,6 +42,8 @@ def read_image_set(
             mixture.
         resolution: resize every image to this many pixels per side (see `resize_images`), so
             that sizes may differ. None takes them as they are and refuses a mixture.
+        resize: what becomes of images that are no squares, here and later: "pad" keeps all of them
+            between black edges, "crop" their middle, "stretch" squeezes them.
         max_unreadable: share of the images, 0 to 1, that may be unreadable; they are left out with
             a warning.
         progress: told after every image, stage "read images".
@@ -55,6 +58,7 @@ def read_image_set(
         source,
         channels=channels,
         resolution=resolution,
+        resize=resize,
         max_unreadable=max_unreadable,
         progress=progress,
         **options,
@@ -86,15 +90,18 @@ def read_and_survey(
     *,
     channels: int | None = None,
     resolution: int | None = None,
+    resize: str = "pad",
     max_unreadable: float = 0.0,
     progress: Progress = silent,
     **options: Any,
 ) -> tuple[ImageSet, Survey]:
     """Read a set as `read_image_set` does, and survey it on the way."""
     check_reading(channels, resolution, max_unreadable)
-    listing = _source(source, options).list(progress)
+    source = _source(source, options)
+    reading = Reading(str(source.contrast), resize)
+    listing = source.list(progress)
     surveyor = Surveyor(listing)
-    store = _Store(listing, channels, resolution)
+    store = _Store(listing, channels, resolution, reading)
     # It reads to the end before it complains, so that one error counts all unreadable files.
     for row, picture in _decoded(listing, surveyor, progress):
         store.put(row, picture.pixels)
@@ -136,8 +143,11 @@ def _decoded(
 class _Store:
     """The images of a set as long as they have one size: then there is an error anyway."""
 
-    def __init__(self, listing: Listing, channels: int | None, resolution: int | None) -> None:
+    def __init__(
+        self, listing: Listing, channels: int | None, resolution: int | None, reading: Reading
+    ) -> None:
         self._listing, self._channels, self._resolution = listing, channels, resolution
+        self._reading = reading
         self._pixels: np.ndarray | None = None  # [n, H, W, C]
         # What is in memory as it is wanted need not be copied.
         self._as_it_is = listing.pixels if resolution is None else None
@@ -149,7 +159,7 @@ class _Store:
             return
         image = with_channels(image, self._channels)
         if self._resolution is not None:
-            image = resize_images(image[None], self._resolution)[0]
+            image = resize_images(image[None], self._resolution, self._reading.resize)[0]
         if self._pixels is None:
             # Made when the first image says how large.
             self._pixels = _room_for(len(self._listing.files), image.shape)
@@ -163,7 +173,9 @@ class _Store:
         if len(rows) < len(pixels):
             pixels = pixels[rows]
         _, people = np.unique(listing.identities[rows], return_inverse=True)
-        return ImageSet(pixels, listing.labels[rows], people, listing.class_names)
+        return ImageSet(
+            pixels, listing.labels[rows], people, listing.class_names, reading=self._reading
+        )
 
 
 def _room_for(total: int, shape: tuple[int, ...]) -> np.ndarray:

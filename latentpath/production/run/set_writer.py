@@ -207,6 +207,7 @@ def _manifest(plan: Plan, chosen: Selection, pairs: np.ndarray, private: bytes) 
         "config": plan.settings["config"],
         "seeds": {"seed": plan.config.seed},
         "run": {"threads": plan.settings["threads"]},
+        "reading": plan.settings["reading"],
         "certificate": plan.settings["certificate"],
         **({} if relaxed is None else {"relaxed_endpoints": relaxed}),
         "gate": gate,
