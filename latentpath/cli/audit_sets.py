@@ -75,7 +75,7 @@ def add_set_options(parser: argparse.ArgumentParser) -> None:
         )
         reading.add_argument(
             f"--{role}-split",
-            help=f"split of an .npz of {what}: train, val, test or all [{_SPLITS[role]}]",
+            help=f"split of an .npz of {what}: train, val, test, all or another [{_SPLITS[role]}]",
         )
     add_column_options(reading)
     add_file_options(reading)
@@ -198,6 +198,8 @@ def _source(arguments: argparse.Namespace, role: str, place: Path) -> DataSource
             # Points of one walk look alike: to every interval they are one person's images.
             people = {"identities": place / TABLE_NAME, "identity_column": _WALKS}
             image_column = "file"
+    if place.suffix.lower() == ".npz":
+        people |= {"label_names": arguments.label_names, "split_column": arguments.split_column}
     return DataSource(
         place,
         format=given["format"] or "auto",

@@ -82,8 +82,8 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="PATH",
         help="a folder with one folder of images or DICOM files per class, a folder of them with "
-        "--csv, a MedMNIST .npz, a StyleGAN dataset .zip, the folder of the Shenzhen X-rays or of "
-        "APTOS 2019, or the word `digits` for the demo's private digits",
+        "--csv, a MedMNIST .npz or one of other arrays, a StyleGAN dataset .zip, the folder of the "
+        "Shenzhen X-rays or of APTOS 2019, or the word `digits` for the demo's private digits",
     )
     parser.add_argument(
         "--format",
@@ -100,7 +100,9 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         "and people (--identity-column, or `identity`)",
     )
     parser.add_argument(
-        "--split", default="train", help="split of an .npz: train, val, test or all [train]"
+        "--split",
+        default="train",
+        help="split of an .npz: train, val, test or all, or a value of its --split-column [train]",
     )
     add_file_options(parser)
     parser.add_argument(
@@ -122,9 +124,19 @@ def add_column_options(parser: argparse._ActionsContainer) -> None:
         "--image-column",
         default="image",
         help="column of images: paths below the data folder, or unique file names, with or "
-        "without their endings [image]",
+        "without their endings; of an .npz, as with the other columns, the array [image]",
     )
     parser.add_argument("--label-column", default="label", help="column of labels [label]")
+    parser.add_argument(
+        "--label-names",
+        metavar="ARRAY",
+        help="of an .npz whose labels are numbers: the array of their names",
+    )
+    parser.add_argument(
+        "--split-column",
+        metavar="ARRAY",
+        help="of an .npz: the array that says which split each image is of",
+    )
     parser.add_argument(
         "--identity-column",
         help="column of people; without it each image is one person (of DICOM files: each patient)",
@@ -193,6 +205,8 @@ def data_source(arguments: argparse.Namespace) -> DataSource:
         csv=arguments.csv,
         image_column=arguments.image_column,
         label_column=arguments.label_column,
+        label_names=arguments.label_names,
+        split_column=arguments.split_column,
         identity_column=arguments.identity_column,
         identities=arguments.identities,
         split=arguments.split,

@@ -72,7 +72,12 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--test",
         metavar="PATH",
-        help="real images of other people, for the report's accuracies; of an .npz its test split",
+        help="real images of other people, for the report's accuracies",
+    )
+    parser.add_argument(
+        "--test-split",
+        default="test",
+        help="split of an .npz in --test: test or val, or a value of its --split-column [test]",
     )
     parser.add_argument("--test-csv", metavar="FILE", help="table of the images in --test")
     add_device_option(parser)
@@ -197,7 +202,9 @@ def read_test(arguments: argparse.Namespace, bars: Bars) -> ImageSet:
     from latentpath.data import read_image_set
 
     # An .npz holds its people of training and of testing side by side.
-    split = "test" if Path(arguments.test).is_file() else "train"
+    arrays = Path(arguments.test).suffix.lower() == ".npz"
+    split = arguments.test_split if arrays else "train"
+    names = ("label_names", "split_column") if arrays else ()
     return read_image_set(
         arguments.test,
         csv=arguments.test_csv,
@@ -210,4 +217,5 @@ def read_test(arguments: argparse.Namespace, bars: Bars) -> ImageSet:
         resize=arguments.resize,
         window=arguments.window,
         progress=bars,
+        **{name: getattr(arguments, name) for name in names},
     )

@@ -40,8 +40,8 @@ from latentpath.data.sources.image_set_reader import (
     scan as scan,
 )
 from latentpath.data.sources.listing import number_people as number_people
-from latentpath.data.sources.medmnist import SPLITS as SPLITS
 from latentpath.data.sources.name_disclosure import names_shown as names_shown
+from latentpath.data.sources.npz_arrays import SPLITS as SPLITS
 from latentpath.data.sources.source_options import FORMATS as FORMATS
 from latentpath.data.survey import Survey as Survey
 from latentpath.data.writers import (

@@ -12,6 +12,7 @@ import numpy as np
 from latentpath.core import DataError, Progress, silent
 from latentpath.data.contrast import OWN_WINDOW, Window, parse_window
 from latentpath.data.manifest import is_written_set
+from latentpath.data.sources.array_set import list_arrays
 from latentpath.data.sources.clutter import clutter_note
 from latentpath.data.sources.conventions import (
     is_aptos,
@@ -29,7 +30,7 @@ from latentpath.data.sources.labelled_files import (
 )
 from latentpath.data.sources.latentpath_set import list_written_set
 from latentpath.data.sources.listing import Listing, number_people
-from latentpath.data.sources.medmnist import list_medmnist
+from latentpath.data.sources.medmnist import is_medmnist, list_medmnist
 from latentpath.data.sources.name_disclosure import named
 from latentpath.data.sources.named_images import resolve_images
 from latentpath.data.sources.source_options import check_format, check_options
@@ -51,6 +52,8 @@ class DataSource:
 
     - "latentpath": a folder that `write_image_set` wrote; it comes back as it was written;
     - "medmnist": a MedMNIST `.npz` file;
+    - "npz": an `.npz` file of arrays by any names: images, labels, perhaps people, names of labels
+      and splits;
     - "stylegan": a dataset zip of StyleGAN's `dataset_tool.py`, or the same as a folder;
     - "csv": a folder of images or DICOM files, with `csv` naming their labels;
     - "aptos": a folder with APTOS 2019's `train.csv` (`id_code`, `diagnosis`);
@@ -73,7 +76,7 @@ class DataSource:
     """Table with a header; a relative path is looked for here, then in the data folder."""
     image_column: str = "image"
     """Its column of images: paths relative to the data folder, with or without their endings, or
-    names of files alone where they are unique."""
+    names of files alone where they are unique. Of an `.npz` file, the array; so with the others."""
     label_column: str = "label"
     """Its column of class names."""
     identity_column: str | None = None
@@ -84,7 +87,12 @@ class DataSource:
     """For sets of any form, a table of people: `image_column` names each image (for an `.npz`, its
     row in the split, from 0) and `identity_column`, "identity" if None, the person."""
     split: str = "train"
-    """For `.npz` files: "train", "val", "test" or "all"."""
+    """For `.npz` files: "train", "val", "test" or "all"; of arrays by other names, a value of the
+    array of splits."""
+    label_names: str | None = None
+    """For `.npz` files of arrays: the array of the names of labels."""
+    split_column: str | None = None
+    """For `.npz` files of arrays: the array that says which split each image is of."""
     window: Window | int | str | tuple[float, float] = OWN_WINDOW
     """Which values of grey images of more than 8 bits become black and white: the number of one of
     the windows that DICOM files offer, from 1; (centre, width); "lung", "bone", "brain" or
@@ -137,7 +145,7 @@ def detect_format(source: DataSource, files: tuple[str, ...]) -> str:
     path, suffix = source.path, source.path.suffix.lower()
     if path.is_file():
         if suffix == ".npz":
-            return "medmnist"
+            return "medmnist" if is_medmnist(path) else "npz"
         if suffix == ".zip" and has_labels_file(path):
             return "stylegan"
         raise DataError(
@@ -175,6 +183,10 @@ def _zip_format(path: Path) -> str:
 
 def _list_medmnist(source: DataSource, found: FoundFiles, progress: Progress) -> Listing:
     return list_medmnist(source.path, source.split, source.contrast)
+
+
+def _list_arrays(source: DataSource, found: FoundFiles, progress: Progress) -> Listing:
+    return list_arrays(source)
 
 
 def _list_stylegan(source: DataSource, found: FoundFiles, progress: Progress) -> Listing:
@@ -216,12 +228,17 @@ def _lookup_keys(source: DataSource, listing: Listing, table: Table) -> Sequence
     if source.path.is_dir():
         return resolve_images(source.path, table, listing.files).files
     cells = [cell.replace("\\", "/") for cell in table.column(0)]
-    return [cell.lstrip("0") or "0" for cell in cells] if listing.format == "medmnist" else cells
+    return (
+        [cell.lstrip("0") or "0" for cell in cells]
+        if listing.format in ("medmnist", "npz")
+        else cells
+    )
 
 
 _FORMS = {
     "latentpath": _list_written,
     "medmnist": _list_medmnist,
+    "npz": _list_arrays,
     "stylegan": _list_stylegan,
     "csv": list_csv,
     "aptos": list_aptos,

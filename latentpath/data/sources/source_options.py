@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from latentpath.core import InputError
-from latentpath.data.sources.medmnist import SPLITS
+from latentpath.data.sources.npz_arrays import SPLITS
 
 if TYPE_CHECKING:
     from latentpath.data.sources.data_source import DataSource
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 FORMATS = (
     "latentpath",
     "medmnist",
+    "npz",
     "stylegan",
     "csv",
     "aptos",
@@ -31,7 +32,8 @@ def check_options(source: DataSource) -> None:
             got=repr(source.format),
             fix="choose one of them",
         )
-    if source.split not in (*SPLITS, "all"):
+    arrays = source.path.suffix.lower() == ".npz"
+    if source.split not in (*SPLITS, "all") and not arrays:
         raise InputError(
             expected="the split train, val, test or all",
             got=repr(source.split),
@@ -64,16 +66,28 @@ def check_options(source: DataSource) -> None:
 def check_format(source: DataSource, name: str) -> None:
     """Refuse options that the form of the set cannot use."""
     tables = source.csv is not None or source.identities is not None or name == "aptos"
-    if source.identity_column is not None and not tables:
+    if source.identity_column is not None and not tables and name != "npz":
         raise InputError(
             expected="a table with the column of identities",
             got=f"the column {source.identity_column!r} and no table",
             fix="name the CSV file too, or a table of people",
         )
-    wants_file = name == "medmnist"
+    _check_array_names(source, name)
+    wants_file = name in ("medmnist", "npz")
     if source.path.is_file() != wants_file and name != "stylegan":
         raise InputError(
             expected=f"a {'file' if wants_file else 'folder'} for the format {name}",
             got=f"a {'file' if source.path.is_file() else 'folder'}",
             fix="give the other, or another format",
+        )
+
+
+def _check_array_names(source: DataSource, name: str) -> None:
+    given = [n for n in ("label_names", "split_column") if getattr(source, n) is not None]
+    if given and name != "npz":
+        raise InputError(
+            expected="label_names and split_column, names of arrays, only with an .npz file of "
+            "arrays",
+            got=f"{' and '.join(given)} for the format {name}",
+            fix="leave them out",
         )

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from latentpath.core import InputError, partial_path
-from latentpath.data.sources.medmnist import MAX_CLASSES, SPLITS
+from latentpath.data.sources.medmnist import MAX_CLASSES
+from latentpath.data.sources.npz_arrays import SPLITS
 from latentpath.data.writers.batch import Batch
 from latentpath.data.writers.set_form import SetForm
 from latentpath.data.writers.stylegan import UNDATED

@@ -1,0 +1,207 @@
+"""Any `.npz` file of arrays: images, labels, and perhaps people, names of labels, and splits.
+
+Arrays are named by the options that name the columns of tables, or are recognised by the names that
+they usually have; where that leaves a doubt, the set is refused with the arrays that there are.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections import Counter
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from latentpath.core import DataError
+from latentpath.data.sources.archive import UNREADABLE, open_archive, unreadable
+from latentpath.data.sources.array_images import read_images
+from latentpath.data.sources.listing import Listing, number_names, number_people
+from latentpath.data.sources.npz_arrays import (
+    LIMITS,
+    USUAL_NAMES,
+    array_kind,
+    array_names,
+    read_array,
+    shown_name,
+)
+
+if TYPE_CHECKING:
+    from latentpath.data.sources.data_source import DataSource
+
+_WHAT = "an .npz file of arrays"
+_OPTIONS = {
+    "images": "--image-column",
+    "labels": "--label-column",
+    "people": "--identity-column",
+    "label names": "--label-names",
+    "split": "--split-column",
+}
+_REQUIRED = ("images", "labels")
+
+
+def list_arrays(source: DataSource) -> Listing:
+    """List the images of one split, or of all; the pixels are in memory.
+
+    Without an array of people each image is one identity. A label is a number from 0 whose name
+    another array may hold, or a text.
+
+    Raises:
+        DataError: no such file, arrays absent or several that may be meant, sizes that do not
+            match, pickled objects, labels without a name, a split that has to be chosen.
+    """
+    with open_archive(source.path, _WHAT, LIMITS) as archive:
+        try:
+            return _listing(archive, source)
+        except DataError:
+            raise
+        except UNREADABLE as error:
+            raise unreadable(_WHAT, error) from error
+
+
+def _listing(archive: zipfile.ZipFile, source: DataSource) -> Listing:
+    arrays = _chosen_arrays(archive, source)
+    count = array_kind(archive, arrays["images"])[0][0]
+    columns = {
+        what: _column(archive, arrays[what], what, count)
+        for what in ("labels", "people", "split")
+        if what in arrays
+    }
+    texts = None
+    if "label names" in arrays:
+        texts = _texts(read_array(archive, arrays["label names"]).reshape(-1))
+    names, labels = _classes(columns["labels"], texts)
+    rows = _rows_of_split(columns.get("split"), source.split, count)
+    images = read_images(archive, arrays["images"], source.contrast, rows)
+    kept = np.flatnonzero(np.ones(count, bool) if rows is None else rows)
+    people = np.arange(len(kept))
+    if "people" in columns:
+        people = number_people(columns["people"][kept])
+    return Listing(
+        "npz",
+        tuple(map(str, range(len(kept)))),
+        labels[kept],
+        names,
+        people,
+        images.picture,
+        pixels=images.pixels,
+    )
+
+
+def _chosen_arrays(archive: zipfile.ZipFile, source: DataSource) -> dict[str, str]:
+    """Return the array of each kind; kinds that are not needed may be absent."""
+    present = array_names(archive)
+    # What nobody changed names columns of tables; an array may be called so too.
+    unnamed = {field.name: field.default for field in fields(source)}
+    given = {
+        "images": _given(source.image_column, unnamed["image_column"]),
+        "labels": _given(source.label_column, unnamed["label_column"]),
+        "people": source.identity_column if source.identities is None else None,
+        "label names": source.label_names,
+        "split": source.split_column,
+    }
+    chosen = {}
+    for what, usual in USUAL_NAMES.items():
+        name = given[what]
+        known = [n for n in present if n.lower() in usual]
+        if name:
+            if name not in present:
+                raise _doubt(archive, what, "none of the name that was given")
+            chosen[what] = name
+        elif len(known) > 1:
+            raise _doubt(archive, what, f"{len(known)} that may be it")
+        elif known:
+            chosen[what] = known[0]
+        elif what in _REQUIRED:
+            raise _doubt(archive, what, "none that is called so")
+    if len(array_kind(archive, chosen["images"])[0]) < 3:
+        raise _doubt(archive, "images", "one without rows and columns")
+    return chosen
+
+
+def _given(name: str, default: object) -> str | None:
+    return None if name == default else name
+
+
+def _doubt(archive: zipfile.ZipFile, what: str, got: str) -> DataError:
+    described = []
+    for name in array_names(archive):
+        shape, dtype = array_kind(archive, name)
+        described.append(f"{shown_name(name)} {dtype.name} {list(shape)}")
+    others = ", ".join(option for other, option in _OPTIONS.items() if other != what)
+    return DataError(
+        expected=f"an array of {what} in the .npz file",
+        got=f"{got}, among the arrays {', '.join(described) or '-'}",
+        fix=f"name it with {_OPTIONS[what]}, others with {others} (--verbose shows their names)",
+    )
+
+
+def _column(archive: zipfile.ZipFile, key: str, what: str, count: int) -> np.ndarray:
+    """Return whole numbers [n] or texts [n]."""
+    shape, dtype = array_kind(archive, key)
+    one = len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)
+    if not one or dtype.kind not in "iubUS":
+        raise DataError(
+            expected=f"one whole number or text per image as {what} in the .npz file",
+            got=f"{dtype.name} {list(shape)}",
+            fix=f"name another array with {_OPTIONS[what]}, or store it as [n]",
+        )
+    if shape[0] != count:
+        raise DataError(
+            expected=f"one of the {what} per image in the .npz file",
+            got=f"{count} images and {shape[0]} {what}",
+            fix="check how the file was made",
+        )
+    column = read_array(archive, key).reshape(-1)
+    return np.array(_texts(column)) if dtype.kind in "US" else column.astype(np.int64)
+
+
+def _texts(column: np.ndarray) -> list[str]:
+    if column.dtype.kind not in "US":
+        raise DataError(
+            expected="texts as label names in the .npz file",
+            got=column.dtype.name,
+            fix=f"name another array with {_OPTIONS['label names']}",
+        )
+    try:
+        return [v.decode() if isinstance(v, bytes) else str(v) for v in column.tolist()]
+    except UnicodeDecodeError as error:
+        raise DataError(
+            expected="texts in UTF-8 in the .npz file", got="others", fix="store them as UTF-8"
+        ) from error
+
+
+def _classes(labels: np.ndarray, texts: list[str] | None) -> tuple[tuple[str, ...], np.ndarray]:
+    """Return class names, those of all splits, and int64 [n]."""
+    if labels.dtype.kind == "U" or texts is None:
+        if labels.dtype.kind != "U" and labels.min(initial=0) < 0:
+            raise _odd_labels("labels from 0", labels)
+        return number_names([str(label) for label in labels.tolist()])
+    if len(labels) and not (labels.min() >= 0 and labels.max() < len(texts)):
+        raise _odd_labels(f"labels from 0 to {len(texts) - 1}, one for each label name", labels)
+    return tuple(texts), labels
+
+
+def _odd_labels(expected: str, labels: np.ndarray) -> DataError:
+    return DataError(
+        expected=f"{expected}, in the .npz file",
+        got=f"labels from {labels.min()} to {labels.max()}",
+        fix="number the classes from 0",
+    )
+
+
+def _rows_of_split(split: np.ndarray | None, wanted: str, count: int) -> np.ndarray | None:
+    """Return bool [n], the images of the split; None for all of them."""
+    if wanted == "all" or (split is None and wanted == "train"):
+        return None
+    values = Counter(map(str, [] if split is None else split.tolist()))
+    if split is None or wanted not in values:
+        there = ", ".join(f"{value} ({number:,} images)" for value, number in values.most_common(9))
+        raise DataError(
+            expected=f"images of the split {wanted!r} in the .npz file",
+            got=f"the splits {there}" if there else "no array of splits",
+            fix="choose one of them with --split, or all of them with --split all"
+            if there
+            else "name the array with --split-column, or leave --split out",
+        )
+    return np.array([str(value) == wanted for value in split.tolist()])

@@ -1,0 +1,165 @@
+"""`.npz` files of arrays: recognised, named by options, or refused with what is there."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from latentpath.core import DataError, InputError
+from latentpath.data import read_image_set, scan
+
+RNG = np.random.default_rng(5)
+N = 11
+IMAGES = RNG.integers(0, 256, (N, 6, 5), dtype=np.uint8)
+LABELS = np.arange(N) % 3
+PATIENTS = np.array([7, 7, 7, 4, 4, 9, 9, 1, 1, 1, 2])
+SPLIT = np.array([0, 0, 0, 2, 2, 1, 1, 0, 0, 0, 1], np.uint8)
+NAMES = np.array(["nevus", "melanoma", "other"])
+
+
+def npz(tmp_path, save=np.savez, **arrays):
+    save(tmp_path / "x.npz", **{name: a for name, a in arrays.items() if a is not None})
+    return tmp_path / "x.npz"
+
+
+def usual(**changes):
+    arrays = {"images": IMAGES, "labels": LABELS, "label_names": NAMES, "patients": PATIENTS}
+    return {**arrays, "split": SPLIT, **changes}
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize("split", [0, 1, 2])
+def test_one_split(tmp_path, save, split):
+    path = npz(tmp_path, save, **usual())
+    found = read_image_set(path, split=str(split))
+    rows = split == SPLIT
+    assert np.array_equal(found.images[..., 0], IMAGES[rows])
+    assert np.array_equal(found.labels, LABELS[rows])
+    assert found.class_names == tuple(NAMES)
+    people = PATIENTS[rows]
+    assert np.array_equal(people[:, None] == people, found.identities[:, None] == found.identities)
+    assert scan(path, split=str(split)).format == "npz"
+
+
+def test_all_splits_and_colour(tmp_path):
+    colour = np.stack([IMAGES, IMAGES[::-1], IMAGES], axis=-1)
+    found = read_image_set(npz(tmp_path, **usual(images=colour)), split="all")
+    assert np.array_equal(found.images, colour)
+    assert found.num_identities == 5
+
+
+def test_arrays_in_fortran_order(tmp_path):
+    found = read_image_set(npz(tmp_path, **usual(images=np.asfortranarray(IMAGES))), split="1")
+    assert np.array_equal(found.images[..., 0], IMAGES[SPLIT == 1])
+
+
+def test_names_of_splits_are_texts_or_numbers(tmp_path):
+    words = np.array(["train", "test", "holdout"])[SPLIT]
+    found = read_image_set(npz(tmp_path, **usual(split=words)))
+    assert np.array_equal(found.images[..., 0], IMAGES[SPLIT == 0])
+    with pytest.raises(DataError, match=r"'train'.*0 \(6 images\), 1 \(3 images\).*--split all"):
+        read_image_set(npz(tmp_path, **usual()))
+
+
+@pytest.mark.parametrize("kind", ["U9", "S9", "int8"])
+def test_labels_without_names(tmp_path, kind):
+    labels = LABELS.astype(kind) if kind == "int8" else NAMES[LABELS].astype(kind)
+    found = read_image_set(npz(tmp_path, images=IMAGES, y=labels[:, None]))
+    expected = ("0", "1", "2") if kind == "int8" else tuple(sorted(NAMES))
+    assert found.class_names == expected
+    shown = [found.class_names[label] for label in found.labels]
+    assert shown == [str(LABELS[i]) if kind == "int8" else NAMES[LABELS[i]] for i in range(N)]
+    assert found.num_identities == N
+
+
+def test_arrays_that_options_name(tmp_path):
+    arrays = {"scans": IMAGES, "diag": LABELS, "what": NAMES, "who": PATIENTS, "part": SPLIT}
+    names = {"image_column": "scans", "label_column": "diag", "identity_column": "who"}
+    names |= {"label_names": "what", "split_column": "part"}
+    found = read_image_set(npz(tmp_path, **arrays), split="2", **names)
+    assert np.array_equal(found.images[..., 0], IMAGES[SPLIT == 2])
+    assert (found.class_names, found.num_identities) == (tuple(NAMES), 1)
+
+
+def test_a_table_of_people_counts_more(tmp_path):
+    path = npz(tmp_path, **usual())
+    (tmp_path / "t.csv").write_text("image,identity\n0,a\n1,b\n2,b\n")
+    found = read_image_set(path, split="1", identities="t.csv")
+    assert found.identities.tolist() == [0, 1, 1]
+
+
+def test_a_window_for_deep_ones(tmp_path):
+    deep = IMAGES.astype(np.int16) * 4 - 300
+    with pytest.raises(DataError, match="signed 16-bit values"):
+        read_image_set(npz(tmp_path, **usual(images=deep)), split="all")
+    found = read_image_set(npz(tmp_path, **usual(images=deep)), split="all", window=(210, 1021))
+    assert abs(found.images[..., 0].astype(int) - IMAGES).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"images": None}, r"images .*none that is called so.*labels int64 \[11\].*--image-column"),
+        ({"labels": None}, r"array of labels.*uint8 \[11, 6, 5\].*--label-column"),
+        ({"x": IMAGES}, "images in the .npz file, got 2 that may be it"),
+        ({"labels": LABELS[:-1]}, "11 images and 10 labels"),
+        ({"labels": LABELS + 1}, "labels from 1 to 3"),
+        ({"labels": LABELS - 1, "label_names": None}, "labels from -1"),
+        ({"labels": LABELS / 2}, r"labels.*float64 \[11\]"),
+        ({"labels": np.eye(N)}, r"\[11, 11\]"),
+        ({"label_names": np.arange(3)}, "texts as label names"),
+        ({"patients": PATIENTS[:, None].repeat(2, 1)}, r"people.*\[11, 2\]"),
+        ({"images": np.zeros((N, 3, 6, 5), np.uint8)}, "channels last"),
+        ({"images": np.zeros((N, 6, 5, 4), np.uint8)}, "other channel numbers"),
+        ({"images": LABELS}, "without rows and columns"),
+        ({"labels": np.array([{}] * N)}, "pickled Python objects"),
+        ({"Miller_John": np.array([None] * N), "images": None}, "pickled Python objects"),
+    ],
+)
+def test_doubt_is_refused(tmp_path, changes, words):
+    with pytest.raises(DataError, match=words) as error:
+        read_image_set(npz(tmp_path, **usual(**changes)), split="all")
+    assert "\n" not in str(error.value)
+    assert "Miller" not in str(error.value)
+
+
+def test_names_of_arrays_are_shown_on_request_only(tmp_path):
+    from latentpath.data import names_shown
+
+    path = npz(tmp_path, Miller_John=IMAGES, labels=LABELS)
+    with pytest.raises(DataError, match=r"of another name uint8 \[11, 6, 5\]"):
+        read_image_set(path)
+    with names_shown(), pytest.raises(DataError, match="'Miller_John' uint8"):
+        read_image_set(path)
+
+
+def test_a_header_that_lies(tmp_path):
+    import zipfile
+
+    path = npz(tmp_path, **usual(images=None))
+    with zipfile.ZipFile(path, "a") as archive, archive.open("images.npy", "w") as stream:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (10**12, 6, 5)}
+        np.lib.format.write_array_header_1_0(stream, header)
+    with pytest.raises(DataError, match="a header that claims 30000000000000 bytes"):
+        read_image_set(path, split="all")
+
+
+@pytest.mark.parametrize("option", ["label_names", "split_column"])
+def test_options_for_other_forms(tmp_path, option):
+    (tmp_path / "a").mkdir()
+    with pytest.raises(InputError, match=r"only with an .npz file of arrays"):
+        read_image_set(tmp_path, format="folder", **{option: "x"})
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "count", "people", "classes"),
+    [("chest_xray_64", "1", 846, 614, 2), ("skin_lesions_64", "2", 287, 287, 7)],
+)
+def test_published_sets(shared_data, name, split, count, people, classes):
+    path = shared_data / f"{name}.npz"
+    found = read_image_set(path, split=split)
+    assert (len(found), found.num_identities, found.num_classes) == (count, people, classes)
+    with np.load(path) as arrays:
+        assert np.array_equal(
+            found.images.squeeze(), arrays["images"][arrays["split"] == int(split)]
+        )
