@@ -28,17 +28,24 @@ def formula(x, pad, dtype=torch.float64):
 
 
 @backends("fir2d")
-@pytest.mark.parametrize("pad", [0, 1, 2, 3])
 @pytest.mark.parametrize(
-    "shape", [(1, 1, 4, 4), (3, 5, 6, 9), (2, 37, 17, 5), (1, 64, 7, 21)], ids=str
+    ("shape", "pads"),
+    [
+        ((1, 1, 4, 4), (0, 1, 2, 3)),
+        ((2, 5, 6, 9), (1, 2)),
+        ((2, 37, 17, 5), (0, 3)),
+        ((1, 64, 7, 21), (1, 3)),
+    ],
+    ids=str,
 )
-def test_float32_is_a_convolution(backend, shape, pad):
+def test_float32_is_a_convolution(backend, shape, pads):
     x = images(*shape)
-    exact, plain = formula(x, pad), formula(x, pad, torch.float32)
-    result = fir2d(x, TAPS, pad, impl=backend)
-    assert result.is_contiguous(memory_format=torch.channels_last)
-    assert result.shape == exact.shape
-    assert_within_budget(result, plain, exact, roundings=8)
+    for pad in pads:
+        exact, plain = formula(x, pad), formula(x, pad, torch.float32)
+        result = fir2d(x, TAPS, pad, impl=backend)
+        assert result.is_contiguous(memory_format=torch.channels_last)
+        assert result.shape == exact.shape
+        assert_within_budget(result, plain, exact, roundings=8)
 
 
 @backends("fir2d")
@@ -55,7 +62,7 @@ def test_half_precision_rounds_once(backend, dtype):
 @backends("fir2d")
 @pytest.mark.parametrize("pad", [0, 1, 2, 3])
 def test_adjoint(backend, pad):
-    x = images(2, 7, 6, 5)
+    x = images(1, 7, 6, 5)
     y = fir2d(x, TAPS, pad, impl=backend)
     other = images(*y.shape, seed=1)
     back = fir2d(other, TAPS[::-1], 3 - pad, impl=backend)
@@ -64,9 +71,9 @@ def test_adjoint(backend, pad):
 
 @backends("fir2d")
 def test_images_are_filtered_alone(backend):
-    x = images(3, 20, 9, 9)
+    x = images(2, 20, 9, 9)
     whole = fir2d(x, TAPS, 1, impl=backend)
-    for i in range(3):
+    for i in range(2):
         assert torch.equal(fir2d(x[i : i + 1], TAPS, 1, impl=backend)[0], whole[i])
 
 

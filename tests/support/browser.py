@@ -12,26 +12,30 @@ import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
-# Headless windows have a smallest width of their own, so the page is laid out in a frame.
-_FRAME = """<!doctype html><meta charset="utf-8"><body style="margin:0">
-<iframe id="page" style="border:0;width:{width}px;height:2000px" srcdoc="{page}"></iframe>
+# Headless windows have a smallest width of their own, so pages are laid out in frames.
+_FRAME = '<iframe style="border:0;width:{width}px;height:2000px" srcdoc="{page}"></iframe>'
+_FRAMES = """<!doctype html><meta charset="utf-8"><body style="margin:0">
+{frames}
 <pre id="found"></pre>
 <script>
-const frame = document.getElementById("page");
-frame.onload = () => {{
+const measured = (frame) => {{
   const page = frame.contentDocument, view = frame.contentWindow;
   const wide = [...page.body.querySelectorAll("*")].filter(
     (part) => part.getBoundingClientRect().right > view.innerWidth + 0.5
       && !part.closest("thead")); // on phones it is there for screen readers alone
   const pictures = [...page.images];
-  document.getElementById("found").textContent = JSON.stringify({{
+  return {{
     inner: view.innerWidth,
     scroll: page.documentElement.scrollWidth,
     height: page.documentElement.scrollHeight,
     beyond: wide.slice(0, 5).map((part) => part.outerHTML.slice(0, 120)),
     broken: pictures.filter((picture) => !picture.naturalWidth).length,
     pictures: pictures.length,
-  }});
+  }};
+}};
+window.onload = () => {{ // after that of every frame
+  const frames = [...document.querySelectorAll("iframe")];
+  document.getElementById("found").textContent = JSON.stringify(frames.map(measured));
 }};
 </script>"""
 
@@ -61,19 +65,22 @@ def _run(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def layout(page: Path, width: int, folder: Path) -> dict:
-    """What a reader with a screen of `width` pixels gets.
+def layouts(screens: list[tuple[Path, int]], folder: Path) -> list[dict]:
+    """What readers get of a page each on a screen of so many pixels' width.
 
     Returns:
-        inner (width of the view), scroll (width of the content), height, beyond (what reaches past
-        the right edge), pictures, broken (pictures that did not load).
+        For every screen: inner (width of the view), scroll (width of the content), height, beyond
+        (what reaches past the right edge), pictures, broken (pictures that did not load).
     """
-    text = page.read_text(encoding="utf-8").replace("&", "&amp;").replace('"', "&quot;")
-    # The page forbids scripts, also in its frame; a copy without that rule can be measured.
-    text = re.sub(r"<meta http-equiv=&quot;Content-Security-Policy.*?>", "", text)
-    frame = folder / f"frame-{width}.html"
-    frame.write_text(_FRAME.format(width=width, page=text), encoding="utf-8")
-    shown = _run(folder, "--virtual-time-budget=20000", "--dump-dom", frame.as_uri())
+    frames = []
+    for page, width in screens:
+        text = page.read_text(encoding="utf-8").replace("&", "&amp;").replace('"', "&quot;")
+        # The page forbids scripts, also in its frame; a copy without that rule can be measured.
+        text = re.sub(r"<meta http-equiv=&quot;Content-Security-Policy.*?>", "", text)
+        frames.append(_FRAME.format(width=width, page=text))
+    path = folder / "frames.html"
+    path.write_text(_FRAMES.format(frames="\n".join(frames)), encoding="utf-8")
+    shown = _run(folder, "--virtual-time-budget=20000", "--dump-dom", path.as_uri())
     found = re.search(r'<pre id="found">(.*?)</pre>', shown, re.DOTALL)
     assert found, "the page was not laid out"
     assert found.group(1), "the page was not measured"

@@ -19,6 +19,7 @@ few as their weights make them (Kish, "Survey sampling", 1965).
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,11 +44,7 @@ class FalseAlarms:
 
     def likely(self, n: int, level: float = LEVEL) -> tuple[int, int]:
         """Fewest and most of n fresh people who fall below by chance, with probability `level`."""
-        if not self.alarms:
-            return 0, 0
-        stats = require_extra("scipy.stats", "pipeline")
-        chance = stats.betabinom(n, self.alarms, self.people - self.alarms + 1)
-        return int(chance.ppf(0.5 - level / 2)), int(chance.ppf(0.5 + level / 2))
+        return _likely(n, self.alarms, self.people, level) if self.alarms else (0, 0)
 
     def excess(
         self,
@@ -66,6 +63,13 @@ class FalseAlarms:
         usual = n * self.alarms / (self.people + 1)
         low, high = (max(0.0, count - chance) / n for chance in (most, least))
         return Interval(min(max((count - usual) / n, low), high), low, high, level)
+
+
+@functools.cache  # quantiles are searched for, in milliseconds
+def _likely(n: int, alarms: float, people: float, level: float) -> tuple[int, int]:
+    stats = require_extra("scipy.stats", "pipeline")
+    chance = stats.betabinom(n, alarms, people - alarms + 1)
+    return int(chance.ppf(0.5 - level / 2)), int(chance.ppf(0.5 + level / 2))
 
 
 @dataclass(frozen=True, eq=False)
