@@ -13,7 +13,7 @@ from latentpath.audit.copies.duplicates import KINDS, find_duplicates, prepare_d
 from latentpath.core.errors import InputError, ShapeError
 from latentpath.data import ImageSet, load_digits_split, read_image_set, to_tensor
 
-COPIES = 30  # 5% of 600
+COPIES = 15  # 5% of 300
 
 
 def noisy(images: np.ndarray) -> np.ndarray:
@@ -74,23 +74,22 @@ def digits():
 
 @pytest.fixture(scope="module", params=["digits", "x-rays"])
 def case(request):
-    """A prepared real set, and 600 images of people who are not in it."""
+    """A prepared real set, and 300 images of people who are not in it."""
     if request.param == "digits":
         real, holdout, fresh = digits()
-        chosen = fresh.images[:600]
+        holdout, chosen = holdout.subset(slice(0, 200)), fresh.images[:300]
     else:
         path = request.getfixturevalue("shared_data") / "pneumoniamnist.npz"
         real, holdout, fresh = (read_image_set(path, split=s) for s in ("train", "val", "test"))
-        chosen = np.concatenate([fresh.images, holdout.images[400:]])[:600]
-        holdout = holdout.subset(slice(0, 400))
-    real = real.subset(slice(0, 800))
-    return real, prepare_duplicates(real, holdout, calibration=600), chosen
+        holdout, chosen = holdout.subset(slice(0, 200)), fresh.images[:300]
+    real = real.subset(slice(0, 400))
+    return real, prepare_duplicates(real, holdout, calibration=300), chosen
 
 
 def test_people_who_were_never_used_are_no_copies(case):
     _, reference, fresh = case
     found = find_duplicates(fresh, reference)
-    assert found.share.value <= 0.025  # 1%, of 600 images, by a threshold from 600 people
+    assert found.share.value <= 0.025  # 1%, of 300 images, by a threshold from 300 people
     assert found.share.low <= reference.expected_share.high
     assert reference.expected_share.value <= 0.025
     assert found.counts["exact"] == 0
@@ -101,10 +100,10 @@ def test_planted_copies_are_found(case, change):
     """Alone, so that a copy that is missed cannot hide behind a false positive."""
     real, reference, _ = case
     make, kind = CHANGES[change]
-    rows = np.random.default_rng(1).permutation(len(real))[:30]
+    rows = np.random.default_rng(1).permutation(len(real))[:20]
     found = find_duplicates(np.ascontiguousarray(make(real.images[rows])), reference)
     assert found.share.value >= 0.9
-    assert found.counts[kind] >= 0.9 * 30
+    assert found.counts[kind] >= 0.9 * 20
     assert (found.real == rows[found.synthetic]).mean() >= 0.9
 
 
@@ -118,7 +117,7 @@ def test_five_percent_of_copies_show(case):
     assert found.share.value == len(found.synthetic) / len(images) == len(found.real) / len(images)
     assert sum(found.counts.values()) == len(found.kind)
     figures = found.as_dict()
-    assert found.excess.low > 0.03
+    assert found.excess.low > 0.01
     assert figures["excess"] == found.excess.as_dict()
     assert list(figures["by_kind"]) == list(KINDS)
 
@@ -185,23 +184,23 @@ def test_groups_widen_the_interval():
 
 
 def test_few_copies_are_certain():
-    """One in sixty, moved and mirrored, is more than chance gives; none among fresh people."""
+    """One in forty, moved and mirrored, is more than chance gives; none among fresh people."""
     real, _, fresh = digits()
-    real, fresh = real.subset(slice(0, 800)), fresh.subset(slice(0, 300))
+    real, fresh = real.subset(slice(0, 600)), fresh.subset(slice(0, 160))
     reference = prepare_duplicates(real)
     images = fresh.images.copy()
-    images[:5] = moved(real.images[:5])[:, :, ::-1]
+    images[:4] = moved(real.images[:4])[:, :, ::-1]
     leaky = find_duplicates(images, reference, labels=fresh.labels)
     honest = find_duplicates(fresh.images, reference, labels=fresh.labels)
-    assert leaky.certain.low > 0.005 >= honest.certain.high
+    assert leaky.certain.low > 0.01 > honest.certain.high
     assert leaky.equal == honest.equal == 0
 
 
 def test_fresh_people_of_the_class_that_is_most_alike():
     """Ones look like other ones. A set of ones alone is compared with real people who wrote one."""
     real, holdout, fresh = digits()
-    chosen = np.concatenate([part.images[part.labels == 1] for part in (holdout, fresh)])[:200]
-    reference = prepare_duplicates(real.subset(slice(0, 800)), calibration=600)
+    chosen = np.concatenate([part.images[part.labels == 1] for part in (holdout, fresh)])[:150]
+    reference = prepare_duplicates(real.subset(slice(0, 400)), calibration=300)
     ones = find_duplicates(chosen, reference, labels=np.ones(len(chosen), np.int64))
     mixed = find_duplicates(chosen, reference)
     assert ones.threshold < mixed.threshold
