@@ -8,12 +8,14 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 pytest.importorskip("triton")
 
 from support import search_path
+from support.kept import kept
 
 # Shared memory of one multiprocessor that a program may take, bytes.
 SHARED = {"cuda:80": 163 * 1024, "cuda:90": 227 * 1024, "hip": 64 * 1024}
@@ -32,9 +34,17 @@ def compiled(target):
         "TRITON_DEFAULT_FP_FUSION": "1",
     }
     command = [sys.executable, "-m", "support.triton_ahead", target]
-    ran = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert ran.returncode == 0, ran.stderr
-    return json.loads(ran.stdout)
+
+    def compile_all():
+        ran = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout
+
+    root = Path(__file__).resolve().parents[2]
+    sources = [*sorted((root / "latentpath/ops/triton").glob("*.py"))]
+    sources.append(root / "tests/support/triton_ahead.py")
+    versions = [importlib.metadata.version("triton"), importlib.metadata.version("torch")]
+    return json.loads(kept([target, *versions, *sources], compile_all))
 
 
 @pytest.mark.parametrize("target", list(SHARED))

@@ -33,7 +33,7 @@ def assert_same_bits(first, second, order=None):
 
 
 class TestPaths:
-    @pytest.mark.parametrize("steps", [3, 4, 17, 50, 131])
+    @pytest.mark.parametrize("steps", [3, 4, 17, 70])
     @pytest.mark.parametrize("surrogate", [False, True])
     def test_ends_stay_and_no_path_is_worse_than_its_line(self, setting, steps, surrogate):
         made = setting.surrogate() if surrogate else None
@@ -95,9 +95,9 @@ class TestPaths:
     def test_long_stiff_paths_move(self, setting, surrogate):
         made = setting.surrogate() if surrogate else None
         # One curve's share of each energy, as at 50 points.
-        weights = EnergyWeights(smoothness=(399 / 49) ** 2)
+        weights = EnergyWeights(smoothness=(199 / 49) ** 2)
         config = quick(passes=12.0, weights=weights)
-        result = setting.walk(slice(0, 3), steps=400, config=config, surrogate=made)
+        result = setting.walk(slice(0, 3), steps=200, config=config, surrogate=made)
         assert (result.after.total < 0.97 * result.before.total).all()
         # No zigzag: one step goes on where the last one went.
         turns = result.latents.diff(n=2, dim=1).norm(dim=2)
@@ -148,19 +148,20 @@ class TestIndependence:
     @pytest.mark.parametrize("surrogate", [False, True])
     def test_order(self, setting, surrogate):
         made = setting.surrogate() if surrogate else None
-        plain = setting.walk(steps=40, surrogate=made)
+        plain = setting.walk(steps=20, surrogate=made)
         order = torch.randperm(9, generator=torch.Generator().manual_seed(3))
-        assert_same_bits(setting.walk(order, steps=40, surrogate=made), plain, order)
+        assert_same_bits(setting.walk(order, steps=20, surrogate=made), plain, order)
 
     @pytest.mark.parametrize("surrogate", [False, True])
-    @pytest.mark.parametrize("in_flight", [1, 2, 7, 9, 1000])
-    def test_paths_in_flight(self, setting, in_flight, surrogate):
+    def test_paths_in_flight(self, setting, surrogate):
         made = setting.surrogate() if surrogate else None
         distance = lambda images: images.square().mean(dim=(1, 2, 3))  # noqa: E731
-        plain = setting.walk(surrogate=made, nearest=distance)
-        other = setting.walk(surrogate=made, nearest=distance, in_flight=in_flight)
-        assert_same_bits(plain, other)
-        assert torch.equal(plain.nearest, other.nearest)
+        rows = slice(0, 5)
+        plain = setting.walk(rows, surrogate=made, nearest=distance)
+        for in_flight in (1, 2, 4, 5, 1000):
+            other = setting.walk(rows, surrogate=made, nearest=distance, in_flight=in_flight)
+            assert_same_bits(plain, other)
+            assert torch.equal(plain.nearest, other.nearest)
 
     def test_alone(self, setting):
         plain = setting.walk()
