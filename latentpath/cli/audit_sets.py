@@ -8,9 +8,15 @@ import re
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from latentpath.cli.common_options import add_column_options, add_file_options
+from latentpath.cli.common_options import (
+    add_column_options,
+    add_file_options,
+    add_people_options,
+    label_options,
+    people_options,
+)
 from latentpath.cli.progress_bars import Bars
 from latentpath.core import InputError
 
@@ -28,6 +34,15 @@ ROLES = {
 }
 # Of an .npz, whose people of training and of testing are in one file.
 _SPLITS = {"real": "train", "synthetic": "train", "holdout": "test"}
+# Sets of people, whom options tell apart.
+_REAL = ("real", "holdout")
+_NO_PEOPLE: dict[str, Any] = {
+    "class_folder": None,
+    "identity_folder": None,
+    "identity_pattern": None,
+    "one_image_per_person": False,
+    "public_class_names": True,
+}
 # What can be said of every set on its own.
 _PER_SET = ("format", "csv", "identities", "split")
 # In the table of a set of ours: its name, and its column of walks.
@@ -78,6 +93,7 @@ def add_set_options(parser: argparse.ArgumentParser) -> None:
             help=f"split of an .npz of {what}: train, val, test, all or another [{_SPLITS[role]}]",
         )
     add_column_options(reading)
+    add_people_options(reading)
     add_file_options(reading)
     reading.add_argument(
         "--resolution",
@@ -189,17 +205,15 @@ def _source(arguments: argparse.Namespace, role: str, place: Path) -> DataSource
 
     place = set_folder(place)
     given = {name: getattr(arguments, f"{role}_{name}", None) for name in _PER_SET}
-    people = {"identities": given["identities"], "identity_column": arguments.identity_column}
     image_column = arguments.image_column
-    if given["csv"] is None and given["identities"] is None:
-        # Columns of a table that this set does not have.
-        people["identity_column"] = None
-        if _tells_walks(place):
-            # Points of one walk look alike: to every interval they are one person's images.
-            people = {"identities": place / TABLE_NAME, "identity_column": _WALKS}
-            image_column = "file"
+    options = _people_of(arguments, role, place, given)
+    if given["csv"] is not None:
+        options |= label_options(arguments)
+        options["class_folder"] = None
+    if options.get("identity_column") == _WALKS and options["identities"] == place / TABLE_NAME:
+        image_column = "file"
     if place.suffix.lower() == ".npz":
-        people |= {"label_names": arguments.label_names, "split_column": arguments.split_column}
+        options |= {"label_names": arguments.label_names, "split_column": arguments.split_column}
     return DataSource(
         place,
         format=given["format"] or "auto",
@@ -208,8 +222,26 @@ def _source(arguments: argparse.Namespace, role: str, place: Path) -> DataSource
         label_column=arguments.label_column,
         split=given["split"] or (_SPLITS.get(role, "train") if place.is_file() else "train"),
         window=arguments.window,
-        **people,
+        **options,
     )
+
+
+def _people_of(
+    arguments: argparse.Namespace, role: str, place: Path, given: dict[str, Any]
+) -> dict[str, Any]:
+    """Who is who in one of the sets, as options of `DataSource`."""
+    people = people_options(arguments)
+    tables = {"identities": given["identities"], "identity_column": arguments.identity_column}
+    if given["csv"] is not None or given["identities"] is not None:
+        if tables["identities"] or tables["identity_column"]:
+            return {**_NO_PEOPLE, **tables, "public_class_names": people["public_class_names"]}
+    elif _tells_walks(place):
+        # Points of one walk look alike: to every interval they are one person's images.
+        return {**_NO_PEOPLE, "identities": place / TABLE_NAME, "identity_column": _WALKS}
+    if role not in _REAL:
+        # Nobody is behind a synthetic image, whatever it is called.
+        return {**_NO_PEOPLE, "one_image_per_person": True, "public_class_names": True}
+    return people
 
 
 def set_folder(place: Path) -> Path:

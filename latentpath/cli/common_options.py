@@ -104,6 +104,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         default="train",
         help="split of an .npz: train, val, test or all, or a value of its --split-column [train]",
     )
+    add_people_options(parser)
     add_file_options(parser)
     parser.add_argument(
         "--resolution",
@@ -139,8 +140,78 @@ def add_column_options(parser: argparse._ActionsContainer) -> None:
     )
     parser.add_argument(
         "--identity-column",
-        help="column of people; without it each image is one person (of DICOM files: each patient)",
+        help="column of people; without it each image is one person (of DICOM files: each "
+        "patient), which is refused where people seem to have several images",
     )
+    parser.add_argument(
+        "--findings",
+        default="",
+        metavar="NAMES",
+        help="of a table with several labels in a cell, the ones to choose, with commas between: "
+        "of one, images with it and without it are the two classes; of several, images with just "
+        "one of them are its class",
+    )
+    parser.add_argument(
+        "--label-separator",
+        default="auto",
+        metavar="MARK",
+        help="what parts the labels of a cell; auto refuses cells that look like several, none "
+        "takes each cell for one label [auto]",
+    )
+
+
+def add_people_options(parser: argparse._ActionsContainer) -> None:
+    """Add what folders and names of files mean; `people_options` reads it."""
+    parser.add_argument(
+        "--class-folder",
+        type=int,
+        default=0,
+        metavar="DEPTH",
+        help="depth of the folders that are the classes, 1 for the top ones; 0 takes these, and "
+        "refuses names of folders that give another reading [0]",
+    )
+    parser.add_argument(
+        "--identity-folder",
+        type=int,
+        default=0,
+        metavar="DEPTH",
+        help="depth of the folders of which each is one person; 0 for none [0]",
+    )
+    parser.add_argument(
+        "--identity-pattern",
+        default="",
+        metavar="REGEX",
+        help="regular expression whose groups are the person in the path of an image, such as "
+        "'person([0-9]+)_'",
+    )
+    parser.add_argument(
+        "--one-image-per-person",
+        action="store_true",
+        help="take each image for another person where names or pictures look otherwise; the set's "
+        "manifest will say so",
+    )
+    parser.add_argument(
+        "--public-class-names",
+        action="store_true",
+        help="take names for those of classes, and publish them, though they look like people's; "
+        "the set's manifest will say so",
+    )
+
+
+def people_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what `add_people_options` asked for, as options of `DataSource`."""
+    return {
+        "class_folder": arguments.class_folder or None,
+        "identity_folder": arguments.identity_folder or None,
+        "identity_pattern": arguments.identity_pattern or None,
+        "one_image_per_person": arguments.one_image_per_person,
+        "public_class_names": arguments.public_class_names,
+    }
+
+
+def label_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return which labels of a table's cells to choose, as options of `DataSource`."""
+    return {"findings": arguments.findings, "label_separator": arguments.label_separator}
 
 
 class _JoinWords(argparse.Action):
@@ -211,6 +282,8 @@ def data_source(arguments: argparse.Namespace) -> DataSource:
         identities=arguments.identities,
         split=arguments.split,
         window=arguments.window,
+        **people_options(arguments),
+        **label_options(arguments),
     )
 
 

@@ -15,6 +15,8 @@ from latentpath.cli.common_options import (
     audit_config,
     check_apart,
     device_of,
+    label_options,
+    people_options,
     read_data,
     say_times,
     today,
@@ -210,8 +212,8 @@ def read_test(arguments: argparse.Namespace, bars: Bars) -> ImageSet:
         csv=arguments.test_csv,
         image_column=arguments.image_column,
         label_column=arguments.label_column,
-        identity_column=arguments.identity_column if arguments.test_csv else None,
         split=split,
+        **_test_options(arguments),
         channels=arguments.channels,
         resolution=arguments.resolution or None,
         resize=arguments.resize,
@@ -219,3 +221,18 @@ def read_test(arguments: argparse.Namespace, bars: Bars) -> ImageSet:
         progress=bars,
         **{name: getattr(arguments, name) for name in names},
     )
+
+
+def _test_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of `--data` that the other people's images share."""
+    if not arguments.test_csv:
+        people = people_options(arguments)
+        # A table of people that this set does not have: who is who does not matter to accuracies.
+        people["one_image_per_person"] = not (
+            people["identity_folder"] or people["identity_pattern"]
+        )
+        return people
+    people = {**people_options(arguments), "class_folder": None}
+    if arguments.identity_column:
+        people |= {"identity_folder": None, "identity_pattern": None, "one_image_per_person": False}
+    return {**people, **label_options(arguments), "identity_column": arguments.identity_column}

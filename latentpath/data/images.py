@@ -14,6 +14,21 @@ import torch
 
 from latentpath.core import DataError, InputError, ShapeError, check_one_of, require_extra
 
+COUNTED_BY = (
+    "given",
+    "images",
+    "one-image-per-person",
+    "identity-column",
+    "identities",
+    "identity-pattern",
+    "identity-folder",
+    "patients",
+    "names",
+)
+"""What may have told people apart: whoever made the set in memory; nothing, so that each image
+counts as a person; somebody's word that it is one; a column, a table, a pattern or a folder that
+an option named; the patients of DICOM files; names by the habits of a published set."""
+
 if TYPE_CHECKING:
     from PIL.Image import Image, Resampling
 
@@ -24,17 +39,23 @@ or squeezed, which alone loses the aspect ratio."""
 
 @dataclass(frozen=True)
 class Reading:
-    """How files became the pixels of a set: what a set made from it says of it."""
+    """How files became images of people: what a set made from it says of it."""
 
     window: str = "1"
     """Which values became black and white, in the words of `parse_window`."""
     resize: str = "pad"
     """How images that are no squares are resized, one of `RESIZES`."""
+    counted_by: str = "given"
+    """What told people apart, one of `COUNTED_BY`."""
+    public_class_names: bool = False
+    """Whether somebody said that class names which look like identifiers of people may be
+    published."""
 
     def __post_init__(self) -> None:
         check_one_of(RESIZES, resize=self.resize)
+        check_one_of(COUNTED_BY, counted_by=self.counted_by)
 
-    def as_dict(self) -> dict[str, str]:
+    def as_dict(self) -> dict[str, str | bool]:
         """Return it as plain JSON values."""
         return asdict(self)
 
@@ -51,7 +72,7 @@ class ImageSet:
         identities: int64 [n], person of each image, 0 .. N-1. Every number occurs, so
             N is both the number of people and the width of an identity classifier.
         class_names: the K class names, all different.
-        reading: how its pixels came from files, and how they are resized.
+        reading: how it came from files: what became of pixels, and what told people apart.
 
     Raises:
         ShapeError: an array has the wrong shape or dtype.

@@ -49,6 +49,10 @@ class Survey:
     """Files that were left out, one sentence each."""
     ours: bool = False
     """Whether latentpath wrote the set."""
+    counted_by: str = "given"
+    """What told people apart, one of `COUNTED_BY`."""
+    doubt: DataError | None = None
+    """Why images must not be counted as people: what reading the set raises."""
 
     @property
     def readable(self) -> int:
@@ -64,9 +68,12 @@ class Survey:
         """Raise what reading the set with these options would raise.
 
         Raises:
-            DataError: too many unreadable images, DICOM files without a patient, or a mixture of
-                sizes or of grey and colour.
+            DataError: people who seem to have several images and are not told apart, too many
+                unreadable images, DICOM files without a patient, or a mixture of sizes or of grey
+                and colour.
         """
+        if self.doubt is not None:
+            raise self.doubt
         if not self.readable or len(self.unreadable) > max_unreadable * self.listed:
             place, why = self.unreadable[0]
             least = self.listed - int(max_unreadable * self.listed)
@@ -82,7 +89,8 @@ class Survey:
                 expected="a patient number in every DICOM file",
                 got=f"{len(self.nameless)} of {self.readable} images without, the first is "
                 f"{self.nameless[0]}",
-                fix="name a table with a column of people",
+                fix="name a table of people with --identities, or say --identity-folder, "
+                "--identity-pattern or --one-image-per-person",
             )
         self.contrast.check()
         sizes = self._sizes_as_read(channels)
@@ -155,6 +163,7 @@ class Survey:
                 for name, images, people in self.classes
             ],
             "people": self.people,
+            "counted_by": self.counted_by,
             "images_per_person": {"least": least, "median": median, "most": most},
             "sizes": [
                 {"width": width, "height": height, "channels": channels, "images": count}
@@ -275,6 +284,8 @@ class Surveyor:
             nameless=tuple(listing.place(row) for row in good.tolist() if row in listing.nameless),
             notes=listing.notes,
             ours=listing.ours,
+            counted_by=listing.counted_by,
+            doubt=listing.doubt,
         )
 
 

@@ -266,7 +266,13 @@ class TestShenzhen:
 
     def test_masks_are_no_images(self, root):
         save(root / "mask" / "CHNCXR_0001_0_mask.png", picture(9))
-        assert len(read_image_set(root)) == 4
+        with pytest.warns(LatentpathWarning, match="^1 files are masks of other images"):
+            assert len(read_image_set(root)) == 4
+
+    def test_some_other_names_are_no_reason_to_read_them_otherwise(self, root):
+        save(next(root.rglob("*.png")).with_name("miller.png"), picture(9))
+        with pytest.raises(DataError, match=r"got 4 of 5: .* 'shenzhen' .* 'folder'"):
+            read_image_set(root)
 
     def test_other_names_with_a_last_digit(self, tmp_path):
         for seed, name in enumerate(["p1-a_2.png", "p1-b_0.png", "p2_0.jpg"]):
@@ -486,7 +492,7 @@ class TestOptions:
         """Their names would be printed and written as names of classes."""
         for number in range(25):
             save(tmp_path / f"Miller_{number}" / "scan.png", picture(number))
-        with pytest.raises(DataError, match="25 classes for 25 images, which look like") as error:
+        with pytest.raises(DataError, match="25 top folders whose names look like") as error:
             read_image_set(tmp_path)
         assert "Miller" not in str(error.value)
 

@@ -208,7 +208,7 @@ class TestCsv:
         """Five images, three people; columns in another order, more of them than needed."""
         path = folder / "labels.csv"
         path.write_text(
-            "age,label,image,patient\n"
+            "age,label,image,who\n"
             "31,ill,b/2.png,P10\n"
             "31,ill,b/1.png,P10\n"
             "55,well,a/z.png,P9\n"
@@ -218,7 +218,7 @@ class TestCsv:
         return path
 
     def test_labels_and_people(self, folder, table):
-        found = read_image_set(folder, csv=table, identity_column="patient")
+        found = read_image_set(folder, csv=table, identity_column="who")
         assert found.class_names == ("ill", "well", "well, so so")
         assert found.labels.tolist() == [2, 1, 1, 0, 0]
         assert found.identities.tolist() == [0, 1, 0, 2, 2]  # P9, P200, P10
@@ -238,7 +238,7 @@ class TestCsv:
     @pytest.mark.parametrize("separator", [", ", " , ", "\t , ", " ;  "])
     def test_spaces_around_cells_and_names(self, folder, separator, ends):
         rows = [
-            ["label", "image", "patient"],
+            ["label", "image", "who"],
             ["ill", "b/2.png", "P10"],
             ['"so, so; ""well"" , yes"', '"a/z.png"', '"P9"'],
             ["ill", '"b/1.png"', "P10"],
@@ -250,7 +250,7 @@ class TestCsv:
         if "\t" in separator:
             (folder / "odd.csv").write_bytes(text.replace(separator, ",").encode())
         with pytest.warns(LatentpathWarning, match="not in the table"):
-            found = read_image_set(folder, csv="odd.csv", identity_column="patient")
+            found = read_image_set(folder, csv="odd.csv", identity_column="who")
         assert found.class_names == ("ill", 'so, so; "well" , yes')
         assert found.labels.tolist() == [1, 0, 0]
         assert found.identities.tolist() == [0, 1, 1]
@@ -291,7 +291,7 @@ class TestCsv:
             ("b/2.png", "", "got ''"),
             ("31,ill,b/2", "31,,b/2", "column 'label' of the table, got '' in line 2"),
             ("31,ill,b/2", "31,NaN,b/2", "got 'NaN' in line 2"),
-            ("b/2.png,P10", "b/2.png, ", "column 'patient'"),
+            ("b/2.png,P10", "b/2.png, ", "column 'who'"),
             ("b/2.png,P10", "b/2.png", "4 cells in each row of the table, got 3 in line 2"),
             ('"well', '"we"ll', "CSV text"),
             ("b/2.png", "a", "'a': not a regular file"),
@@ -302,13 +302,13 @@ class TestCsv:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", LatentpathWarning)
             with pytest.raises(DataError, match=words) as error:
-                read_image_set(folder, csv=table, identity_column="patient")
+                read_image_set(folder, csv=table, identity_column="who")
         one_line(error)
 
     def test_absent_images_are_unreadable_ones(self, folder, table):
         """They are listed, and a share of them may be allowed; people count without them."""
         table.write_text(table.read_text() + "9,well,gone.dcm,P8\n9,ill,a/gone,P10\n")
-        report = scan(folder, csv=table, identity_column="patient")
+        report = scan(folder, csv=table, identity_column="who")
         assert (report.readable, report.people) == (5, 3)
         assert [why for _, why in report.unreadable] == [
             f"absent, named in line {line} of the table" for line in (8, 7)

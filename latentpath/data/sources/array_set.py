@@ -85,6 +85,7 @@ def _listing(archive: zipfile.ZipFile, source: DataSource) -> Listing:
         people,
         images.picture,
         pixels=images.pixels,
+        counted_by="identity-column" if "people" in columns else "images",
     )
 
 

@@ -10,16 +10,16 @@ import numpy as np
 
 from latentpath.core import DataError
 from latentpath.data.sources.file_search import (
+    FoundFiles,
     is_dicom,
     is_image,
     kinds_text,
     left_out_note,
     subfolders,
 )
+from latentpath.data.sources.folder_levels import folders_at, refuse_doubtful_levels
 from latentpath.data.sources.listing import IMAGE_KINDS, number_names
 from latentpath.data.sources.name_disclosure import and_first, named
-
-SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,34 +36,48 @@ class ClassFolders:
     """On files that are left out."""
 
 
-def list_class_folders(root: Path, all_files: tuple[str, ...], dicom: bool = False) -> ClassFolders:
-    """List images by the folder they lie in, at any depth below it.
+def list_class_folders(
+    root: Path,
+    found: FoundFiles,
+    *,
+    dicom: bool = False,
+    depth: int | None = None,
+    public_names: bool = False,
+) -> ClassFolders:
+    """List images by a folder they lie in, at any depth below it.
 
     Args:
         root: the data folder.
-        all_files: its files.
+        found: its files.
         dicom: take DICOM files instead of images.
+        depth: of the folders of classes; None takes the top ones, unless their names give another
+            reading.
+        public_names: whether names of classes may look like identifiers.
 
     Raises:
         DataError: no images, a class without images, images outside of class folders, or folders
             that look like splits instead of classes.
     """
     kinds = "DICOM files" if dicom else IMAGE_KINDS
-    images = [f for f in all_files if (is_dicom(root, f) if dicom else is_image(f))]
+    images = [f for f in found.files if (is_dicom(root, f) if dicom else is_image(f))]
     kept = set(images)
-    others = [file for file in all_files if file not in kept]
+    others = [file for file in found.files if file not in kept]
     if not images:
         raise DataError(
             expected=f"{kinds} in one folder per class",
             got=f"files of the kinds {kinds_text(others)}" if others else "no files",
             fix="check the path",
         )
-    _check_folders(root, images, others)
-    names, labels = number_names([file.split("/")[0] for file in images])
+    if depth is None:
+        _check_folders(root, images, others, found.masks)
+        refuse_doubtful_levels(images, public_names)
+    names, labels = number_names(folders_at(images, depth or 1, "--class-folder"))
     return ClassFolders(tuple(images), labels, names, left_out_note(others, kinds))
 
 
-def _check_folders(root: Path, images: list[str], others: list[str]) -> None:
+def _check_folders(
+    root: Path, images: list[str], others: list[str], masks: tuple[str, ...]
+) -> None:
     loose = [file for file in images if "/" not in file]
     if loose:
         raise DataError(
@@ -72,13 +86,8 @@ def _check_folders(root: Path, images: list[str], others: list[str]) -> None:
             fix="move them into class folders, or name a CSV file that holds their labels",
         )
     by_class = Counter(file.split("/")[0] for file in images)
-    if {name.lower() for name in by_class} <= SPLIT_NAMES:
-        raise DataError(
-            expected="one folder per class",
-            got=f"folders that look like splits: {', '.join(sorted(by_class))}",
-            fix=f"give the path of one of them, such as {sorted(by_class)[0]!r}",
-        )
-    empty = [name for name in subfolders(root) if name not in by_class]
+    of_masks = {file.split("/")[0] for file in masks}
+    empty = [name for name in subfolders(root) if name not in {*by_class, *of_masks}]
     if empty:
         raise DataError(
             expected="images in every class folder",

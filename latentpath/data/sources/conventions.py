@@ -26,15 +26,25 @@ _LAST_DIGIT = re.compile(r"(.*[^0-9])([0-9])")
 _MASK = re.compile(r".*_mask", re.IGNORECASE)
 
 
-def is_shenzhen(all_files: tuple[str, ...]) -> bool:
-    """Say whether all images, masks aside, lie in one folder and have names of those sets."""
-    images = [PurePosixPath(file) for file in all_files if is_image(file)]
+def is_shenzhen(files: tuple[str, ...]) -> bool:
+    """Say whether all images, masks aside, lie in one folder and have names of those sets.
+
+    Raises:
+        DataError: some of them do not, but most do.
+    """
+    images = [PurePosixPath(file) for file in files if is_image(file)]
     images = [path for path in images if not _MASK.fullmatch(path.stem)]
-    return (
-        bool(images)
-        and len({path.parent for path in images}) == 1
-        and all(_SHENZHEN.fullmatch(path.stem) for path in images)
-    )
+    if not images or len({path.parent for path in images}) > 1:
+        return False
+    named_so = sum(_SHENZHEN.fullmatch(path.stem) is not None for path in images)
+    if len(images) / 2 < named_so < len(images):
+        raise DataError(
+            expected="names of the Shenzhen or Montgomery sets for all images, or for none",
+            got=f"{named_so} of {len(images)}",
+            fix="remove the others, or choose the format 'shenzhen' for classes by the last digit "
+            "of names, 'folder' for classes by folders",
+        )
+    return named_so == len(images)
 
 
 def list_by_last_digit(all_files: tuple[str, ...]) -> tuple[ClassFolders, np.ndarray]:

@@ -30,15 +30,19 @@ class Table:
         path: the file.
         columns: names of the columns to read. The first holds images; the others' cells must not be
             empty.
+        gaps: let them be.
 
     Raises:
         DataError: it cannot be read, a column is missing, rows have gaps, or there are no rows.
     """
 
-    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+    def __init__(self, path: Path, columns: Sequence[str], *, gaps: bool = False) -> None:
         self.lines: list[int] = []
         self.rows: list[list[str]] = []
-        for line, row in _read_columns(path, columns):
+        rows = _read_columns(path, columns, gaps)
+        self.names = next(rows)[1]
+        """Of all columns."""
+        for line, row in rows:
             self.lines.append(line)
             self.rows.append(row)
         if not self.rows:
@@ -59,8 +63,10 @@ def find_table(path: str | Path, root: Path) -> Path:
     return table
 
 
-def _read_columns(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line number, cells of the wanted columns) of every row."""
+def _read_columns(
+    path: Path, columns: Sequence[str], gaps: bool
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield the names of all columns, then (line number, cells of the wanted columns) of a row."""
     try:
         with path.open(newline="", encoding=_encoding(path)) as stream, _long_cells():
             header = stream.readline()
@@ -78,10 +84,11 @@ def _read_columns(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, lis
             reader = csv.reader(text, delimiter=mark, strict=True, skipinitialspace=True)
             names = [name.strip() for name in next(reader, [])]
             places = [_column_place(names, column) for column in columns]
+            yield before + 1, names
             for cells in reader:
                 if any(cell.strip() for cell in cells):
                     line = before + reader.line_num
-                    yield line, _row(line, names, cells, places, columns)
+                    yield line, _row(line, names, cells, places, () if gaps else columns)
     except UnicodeDecodeError as error:
         raise DataError(
             expected="a table as CSV text in UTF-8 or UTF-16",
@@ -154,7 +161,7 @@ def _row(
             fix="quote cells that hold the separator",
         )
     chosen = [cells[place].strip() for place in places]
-    for column, cell in zip(columns[1:], chosen[1:], strict=True):
+    for column, cell in zip(columns[1:], chosen[1:], strict=bool(columns)):
         # "none" and "NA" are sensible class names; "nan" is what a table program writes for a gap.
         if cell.lower() in ("", "nan"):
             raise DataError(

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from latentpath.core import DataError, Progress, silent
 from latentpath.data.contrast import OWN_WINDOW, Window, parse_window
 from latentpath.data.manifest import is_written_set
@@ -18,7 +16,6 @@ from latentpath.data.sources.conventions import (
     is_aptos,
     is_shenzhen,
 )
-from latentpath.data.sources.csv_table import Table, find_table
 from latentpath.data.sources.file_search import FoundFiles, find_files, is_dicom, is_image
 from latentpath.data.sources.frames import with_frames
 from latentpath.data.sources.labelled_files import (
@@ -29,10 +26,11 @@ from latentpath.data.sources.labelled_files import (
     list_shenzhen,
 )
 from latentpath.data.sources.latentpath_set import list_written_set
-from latentpath.data.sources.listing import Listing, number_people
+from latentpath.data.sources.listing import Listing
+from latentpath.data.sources.mask_files import MaskedFiles, without_masks
 from latentpath.data.sources.medmnist import is_medmnist, list_medmnist
 from latentpath.data.sources.name_disclosure import named
-from latentpath.data.sources.named_images import resolve_images
+from latentpath.data.sources.people_told import with_people
 from latentpath.data.sources.source_options import check_format, check_options
 from latentpath.data.sources.stylegan_set import (
     LABELS_NAME,
@@ -40,8 +38,6 @@ from latentpath.data.sources.stylegan_set import (
     list_stylegan_folder,
     list_stylegan_zip,
 )
-
-DEFAULT_IDENTITY_COLUMN = "identity"
 
 
 @dataclass(frozen=True)
@@ -81,8 +77,8 @@ class DataSource:
     """Its column of class names."""
     identity_column: str | None = None
     """Its column of people, or that of `identities`. Without one each image is one identity (DICOM
-    files: each patient), so do name it where a person has several images, or k-anonymity counts
-    images instead of people."""
+    files: each patient), which is refused where people seem to have several images, for k-anonymity
+    would count images instead of people."""
     identities: str | Path | None = None
     """For sets of any form, a table of people: `image_column` names each image (for an `.npz`, its
     row in the split, from 0) and `identity_column`, "identity" if None, the person."""
@@ -93,6 +89,26 @@ class DataSource:
     """For `.npz` files of arrays: the array of the names of labels."""
     split_column: str | None = None
     """For `.npz` files of arrays: the array that says which split each image is of."""
+    class_folder: int | None = None
+    """Depth of the folders whose names are the classes, 1 for those right in the data folder. Left
+    out it is 1, and refused where the names of the folders give another reading."""
+    identity_folder: int | None = None
+    """Depth of the folders of which each is one person, for sets of files, tables included."""
+    identity_pattern: str | None = None
+    """Regular expression that finds the person in an image's path below the data folder: what its
+    groups hold is the person, such as `person([0-9]+)_`."""
+    one_image_per_person: bool = False
+    """Whether each image is said to show another person, where names of files, folders or pictures
+    look as if people had several. DICOM files of one patient stay together."""
+    public_class_names: bool = False
+    """Whether names of classes may look like identifiers of people: they are published."""
+    findings: str | Sequence[str] = ()
+    """For tables with several labels in a cell: the labels to choose (of a text, with commas
+    between). Of one, images with it and
+    without it are the two classes; of several, images with exactly one of them are its class."""
+    label_separator: str = "auto"
+    """What parts the labels of a cell; "auto" refuses cells that look like several, "none" takes
+    each cell for one label."""
     window: Window | int | str | tuple[float, float] = OWN_WINDOW
     """Which values of grey images of more than 8 bits become black and white: the number of one of
     the windows that DICOM files offer, from 1; (centre, width); "lung", "bone", "brain" or
@@ -103,6 +119,9 @@ class DataSource:
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path))
         object.__setattr__(self, "window", parse_window(self.window))
+        findings = self.findings.split(",") if isinstance(self.findings, str) else self.findings
+        findings = tuple(name.strip() for name in findings if name.strip())
+        object.__setattr__(self, "findings", findings)
         check_options(self)
 
     @property
@@ -124,14 +143,18 @@ class DataSource:
                 fix="check the path",
             )
         found = find_files(self.path) if self.path.is_dir() else FoundFiles()
+        kept = MaskedFiles(found.files)
+        if self.csv is None and not is_written_set(self.path):
+            kept = without_masks(self.path, found.files)
+        found = found._replace(files=kept.files, masks=kept.masks)
         name = detect_format(self, found.files) if self.format == "auto" else self.format
         check_format(self, name)
         listing = _FORMS[name](self, found, progress)
         if not listing.ours:
-            listing = replace(listing, notes=(*listing.notes, *clutter_note(found.clutter)))
-        if self.identities is not None:
-            people = _people_of(self, listing)
-            listing = replace(listing, identities=people, nameless=frozenset())
+            listing = replace(
+                listing, notes=(*listing.notes, *kept.notes, *clutter_note(found.clutter))
+            )
+        listing = replace(with_people(self, listing), public_class_names=self.public_class_names)
         listing.check_classes()
         return with_frames(listing, self.path, self.contrast, progress)
 
@@ -197,42 +220,6 @@ def _list_stylegan(source: DataSource, found: FoundFiles, progress: Progress) ->
 
 def _list_written(source: DataSource, found: FoundFiles, progress: Progress) -> Listing:
     return list_written_set(source.path)
-
-
-def _people_of(source: DataSource, listing: Listing) -> np.ndarray:  # int64 [n]
-    """Return the person of each image, from the table of people."""
-    assert source.identities is not None, "checked by the caller"
-    root = source.path if source.path.is_dir() else source.path.parent
-    column = source.identity_column or DEFAULT_IDENTITY_COLUMN
-    table = Table(find_table(source.identities, root), [source.image_column, column])
-    person = dict(zip(_lookup_keys(source, listing, table), table.column(1), strict=True))
-    if len(person) != len(table.rows):
-        raise DataError(
-            expected="each image once in the table of people",
-            got=f"{len(table.rows)} rows for {len(person)} images",
-            fix="keep one row per image",
-        )
-    without = [row for row, file in enumerate(listing.files) if file not in person]
-    if without:
-        raise DataError(
-            expected="every image in the table of people",
-            got=f"{len(without)} of {len(listing.files)} missing, the first is "
-            f"{listing.place(without[0])}",
-            fix="add a row for each of them",
-        )
-    return number_people([person[file] for file in listing.files])
-
-
-def _lookup_keys(source: DataSource, listing: Listing, table: Table) -> Sequence[str]:
-    """Return the image that each row of a table of people names."""
-    if source.path.is_dir():
-        return resolve_images(source.path, table, listing.files).files
-    cells = [cell.replace("\\", "/") for cell in table.column(0)]
-    return (
-        [cell.lstrip("0") or "0" for cell in cells]
-        if listing.format in ("medmnist", "npz")
-        else cells
-    )
 
 
 _FORMS = {

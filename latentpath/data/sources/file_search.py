@@ -28,6 +28,8 @@ class FoundFiles(NamedTuple):
     """Relative to it, with forward slashes, sorted."""
     clutter: int = 0
     """Files that were skipped, see `latentpath.data.sources.clutter`."""
+    masks: tuple[str, ...] = ()
+    """Files that were taken out as masks of others."""
 
 
 def find_files(root: Path) -> FoundFiles:

@@ -37,7 +37,7 @@ def read_image_set(
 
     Args:
         source: what to read; of a path, the `options` of `DataSource` say how: `csv`,
-            `identity_column`, `identities`, `format`, `split`, `window`, ....
+            `identity_column`, `identity_pattern`, `class_folder`, `format`, `window`, ....
         channels: 1 makes all images grey, 3 colour. None takes them as they are and refuses a
             mixture.
         resolution: resize every image to this many pixels per side (see `resize_images`), so
@@ -98,8 +98,10 @@ def read_and_survey(
     """Read a set as `read_image_set` does, and survey it on the way."""
     check_reading(channels, resolution, max_unreadable)
     source = _source(source, options)
-    reading = Reading(str(source.contrast), resize)
     listing = source.list(progress)
+    if listing.doubt is not None:
+        raise listing.doubt
+    reading = Reading(str(source.contrast), resize, listing.counted_by, listing.public_class_names)
     surveyor = Surveyor(listing)
     store = _Store(listing, channels, resolution, reading)
     # It reads to the end before it complains, so that one error counts all unreadable files.

@@ -25,6 +25,8 @@ from latentpath.data.sources.dicom import DicomFiles, number_patients
 from latentpath.data.sources.file_search import FoundFiles, is_dicom, is_image
 from latentpath.data.sources.listing import Listing, number_names, number_people
 from latentpath.data.sources.named_images import resolve_images
+from latentpath.data.sources.people_columns import people_column
+from latentpath.data.sources.several_labels import choose_labels
 
 if TYPE_CHECKING:
     from latentpath.data.sources.data_source import DataSource
@@ -32,21 +34,33 @@ if TYPE_CHECKING:
 
 def list_folders(source: DataSource, found: FoundFiles, progress: Progress) -> Listing:
     """List images by the folder of their class."""
-    listed = list_class_folders(source.path, found.files)
+    listed = list_class_folders(
+        source.path,
+        found,
+        depth=source.class_folder,
+        public_names=source.public_class_names,
+    )
     return _from_files("folder", source, listed, np.arange(len(listed.files)))
 
 
 def list_dicom(source: DataSource, found: FoundFiles, progress: Progress) -> Listing:
     """List DICOM files by the folder of their class; patients are people."""
-    listed = list_class_folders(source.path, found.files, dicom=True)
+    listed = list_class_folders(
+        source.path,
+        found,
+        dicom=True,
+        depth=source.class_folder,
+        public_names=source.public_class_names,
+    )
     people, nameless = number_patients(source.path, listed.files, progress)
-    return replace(_from_files("dicom", source, listed, people), nameless=nameless)
+    listing = _from_files("dicom", source, listed, people)
+    return replace(listing, nameless=nameless, counted_by="patients")
 
 
 def list_shenzhen(source: DataSource, found: FoundFiles, progress: Progress) -> Listing:
     """List images by the last digit of their names."""
     listed, people = list_by_last_digit(found.files)
-    return _from_files("shenzhen", source, listed, people)
+    return replace(_from_files("shenzhen", source, listed, people), counted_by="names")
 
 
 def list_aptos(source: DataSource, found: FoundFiles, progress: Progress) -> Listing:
@@ -70,26 +84,30 @@ def list_csv(source: DataSource, found: FoundFiles, progress: Progress) -> Listi
     root = source.path
     own_people = source.identity_column if source.identities is None else None
     columns = [source.image_column, source.label_column, *([own_people] if own_people else [])]
-    table = Table(find_table(source.csv, root), columns)
-    all_files = found.files
-    candidates = [name for name in all_files if is_image(name) or is_dicom(root, name)]
+    path = find_table(source.csv, root)
+    table = Table(path, columns)
+    candidates = [name for name in found.files if is_image(name) or is_dicom(root, name)]
     files, near = resolve_images(root, table, candidates, keep_absent=True)
-    order = sorted(range(len(files)), key=files.__getitem__)
-    names, labels = number_names([table.column(1)[row] for row in order])
+    chosen = choose_labels(table.column(1), source.label_separator, source.findings)
+    label_of = dict(zip(chosen.rows, chosen.names, strict=True))
+    order = sorted(chosen.rows, key=files.__getitem__)
+    names, labels = number_names([label_of[row] for row in order])
     sorted_files = tuple(files[row] for row in order)
-    people, nameless = np.arange(len(files)), frozenset[int]()
     if own_people:
-        people = number_people([table.column(2)[row] for row in order])
-    elif source.identities is None:
-        people, nameless = _patients_among(root, sorted_files, progress)
+        people, nameless = number_people([table.column(2)[row] for row in order]), frozenset[int]()
+        counted_by = "identity-column"
+    else:
+        people, nameless, counted_by = _patients_among(root, sorted_files, progress)
     # A folder of test images beside that of the table is none of its business.
     folders = {file.split("/")[0] for file in files if "/" in file}
     beside = {name for name in candidates if "/" not in name or name.split("/")[0] in folders}
     unlisted = len(beside - set(files))
     note = f"{unlisted} images of the data folder are not in the table and are left out"
-    notes = (*near, *((note,) if unlisted else ()))
-    listed = ClassFolders(sorted_files, labels, names, notes)
-    listing = replace(_from_files("csv", source, listed, people), nameless=nameless)
+    notes = (*near, *chosen.notes, *((note,) if unlisted else ()))
+    listing = _from_files("csv", source, ClassFolders(sorted_files, labels, names, notes), people)
+    listing = replace(listing, nameless=nameless, counted_by=counted_by)
+    if counted_by == "images":
+        listing = replace(listing, doubt=people_column(path, table, source))
     return _with_line_numbers(listing, root, dict(zip(files, table.lines, strict=True)))
 
 
@@ -107,16 +125,19 @@ def _with_line_numbers(listing: Listing, root: Path, lines: dict[str, int]) -> L
 
 def _patients_among(
     root: Path, files: Sequence[str], progress: Progress
-) -> tuple[np.ndarray, frozenset[int]]:
-    """Return the person of each file and the rows without one; a picture is a person of its own."""
+) -> tuple[np.ndarray, frozenset[int], str]:
+    """Return the person of each file, the rows without one, and what tells people apart.
+
+    A picture is a person of its own.
+    """
     scans = [row for row, file in enumerate(files) if is_dicom(root, file)]
     if not scans:
-        return np.arange(len(files)), frozenset()
+        return np.arange(len(files)), frozenset(), "images"
     patients, nameless = number_patients(root, [files[row] for row in scans], progress)
     patient_of = dict(zip(scans, patients.tolist(), strict=True))
     # Patients are counted from 0, pictures from -1 downwards.
     people = [patient_of.get(row, -1 - row) for row in range(len(files))]
-    return number_people(people), frozenset(scans[place] for place in nameless)
+    return number_people(people), frozenset(scans[place] for place in nameless), "patients"
 
 
 def _from_files(name: str, source: DataSource, listed: ClassFolders, people: np.ndarray) -> Listing:

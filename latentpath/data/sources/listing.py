@@ -10,13 +10,14 @@ import numpy as np
 
 from latentpath.core import DataError
 from latentpath.data.contrast import Picture
+from latentpath.data.identifier_names import alike_names, identifier_evidence
 from latentpath.data.sources.name_disclosure import named
 
 ReadImage = Callable[[int], Picture]
 """Reads the image of a row; raises UndecodableError."""
 
-# A list of so many classes with fewer than two images each is a list of people.
-_PEOPLE_CLASSES = 20
+# So many classes of one person each are people.
+_FEW_CLASSES = 5
 
 IMAGE_KINDS = "PNG, JPEG, TIFF or BMP images"
 
@@ -37,6 +38,9 @@ class Listing:
         nameless: rows that should name a person and do not; each counts as one.
         frames: int64 [n], the frame of each row in its file, from 0, where a file has several.
         ours: whether we wrote it: then it shows no people, and may repeat itself.
+        counted_by: what tells people apart, one of `COUNTED_BY`.
+        public_class_names: whether somebody said that names of classes may be published.
+        doubt: why it must not be "images": the error to raise before the set is used.
     """
 
     format: str
@@ -50,6 +54,9 @@ class Listing:
     nameless: frozenset[int] = frozenset()
     frames: np.ndarray | None = None
     ours: bool = False
+    counted_by: str = "images"
+    public_class_names: bool = False
+    doubt: DataError | None = None
 
     def place(self, row: int) -> str:
         """Return what a message calls a row: its number, or its name where names may be shown."""
@@ -64,15 +71,39 @@ class Listing:
         """Refuse classes that are people: their names would be shown, and written, as classes.
 
         Raises:
-            DataError: many classes, with fewer than two images each.
+            DataError: names that look like identifiers, classes of one person each, or names that
+                differ in case or spaces alone.
         """
-        n, classes = len(self.files), len(self.class_names)
-        if not self.ours and classes >= _PEOPLE_CLASSES and n < 2 * classes:
+        if self.ours:
+            return
+        names, n = self.class_names, len(self.files)
+        fix = (
+            "sort images into folders by class (--class-folder says at which depth they are), or "
+            "name the right column of labels with --label-column; if these are classes whose "
+            "names may be published, say --public-class-names"
+        )
+        reason = "" if self.public_class_names else identifier_evidence(names, n)
+        if reason:
             raise DataError(
-                expected="classes with several images each",
-                got=f"{classes} classes for {n} images, which look like people",
-                fix="sort images into folders by class, not by person, or name the right column "
-                "of labels",
+                expected="names of classes",
+                got=f"{len(names)} classes for {n} images, whose names look like people's: "
+                f"{reason}",
+                fix=fix,
+            )
+        people = {tuple(pair) for pair in zip(self.labels.tolist(), self.identities.tolist(),
+                  strict=True)}  # fmt: skip
+        alone = len(people) == len(names) == len(np.unique(self.identities)) < n
+        if alone and len(names) >= _FEW_CLASSES and not self.public_class_names:
+            raise DataError(
+                expected="classes of several people",
+                got=f"{len(names)} classes of one person each, with {n} images",
+                fix=fix,
+            )
+        if alike := alike_names(names):
+            raise DataError(
+                expected="classes that differ in more than case, spaces or the form of a number",
+                got=f"{alike} of {len(names)} names of classes that do not",
+                fix="give each class one name",
             )
 
 

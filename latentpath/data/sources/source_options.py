@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from latentpath.core import InputError
@@ -61,6 +62,58 @@ def check_options(source: DataSource) -> None:
         raise InputError(
             expected="a CSV file with the format csv", got="none", fix="name the CSV file too"
         )
+    _check_people_options(source)
+
+
+def _check_people_options(source: DataSource) -> None:
+    ways = {
+        "identity_column or identities": source.identity_column or source.identities,
+        "identity_folder": source.identity_folder,
+        "identity_pattern": source.identity_pattern,
+        "one_image_per_person": source.one_image_per_person,
+    }
+    given = [name for name, value in ways.items() if value]
+    if len(given) > 1:
+        raise InputError(
+            expected="one way to tell people apart", got=" and ".join(given), fix="leave out others"
+        )
+    for name in ("class_folder", "identity_folder"):
+        depth = getattr(source, name)
+        if depth is not None and depth < 1:
+            raise InputError(
+                expected=f"{name} of 1 or more", got=str(depth), fix="1 is the top folders"
+            )
+    if source.class_folder is not None and source.class_folder == source.identity_folder:
+        raise InputError(
+            expected="different folders of classes and of people",
+            got=f"{source.class_folder} for both",
+            fix="choose the depth of each",
+        )
+    if source.identity_pattern is not None:
+        _check_pattern(source.identity_pattern)
+    if (source.findings or source.label_separator != "auto") and source.csv is None:
+        raise InputError(
+            expected="a table with findings or a separator of labels", got="none", fix="name it"
+        )
+    if source.label_separator == "":
+        raise InputError(expected="a separator of labels", got="''", fix="auto finds it")
+
+
+def _check_pattern(pattern: str) -> None:
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise InputError(
+            expected="a regular expression as identity_pattern",
+            got=f"{pattern!r} ({error})",
+            fix="put what is the person in brackets, such as 'person([0-9]+)_'",
+        ) from error
+    if not groups:
+        raise InputError(
+            expected="a group in identity_pattern, which holds the person",
+            got=f"{pattern!r} without one",
+            fix="put what is the person in brackets, such as 'person([0-9]+)_'",
+        )
 
 
 def check_format(source: DataSource, name: str) -> None:
@@ -71,6 +124,12 @@ def check_format(source: DataSource, name: str) -> None:
             expected="a table with the column of identities",
             got=f"the column {source.identity_column!r} and no table",
             fix="name the CSV file too, or a table of people",
+        )
+    if source.class_folder is not None and name not in ("folder", "dicom"):
+        raise InputError(
+            expected="class_folder with folders of classes",
+            got=f"a set of the form {name}",
+            fix="leave it out, or choose the format folder or dicom",
         )
     _check_array_names(source, name)
     wants_file = name in ("medmnist", "npz")

@@ -1,0 +1,172 @@
+"""Whether names are those of classes, or identifiers of people.
+
+A level of folders or a column of a table that tells people apart, taken for one of classes, would
+be published: names of classes are written into every layout of a set. So names are weighed:
+numbers, dates, identifiers made by machines, a word with running digits, and how many names there
+are for how many images. Few small numbers with many images each are classes, as with the digits 0
+to 9.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+# Words before the running number of a person, or of what is a person's alone.
+PEOPLE_WORDS = frozenset((
+    "patient", "patients", "pat", "pt", "p", "person", "people", "subject", "subjects",
+    "subj", "sub", "case", "id", "mrn", "pid", "uid", "sid", "participant", "volunteer",
+    "proband", "donor", "client", "individual", "user", "child", "baby", "mother", "record",
+    "rec", "study", "exam", "accession", "acc", "scan", "series", "session", "ses", "visit",
+    "img", "image", "images", "im", "name", "anon", "anonymous", "anonymized", "patientid",
+    "subjectid",
+))  # fmt: skip
+# Words before the number of a class.
+CLASS_WORDS = frozenset((
+    "class", "classes", "grade", "stage", "level", "type", "label", "category", "cat",
+    "birads", "rads", "tirads", "pirads", "lirads", "kl", "score", "group", "degree",
+    "severity", "risk", "tier", "phase", "isup", "gleason", "cluster", "fitzpatrick", "cin",
+    "asa", "nyha", "hpv", "covid", "t", "n", "m", "c", "g", "l", "digit", "number", "value",
+))  # fmt: skip
+_UID = re.compile(r"[0-9]+(\.[0-9]+){4,}")
+_HASH = re.compile(r"(?=.*[0-9])[0-9a-f]{12,}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I)
+_DATE = re.compile(
+    r"(?<![0-9])((19|20)[0-9]{2}([-_.]?)(0[1-9]|1[0-2])\3(0[1-9]|[12][0-9]|3[01])"
+    r"|(0?[1-9]|[12][0-9]|3[01])[-_.](0?[1-9]|1[0-2])[-_.](19|20)[0-9]{2})(?![0-9])"
+)
+_LONG_NUMBER = re.compile(r"[A-Za-z]{0,4}[-_ ]?[0-9]{5,}([-_ ].*)?")
+_NUMBER = re.compile(r"[0-9]+")
+_SIGNED = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+_WORD_NUMBER = re.compile(r"([^0-9]+?)[\s_.#(-]*([0-9]+)(?![0-9]).*", re.DOTALL)
+
+# Numbers up to here may number classes; more of them have to hold many images each.
+_SMALL, _FEW, _RATHER_FEW = 100, 5, 12
+_MANY_IMAGES = {_RATHER_FEW: 10, 10_000: 50}
+# Names of which this share is of one kind are of that kind.
+_SHARE = 0.8
+# So many classes with fewer images each than this are a list of people.
+_PEOPLE_CLASSES, _IMAGES_OF_A_CLASS = 20, 5
+
+
+def identifier_evidence(names: Sequence[str], images: int | None = None) -> str:
+    """Return why names look like identifiers of people, "" if they do not.
+
+    The names themselves are not quoted.
+
+    Args:
+        names: K different ones.
+        images: of all of them together; None where their number says nothing.
+
+    >>> identifier_evidence(["8863", "8870", "8877"])
+    '3 of 3 are long numbers, dates or identifiers made by a machine'
+    >>> identifier_evidence(["patient_001", "patient_002"])
+    '2 of 2 are one word with running numbers'
+    >>> identifier_evidence([str(digit) for digit in range(10)], 2000)
+    ''
+    >>> identifier_evidence(["grade 1", "grade 2"])
+    ''
+    """
+    names = [name.strip() for name in names]
+    made = sum(map(_is_made, names))
+    if made:
+        return f"{made} of {len(names)} are long numbers, dates or identifiers made by a machine"
+    per_name = None if images is None else images / len(names)
+    if reason := _numbers_evidence(names, per_name):
+        return reason
+    if reason := _words_evidence(names, per_name):
+        return reason
+    if (
+        images is not None
+        and len(names) >= _PEOPLE_CLASSES
+        and images < _IMAGES_OF_A_CLASS * len(names)
+    ):
+        return f"{len(names)} of them for {images} images"
+    return ""
+
+
+def _is_made(name: str) -> bool:
+    """Say whether a name alone is that of a person, a study or a file."""
+    whole = any(kind.fullmatch(name) for kind in (_UID, _HASH, _LONG_NUMBER))
+    if whole or _DATE.search(name) or "^" in name:
+        return True
+    # Years and four-digit numbers; three digits only where a zero fills them up.
+    return bool(_NUMBER.fullmatch(name)) and (len(name) >= 4 or _is_padded(name, 3))
+
+
+def _is_padded(number: str, width: int = 2) -> bool:
+    return len(number) >= width and number.startswith("0")
+
+
+def _numbers_evidence(names: Sequence[str], per_name: float | None) -> str:
+    numbers = [name for name in names if _SIGNED.fullmatch(name)]
+    if len(numbers) < _SHARE * len(names):
+        return ""
+    whole = [int(name) for name in numbers if _NUMBER.fullmatch(name)]
+    if len(whole) < len(numbers) or _may_number_classes(whole, per_name):
+        return ""  # numbers with a sign or a point count nobody
+    return f"{len(numbers)} of {len(names)} are numbers"
+
+
+def _may_number_classes(numbers: Sequence[int], per_name: float | None) -> bool:
+    count, most = len(numbers), max(numbers)
+    if most > _SMALL:
+        return False
+    if count <= _FEW:
+        return True
+    running = min(numbers) <= 1 and most - min(numbers) < 2 * count
+    if not running:
+        return False
+    if per_name is None:
+        return count <= _RATHER_FEW
+    limit = next(images for most_names, images in _MANY_IMAGES.items() if count <= most_names)
+    return per_name >= limit
+
+
+def _words_evidence(names: Sequence[str], per_name: float | None) -> str:
+    parts = [_WORD_NUMBER.fullmatch(name) for name in names]
+    words = Counter(_plain(part[1]) for part in parts if part)
+    if not words:
+        return ""
+    word, count = words.most_common(1)[0]
+    if count < max(_SHARE * len(names), 1 if _last_word(word) in PEOPLE_WORDS else 2):
+        return ""
+    numbers = [part[2] for part in parts if part and _plain(part[1]) == word]
+    reason = f"{count} of {len(names)} are one word with running numbers"
+    if _last_word(word) in PEOPLE_WORDS:
+        return reason
+    values = [int(number) for number in numbers]
+    if _last_word(word) in CLASS_WORDS:
+        return "" if max(values) <= _SMALL else reason
+    # Any other word: a handful of small numbers, not filled up with zeros, may be classes.
+    plain = len(set(values)) <= _FEW and max(values) <= _SMALL and not any(map(_is_padded, numbers))
+    return "" if plain else reason
+
+
+def _plain(word: str) -> str:
+    return re.sub(r"[\W_]+", " ", word.casefold()).strip()
+
+
+def _last_word(word: str) -> str:
+    return word.rsplit(" ", 1)[-1]
+
+
+_SPACES = re.compile(r"[\s_]+")
+_SAME_FORMS: tuple[Callable[[str], object], ...] = (
+    lambda name: _SPACES.sub(" ", unicodedata.normalize("NFKC", name)).strip().casefold(),
+    lambda name: float(name) if _SIGNED.fullmatch(name.strip()) else name,
+)
+
+
+def alike_names(names: Sequence[str]) -> int:
+    """Return how many names differ from another one in case, spaces or the form of a number alone.
+
+    >>> alike_names(["No Finding", "no_finding", "Hernia", "1", "1.0"])
+    4
+    """
+    alike: set[str] = set()
+    for form in _SAME_FORMS:
+        counts = Counter(map(form, names))
+        alike |= {name for name in names if counts[form(name)] > 1}
+    return len(alike)

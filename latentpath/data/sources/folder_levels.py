@@ -1,0 +1,162 @@
+"""What the levels of folders mean: classes, people, or neither.
+
+The level of classes is the top one unless the user says otherwise; where the names give another
+reading, it is refused with both readings and the options that choose each.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+
+from latentpath.core import DataError
+from latentpath.data.identifier_names import identifier_evidence
+from latentpath.data.sources.name_disclosure import and_first
+
+SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
+# Sides, views and planes: folders of these below others are no classes.
+VIEW_NAMES = frozenset((
+    "left", "right", "l", "r", "od", "os", "ou", "ap", "pa", "lat", "lateral", "frontal",
+    "cc", "mlo", "view", "axial", "coronal", "sagittal", "pre", "post",
+))  # fmt: skip
+# Folders of such names are places to keep files.
+_PLACE_WORDS = frozenset((
+    "image", "images", "img", "imgs", "picture", "pictures", "photo", "photos", "png", "jpg",
+    "jpeg", "tif", "tiff", "bmp", "dcm", "dicom", "dicoms", "data", "dataset", "datasets",
+    "raw", "original", "originals", "scans", "files", "frames", "input", "inputs", "folder",
+    "archive",
+))  # fmt: skip
+# More folders than this with the same names below each are people rather than classes.
+_FEW_BELOW = 12
+
+_SAY_CLASSES = "--class-folder 1"
+_SAY_PUBLIC = "--public-class-names"
+_TURNED = "--class-folder 2 --identity-folder 1"
+
+
+def folders_at(files: Sequence[str], depth: int, option: str) -> list[str]:
+    """Return the name of the folder that each file lies in, at a depth below the data folder.
+
+    Args:
+        files: paths.
+        depth: 1 for the top folders.
+        option: what asked for them, for the message.
+
+    Raises:
+        DataError: files that lie less deep.
+    """
+    folders = [file.split("/")[:-1] for file in files]
+    flat = [file for file, own in zip(files, folders, strict=True) if len(own) < depth]
+    if flat:
+        raise DataError(
+            expected=f"every image at least {depth} folders deep, as {option} {depth} says",
+            got=f"{len(flat)} of {len(files)} less deep{and_first(flat[0])}",
+            fix="choose another depth, or give the folder above or below as --data",
+        )
+    return [own[depth - 1] for own in folders]
+
+
+def refuse_doubtful_levels(files: Sequence[str], public_names: bool) -> None:
+    """Refuse to take the top folders for classes where their names give another reading.
+
+    Args:
+        files: paths of the images, each in a folder at least.
+        public_names: whether names of classes may look like identifiers.
+
+    Raises:
+        DataError: top folders that look like splits, places to keep files, people, or a wrapping
+            of the folders that matter.
+    """
+    tops = list(dict.fromkeys(file.split("/")[0] for file in files))
+    _refuse_splits(tops)
+    _refuse_places(files, tops)
+    below = _below(files)
+    reason = "" if public_names else identifier_evidence(tops, len(files))
+    same = _same_below(below, len(tops), len(files))
+    if reason and same:
+        raise _two_readings(len(tops), f", whose names look like people's: {reason},", same,
+                            _SAY_PUBLIC)  # fmt: skip
+    if reason:
+        raise DataError(
+            expected="classes in the top folders",
+            got=f"{len(tops)} top folders whose names look like people's: {reason}",
+            fix="if they are people, name a table of labels and say --csv FILE --identity-folder "
+            "1, or say at which depth the classes are with --class-folder; if they are classes "
+            f"whose names may be published, say {_SAY_PUBLIC}",
+        )
+    if same and len(tops) > same and not public_names:
+        raise _two_readings(len(tops), "", same, _SAY_CLASSES)
+
+
+def _two_readings(tops: int, looks: str, same: int, otherwise: str) -> DataError:
+    return DataError(
+        expected="folders of which it is clear what they mean",
+        got=f"{tops} top folders{looks} with the same {same} names of folders below them",
+        fix=f"if the top folders are people and those below them classes, say {_TURNED}; if the "
+        f"top folders are classes, say {otherwise}",
+    )
+
+
+def _refuse_splits(tops: Sequence[str]) -> None:
+    splits = sorted(name for name in tops if name.lower() in SPLIT_NAMES)
+    if len(splits) == len(tops):
+        raise DataError(
+            expected="one folder per class",
+            got=f"folders that look like splits: {', '.join(splits)}",
+            fix=f"give the path of one of them, such as {splits[0]!r}",
+        )
+    if splits:
+        raise DataError(
+            expected="one folder per class",
+            got=f"{len(splits)} folders that look like splits ({', '.join(splits)}) beside "
+            f"{len(tops) - len(splits)} others",
+            fix="give the path of the folder that holds the classes, or say --class-folder 1 if "
+            "all of them are classes",
+        )
+
+
+def _refuse_places(files: Sequence[str], tops: Sequence[str]) -> None:
+    places = sum(map(is_place, tops))
+    inner = {file.split("/")[1] for file in files if file.count("/") > 1}
+    wraps = len(tops) == 1 and all(file.count("/") > 1 for file in files)
+    if wraps and (len(inner) > 1 or places):
+        raise DataError(
+            expected="one folder per class",
+            got=f"one top folder around {len(inner)} others",
+            fix="if these are the classes, say --class-folder 2 or give the folder around them as "
+            f"--data; if all images are of one class, say {_SAY_CLASSES}",
+        )
+    if places and len(tops) > 1:
+        raise DataError(
+            expected="one folder per class",
+            got=f"{places} of {len(tops)} top folders with names of places to keep files (images, "
+            "png, data and the like)",
+            fix="name a table of labels with --csv, or say at which depth the classes are with "
+            f"--class-folder ({_SAY_CLASSES} if the top folders are)",
+        )
+
+
+def is_place(name: str) -> bool:
+    """Say whether a folder of this name is a place to keep files: images_001, png, raw data."""
+    words = [word for word in re.split(r"[\W_0-9]+", name.lower()) if word]
+    return bool(words) and (words[-1] in _PLACE_WORDS or set(words) <= _PLACE_WORDS)
+
+
+def _below(files: Sequence[str]) -> dict[str, set[str]]:
+    """Return the top folders below which each name of a second folder occurs."""
+    below: dict[str, set[str]] = defaultdict(set)
+    for file in files:
+        parts = file.split("/")
+        if len(parts) > 2:
+            below[parts[1]].add(parts[0])
+    return below
+
+
+def _same_below(below: dict[str, set[str]], tops: int, images: int) -> int:
+    """Return how many names of folders repeat below the top folders, 0 if they are other ones."""
+    names = [name for name in below if name.lower() not in SPLIT_NAMES | VIEW_NAMES]
+    if not 2 <= len(names) <= _FEW_BELOW or tops < 2:
+        return 0
+    repeats = all(2 * len(below[name]) >= tops for name in names)
+    return len(names) if repeats and not identifier_evidence(names, images) else 0

@@ -1,0 +1,51 @@
+"""Columns of a table that tell people apart though nobody named them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from latentpath.core import DataError
+from latentpath.data.sources.csv_table import Table
+from latentpath.data.sources.repeated_people import ONE_EACH
+
+if TYPE_CHECKING:
+    from latentpath.data.sources.data_source import DataSource
+
+_PEOPLE_COLUMN = re.compile(
+    r"(anon(ymi[sz]ed)? ?)?(patient|pat|person|people|subject|participant|individual|identity|case|"
+    r"volunteer|donor|mrn|pid|ptid|rid)s?( ?(id|ids|uid|number|no|nr|num|key|code|name|index))?"
+)
+
+
+def people_column(path: Path, table: Table, source: DataSource) -> DataError | None:
+    """Return the refusal to count each image as a person where a column tells otherwise.
+
+    Args:
+        path: of the table.
+        table: as it was read.
+        source: names its columns.
+    """
+    for name in table.names:
+        if not _PEOPLE_COLUMN.fullmatch(_plain(name)) or table.names.count(name) > 1:
+            continue
+        if name in (source.image_column, source.label_column):
+            continue
+        people = Table(path, [source.image_column, name], gaps=True).column(1)
+        several = sum(count > 1 for person, count in Counter(people).items() if person)
+        if several:
+            return DataError(
+                expected="a column of people, as people have several images in the table",
+                got=f"none named, and a column {name!r} in which {several} values recur",
+                fix=f"say --identity-column '{name}', or {ONE_EACH} if every image shows another "
+                "person",
+            )
+    return None
+
+
+def _plain(name: str) -> str:
+    """Return a column's name in words: PatientID, patient_id and Patient ID are one."""
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    return re.sub(r"[\W_]+", " ", apart).strip().casefold()

@@ -1,0 +1,146 @@
+"""Who is on each image: as options, tables and files say, else one person for each image.
+
+The latter is allowed only where nothing tells that people have several images; where something does
+it is refused, unless the user says that each image shows another person.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from latentpath.core import DataError, InputError
+from latentpath.data.sources.csv_table import Table, find_table
+from latentpath.data.sources.folder_levels import folders_at
+from latentpath.data.sources.joined_people import join_people
+from latentpath.data.sources.listing import Listing, number_people
+from latentpath.data.sources.name_disclosure import and_first
+from latentpath.data.sources.named_images import resolve_images
+from latentpath.data.sources.repeated_people import evidence_in_folders, evidence_in_names
+
+if TYPE_CHECKING:
+    from latentpath.data.sources.data_source import DataSource
+
+DEFAULT_IDENTITY_COLUMN = "identity"
+# Forms whose images are rows of arrays, without names.
+_ARRAYS = ("medmnist", "npz")
+
+
+def with_people(source: DataSource, listing: Listing) -> Listing:
+    """Return the listing with the people that the options name, or with doubt about them.
+
+    Raises:
+        DataError: a table, pattern or folder that does not tell the person of every image.
+        InputError: files without names to look at.
+    """
+    if source.identities is not None:
+        people = _from_table(source, listing)
+        return _told(listing, people, "identities")
+    if source.identity_pattern is not None:
+        keys = _by_pattern(source.identity_pattern, _names(listing, "--identity-pattern"))
+        return _told(listing, _joined(listing, keys), "identity-pattern")
+    if source.identity_folder is not None:
+        files = _names(listing, "--identity-folder")
+        folders = folders_at(files, source.identity_folder, "--identity-folder")
+        keys = [("folder", name.strip().casefold()) for name in folders]
+        return _told(listing, _joined(listing, keys), "identity-folder")
+    if source.one_image_per_person:
+        # Files that name their patients know better.
+        people = _joined(listing, [None] * len(listing.files))
+        return _told(listing, people, "one-image-per-person")
+    if listing.counted_by == "images" and listing.doubt is None and not listing.ours:
+        return replace(listing, doubt=_doubt(source, listing))
+    return listing
+
+
+def _told(listing: Listing, people: np.ndarray, how: str) -> Listing:
+    return replace(listing, identities=people, nameless=frozenset(), counted_by=how, doubt=None)
+
+
+def _joined(listing: Listing, keys: Sequence[tuple[str, ...] | None]) -> np.ndarray:
+    """Return people by these keys, joined by what the set itself says of them."""
+    known = listing.counted_by != "images"
+    patients = listing.identities.tolist()
+    return join_people(
+        [
+            ([key] if key else []) + ([("patient", patient)] if known else [])
+            for key, patient in zip(keys, patients, strict=True)
+        ]
+    )
+
+
+def _names(listing: Listing, option: str) -> tuple[str, ...]:
+    if listing.ours or listing.format in _ARRAYS:
+        raise InputError(
+            expected=f"{option} with files that have names",
+            got=f"a set of the form {listing.format}",
+            fix="name a table of people with --identities",
+        )
+    return listing.files
+
+
+def _by_pattern(pattern: str, files: Sequence[str]) -> list[tuple[str, ...]]:
+    found = [re.search(pattern, file) for file in files]
+    without = [
+        file for file, part in zip(files, found, strict=True) if not (part and any(_of(part)))
+    ]
+    if without:
+        raise DataError(
+            expected="the person in the path of every image, as --identity-pattern says",
+            got=f"{len(without)} of {len(files)} paths without{and_first(without[0])}",
+            fix="widen it, with | between the forms of names, such as 'person([0-9]+)_|IM-([0-9]+)'"
+            ", or name a table of people with --identities",
+        )
+    return [("pattern", *_of(part)) for part in found if part]
+
+
+def _of(part: re.Match[str]) -> tuple[str, ...]:
+    return tuple((text or "").casefold() for text in part.groups())
+
+
+def _doubt(source: DataSource, listing: Listing) -> DataError | None:
+    """Return what tells that people have several images."""
+    if listing.format in _ARRAYS:
+        return None  # rows of an array have no names
+    doubt = evidence_in_names(listing.files, listing.labels)
+    if doubt is not None or listing.format == "stylegan":  # its folders are packed by the thousand
+        return doubt
+    depth = 0 if listing.format not in ("folder", "dicom") else source.class_folder or 1
+    return evidence_in_folders(listing.files, depth)
+
+
+def _from_table(source: DataSource, listing: Listing) -> np.ndarray:  # int64 [n]
+    """Return the person of each image, from the table of people."""
+    assert source.identities is not None, "checked by the caller"
+    root = source.path if source.path.is_dir() else source.path.parent
+    column = source.identity_column or DEFAULT_IDENTITY_COLUMN
+    table = Table(find_table(source.identities, root), [source.image_column, column])
+    person = dict(zip(_lookup_keys(source, listing, table), table.column(1), strict=True))
+    if len(person) != len(table.rows):
+        raise DataError(
+            expected="each image once in the table of people",
+            got=f"{len(table.rows)} rows for {len(person)} images",
+            fix="keep one row per image",
+        )
+    without = [row for row, file in enumerate(listing.files) if file not in person]
+    if without:
+        raise DataError(
+            expected="every image in the table of people",
+            got=f"{len(without)} of {len(listing.files)} missing, the first is "
+            f"{listing.place(without[0])}",
+            fix="add a row for each of them",
+        )
+    return number_people([person[file] for file in listing.files])
+
+
+def _lookup_keys(source: DataSource, listing: Listing, table: Table) -> Sequence[str]:
+    """Return the image that each row of a table of people names."""
+    if source.path.is_dir():
+        return resolve_images(source.path, table, listing.files).files
+    cells = [cell.replace("\\", "/") for cell in table.column(0)]
+    rows = listing.format in _ARRAYS
+    return [cell.lstrip("0") or "0" for cell in cells] if rows else cells

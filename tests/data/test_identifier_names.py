@@ -1,0 +1,82 @@
+"""Names of classes and identifiers of people are told apart."""
+
+from __future__ import annotations
+
+import pytest
+
+from latentpath.data.identifier_names import alike_names, identifier_evidence
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["normal", "pneumonia"],
+        ["0", "1"],
+        [str(digit) for digit in range(10)],
+        ["2", "9", "10"],
+        ["10", "20", "30"],
+        ["-1.0", "0.0", "1.0"],
+        ["normal", "covid19"],
+        ["HPV16", "HPV18"],
+        ["grade 1", "grade 2", "grade 3"],
+        ["class_01", "class_02"],
+        ["BI-RADS 2", "BI-RADS 3"],
+        ["T1", "T2"],
+        ["01_TUMOUR", "02_STROMA", "03_LYMPHO", "04_DEBRIS"],
+        ["40X", "100X", "200X", "400X"],
+        ["batch1", "batch2"],
+    ],
+)
+def test_classes(names):
+    assert identifier_evidence(names) == ""
+    assert identifier_evidence(names, 1000 * len(names)) == ""
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["8863", "8870"],
+        ["patient_001"],
+        ["P12", "P13"],
+        ["sub-01", "sub-02"],
+        ["10253", "9"],
+        ["normal", "1.2.840.113619.2.55"],
+        ["2019-03-04", "4.3.2019"],
+        ["smith 1980-01-02", "normal"],
+        ["DOE^JOHN", "ROE^JANE"],
+        ["001", "002"],
+        ["101", "102", "103"],
+        [str(number) for number in range(1, 22)],
+        [f"Miller_{number}" for number in range(6)],
+        ["s01", "s02", "s03"],
+        ["a81bc81b-dead-4e5d-abff-90865d1e13b1", "normal"],
+        ["MRN0012345", "MRN0012346"],
+        ["case 7 (follow-up)", "case 8"],
+    ],
+)
+def test_people(names):
+    reason = identifier_evidence(names)
+    assert reason
+    assert identifier_evidence(names, 4 * len(names))
+    assert not any(name in reason for name in names if len(name) > 3)
+
+
+def test_the_number_of_images_decides_about_small_numbers():
+    digits = [str(digit) for digit in range(10)]
+    assert identifier_evidence(digits, 2000) == ""
+    assert identifier_evidence(digits, 40) == "10 of 10 are numbers"
+    many = [str(number) for number in range(26)]
+    assert identifier_evidence(many, 26 * 60) == ""
+    assert identifier_evidence(many, 26 * 40)
+
+
+def test_many_names_for_few_images():
+    names = ["".join(chr(97 + int(d)) for d in f"{n:02d}") for n in range(25)]
+    assert identifier_evidence(names, 25 * 5) == ""
+    assert identifier_evidence(names, 24 * 5) == "25 of them for 120 images"
+
+
+def test_names_that_are_alike():
+    assert alike_names(["No Finding", "no_finding ", "Hernia", "1", "1.0", "01"]) == 5
+    assert alike_names(["É", "E\u0301"]) == 2
+    assert alike_names(["TB +", "TB -", "a", "b"]) == 0

@@ -1,0 +1,372 @@
+"""What levels of folders, names of files and cells of tables mean, and what is refused as doubt."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from latentpath.core import DataError, InputError, LatentpathWarning
+from latentpath.data import read_image_set, scan
+from support.dicom_files import save_dicom
+from support.picture_files import picture, save_pictures, write_table
+
+
+def refusal(path, *, without=(), **options):
+    """The one line that refuses a set; none of the words `without` may be in it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LatentpathWarning)
+        with pytest.raises(DataError) as error:
+            read_image_set(path, **options)
+    line = str(error.value)
+    assert "\n" not in line
+    assert not [word for word in without if word in line], line
+    return line
+
+
+class TestFolderLevels:
+    PEOPLE = tuple(str(8863 + 7 * number) for number in range(6))
+
+    @pytest.fixture
+    def idc(self, tmp_path):
+        """patient/class/image"""
+        names = [f"{p}/{c}/{p}_x{i}.png" for p in self.PEOPLE for c in (0, 1) for i in (1, 2)]
+        return save_pictures(tmp_path / "idc", names)
+
+    def test_people_above_classes(self, idc):
+        line = refusal(idc, without=self.PEOPLE)
+        assert "got 6 top folders, whose names look like people's: 6 of 6 are long numbers" in line
+        assert "the same 2 names of folders below them" in line
+        assert "--class-folder 2 --identity-folder 1" in line
+        assert "if the top folders are classes, say --public-class-names" in line
+        found = read_image_set(idc, class_folder=2, identity_folder=1)
+        assert (found.class_names, found.num_identities) == (("0", "1"), 6)
+        assert found.reading.counted_by == "identity-folder"
+        assert found.labels.tolist()[:5] == [0, 0, 1, 1, 0]
+        assert found.identities.tolist()[:5] == [0, 0, 0, 0, 1]
+
+    def test_told_that_they_are_classes(self, idc):
+        options = {"public_class_names": True, "one_image_per_person": True}
+        found = read_image_set(idc, **options)
+        assert (found.num_classes, found.num_identities) == (6, 24)
+        assert found.reading.counted_by == "one-image-per-person"
+        assert found.reading.public_class_names
+        assert "names look like people's" in refusal(idc, class_folder=1, identity_folder=2)
+
+    def test_scan_refuses_before_it_prints_a_name(self, idc):
+        with pytest.raises(DataError, match="look like people's"):
+            scan(idc)
+
+    @pytest.mark.parametrize("names", [["anna", "bert", "cleo"], ["P1", "P2", "P3"]])
+    def test_other_names_of_people(self, tmp_path, names):
+        save_pictures(
+            tmp_path, [f"{name}/{c}/{i}.png" for name in names for c in "ab" for i in "12"]
+        )
+        line = refusal(tmp_path, without=names)
+        assert "--class-folder 2 --identity-folder 1" in line
+        assert "--class-folder 1" in line or "--public-class-names" in line
+
+    @pytest.mark.parametrize(
+        "below", [("left", "right"), ("train", "test"), ("40X", "100X", "400X")]
+    )
+    def test_views_splits_and_scales_below_are_no_classes(self, tmp_path, below):
+        save_pictures(tmp_path, [f"{c}/{b}/{i}{c}{b}.png" for c in ("ill", "well") for b in below
+                                 for i in "12"])  # fmt: skip
+        assert read_image_set(tmp_path).class_names == ("ill", "well")
+
+    def test_studies_and_series_below_people(self, tmp_path):
+        names = [
+            f"sub-{p:02d}/study{s}/series1/{i}.png" for p in range(5) for s in "12" for i in "12"
+        ]
+        save_pictures(tmp_path, names)
+        line = refusal(tmp_path, without=["sub-"])
+        assert "5 top folders whose names look like people's" in line
+        assert "--csv FILE --identity-folder 1" in line
+        write_table(tmp_path / "labels.csv", [f"{name},{int(name[5]) % 2}" for name in names])
+        found = read_image_set(tmp_path, csv="labels.csv", identity_folder=1)
+        assert (found.num_classes, found.num_identities) == (2, 5)
+
+    def test_people_below_classes(self, tmp_path):
+        names = [f"{c}/P{p}/{i}.png" for c in ("ill", "well") for p in range(3) for i in "123"]
+        save_pictures(tmp_path, names)
+        line = refusal(tmp_path, without=["P1"])
+        assert "3 folders at depth 2, whose names look like people's" in line
+        assert "3 of them with several images" in line
+        assert "--identity-folder 2" in line
+        assert "--one-image-per-person" in line
+        # P1 is one person, in whatever class.
+        assert read_image_set(tmp_path, identity_folder=2).num_identities == 3
+        assert read_image_set(tmp_path, one_image_per_person=True).num_identities == 18
+
+    def test_many_folders_of_few_images_below_classes(self, tmp_path):
+        words = ("amber", "birch", "cedar", "dune", "ember", "fern")
+        save_pictures(tmp_path, [f"ill/{word}/{i}.png" for word in words for i in "12"] +
+                      ["well/x.png", "well/y.png"])  # fmt: skip
+        assert "6 folders at depth 2, 6 of them" in refusal(tmp_path, without=words)
+
+    def test_a_folder_around_the_classes(self, tmp_path):
+        save_pictures(tmp_path, ["set/ill/1.png", "set/well/1.png"])
+        line = refusal(tmp_path)
+        assert "one top folder around 2 others" in line
+        assert read_image_set(tmp_path, class_folder=2).class_names == ("ill", "well")
+        assert read_image_set(tmp_path, class_folder=1).class_names == ("set",)
+
+    def test_places_to_keep_files_are_no_classes(self, tmp_path):
+        save_pictures(tmp_path, ["images_001/1.png", "images_002/2.png"])
+        assert "2 of 2 top folders with names of places to keep files" in refusal(tmp_path)
+
+    def test_a_split_among_others(self, tmp_path):
+        save_pictures(tmp_path, ["ill/1.png", "well/2.png", "test/3.png"])
+        assert "1 folders that look like splits (test) beside 2 others" in refusal(tmp_path)
+
+    def test_names_that_differ_in_case_and_spaces(self, tmp_path):
+        save_pictures(tmp_path, ["No Finding/1.png", "no_finding/2.png", "ill/3.png"])
+        assert "got 2 of 3 names of classes that do not" in refusal(tmp_path)
+
+    def test_too_shallow(self, tmp_path):
+        save_pictures(tmp_path, ["a/1.png", "a/x/2.png"])
+        assert "at least 2 folders deep" in refusal(tmp_path, class_folder=2)
+
+    def test_dicom_below_patients(self, tmp_path):
+        for person in range(4):
+            for c in range(2):
+                path = tmp_path / f"MRN00{person}" / "ab"[c] / "1.dcm"
+                save_dicom(path, picture(9 * person + c, (8, 8)), PatientID=f"X{person}")
+        assert "--class-folder 2 --identity-folder 1" in refusal(tmp_path, without=["MRN", "X1"])
+        found = read_image_set(tmp_path, class_folder=2)
+        assert (found.class_names, found.num_identities) == (("a", "b"), 4)
+        assert found.reading.counted_by == "patients"
+
+    def test_classes_of_one_patient_each(self, tmp_path):
+        for number, name in enumerate(["amber", "birch", "cedar", "dune", "ember"]):
+            for i in range(2):
+                path = tmp_path / name / f"{i}.dcm"
+                save_dicom(path, picture(2 * number + i, (8, 8)), PatientID=f"X{number}")
+        assert "5 classes of one person each, with 10 images" in refusal(tmp_path)
+
+    def test_folders_and_patients_are_joined(self, tmp_path):
+        for row, (folder, patient) in enumerate([("p", 1), ("p", 2), ("q", 2), ("r", 3)]):
+            path = tmp_path / "ab"[row % 2] / folder / f"{row}.dcm"
+            save_dicom(path, picture(row, (8, 8)), PatientID=f"X{patient}")
+        assert scan(tmp_path, identity_folder=2).people == 2
+
+
+class TestNamesOfFiles:
+    @pytest.mark.parametrize(
+        ("names", "people", "pattern"),
+        [
+            (["person{p}_bacteria_{i}"], 4, "person([0-9]+)_"),
+            (["IM-{p:04d}-{i:04d}"], 4, "IM-([0-9]+)-"),
+            (["{p}_left", "{p}_right"], 4, "([0-9]+)_[^/]*$"),
+            (["sub-{p:02d}_ses-{i:02d}"], 4, "sub-([0-9]+)_"),
+            (["{p:08d}_{i:03d}"], 4, "([0-9]+)_[^/]*$"),
+            (["study_2019_patient{p}_{i}"], 4, "patient([0-9]+)_"),
+            (["{p}_idx5_x{i}01_y{i}51_class0"], 4, "([0-9]+)_[^/]*$"),
+            (["{p}L", "{p}R"], 4, "([0-9]+)[^/]*$"),
+        ],
+    )
+    def test_a_part_that_recurs(self, tmp_path, names, people, pattern):
+        files = [f"{'ab'[p % 2]}/{name.format(p=p + 1, i=i)}.png" for p in range(people)
+                 for i in range(3) for name in names]  # fmt: skip
+        save_pictures(tmp_path, dict.fromkeys(files))
+        line = refusal(tmp_path)
+        assert f"share a recurring part, {people} different ones" in line
+        if f"'{pattern}'" not in line:  # told in general where it is not clear
+            assert "'person([0-9]+)_'" in line
+        assert "--one-image-per-person" in line
+        found = read_image_set(tmp_path, identity_pattern=pattern)
+        assert found.num_identities == people
+        assert found.reading.counted_by == "identity-pattern"
+
+    def test_both_kinds_of_kermanys_names(self, tmp_path):
+        files = [f"PNEUMONIA/person{p}_virus_{p * 5 + i}.png" for p in range(3) for i in range(2)]
+        files += [f"NORMAL/IM-{p:04d}-{i:04d}.png" for p in range(3) for i in range(2)]
+        save_pictures(tmp_path, files)
+        line = refusal(tmp_path)
+        assert "--identity-pattern 'IM-([0-9]+)-|person([0-9]+)_'" in line
+        both = r"person(\d+)_|IM-(\d+)-"
+        assert read_image_set(tmp_path, identity_pattern=both).num_identities == 6
+        line = refusal(tmp_path, identity_pattern=r"person(\d+)_", without=["IM-0001"])
+        assert "got 6 of 12 paths without: widen it, with |" in line
+
+    def test_words_with_running_numbers(self, tmp_path):
+        words = ["".join(chr(97 + int(d)) for d in f"{n:03d}") for n in range(10)]
+        save_pictures(tmp_path, [f"a/{word}_lee_{i:04d}.png" for word in words for i in (1, 2)])
+        line = refusal(tmp_path, without=words)
+        assert "20 of 20 images whose names begin with the same words, 10 different" in line
+
+    def test_one_name_with_two_endings(self, tmp_path):
+        save_pictures(tmp_path, ["a/1.png", "a/1.jpg", "a/2.png", "b/1.png"])
+        assert "2 of 4 files that share their names with others" in refusal(tmp_path)
+
+    @pytest.mark.parametrize(
+        "names",
+        [
+            ["a/{i}.png", "b/{i}.png"],
+            ["a/img_{i:05d}.png"],
+            ["a/class0_{i}.png", "b/class1_{i}.png"],
+            ["a/0_{i}.png", "b/1_{i}.png"],
+            ["a/scan_2019_{i}.png"],
+            ["a/IMG_20190304_{i:06d}.png"],
+            ["a/fold{i}_x.png", "a/fold{i}_y.png"],
+            ["a/{i:06x}1434d8d7.png"],
+            ["a/1.2.840.{i}.5.6.png", "b/1.2.840.{i}.5.7.png"],
+        ],
+    )
+    def test_names_that_say_nothing(self, tmp_path, names):
+        save_pictures(tmp_path, [name.format(i=i) for name in names for i in range(4)])
+        assert scan(tmp_path).doubt is None
+
+    def test_a_scan_reports_first(self, tmp_path):
+        save_pictures(tmp_path, [f"a/person{p}_{i}.png" for p in range(3) for i in range(2)])
+        report = scan(tmp_path)
+        assert report.people == 6
+        with pytest.raises(DataError, match="6 of 6 images whose names share"):
+            report.check()
+
+    def test_a_column_of_people_that_nobody_named(self, tmp_path):
+        save_pictures(tmp_path, ["x.png", "y.png", "z.png"])
+        rows = ["x.png,a,7", "y.png,a,7", "z.png,b,"]
+        for header in ("Patient ID", "PatientID", "subject_id", "person"):
+            write_table(tmp_path / "t.csv", rows, f"image,label,{header}")
+            line = refusal(tmp_path, csv="t.csv")
+            assert f"--identity-column '{header}'" in line
+            assert "in which 1 values recur" in line
+        assert scan(tmp_path, csv="t.csv", one_image_per_person=True).people == 3
+        write_table(tmp_path / "t.csv", rows, "image,label,Patient Age")
+        assert scan(tmp_path, csv="t.csv").doubt is None
+
+    def test_dicom_patients_stay_together(self, tmp_path):
+        for row, patient in enumerate(["X1", "X1", "", ""]):
+            save_dicom(tmp_path / "a" / f"{row}.dcm", picture(row, (8, 8)), PatientID=patient)
+        found = read_image_set(tmp_path, one_image_per_person=True)
+        assert found.identities.tolist() == [0, 0, 1, 2]
+
+
+class TestOptions:
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            ({"identity_folder": 1, "identity_pattern": "(a)"}, "one way to tell people apart"),
+            ({"identities": "t.csv", "one_image_per_person": True}, "one way to tell people"),
+            ({"class_folder": 0}, "class_folder of 1 or more"),
+            ({"class_folder": 1, "identity_folder": 1}, "got 1 for both"),
+            (
+                {"identity_pattern": "person[0-9]"},
+                "without one: put what is the person in brackets",
+            ),
+            ({"identity_pattern": "("}, "a regular expression as identity_pattern"),
+            ({"findings": "Hernia"}, "a table with findings"),
+            ({"class_folder": 1, "csv": "t.csv"}, "class_folder with folders of classes"),
+        ],
+    )
+    def test_impossible_ones(self, tmp_path, options, words):
+        with pytest.raises(InputError, match=words):
+            scan(tmp_path, **options)
+
+    def test_arrays_have_no_names(self, tmp_path):
+        np.savez(tmp_path / "x.npz", train_images=np.stack([picture(i) for i in range(2)]),
+                 train_labels=np.array([0, 1]))  # fmt: skip
+        for options in ({"identity_pattern": "(.)"}, {"identity_folder": 1}):
+            with pytest.raises(InputError, match="with files that have names"):
+                scan(tmp_path / "x.npz", **options)
+
+
+class TestSeveralLabels:
+    CELLS = ("Hernia", "Hernia|Mass", "No Finding", "Mass", "Mass|Edema", "No Finding")
+
+    @pytest.fixture
+    def read(self, tmp_path):
+        def run(cells=self.CELLS, **options):
+            save_pictures(tmp_path, [f"{i}.png" for i in range(len(cells))])
+            write_table(tmp_path / "t.csv", [f'{i}.png,"{c}"' for i, c in enumerate(cells)])
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", LatentpathWarning)
+                return read_image_set(tmp_path, csv="t.csv", **options)
+
+        return run
+
+    def test_they_are_refused(self, read):
+        with pytest.raises(DataError, match=r"got 2 of 6 cells with several .* by '\|'"):
+            read()
+
+    @pytest.mark.parametrize("mark", [";", ",", "+", "/", " & "])
+    def test_other_marks(self, read, mark):
+        with pytest.raises(DataError, match="2 of 6 cells"):
+            read([c.replace("|Edema", "|Hernia").replace("|", mark) for c in self.CELLS])
+        assert read(["ill", "well", f"well{mark}so so"]).num_classes == 3
+
+    def test_one_finding(self, read):
+        found = read(findings="Mass")
+        assert found.class_names == ("Mass", "no Mass")
+        assert found.labels.tolist() == [1, 0, 1, 0, 0, 1]
+
+    def test_several_findings(self, read, tmp_path):
+        found = read(findings=["Hernia", "Edema", "Mass"])
+        assert found.class_names == ("Hernia", "Mass")
+        assert found.labels.tolist() == [0, 1]
+        (note,) = scan(tmp_path, csv="t.csv", findings="Hernia, Edema, Mass").notes
+        assert note == "2 images with none of the findings and 2 with several are left out"
+
+    def test_each_combination_as_a_class(self, read):
+        assert read(label_separator="none").num_classes == 5
+
+    def test_findings_that_are_not_there(self, read):
+        with pytest.raises(DataError, match="1 of 2 in no cell"):
+            read(findings="Mass,mass")
+        with pytest.raises(InputError, match="leave one of the two out"):
+            read(findings="Mass", label_separator="none")
+
+
+class TestMasks:
+    NAMES = tuple(f"MCUCXR_{i:04d}_{i // 3}" for i in range(6))
+
+    def save_masks(self, root, names, suffix=""):
+        for name in names:
+            path = root / f"{name}{suffix}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray((picture(5) > 128).astype(np.uint8) * 255).save(path)
+
+    def test_montgomery_as_it_unpacks(self, tmp_path):
+        save_pictures(tmp_path, [f"CXR_png/{name}.png" for name in self.NAMES])
+        for side in ("left", "right"):
+            self.save_masks(tmp_path / "ManualMask" / f"{side}Mask", self.NAMES)
+        (tmp_path / "ClinicalReadings").mkdir()
+        (tmp_path / "ClinicalReadings" / "x.txt").write_text("normal")
+        report = scan(tmp_path)
+        assert (report.format, report.people) == ("shenzhen", 6)
+        assert report.classes == (("0", 3, 3), ("1", 3, 3))
+        assert report.notes == (
+            "12 files are masks of other images, as their names say, and are left out",
+        )
+
+    @pytest.mark.parametrize(
+        "suffix", ["_mask", "_mask_1", "_segmentation", "_GroundTruth", " (GT)"]
+    )
+    def test_beside_the_images(self, tmp_path, suffix):
+        names = [f"{c}/{c} ({i})" for c in ("benign", "malignant") for i in (1, 2)]
+        save_pictures(tmp_path, [f"{name}.png" for name in names])
+        self.save_masks(tmp_path, names, suffix)
+        report = scan(tmp_path)
+        assert (report.readable, report.people, len(report.notes)) == (4, 4, 1)
+
+    def test_by_number(self, tmp_path):
+        save_pictures(tmp_path, [f"{c}/img_{c}{i}.png" for c in "ab" for i in (1, 2)])
+        self.save_masks(tmp_path / "masks", [f"mask_{i}" for i in (1, 2)])
+        assert scan(tmp_path).readable == 4
+        save_pictures(tmp_path, ["masks/mask_1.png"])
+        assert "that do not look like masks" in refusal(tmp_path)
+
+    def test_overlays_of_the_same_people(self, tmp_path):
+        save_pictures(tmp_path, ["a/1.png", "a/2.png", "overlay/1.png", "overlay/2.png"])
+        line = refusal(tmp_path)
+        assert "2 pictures in folders named as those of masks or overlays" in line
+        assert "move them out of the data folder" in line
+
+    def test_masks_on_faces_are_classes(self, tmp_path):
+        save_pictures(
+            tmp_path, [f"{c}/{i}.png" for c in ("with_mask", "without_mask") for i in "12"]
+        )
+        assert read_image_set(tmp_path).class_names == ("with_mask", "without_mask")
