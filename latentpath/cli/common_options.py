@@ -289,7 +289,7 @@ def data_source(arguments: argparse.Namespace) -> DataSource:
 
 def read_data(arguments: argparse.Namespace, bars: Bars) -> ImageSet:
     """Read the private images, and say what was found."""
-    from latentpath.data import load_digits_split, read_and_survey
+    from latentpath.data import RESIZES, load_digits_split, read_and_survey
 
     if arguments.data == "digits" and not Path("digits").exists():
         return load_digits_split().private
@@ -303,9 +303,10 @@ def read_data(arguments: argparse.Namespace, bars: Bars) -> ImageSet:
     )
     if not arguments.quiet:
         reading = image_set.reading
-        chosen = reading != type(reading)() or len(survey.sizes) > 1
+        plain = (reading.window, reading.resize) == ("1", RESIZES[0])
+        chosen = not plain or len(survey.sizes) > 1
         how = f"; window {reading.window}, resize {reading.resize}" if chosen else ""
-        print(f"data: {survey.summary()}{how}", file=sys.stderr)
+        print(f"data: {survey.summary()}{how}; people by {reading.counted_by}", file=sys.stderr)
     return image_set
 
 

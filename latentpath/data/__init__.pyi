@@ -8,7 +8,9 @@ from latentpath.data.contrast import (
     parse_window as parse_window,
 )
 from latentpath.data.decode import with_channels as with_channels
+from latentpath.data.identifier_names import identifier_evidence as identifier_evidence
 from latentpath.data.images import (
+    COUNTED_BY as COUNTED_BY,
     RESIZES as RESIZES,
     ImageSet as ImageSet,
     Reading as Reading,

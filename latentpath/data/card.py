@@ -23,6 +23,16 @@ _HUB_FILES = {
     "parquet": "data/train-*.parquet",
     "webdataset": "webdataset/shard-*.tar",
 }
+_COUNTED = {
+    "images": "each image is one person, as nothing told otherwise",
+    "one-image-per-person": "each image is one person, by the word of whoever made the set",
+    "identity-column": "by a column of people in the table of images",
+    "identities": "by a table of people",
+    "identity-pattern": "by a pattern in the names of files",
+    "identity-folder": "by folders, each of one person",
+    "patients": "by the patients and studies of DICOM files",
+    "names": "by the names of files, as the published set has them",
+}
 _LAYOUT_TEXTS = {
     "folder": "`images/<class>/*.png` with `labels.csv`",
     "npz": "`medmnist.npz`, the six arrays of MedMNIST",
@@ -74,7 +84,7 @@ class DatasetCard:
             + "\n".join(f"- {_LAYOUT_TEXTS[name]}" for name in manifest["layouts"])
             + "\n- `manifest.json`: how the set was made, and checksums of all files",
             _made(manifest),
-            _promise(manifest.get("certificate")),
+            _promise(manifest.get("certificate"), manifest.get("reading")),
             _figures(self.audit),
         ]
         return "\n\n".join(part for part in parts if part) + "\n"
@@ -138,7 +148,7 @@ def _made(manifest: Mapping[str, Any]) -> str:
     )
 
 
-def _promise(certificate: Any) -> str:
+def _promise(certificate: Any, reading: Any) -> str:
     if not isinstance(certificate, Mapping):
         return ""
     shown = {
@@ -153,6 +163,9 @@ def _promise(certificate: Any) -> str:
         "The certificate covers the ends of the walks. Images between them are protected "
         "by the walk and the gate, as far as an audit measures it.",
     ]
+    told = reading.get("counted_by") if isinstance(reading, Mapping) else None
+    if told in _COUNTED:
+        end += ["", f"People were counted so: {_COUNTED[told]}."]
     return "\n".join([*head, *rows, *end])
 
 

@@ -38,6 +38,7 @@ from latentpath.production.packed import pack, unpack
 from latentpath.production.prepared_endpoints import Endpoints, prepare_endpoints
 from latentpath.production.private_file import data_salt
 from latentpath.production.produce_config import ProduceConfig
+from latentpath.production.public_names import refuse_identifiers
 from latentpath.production.selection import (
     choose_pairs,
     least_walks,
@@ -165,6 +166,7 @@ def make_plan(
     Raises:
         WeightsError, PrivacyError, InputError: as `produce_set`.
     """
+    refuse_identifiers(data)
     threads = threads or torch.get_num_threads()
     with using_threads(threads):
         if endpoints is None:

@@ -27,6 +27,7 @@ from latentpath.core import (
 )
 from latentpath.data import manifest as manifest_file
 from latentpath.production.private_file import hash_file
+from latentpath.production.public_names import SAID, identifiers_among, said_public
 from latentpath.production.verify_entries import odd_values, unknown_entries
 from latentpath.production.verify_promise import check_certificate, check_private
 from latentpath.production.verify_samples import Samples, check_samples, check_walks
@@ -173,6 +174,10 @@ def _check_content(
         "is there.",
         lambda found: _check_files(folder, manifest["files"], found),
     )
+    run.stage(
+        "No name of a class looks like an identifier of a person.",
+        lambda found: _check_class_names(manifest, found, run.open),
+    )
     if "certificate" not in manifest:
         name = manifest.get("baseline")
         run.findings.append(
@@ -231,6 +236,20 @@ def _read_manifest(folder: Path, seal: str | None, found: Findings) -> dict[str,
             )
         )
     return content
+
+
+def _check_class_names(manifest: Mapping[str, Any], found: Findings, not_told: list[str]) -> None:
+    reason = identifiers_among(manifest)
+    if reason and said_public(manifest):
+        not_told.append(SAID)
+    elif reason:
+        found.append(
+            PrivacyError(
+                expected="names of classes that may be published",
+                got=f"{len(manifest['classes'])} that look like people's: {reason}",
+                fix="do not share the set: make it again from classes, not from people",
+            )
+        )
 
 
 def _changed(got: str) -> IntegrityError:

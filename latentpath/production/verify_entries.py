@@ -12,6 +12,7 @@ from typing import Any
 
 from latentpath.core import InputError, flat_values
 from latentpath.data import (
+    COUNTED_BY,
     RESIZES,
     WRITERS,
     Reading,
@@ -116,6 +117,10 @@ def odd_values(content: Mapping[str, Any]) -> list[str]:
 def _is_reading(reading: Any) -> bool:
     """Say whether an entry tells how the real images were read, in our words and numbers alone."""
     if not isinstance(reading, dict) or reading.get("resize") not in RESIZES:
+        return False
+    if reading.get("counted_by") not in COUNTED_BY:
+        return False
+    if not isinstance(reading.get("public_class_names"), bool):
         return False
     try:
         return str(parse_window(reading["window"])) == reading["window"]

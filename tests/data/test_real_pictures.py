@@ -132,7 +132,8 @@ class TestProportions:
             path.parent.mkdir(exist_ok=True)
             Image.fromarray(self.wide[0, : 5 + row, :, 0]).save(path)
         found = read_image_set(tmp_path, resolution=8, resize=how)
-        assert found.reading.as_dict() == {"window": "1", "resize": how}
+        told = {"counted_by": "images", "public_class_names": False}
+        assert found.reading.as_dict() == {"window": "1", "resize": how, **told}
         assert found.subset([1]).reading == found.reading
         assert np.array_equal(found.images[1], resize_images(self.wide[:, :6], 8, how)[0])
 

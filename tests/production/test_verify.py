@@ -89,7 +89,7 @@ class TestHonest:
         text = " ".join(found.verified)
         for words in ("SHA-256", "listed walk", "k = 3", "the mean of its people"):
             assert words in text
-        assert len(found.verified) == 9
+        assert len(found.verified) == 10
 
     def test_without_it(self, written):
         found = verify_set(written)

@@ -23,6 +23,7 @@ from latentpath.production.plan import Plan, Planned, make_plan, read_plan
 from latentpath.production.prepared_endpoints import at_resolution
 from latentpath.production.private_file import settle
 from latentpath.production.produce_config import ProduceConfig
+from latentpath.production.public_names import refuse_identifiers
 from latentpath.production.run.driver import Driver
 from latentpath.production.run.engines import make_engine
 from latentpath.production.run.existing_set import check_place, existing_set
@@ -78,12 +79,14 @@ def produce(
         RunError: the run stopped before its end, and can go on: `StoppedError` if it was asked to,
             a shard that failed too often, a disk that is full, another run at work in the folder.
         WeightsError: the networks were trained for another kind of set.
-        PrivacyError: a class with fewer than k people, or no sample passed the gate.
+        PrivacyError: a class with fewer than k people, class names that look like people's, or no
+            sample passed the gate.
     """
     config, options = config or ProduceConfig(), options or RunOptions()
     times = StageTimes(progress)
     folder = RunFolder.at(out)
     folder.check(resume=options.resume, overwrite=options.overwrite)
+    refuse_identifiers(data)
     bundle.check(data)
     side = bundle.generator.img_resolution
     options.output.check(data, side)
