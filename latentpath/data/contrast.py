@@ -52,7 +52,8 @@ class Picture:
     """Different values that a flattened image had before; 0 for one that is not flat."""
     view: str = ""
     """What made its levels: "own", the file's window; "chosen", the user's; "range", the range of
-    its bits; "unusable", that range because its window is none; "" where its 8 bits say it."""
+    its bits; "unusable", that range because its window is none; "" where its 8 bits say it, or its
+    colours, and "spared" where they do though the user chose a window."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,11 @@ class Window:
     def chosen(self) -> bool:
         """Whether the user decided, so that the files' own windows do not count."""
         return self.fixed is not None or self.percentiles or self.full
+
+    @property
+    def shallow_view(self) -> str:
+        """The view of a picture that has no use for a window."""
+        return "spared" if self.chosen else ""
 
     @property
     def scales(self) -> bool:
@@ -187,7 +193,7 @@ def grey_picture(values: np.ndarray, window: Window, *, inverted: bool = False) 
     """
     view = "chosen" if window.chosen else "range"
     if values.dtype in (np.uint8, np.bool_):
-        pixels, flat, view = to_eight_bits(values), 0, ""
+        pixels, flat, view = to_eight_bits(values), 0, window.shallow_view
     elif window.scales:
         if window.preset and values.size and values.min() >= 0:
             raise UndecodableError(

@@ -30,8 +30,10 @@ class ContrastSurvey:
     """Places of images that nobody's choice flattened."""
     flat_by_choice: tuple[str, ...]
     """Places of images that the window of the user flattened."""
+    flat_by_file: tuple[str, ...]
+    """Places of images that their own window flattened."""
     fewest_levels: int
-    """Grey levels of the flattest of both, of 256."""
+    """Grey levels of the flattest of all three, of 256."""
     dark: tuple[str, ...]
     """Places of images that are nearly black all over."""
     bright: tuple[str, ...]
@@ -82,14 +84,17 @@ class ContrastSurvey:
 
     def _flat_sentences(self) -> list[str]:
         said = [self._flattened()] if self.flat else []
-        if not self.flat_by_choice:
-            return said
-        return [
-            *said,
-            f"{len(self.flat_by_choice)} of {self.images} images keep few of the 256 grey levels "
-            f"({self.fewest_levels} at least) with the window that was chosen, the first is "
-            f"{self.flat_by_choice[0]}",
-        ]
+        few = min(max(_FEW, _ODD_SHARE * self.images), self.images - 1)
+        for whose, places, least in (
+            ("the window that was chosen", self.flat_by_choice, 0),
+            ("their own window: --window gives another", self.flat_by_file, few),
+        ):
+            if len(places) > least:
+                said.append(
+                    f"{len(places)} of {self.images} images, the first is {places[0]}, keep few of "
+                    f"the 256 grey levels ({self.fewest_levels} at least) with {whose}"
+                )
+        return said
 
     def _view_sentences(self) -> list[str]:
         count = {view: number for view, number, _ in self.views}
@@ -107,10 +112,10 @@ class ContrastSurvey:
                 f"whole range of their bits, the first of these is {first['range']}: their "
                 "contrast differs; --window gives all of them one"
             )
-        if "chosen" in count and "" in count:
+        if "spared" in count:
             said.append(
-                f"the window that was chosen is for files of more than 8 bits; {count['']} images "
-                f"are taken as they are, the first is {first['']}"
+                "the window that was chosen is for grey files of more than 8 bits; "
+                f"{count['spared']} images are taken as they are, the first is {first['spared']}"
             )
         return said
 
@@ -125,7 +130,8 @@ class ContrastSurveyor:
     def __init__(self, listing: Listing) -> None:
         self._listing = listing
         self._views: dict[str, list[int]] = {}  # number of images, first row
-        self._rows: dict[str, list[int]] = {"flat": [], "chosen": [], "dark": [], "bright": []}
+        kinds = ("flat", "chosen", "own", "dark", "bright")
+        self._rows: dict[str, list[int]] = {kind: [] for kind in kinds}
         self._images, self._levels = 0, 256
         self._darkest, self._brightest = 255, 0
 
@@ -137,7 +143,8 @@ class ContrastSurveyor:
         self._darkest = min(self._darkest, darkest)
         self._brightest = max(self._brightest, brightest)
         if picture.values:
-            self._rows["chosen" if picture.view == "chosen" else "flat"].append(row)
+            by_window = picture.view in ("chosen", "own")
+            self._rows[picture.view if by_window else "flat"].append(row)
             self._levels = min(self._levels, len(np.unique(picture.pixels)))
         elif brightest < _DARK:
             self._rows["dark"].append(row)
@@ -153,6 +160,7 @@ class ContrastSurveyor:
             views=tuple((view, n, place(row)) for view, (n, row) in sorted(self._views.items())),
             flat=places["flat"],
             flat_by_choice=places["chosen"],
+            flat_by_file=places["own"],
             fewest_levels=self._levels,
             dark=places["dark"],
             bright=places["bright"],

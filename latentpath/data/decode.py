@@ -42,20 +42,6 @@ _WHITE_IS_ZERO = 0
 _TIFF_BITS, _TIFF_SAMPLE_FORMAT, _SIGNED = 258, 339, 2
 
 
-def decode_image(source: Path | IO[bytes], channels: int | None = None) -> np.ndarray:
-    """Read the pixels of one image file; see `read_picture`.
-
-    Args:
-        source: the file, or a stream of its content.
-        channels: 1 turns colour into grey (ITU-R 601 luma), 3 repeats grey; None keeps what
-            the file has.
-
-    Returns:
-        uint8 [H, W, C], C 1 or 3.
-    """
-    return with_channels(read_picture(source).pixels, channels)
-
-
 def read_picture(source: Path | IO[bytes], window: Window = OWN_WINDOW) -> Picture:
     """Read one image file.
 
@@ -132,7 +118,7 @@ def _eight_bit_picture(picture: Image, pil: ModuleType, window: Window) -> Pictu
     tags = dict(getattr(picture, "tag_v2", {}))  # a picture turned upright has none
     pixels = _pixels(in_srgb(_checked(picture)), pil)
     if pixels.ndim == 3:
-        return Picture(to_eight_bits(pixels))
+        return Picture(to_eight_bits(pixels), view=window.shallow_view)
     if tags.get(_TIFF_SAMPLE_FORMAT, (0,))[0] == _SIGNED or pixels.dtype == np.int32:
         pixels = _whole_numbers(pixels, tags)
     # Pillow turns 8-bit negatives round, deeper ones not.

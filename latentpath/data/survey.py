@@ -147,6 +147,7 @@ class Survey:
             f"{self.copies_across_classes:,} across classes"
         )
         lines += [f"unreadable: {place}: {why}" for place, why in self.unreadable]
+        lines += [f"flattened: {place}" for place in self.contrast.flat]
         lines += [f"without a patient number: {place}" for place in self.nameless]
         lines += [f"note: {sentence}" for sentence in (*self.notes, *self.suspicions())]
         return lines

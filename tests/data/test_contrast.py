@@ -123,16 +123,27 @@ class TestSets:
             found = read_image_set(mixed, window=(1274, 2500))
         assert all(len(np.unique(image)) > 150 for image in found.images)
 
+    def test_a_window_that_nothing_needs(self, tmp_path):
+        write(tmp_path, {"a/1.png": (slice_of(1, 0, 255)).astype(np.uint8)})
+        with pytest.warns(LatentpathWarning, match="1 images are taken as they are"):
+            read_image_set(tmp_path, window="lung")
+
     def test_as_they_are_on_request(self, mixed):
         with pytest.warns(LatentpathWarning) as said:
             found = read_image_set(mixed, window="full")
-        assert any("4 of 8 images keep few" in str(w.message) for w in said)
+        assert any(
+            "4 of 8 images, the first is file 5 of 8, keep few" in str(w.message) for w in said
+        )
         assert found.images[4:].max() < 16
 
     def test_a_scan_tells_before_it_is_refused(self, mixed):
         survey = scan(mixed)
         assert len(survey.contrast.flat) == 4
-        assert any("4 of 8 images flattened" in line for line in survey.lines())
+        lines = survey.lines()
+        assert any("4 of 8 images flattened" in line for line in lines)
+        assert [f"flattened: file {row} of 8" for row in (5, 6, 7, 8)] == [
+            line for line in lines if line.startswith("flattened")
+        ]
 
     def test_pictures_of_eight_bits_that_were_exported_dark(self, tmp_path):
         dark = {f"b/{i}.png": (slice_of(i, 0, 15)).astype(np.uint8) for i in range(4)}

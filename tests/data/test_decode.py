@@ -9,7 +9,8 @@ from PIL import Image
 
 from latentpath.data import decode
 from latentpath.data.contrast import UndecodableError, parse_window, to_eight_bits
-from latentpath.data.decode import decode_image, read_picture
+from latentpath.data.decode import read_picture
+from support.decoded import decode_image
 
 RAMP = np.arange(0, 240, 20, dtype=np.uint8).reshape(3, 4)
 COLOUR = np.stack([RAMP, RAMP[::-1], 255 - RAMP], axis=2)

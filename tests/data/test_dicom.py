@@ -24,7 +24,8 @@ from pydicom.uid import (
 from latentpath.core.errors import DataError, MissingExtraError
 from latentpath.data import names_shown, read_image_set, scan
 from latentpath.data.contrast import UndecodableError
-from latentpath.data.sources.dicom import DicomFiles, decode_dicom
+from latentpath.data.sources.dicom import DicomFiles
+from support.decoded import decode_dicom
 from support.made_scans import dataset, levels, ramp, save
 
 RNG = np.random.default_rng(0)

@@ -210,6 +210,13 @@ class TestForms:
             path.write_bytes(content[132:])
         assert np.array_equal(read(path).pixels[..., 0], levels(ramp(16) / 65535))
 
+    def test_neither_preamble_nor_ending(self, tmp_path):
+        for name in ("a/IM1", "b/IM2"):
+            path = save(tmp_path / name, dataset(ramp(16), PatientID=name))
+            path.write_bytes(path.read_bytes()[132:])
+        report = scan(tmp_path)
+        assert (report.format, report.readable, report.people) == ("dicom", 2, 2)
+
     @pytest.mark.parametrize(
         ("modality", "words"), [("SEG", "a segmentation"), ("RTDOSE", "a radiotherapy dose")]
     )
@@ -270,6 +277,15 @@ class TestWindowsOfTheUser:
         assert read(path, (1000, 400)).view == "chosen"
         assert read(path, "full").view == "chosen"
         assert read(path).view == "unusable"
+
+    def test_a_window_of_the_files_that_misses_them(self, tmp_path):
+        """Rescaling was lost on the way, the window was not."""
+        for row in range(2):
+            data = dataset(STORED, bits=12, PatientID=str(row), WindowCenter=99, WindowWidth=40)
+            data.PixelData = np.roll(STORED, row).tobytes()
+            save(tmp_path / "a" / f"{row}.dcm", data)
+        with pytest.warns(LatentpathWarning, match="2 of 2 images.*with their own window"):
+            read_image_set(tmp_path)
 
     def test_windows_in_some_files_only(self, tmp_path):
         for row, window in enumerate(({"WindowCenter": 2000, "WindowWidth": 4000}, {})):

@@ -36,7 +36,7 @@ class EightBitImages:
             UndecodableError: values that have no clear 8-bit form.
         """
         if array.dtype == np.uint8 or array.shape[3] == 3:
-            return cls(to_eight_bits(array))
+            return cls(to_eight_bits(array), ((0, window.shallow_view),) * len(array))
         pixels, views = np.empty(array.shape, np.uint8), []
         for image, place in zip(array, pixels, strict=True):
             picture = grey_picture(image[..., 0], window)

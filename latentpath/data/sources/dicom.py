@@ -21,11 +21,10 @@ from latentpath.data.contrast import (
     UndecodableError,
     Window,
     flattened,
-    parse_window,
     to_eight_bits,
     to_levels,
 )
-from latentpath.data.decode import MAX_PIXELS, with_channels
+from latentpath.data.decode import MAX_PIXELS
 from latentpath.data.sources.dicom_file import (
     element,
     frame_count,
@@ -72,27 +71,6 @@ _NO_PEOPLE = {
     "SEG": "a segmentation, not an image of a person",
     "RTDOSE": "a radiotherapy dose, not an image of a person",
 }
-
-
-def decode_dicom(
-    path: Path,
-    channels: int | None = None,
-    window: Window | int | str | tuple[float, float] = OWN_WINDOW,
-    frame: int = 0,
-) -> np.ndarray:
-    """Read one frame of a DICOM file; see `DicomFiles`.
-
-    Args:
-        path: the file.
-        channels: 1 turns colour into grey, 3 repeats grey; None keeps what the file has.
-        window: see `parse_window`.
-        frame: which frame, from 0.
-
-    Returns:
-        uint8 [H, W, C], C 1 or 3.
-    """
-    pixels = DicomFiles(parse_window(window)).read(path, frame).pixels
-    return with_channels(pixels, channels)
 
 
 class DicomFiles:
@@ -167,7 +145,7 @@ def number_patients(
                 header = read_elements(root / file, _PATIENT, header_only=True)
                 values = (str(header.get(name) or "").strip() for name in _PATIENT)
                 patient, issuer, study = values
-        except Exception:  # whatever is wrong with it, `decode_dicom` meets it again and tells
+        except Exception:  # whatever is wrong with it, `DicomFiles` meets it again and tells
             patient = issuer = study = ""
         found.append((patient.casefold(), issuer.casefold(), study))
         progress(STAGE, row + 1, len(files), {})
@@ -256,13 +234,13 @@ def _picture(dataset: Any, frame: int, window: Window) -> Picture:
     if kind in ("MONOCHROME1", "MONOCHROME2"):
         levels, view = grey_levels(stored, FrameElements(dataset, frame), window)
         grey = to_levels(levels)
-        flat = flattened(grey, stored) if view != "own" else 0
-        return Picture(grey[..., None], flat, view)
+        return Picture(grey[..., None], flattened(grey, stored), view)
+    colours = window.shallow_view
     if kind == "PALETTE COLOR":
-        return Picture(to_eight_bits(pixels.apply_color_lut(stored, dataset)))
+        return Picture(to_eight_bits(pixels.apply_color_lut(stored, dataset)), view=colours)
     if stored.ndim == 3 and stored.shape[2] == 3:
         highest = 2 ** int(dataset.BitsStored) - 1
-        return Picture(to_levels(np.clip(stored / highest, 0, 1)))
+        return Picture(to_levels(np.clip(stored / highest, 0, 1)), view=colours)
     raise UndecodableError("pixels that are neither grey, RGB, YBR nor of a palette")
 
 

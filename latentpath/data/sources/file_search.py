@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import NamedTuple
 
@@ -19,6 +20,11 @@ _KNOWN = (
     EXTENSIONS | COMPANIONS | DICOM_EXTENSIONS | {".gif", ".webp", ".nii", ".gz", ".zip", ".pdf"}
 )
 _MARK_PLACE, _MARK = 128, b"DICM"
+# What files without that mark begin with: their meta information or one of the first elements of
+# the data, in the form with or without its kind spelled out.
+_NO_PREAMBLE = re.compile(
+    rb"\x02\x00[\x00-\x16]\x00[A-Z]{2}|\x08\x00[\x00-\x20]\x00(?:[A-Z]{2}|[\x00-\x80]\x00\x00\x00)"
+)
 
 
 class FoundFiles(NamedTuple):
@@ -137,8 +143,8 @@ def is_dicom(root: Path, name: str) -> bool:
         return False
     try:
         with open(root / name, "rb", opener=_open_without_waiting) as stream:
-            stream.seek(_MARK_PLACE)
-            return stream.read(len(_MARK)) == _MARK
+            start = stream.read(_MARK_PLACE + len(_MARK))
+            return start.endswith(_MARK) or bool(_NO_PREAMBLE.match(start))
     except OSError:
         return False
 
