@@ -15,7 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 from latentpath.core import DataError
-from latentpath.data.decode import UndecodableError, decode_image
+from latentpath.data.contrast import UndecodableError
+from latentpath.data.decode import read_picture
 from latentpath.data.sources.file_search import is_image
 from latentpath.data.sources.name_disclosure import and_first
 
@@ -129,9 +130,11 @@ def _look_like_masks(root: Path, files: Sequence[str]) -> bool:
     found = []
     for place in places:
         try:
-            pixels = decode_image(root / files[place])
+            picture = read_picture(root / files[place])
         except UndecodableError:
             continue  # reading the set would not be refused for a mask
+        pixels = picture.pixels
         ends = np.minimum(pixels, 255 - pixels) <= _NEAR_END
-        found.append(len(np.unique(pixels)) <= _LEVELS or ends.mean() >= _SHARE)
+        few = len(np.unique(pixels)) <= _LEVELS or ends.mean() >= _SHARE
+        found.append(few and not picture.values)  # a flattened scan is no mask
     return bool(found) and all(found)
