@@ -89,7 +89,7 @@ class ContrastSurvey:
             ("the window that was chosen", self.flat_by_choice, 0),
             ("their own window: --window gives another", self.flat_by_file, few),
         ):
-            if len(places) > least:
+            if places and len(places) > least:
                 said.append(
                     f"{len(places)} of {self.images} images, the first is {places[0]}, keep few of "
                     f"the 256 grey levels ({self.fewest_levels} at least) with {whose}"

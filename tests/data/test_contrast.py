@@ -152,6 +152,13 @@ class TestSets:
         with pytest.warns(LatentpathWarning, match="4 of 8 images are nearly black.*file 5 of 8"):
             read_image_set(tmp_path)
 
+    def test_a_set_without_a_readable_image(self, tmp_path):
+        (tmp_path / "a").mkdir()
+        (tmp_path / "a" / "1.png").write_bytes(b"no picture")
+        survey = scan(tmp_path)
+        assert (survey.readable, survey.contrast.suspicions()) == (0, [])
+        assert any(line.startswith("unreadable: file 1 of 1") for line in survey.lines())
+
     def test_both_ends(self, tmp_path):
         write(tmp_path, {f"a/{i}.png": (slice_of(i, 240, 255)).astype(np.uint8) for i in range(3)})
         with pytest.warns(LatentpathWarning, match="lie between 240 and 255 of 255"):
