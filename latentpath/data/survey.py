@@ -12,6 +12,7 @@ import numpy as np
 from latentpath.core import DataError
 from latentpath.data.contrast import Picture
 from latentpath.data.contrast_survey import ContrastSurvey, ContrastSurveyor
+from latentpath.data.near_copies import NearCopies
 from latentpath.data.sources.listing import Listing
 
 
@@ -35,6 +36,9 @@ class Survey:
     """Images that are an exact copy of another one, that one included."""
     copies_across_people: int
     """Those of them whose copy belongs to another person."""
+    near_copies: int
+    """Images that show the same picture as another person's: exact copies, and those at another
+    size, in another format or with another contrast."""
     copies_across_classes: int
     """Those of them whose copy is in another class."""
     contrast: ContrastSurvey
@@ -92,6 +96,14 @@ class Survey:
                 fix="name a table of people with --identities, or say --identity-folder, "
                 "--identity-pattern or --one-image-per-person",
             )
+        if self.counted_by == "images" and self.near_copies and not self.ours:
+            raise DataError(
+                expected="a picture of another person in every image, as nothing says who is who",
+                got=f"{self.near_copies} of {self.readable} images with a copy among the others, "
+                "in whole, at another size or in another form",
+                fix="remove the copies, name a table of people with --identities, or say "
+                "--one-image-per-person if they show different people",
+            )
         self.contrast.check()
         sizes = self._sizes_as_read(channels)
         if len({c for _, _, c in sizes}) > 1:
@@ -102,6 +114,11 @@ class Survey:
     def suspicions(self) -> list[str]:
         """Return what is allowed, but seldom meant, one sentence each."""
         suspicions = []
+        if self.near_copies > self.copies_across_people and not self.ours:
+            suspicions.append(
+                f"{self.near_copies} images show the same picture as another identity's image, at "
+                "another size or in another form"
+            )
         if self.copies_across_people and not self.ours:
             suspicions.append(
                 f"{self.copies_across_people} images are exact copies of another identity's image; "
@@ -173,6 +190,7 @@ class Survey:
             "copies": {
                 "images": self.copies,
                 "across_people": self.copies_across_people,
+                "near_across_people": self.near_copies,
                 "across_classes": self.copies_across_classes,
             },
             "nameless": list(self.nameless),
@@ -226,6 +244,7 @@ class Surveyor:
         self._rows_of: dict[bytes, list[int]] = {}
         self._unreadable: dict[int, str] = {}
         self._contrast = ContrastSurveyor(listing)
+        self._near = NearCopies()
 
     @property
     def unreadable(self) -> int:
@@ -243,6 +262,7 @@ class Surveyor:
         digest.update(repr(size).encode())
         self._rows_of.setdefault(digest.digest(), []).append(row)
         self._contrast.add(row, picture)
+        self._near.add(row, image)
 
     def add_unreadable(self, row: int, why: str) -> None:
         """Count an image that cannot be read."""
@@ -276,6 +296,10 @@ class Surveyor:
             sizes=tuple((*size, count) for size, count in ranked),
             copies=sum(map(len, copies)),
             copies_across_people=_across(copies, listing.identities),
+            near_copies=max(
+                0 if listing.ours else self._near.across(listing.identities),
+                _across(copies, listing.identities),
+            ),
             copies_across_classes=_across(copies, listing.labels),
             contrast=self._contrast.report(),
             unreadable=tuple(

@@ -215,8 +215,11 @@ def test_a_table_does_not_go_with_it(tmp_path):
 def test_copies_are_mentioned(tmp_path):
     same = np.tile(np.arange(30, dtype=np.uint8).reshape(1, 6, 5) * 8, (7, 1, 1))
     labels = np.zeros((7, 1), np.uint8)
+    path = npz(tmp_path, arrays(train_images=same, train_labels=labels))
+    with pytest.raises(DataError, match="got 7 of 7 images with a copy among the others"):
+        read_image_set(path)
     with pytest.warns(LatentpathWarning, match="7 images are exact copies"):
-        read_image_set(npz(tmp_path, arrays(train_images=same, train_labels=labels)))
+        read_image_set(path, one_image_per_person=True)
 
 
 def test_real_x_rays(shared_data):

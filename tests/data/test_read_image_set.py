@@ -350,8 +350,10 @@ class TestCsv:
 class TestSuspicions:
     def test_copies_count_one_person_twice(self, folder):
         save(folder, "b/copy.png", picture(0))
-        with pytest.warns(LatentpathWarning, match="2 images are exact copies"):
+        with pytest.raises(DataError, match="got 2 of 6 images with a copy among the others"):
             read_image_set(folder)
+        with pytest.warns(LatentpathWarning, match="2 images are exact copies"):
+            read_image_set(folder, one_image_per_person=True)
 
     def test_copies_of_one_person_are_fine(self, folder):
         save(folder, "b/copy.png", picture(0))

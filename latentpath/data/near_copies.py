@@ -1,0 +1,88 @@
+"""Pictures that are in a set twice: in another size or format, or with another contrast.
+
+Each image is reduced to 16x16 grey values by area, without its brightness and contrast. Two images
+are near copies if these are all but equal, and that is far closer than the images of the set are to
+one another: sets of one organ in one position are alike throughout.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+_SIDE = 16
+# 1 - correlation of near copies: at most this, and this share of the median of all pairs. Of chest
+# X-rays at half their size or packed as JPEG it is below 1e-3; of different people it is at least
+# 0.009 among 2,000 digits (1.4% of the median) and 0.017 among 4,000 X-rays (7%).
+_NEAR, _SHARE = 2.5e-3, 0.012
+# Grey levels (standard deviation) below which a picture shows nothing.
+_FLAT = 2.0
+_PAIRS, _CHUNK = 4096, 1024
+
+
+class NearCopies:
+    """Gathers small forms of images, and compares them with each other."""
+
+    def __init__(self) -> None:
+        self._rows: list[int] = []
+        self._forms: list[np.ndarray] = []
+
+    def add(self, row: int, image: np.ndarray) -> None:
+        """Keep the small form of an image, uint8 [H, W, C]."""
+        grey = image.astype(np.float32).mean(axis=2)
+        small = _area_weights(grey.shape[0]) @ grey @ _area_weights(grey.shape[1]).T
+        small -= small.mean()
+        spread = float(small.std())
+        if spread >= _FLAT:
+            self._rows.append(row)
+            self._forms.append((small / (spread * _SIDE)).ravel().astype(np.float16))
+
+    def across(self, values: np.ndarray) -> int:
+        """Count the images that have a near copy with another value.
+
+        Args:
+            values: int64, of every row that was added, by its number.
+        """
+        if len(self._rows) < 2:
+            return 0
+        forms = np.stack(self._forms).astype(np.float32)  # [n, 256], of length 1
+        own = values[np.array(self._rows)]
+        limit = min(_NEAR, _SHARE * _usual_distance(forms))
+        # Near forms are near along any direction, such as the one in which the set varies most.
+        place = (forms - forms.mean(axis=0)) @ _widest(forms)
+        order = np.argsort(place, kind="stable")
+        forms, own, place = forms[order], own[order], place[order]
+        reach = float(np.sqrt(2.0 * limit)) + 1e-3
+        found = np.zeros(len(forms), dtype=bool)
+        for start in range(0, len(forms), _CHUNK):
+            part = slice(start, min(start + _CHUNK, len(forms)))
+            first = np.searchsorted(place, place[part][0] - reach)
+            last = np.searchsorted(place, place[part][-1] + reach)
+            distance = 1.0 - forms[part] @ forms[first:last].T  # [chunk, candidates]
+            near = (distance <= limit) & (own[part][:, None] != own[None, first:last])
+            found[part] |= near.any(axis=1)
+        return int(found.sum())
+
+
+@functools.lru_cache(maxsize=64)
+def _area_weights(side: int) -> np.ndarray:  # float32 [16, side]
+    """Return the share of each pixel in each of 16 equal parts of a side."""
+    edges = np.linspace(0.0, side, _SIDE + 1)
+    pixels = np.arange(side)
+    overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
+    return (np.clip(overlap, 0.0, None) * (_SIDE / side)).astype(np.float32)
+
+
+def _usual_distance(forms: np.ndarray) -> float:
+    """Return the median of 1 - correlation over pairs of different images."""
+    rng = np.random.default_rng(0)
+    left = rng.integers(0, len(forms), _PAIRS)
+    right = (left + rng.integers(1, len(forms), _PAIRS)) % len(forms)
+    return float(np.median(1.0 - (forms[left] * forms[right]).sum(axis=1)))
+
+
+def _widest(forms: np.ndarray) -> np.ndarray:  # [256]
+    """Return the direction of the largest variance, of length 1."""
+    _, vectors = np.linalg.eigh(np.cov(forms.T).astype(np.float64))
+    return vectors[:, -1].astype(np.float32)
