@@ -80,7 +80,8 @@ class Bundle:
             raise WeightsError(
                 expected="the images that the identity classifier was trained on",
                 got="other images or another order of people",
-                fix="give the same --data, or run `latentpath train identity` on this set",
+                fix="give the same --data, --window and --resize, or run `latentpath train "
+                "identity` on this set",
             )
 
 

@@ -74,6 +74,36 @@ def test_names_on_request(scan, folder):
     assert "'b/2.png'" in errors[0]
 
 
+@pytest.fixture
+def slices(tmp_path):
+    """CT slices as signed 16-bit TIFF, in Hounsfield units."""
+    tifffile = pytest.importorskip("tifffile")
+    for row in range(4):
+        path = tmp_path / "slices" / "ab"[row % 2] / f"{row}.tif"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        values = np.random.default_rng(row).integers(-1000, 1500, (40, 30))
+        tifffile.imwrite(path, values.astype(np.int16))
+    return tmp_path / "slices"
+
+
+@pytest.mark.parametrize("words", ["lung", "-600 1500", "percentiles", "40.5 400"])
+def test_a_window_in_words_of_the_command_line(scan, slices, words):
+    code, _, errors = scan(data=slices)
+    assert code == 2
+    assert "signed 16-bit values" in errors[0]
+    assert "--window CENTRE WIDTH, lung, bone" in errors[0]
+    code, report, errors = scan("--window", *words.split(), data=slices)
+    assert (code, errors) == (0, [])
+    assert "note" not in report
+
+
+def test_windows_are_ignored_on_request(scan, slices):
+    code, ignored, errors = scan("--ignore-windows", data=slices)
+    assert (code, errors) == (0, [])
+    assert "4 of 4 images, the first is file 1 of 4, keep few of the 256 grey levels" in ignored
+    assert scan("--window", "full", data=slices)[1] == ignored
+
+
 @pytest.mark.filterwarnings("default::latentpath.core.errors.LatentpathWarning")
 def test_no_more_copies_than_there_are(scan, folder):
     (folder / "b" / "2.png").write_bytes((folder / "a" / "1.png").read_bytes())
@@ -88,6 +118,9 @@ def test_no_more_copies_than_there_are(scan, folder):
         ["--csv", "nowhere.csv"],
         ["--identities", "nowhere.csv"],
         ["--window", "0"],
+        ["--window", "liver"],
+        ["--window", "40", "0"],
+        ["--window", "40", "400", "2"],
         ["--split", "nonsense"],
         ["--max-unreadable", "nan"],
         ["--max-unreadable", "1"],
