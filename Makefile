@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 # The release that pip resolves to a CPU build; any torch >= 2.6 already in .venv is kept.
 TORCH ?= torch==2.13.0
 
+# Tests start many processes, each of which would compile all of its modules.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test lint unit isa browser cross build bench versions wheel clean
 
 demo: $(VENV)/.demo
@@ -26,7 +29,8 @@ unit: $(VENV)/.dev browser cross isa
 
 # The tests of numbers again, as processors without AVX-512 and without AVX2 would run them: caps
 # for PyTorch, for oneDNN and for our kernels. Triton's interpreter computes with NumPy: not again.
-ISA := $(BIN)/pytest -q -m numeric -k "not triton" --numprocesses 2
+ISA := $(BIN)/pytest -q -m numeric -k "not triton" --numprocesses 2 --dist worksteal \
+  $$(grep -rl "mark.numeric" tests --include="test_*.py")
 
 isa: $(VENV)/.dev
 	OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 \

@@ -50,3 +50,26 @@ def reference_dir(shared_data: Path) -> Path:
     if not folder.is_dir():
         pytest.skip("needs the folder ../shared/data/reference, which is absent")
     return folder
+
+
+@pytest.fixture
+def plain_figures(monkeypatch):
+    """Pages without figures, which take most of a page's time: for tests of what else it says."""
+    from latentpath.audit.report import measure_figures, run_figures
+
+    for module in (measure_figures, run_figures):
+        monkeypatch.setattr(module, "as_svg", lambda figure: b"<svg></svg>")
+
+
+# Modules with tests of many seconds. They come first, so that no worker is left with one of them
+# when the others have nothing to do any more.
+SLOW = (
+    "test_other_compilers", "test_native_build", "test_demo", "test_experiment", "test_ray",
+    "test_planted_leaks", "test_duplicates", "test_faults", "test_triton_compile", "test_cli",
+    "test_run", "test_produce", "test_fast", "test_bench_walk", "test_audit_page",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    rank = {f"{name}.py": number for number, name in enumerate(SLOW)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(SLOW)))

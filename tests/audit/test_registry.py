@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import dataclass
 
 import pytest
@@ -31,6 +29,7 @@ from latentpath.audit.report.report_sections import Section
 from latentpath.audit.report.report_tables import UP, Column, cell_of, table
 from latentpath.audit.statistics.intervals import Interval
 from latentpath.core.errors import InputError
+from support.fresh import python
 
 
 @dataclass(frozen=True)
@@ -192,7 +191,8 @@ extras = ("monai", "torchmetrics", "jinja2", "matplotlib")
 print([name for name in extras if name in sys.modules])
 print([wing for wing, module in {HEAVY!r}.items() if "latentpath.audit." + module in sys.modules])
 """
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found = python(code)
+    assert found.returncode == 0, found.stderr
     extras, loaded = map(eval, found.stdout.splitlines())  # lists of names that we printed
     assert extras == []
     assert loaded == ([wing] if wing else [])

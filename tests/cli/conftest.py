@@ -24,6 +24,11 @@ def weights(tmp_path_factory, private):
     return tiny_models.save_bundle(folder, tiny_models.bundle_for(private))
 
 
+@pytest.fixture(autouse=True)
+def _plain_figures(plain_figures):
+    """The demo's test draws every figure."""
+
+
 @pytest.fixture
 def images(tmp_path, private):
     """The set as a folder of images, for one test alone."""

@@ -133,7 +133,7 @@ print(refused)
 @pytest.mark.parametrize("choices", [{}, {"zipped": True}, {"protocol": 0}, {"share": True}])
 def test_cut_off_anywhere(refuse, choices):
     data = assembler.valid(**choices)
-    step = max(1, len(data) // 150)
+    step = max(1, len(data) // 50)
     for length in [*range(1, len(data), step), len(data) - 1]:
         refuse(data[:length], (DamagedPickleError, ForeignFileError))
 

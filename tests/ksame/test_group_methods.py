@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from latentpath.ksame import approximate, k_same, neighbours
+from support.fresh import python
 
 
 def partition(assignment) -> set[frozenset[int]]:
@@ -219,8 +218,8 @@ for method in sys.argv[2:]:
 @functools.cache
 def peaks(*methods: str) -> dict[str, int]:
     """Largest memory that each method takes for 8,000 people, MiB."""
-    command = [sys.executable, "-c", PEAK, "8000", *methods]
-    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    run = python(PEAK, "8000", *methods)
+    assert run.returncode == 0, run.stderr
     return dict(zip(methods, map(int, run.stdout.split()), strict=True))
 
 

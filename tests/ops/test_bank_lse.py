@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from latentpath import ops
 from latentpath.core.errors import ShapeError, UnsupportedError
 from latentpath.ops.bank_lse import _bank_lse, _bank_lse_reference
 from support.conformance import assert_within_budget, backends, error
+from support.fresh import python
 
 pytestmark = pytest.mark.numeric
 
@@ -373,8 +373,8 @@ print((peak() - before) // 1024)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_memory_does_not_grow_with_queries_times_rows(dtype):
     """The score matrix alone would be 153 MB; the promise is 64 MB above inputs and outputs."""
-    command = [sys.executable, "-c", MEMORY.format(dtype=dtype)]
-    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    ran = python(MEMORY.format(dtype=dtype))
+    assert ran.returncode == 0, ran.stderr
     assert int(ran.stdout) < 64
 
 

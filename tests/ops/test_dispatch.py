@@ -1,9 +1,5 @@
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -11,6 +7,7 @@ import torch
 from latentpath import ops
 from latentpath.core.errors import InputError, UnsupportedError
 from latentpath.ops import dispatch
+from support.fresh import python  # implementations are chosen once per process
 
 OPS = (
     "kl_uniform",
@@ -24,17 +21,6 @@ OPS = (
 needs_extension = pytest.mark.skipif(
     dispatch.extension() is None, reason="latentpath._C is not built"
 )
-
-
-def python(code, **environment):
-    """Run code in a fresh interpreter, since implementations are chosen once per process."""
-    return subprocess.run(
-        [sys.executable, "-W", "always", "-c", code],
-        capture_output=True,
-        text=True,
-        env=os.environ | environment,
-        check=False,
-    )
 
 
 def test_report_names_every_op_on_every_device():

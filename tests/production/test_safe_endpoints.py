@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from latentpath.production.private_file import read_record
 from latentpath.production.verification import verify_set
 from latentpath.production.walking import render
 from latentpath.training import predict
-from support import tiny_models, tiny_runs
+from support import tiny_models
 from support.tiny_models import produce_config, quick_config
 from support.tiny_runs import forge, private_of
 
@@ -110,11 +111,19 @@ def test_on_digits_the_gate_recognises_nobody_in_them():
     assert torch.equal(classes[moved], torch.as_tensor(grouping.group_labels)[moved])
 
 
+@pytest.fixture(scope="module")
+def run(data, bundle, tmp_path_factory):
+    """The run of the first set; tests leave it as it is."""
+    config = safe_config(1e-3, gate_identity=0.99)
+    return produce(data, bundle, tmp_path_factory.mktemp("safe") / "run", config)
+
+
 class TestWritten:
     @pytest.fixture
-    def folder(self, data, bundle, tmp_path):
-        config = safe_config(1e-3, gate_identity=0.99)
-        return produce(data, bundle, tmp_path / "run", config).folder.set
+    def folder(self, run, tmp_path):
+        """A copy of the set and of what lies beside it, to be spoilt."""
+        shutil.copytree(run.folder.root, tmp_path / "run")
+        return tmp_path / "run" / run.folder.set.name
 
     def test_the_manifest_tells_counts_and_means(self, folder, sets, data, bundle, tmp_path):
         told = json.loads((folder / "manifest.json").read_text())["relaxed_endpoints"]
@@ -146,10 +155,8 @@ class TestWritten:
         assert any("endpoint 1" in str(finding) for finding in found.findings)
 
 
-def test_a_run_moves_the_same_endpoints(data, bundle, tmp_path, sets):
-    config = safe_config(1e-3, gate_identity=0.99)
-    result = produce(data, bundle, tmp_path / "run", config, tiny_runs.options())
-    again = synthetic_set(result, data, bundle)
+def test_a_run_moves_the_same_endpoints(data, bundle, run, sets):
+    result, again = run, synthetic_set(run, data, bundle)
     assert torch.equal(again.endpoints.centroids, sets[0].endpoints.centroids)
     assert torch.equal(again.endpoints.averages, sets[0].endpoints.averages)
     assert again.endpoints.relaxed == sets[0].endpoints.relaxed

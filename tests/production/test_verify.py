@@ -144,22 +144,25 @@ def test_any_changed_byte_is_found(copy):
 def test_every_byte_of_the_manifest_counts(copy):
     path = copy / "manifest.json"
     honest = path.read_bytes()
-    for place in range(0, len(honest), 7):
-        for bits in (1, 32):
-            changed = bytearray(honest)
-            changed[place] ^= bits
-            path.write_bytes(changed)
-            assert not verify_set(copy).ok, f"byte {place}: {honest[place - 9 : place + 9]!r}"
+    for number, place in enumerate(range(0, len(honest), 17)):
+        changed = bytearray(honest)
+        changed[place] ^= 32 if number % 2 else 1
+        path.write_bytes(changed)
+        assert not verify_set(copy).ok, f"byte {place}: {honest[place - 9 : place + 9]!r}"
 
 
-@pytest.mark.parametrize("odd", [None, [], {}, "x", 7, [[[]]], {"a": {"b": 1}}, -1.5])
-def test_manifests_that_make_no_sense_are_findings(copy, odd):
+ODD = (None, [], {}, "x", 7, [[[]]], {"a": {"b": 1}}, -1.5)
+
+
+@pytest.mark.parametrize("number", range(len(ODD)), ids=lambda i: repr(ODD[i]))
+def test_manifests_that_make_no_sense_are_findings(copy, number):
     """Whatever stands in an entry of a manifest that was sealed anew, there is no crash."""
-    honest = json.loads((copy / "manifest.json").read_bytes())
+    honest, odd = json.loads((copy / "manifest.json").read_bytes()), ODD[number]
     for name in sorted(set(honest) - {"seal", "software", "shortage", "files"}):
         reseal(copy, **honest | {name: odd})
         assert not verified(copy).ok, name
-        for inner in sorted(honest[name]) if isinstance(honest[name], dict) else ():
+        inside = sorted(honest[name]) if isinstance(honest[name], dict) else []
+        for inner in inside[number % 2 :: 2]:
             reseal(copy, **honest | {name: honest[name] | {inner: odd}})
             verified(copy)
 

@@ -9,7 +9,11 @@ import torch
 from latentpath.audit.fidelity.feature_distance import frechet_distance, kernel_distance
 from latentpath.core.errors import DataError, ShapeError
 
-pytest.importorskip("torchmetrics")
+
+@pytest.fixture(scope="module", autouse=True)
+def _torchmetrics():
+    """Imported by the workers that need it: it takes seconds."""
+    pytest.importorskip("torchmetrics")
 
 
 def _gaussian(n: int, width: int, seed: int) -> torch.Tensor:

@@ -17,7 +17,12 @@ from latentpath.core.errors import DataError, InputError, ShapeError
 from latentpath.data import ImageSet
 from latentpath.similarity.nearest import prepare_real
 
-pytest.importorskip("torchmetrics")
+
+@pytest.fixture(scope="module", autouse=True)
+def _torchmetrics():
+    """Imported by the workers that need it: it takes seconds."""
+    pytest.importorskip("torchmetrics")
+
 
 QUICK = FidelityConfig(kid_subsets=10)
 

