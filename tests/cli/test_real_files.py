@@ -57,6 +57,7 @@ def test_chest_xrays_as_published(command, originals, tmp_path):
         tiny_models.quick_config(count=6),
         tiny_runs.options(),
     )
-    assert read_manifest(made.folder.set)["reading"] == {"window": "1", "resize": "crop"}
+    reading = read_manifest(made.folder.set)["reading"]
+    assert (reading["window"], reading["resize"]) == ("1", "crop")
     code, told, errors = command("verify", "--quiet", out)
     assert (code, errors) == (0, []), told
