@@ -34,6 +34,8 @@ from latentpath.data.writers import WRITERS
 from support import tiny_models
 
 WORD = "Zweikorn"
+# Of studies: no letters may stand in it.
+STUDY = "1.2.826.0.1.3680043.7.7314"
 PEOPLE = 26
 # What is left of a name when someone thinks that a hash hides it.
 _HASHES = ("md5", "sha1", "sha256", "sha512", "blake2b", "blake2s")
@@ -48,6 +50,8 @@ def person(number):
 def traces(content: bytes) -> list[str]:
     """What of the word is in some bytes, packed members of archives included."""
     found = [WORD] if WORD.lower().encode() in content.lower() else []
+    if STUDY.encode() in content:
+        found.append("a study")
     if WORD.encode("utf-16-le") in content:
         found.append("UTF-16")
     for number in range(PEOPLE):
@@ -195,6 +199,7 @@ def dicom(tmp_path, data):
         scan.file_meta.MediaStorageSOPInstanceUID = f"1.2.{row}"
         scan.file_meta.SourceApplicationEntityTitle = WORD
         scan.PatientID, scan.PatientName = person(row), f"{WORD}^Anna"
+        scan.StudyInstanceUID, scan.IssuerOfPatientID = f"{STUDY}.{row}", WORD
         scan.InstitutionName = scan.OperatorsName = scan.StationName = WORD
         scan.ImageComments = scan.AccessionNumber = scan.StudyDescription = WORD
         scan.add_new(0x00091010, "LO", WORD)
@@ -207,6 +212,22 @@ def dicom(tmp_path, data):
         path.parent.mkdir(parents=True, exist_ok=True)
         scan.save_as(path, enforce_file_format=True)
     return folder, []
+
+
+def people_above_classes(tmp_path, data):
+    folder = place(tmp_path)
+    for row, label in enumerate(data.labels):
+        save(picture(data, row), folder / person(row) / data.class_names[label] / f"{STUDY}.png")
+    return folder, ["--class-folder", "2", "--identity-folder", "1"]
+
+
+def people_in_names(tmp_path, data):
+    folder = place(tmp_path)
+    for row, label in enumerate(data.labels):
+        for side in ("left", "right"):
+            name = f"{person(row)}_{side}.png"
+            save(picture(data, row), folder / data.class_names[label] / name)
+    return folder, ["--identity-pattern", "([^/]+)_(?:left|right)[.]"]
 
 
 FORMS = {
@@ -222,19 +243,66 @@ FORMS = {
 }
 
 
+def many(tmp_path, data, names, table=None):
+    """Pictures under these names, and a table."""
+    folder = place(tmp_path)
+    for row, name in enumerate(names):
+        save(picture(data, row), folder / name)
+    if table:
+        (folder / "t.csv").write_text("\n".join(table))
+    return folder
+
+
+# What is refused, and what the sentence says; the names of all of it are people's.
+REFUSED = {
+    "people above classes": (
+        [f"{person(p)}/{c}/{i}.png" for p in range(6) for c in "01" for i in "12"],
+        "the same 2 names of folders below",
+    ),
+    "people as classes": ([f"{person(p)}/{i}.png" for p in range(6) for i in "12"], "6 top fol"),
+    "studies as classes": ([f"{STUDY}.{p}/{i}.png" for p in range(3) for i in "12"], "3 top fol"),
+    "people below classes": (
+        [f"{c}/{person(p)}/{i}.png" for p in range(6) for c in "ab" for i in "12"],
+        "6 folders at depth 2",
+    ),
+    "people in names": (
+        [f"a/{WORD} {p}_{i}.png" for p in range(6) for i in "12"],
+        "share a recurring part, 6 different",
+    ),
+    "words in names": (
+        [f"a/{WORD}{c}_anna_{i}.png" for c in "abcdefghijkl" for i in "12"],
+        "begin with the same words, 12 different",
+    ),
+    "two endings": ([f"a/{WORD}.png", f"a/{WORD}.jpg"], "2 of 2 files that share"),
+    "names of classes": ([f"{WORD} a/1.png", f"{WORD}_A/2.png"], "2 of 2 names of classes"),
+    "one folder around": ([f"{WORD}/{WORD}a/1.png", f"{WORD}/{WORD}b/2.png"], "one top folder"),
+    "too shallow": (["a/1.png", f"a/{WORD}/2.png"], "1 of 2 less deep", "--class-folder", "2"),
+    "no pattern": (["a/x1.png", f"a/{WORD}.png"], "1 of 2 paths", "--identity-pattern", "x(.)"),
+    "overlays": ([f"a/{WORD}.png", f"{WORD} mask/{WORD}.png"], "do not look like masks"),
+}
+REFUSED_TABLES = {
+    "labels": ([f"{i}.png,{person(i)}" for i in range(6)], "6 classes for 6 images"),
+    "studies": ([f"{i}.png,{STUDY}.{i}" for i in range(6)], "6 classes for 6 images"),
+    "several": ([f"{i}.png,{WORD}|{WORD} b" for i in range(6)], "6 of 6 cells with several"),
+    "finding": (["0.png,a|b"], "1 of 1 in no cell", "--findings", WORD),
+    "zeros": ([f"{WORD}{i:03d},a" for i in range(6)], "6 of 6 absent"),
+    "column": ([f"{i}.png,a,{WORD}" for i in range(6)], "column 'Patient ID' in which 1 val"),
+}
+
+
 @pytest.fixture
 def shown(capsys, caplog):
     """Run a command; returns exit code and all that it said, logging of libraries included."""
     caplog.set_level(logging.DEBUG)
 
-    def run(*words):
+    def run(*words, text=False):
         capsys.readouterr()
         caplog.clear()  # making the files is logged, too
         code = main([str(word) for word in words])
         found = capsys.readouterr()
-        text = found.out + found.err + "\n".join(record.getMessage() for record in caplog.records)
-        assert not traces(text.encode()), text
-        return code, found.out
+        said = found.out + found.err + "\n".join(record.getMessage() for record in caplog.records)
+        assert not traces(said.encode()), said
+        return code, said if text else found.out
 
     return run
 
@@ -340,11 +408,53 @@ class TestShown:
         assert shown("scan", "--quiet", "--data", path, *options)[0] == 2
 
 
+class TestRefused:
+    @pytest.mark.parametrize("names", REFUSED.values(), ids=REFUSED)
+    def test_folders_and_names(self, shown, tmp_path, private, names):
+        files, words, *options = names
+        folder = many(tmp_path, private, files)
+        self.check(shown, words, "--data", folder, *options)
+
+    @pytest.mark.parametrize("rows", REFUSED_TABLES.values(), ids=REFUSED_TABLES)
+    def test_tables(self, shown, tmp_path, private, rows):
+        cells, words, *options = rows
+        header = "image,label" + ",Patient ID" * (cells[0].count(",") > 1)
+        folder = many(tmp_path, private, [f"{i}.png" for i in range(6)], [header, *cells])
+        self.check(shown, words, "--data", folder, "--csv", "t.csv", *options)
+
+    def test_labels_of_a_zip(self, shown, tmp_path, private):
+        path, options = stylegan(tmp_path, private)
+        with zipfile.ZipFile(path, "a") as archive:
+            names = [name for name in archive.namelist() if name.endswith(".png")]
+        labels = json.dumps({"labels": [[name, c] for name in names for c in (0, 1)]})
+        again = path.with_name("again.zip")
+        with zipfile.ZipFile(path) as old, zipfile.ZipFile(again, "w") as archive:
+            archive.writestr("dataset.json", labels)
+            for name in names:
+                archive.writestr(name, old.read(name))
+        self.check(shown, "26 images with several labels", "--data", again, *options)
+
+    def check(self, shown, words, *options):
+        code, said = shown("scan", "--quiet", *options, text=True)
+        (line,) = [line for line in said.splitlines() if line.startswith("latentpath: error: ")]
+        assert code == 2
+        assert "expected " in line
+        assert ", got " in line
+        assert words in line
+
+    @pytest.mark.parametrize("form", [people_above_classes, people_in_names])
+    def test_with_the_options_that_it_names(self, shown, tmp_path, private, form):
+        path, options = form(tmp_path, private)
+        code, report = shown("scan", "--data", path, *options)
+        assert code == 0
+        assert "people: 26" in report
+
+
 class TestWritten:
-    @pytest.mark.parametrize("form", ["csv", "dicom"])
+    @pytest.mark.parametrize("form", [table, dicom, people_above_classes])
     def test_a_run_with_all_its_files(self, shown, tmp_path, private, form):
         """The set in all layouts, the private file, the ledger, the log and the configuration."""
-        path, options = FORMS[form](tmp_path, private)
+        path, options = form(tmp_path, private)
         weights = tmp_path / "weights"
         tiny_models.save_bundle(weights, tiny_models.bundle_for(private))
         out = tmp_path / "run"

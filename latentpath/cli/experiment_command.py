@@ -8,7 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 from latentpath.cli.command import add_command
-from latentpath.cli.common_options import add_device_option, device_of
+from latentpath.cli.common_options import (
+    add_device_option,
+    add_people_options,
+    device_of,
+    people_options,
+)
 from latentpath.cli.config_options import add_options, read_options
 from latentpath.cli.progress_bars import Bars
 
@@ -50,6 +55,7 @@ def _add_options(parser: argparse.ArgumentParser, name: str) -> None:
     )
     if recipe.data is None:
         parser.add_argument("--data", required=True, metavar="FILE", help="MedMNIST .npz file")
+        add_people_options(parser)
     parser.add_argument(
         "--weights",
         metavar="DIR",
@@ -107,6 +113,7 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> None:
         tradeoff=arguments.tradeoff,
         device=device_of(arguments),
         progress=bars,
+        **(people_options(arguments) if recipe.data is None else {}),
     )
     for found in result.scores:
         print(found.line())

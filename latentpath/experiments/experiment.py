@@ -69,6 +69,7 @@ def run_experiment(
     tradeoff: bool = False,
     device: torch.device | str = "cpu",
     progress: Progress = silent,
+    **reading: Any,
 ) -> ExperimentResult:
     """Compare the sets of a recipe over its seeds, and go on where an earlier call stopped.
 
@@ -87,6 +88,7 @@ def run_experiment(
         tradeoff: also go through the grid of privacy against utility.
         device: where to compute.
         progress: told about every stage.
+        reading: options of `read_image_set` on who is who in the data.
 
     Raises:
         InputError: the folder holds results of other settings, data or networks.
@@ -95,7 +97,7 @@ def run_experiment(
     """
     store = ResultStore(out)
     store.agree("comparison", _settings(recipe))
-    splits = read_splits(recipe, data, progress)
+    splits = read_splits(recipe, data, progress, **reading)
     store.agree("data", _hashes(splits))
     if weights is None and recipe.weights is not None:
         bundle = load_bundle(recipe.weights, device)  # nothing is ever trained into the package

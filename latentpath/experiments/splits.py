@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,13 +24,19 @@ class Splits:
     from."""
 
 
-def read_splits(recipe: Recipe, path: str | Path | None, progress: Progress = silent) -> Splits:
+def read_splits(
+    recipe: Recipe,
+    path: str | Path | None,
+    progress: Progress = silent,
+    **reading: Any,
+) -> Splits:
     """Read a recipe's data: the digits, or the training split of a MedMNIST `.npz` and the others.
 
     Args:
         recipe: the experiment.
         path: the `.npz` file; None for the digits, which ship.
         progress: told while images are read.
+        reading: options of `read_image_set` on who is who.
 
     Raises:
         InputError: a path where none is needed, or none where one is.
@@ -51,9 +58,9 @@ def read_splits(recipe: Recipe, path: str | Path | None, progress: Progress = si
             got="none" if path is None else "another file or a folder",
             fix="give it with --data FILE.npz",
         )
-    private = read_image_set(path, format="medmnist", split="train", progress=progress)
+    private = read_image_set(path, format="medmnist", split="train", progress=progress, **reading)
     holdout = [
-        read_image_set(path, format="medmnist", split=split, progress=progress)
+        read_image_set(path, format="medmnist", split=split, progress=progress, **reading)
         for split in _filled(Path(path))
     ]
     if not holdout:

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from latentpath.core import InputError
+from latentpath.data.sources.name_disclosure import named
 from latentpath.data.sources.npz_arrays import SPLITS
 
 if TYPE_CHECKING:
@@ -105,13 +106,13 @@ def _check_pattern(pattern: str) -> None:
     except re.error as error:
         raise InputError(
             expected="a regular expression as identity_pattern",
-            got=f"{pattern!r} ({error})",
+            got=f"{named(pattern, 'another text')} ({error})",
             fix="put what is the person in brackets, such as 'person([0-9]+)_'",
         ) from error
     if not groups:
         raise InputError(
             expected="a group in identity_pattern, which holds the person",
-            got=f"{pattern!r} without one",
+            got=f"{named(pattern, 'one')} without",
             fix="put what is the person in brackets, such as 'person([0-9]+)_'",
         )
 
