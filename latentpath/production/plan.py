@@ -44,15 +44,15 @@ from latentpath.production.selection import (
     least_walks,
     wanted_per_class,
 )
-from latentpath.production.walking import first_visits
+from latentpath.production.walking import first_visits, micro_batch_of, walks_at_once
 from latentpath.similarity import RealReference, prepare_real
 
 FORMAT = "latentpath-run/2"
 _WHAT = "a run's plan as it was written"
 _FIX = "restore the run's folder 'private' from a copy, or start anew with --overwrite"
-# A class needs several shards, lest the last one makes many more samples than are missing; but each
-# costs its start, so no more than these where this share of samples passes the gate.
-_SHARDS_PER_CLASS, _USUALLY_PASS = 2, 0.9
+# A class needs several shards, lest the last one makes many more samples than are missing: so many
+# where this share of samples passes the gate.
+_SHARDS_PER_CLASS, _USUALLY_PASS = 4, 0.9
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,16 @@ class Plan:
         return {int(label): count for label, count in self.settings["wanted"].items()}
 
     @property
+    def micro_batch(self) -> int:
+        """Points that go through the networks together while walking; 0 leaves it to the solver."""
+        return int(self.settings["micro_batch"])
+
+    @property
+    def walks_at_once(self) -> int:
+        """Walks that make good use of a device when they are done together."""
+        return walks_at_once(self.micro_batch, self.config)
+
+    @property
     def num_shards(self) -> int:
         """Shards in the plan, those included that are there in case the gate lets little pass."""
         return len(self.arrays["shard_label"])
@@ -119,6 +129,11 @@ class Plan:
     def shards_of(self, label: int) -> list[int]:
         """Numbers of a class's shards, in the order of the plan."""
         return np.flatnonzero(self.arrays["shard_label"] == label).tolist()
+
+    def walks_of(self, number: int) -> int:
+        """Walks of a shard."""
+        start, stop = self.arrays["shard_rows"][number].tolist()
+        return int(stop - start)
 
     def samples_of(self, number: int) -> int:
         """Samples that a shard brings to the gate."""
@@ -185,11 +200,15 @@ def make_plan(
         **_groups(endpoints),
         "salt": _salt(endpoints, config),
     }
+    least = sum(least_walks(count, config.walk.steps) for count in wanted.values())
     settings = {
         "format": FORMAT,
         "software_version": __version__,
         "config": config.as_dict(),
         "threads": threads,
+        "micro_batch": micro_batch_of(
+            least, config, endpoints.centroids.device, bundle.generator.img_resolution
+        ),
         "class_names": list(data.class_names),
         "reading": data.reading.as_dict(),
         "wanted": {str(label): count for label, count in wanted.items()},

@@ -24,6 +24,7 @@ class Schedule:
     """
 
     def __init__(self, plan: Plan, done: Mapping[int, tuple[int, int]]) -> None:
+        self._plan = plan
         self._classes = {
             label: _ClassQueue(plan, label, wanted) for label, wanted in plan.wanted.items()
         }
@@ -32,14 +33,19 @@ class Schedule:
         for number, counts in done.items():
             self.finished(number, *counts)
 
-    def next(self) -> int | None:
-        """The shard to begin now; None if those in hand should do."""
+    def take(self, walks: int) -> list[int]:
+        """The shards to begin now, with so many walks or a few more; none if those in hand should
+        do."""
+        numbers: list[int] = []
+        while walks > 0 and (number := self._next()) is not None:
+            self._of(number).in_hand.add(number)
+            numbers.append(number)
+            walks -= self._plan.walks_of(number)
+        return numbers
+
+    def _next(self) -> int | None:
         numbers = [queue.next() for queue in self._classes.values()]
         return min((number for number in numbers if number is not None), default=None)
-
-    def begun(self, number: int) -> None:
-        """A worker has it."""
-        self._of(number).in_hand.add(number)
 
     def given_up(self, number: int) -> None:
         """The worker failed."""

@@ -102,11 +102,11 @@ def produce_set(
     plan, worker = planned.plan, Worker(job_of(planned, bundle))
     finished: dict[int, Computed] = {}
     schedule = Schedule(plan, {})
-    while (number := schedule.next()) is not None:
-        schedule.begun(number)
-        finished[number] = worker.compute(plan.task(number))
-        counts = finished[number].shard.counts
-        schedule.finished(number, counts.accepted, counts.tested)
+    while numbers := schedule.take(plan.walks_at_once):
+        for computed in worker.compute([plan.task(number) for number in numbers]):
+            counts = computed.shard.counts
+            finished[counts.number] = computed
+            schedule.finished(counts.number, counts.accepted, counts.tested)
         progress(STAGE, schedule.accepted, schedule.wanted, {})
     counted = [finished[number] for number in schedule.counted()]
     chosen = select(plan, [computed.shard.counts for computed in counted])

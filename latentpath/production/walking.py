@@ -6,17 +6,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentpath.core import Progress, silent
 from latentpath.data import to_uint8
 from latentpath.energy import EnergyWeights
 from latentpath.production.bundle import Bundle
 from latentpath.production.produce_config import ProduceConfig, WalkOptions
-from latentpath.walks import FastConfig, PublishedConfig, WalkResult, fixed_micro_batch, walk
+from latentpath.walks import (
+    FastConfig,
+    PublishedConfig,
+    WalkResult,
+    fixed_micro_batch,
+    level_sizes,
+    walk,
+)
 
 # Points on a published walk, for which the published weights were chosen.
 PUBLISHED_STEPS = 50
-# Knots of the coarsest level of a fast walk, about, and the fewest points worth a call.
-_COARSEST, _LEAST = 6, 16
+# The fewest points worth a call, and full calls that a portion of walks begins with: the last of
+# them is filled up, which costs the less the more there are.
+_LEAST, _FULL_CALLS = 16, 4
 
 
 def walk_pairs(
@@ -25,9 +32,9 @@ def walk_pairs(
     pairs: np.ndarray,  # [P, 2]
     bundle: Bundle,
     config: ProduceConfig,
-    progress: Progress = silent,
+    micro_batch: int,
 ) -> WalkResult:
-    """Walk between the endpoints of each pair; the result depends on these pairs alone."""
+    """Walk between the endpoints of each pair; a walk does not depend on those beside it."""
     index = torch.as_tensor(pairs, device=centroids.device)
     return walk(
         centroids[index[:, 0]],
@@ -37,25 +44,41 @@ def walk_pairs(
         steps=config.walk.steps,
         solver=config.walk.solver,
         config=solver_config(config.walk),
-        micro_batch=_micro_batch(len(pairs), bundle, config),
-        progress=progress,
+        micro_batch=micro_batch,
     )
 
 
-def _micro_batch(walks: int, bundle: Bundle, config: ProduceConfig) -> int:
-    """Points that go through the networks together, no more than these walks' coarsest level has.
+def micro_batch_of(walks: int, config: ProduceConfig, device: torch.device, side: int) -> int:
+    """Points that go through the networks together in a set of so many walks.
 
-    A micro-batch is always full, so that a point's bits do not depend on its company: three short
-    walks would fill a quarter of the usual one, and take as long as twelve.
+    Of the solver "fast" every micro-batch is full, so that a point's bits do not depend on its
+    company: a handful of short walks would pay for ten times their points.
+
+    Args:
+        walks: of the whole set, at least.
+        config: what is made.
+        device: where.
+        side: of the images, pixels.
     """
-    device = bundle.encoder.centre.device
-    if config.micro_batch or config.walk.solver != "fast" or device.type != "cpu":
+    if config.micro_batch or config.walk.solver != "fast":
         return config.micro_batch
-    knots = config.walk.steps - 2
-    while knots >= 2 * _COARSEST:
-        knots = -(-knots // 2)
-    usual = fixed_micro_batch(0, device, bundle.generator.img_resolution)
-    return min(usual, max(_LEAST, -(-walks * knots // 8) * 8))
+    usual = fixed_micro_batch(0, device, side)
+    return min(usual, max(_LEAST, -(-walks * _first_knots(config) // 8) * 8))
+
+
+def walks_at_once(micro_batch: int, config: ProduceConfig) -> int:
+    """Walks that fill the networks' batches, on their first level too.
+
+    One, that is one shard, with the solver "published", whose last bits depend on what is beside.
+    """
+    if config.walk.solver != "fast":
+        return 1
+    return -(-_FULL_CALLS * micro_batch // _first_knots(config))
+
+
+def _first_knots(config: ProduceConfig) -> int:
+    """Points of a walk that move on its first level."""
+    return level_sizes(config.walk.steps, FastConfig().coarsest)[0]
 
 
 def solver_config(options: WalkOptions) -> FastConfig | PublishedConfig:

@@ -1,7 +1,8 @@
-"""What a worker does: the networks loaded once, then shard after shard.
+"""What a worker does: the networks loaded once, then shards, several together.
 
 A shard takes two steps: one on the device (walk, generate, gate), and one that only needs
-processors (PNG encoding), which overlaps with the next shard's first.
+processors (PNG encoding), which overlaps with the next shards' first. The walks of several shards
+fill the networks' batches where one shard's would not; no walk depends on those beside it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import copy
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -29,6 +30,7 @@ from latentpath.production.shard import ENERGIES, Shard, ShardCounts
 from latentpath.production.walking import render, sample_places, walk_pairs
 from latentpath.similarity import RealReference, prepare_real
 from latentpath.training import seeded
+from latentpath.walks import WalkResult
 
 # Stages of a shard that are timed, in their order: the first three keep the device, and the last
 # is the driver's.
@@ -132,29 +134,44 @@ class Worker:
         # Holds for the calling thread alone.
         torch.set_num_threads(plan.settings["threads"])
 
-    def compute(self, task: Task) -> Computed:
-        """The device's part of a shard."""
-        plan, bundle = self.job.plan, self.job.bundle
+    def compute(self, tasks: Sequence[Task]) -> list[Computed]:
+        """The device's part of shards; with the solver "fast" the same whichever come together."""
+        plan = self.job.plan
         self._use_threads(plan)
         clock = _Clock(self.job.device)
+        pairs = np.concatenate([task.pairs for task in tasks])
+        walked = walk_pairs(
+            self._centroids, self._labels, pairs, self.job.bundle, plan.config, plan.micro_batch
+        )
+        clock.lap("walk")
+        each = clock.seconds["walk"] / len(pairs)
+        first = np.cumsum([0, *(len(task.pairs) for task in tasks)])
+        return [
+            self._finish(task, walked, slice(start, stop), each * len(task.pairs))
+            for task, start, stop in zip(tasks, first[:-1], first[1:], strict=True)
+        ]
+
+    def _finish(self, task: Task, walked: WalkResult, rows: slice, seconds: float) -> Computed:
+        """Images of a shard's walks, those `rows`, and what the gate says of them."""
+        latents = walked.latents[rows]
+        clock = _Clock(self.job.device)
+        clock.seconds["walk"] = seconds
         with seeded(task.seed, torch.device(self.job.device)):
-            result = walk_pairs(self._centroids, self._labels, task.pairs, bundle, plan.config)
-            clock.lap("walk")
-            places = sample_places(task.first, plan.config.walk.steps)
-            images = render(bundle, result.latents[places[:, 0], places[:, 1]])
+            places = sample_places(task.first, self.job.plan.config.walk.steps)
+            images = render(self.job.bundle, latents[places[:, 0], places[:, 1]])
             clock.lap("generate")
             verdict = self._gate.test(images, np.full(len(images), task.label))
             clock.lap("gate")
         height, width, channels = images.shape[1:]
         shard = Shard(
             task.number,
-            plan.hash,
+            self.job.plan.hash,
             self.arithmetic,
             (height, width, channels),
             verdict.rejected,
-            latents=result.latents.cpu().numpy(),
-            before=_stacked(result.before),
-            after=_stacked(result.after),
+            latents=latents.cpu().numpy(),
+            before=_stacked(walked.before[rows]),
+            after=_stacked(walked.after[rows]),
             places=places.astype(np.int32),
             passed=verdict.accepted,
         )
@@ -191,6 +208,22 @@ def attempt(work: Callable[[], Any], number: int, worker: str) -> Any:
             trace="".join(traceback.format_exception(error)),
             impossible=error if isinstance(error, InputError) else None,
         )
+
+
+def compute_each(worker: Worker, tasks: Sequence[Task], name: str) -> Iterator[Computed | Outcome]:
+    """Shards done together, or what went wrong with each.
+
+    Where they cannot be done together each is done alone: one that fails spoils no other, and what
+    is too much for the memory may do in parts.
+    """
+    computed = attempt(lambda: worker.compute(tasks), tasks[0].number, name)
+    if not isinstance(computed, Outcome):
+        yield from computed
+    elif len(tasks) == 1:
+        yield computed
+    else:
+        for task in tasks:
+            yield from compute_each(worker, [task], name)
 
 
 class _Clock:

@@ -59,11 +59,7 @@ def plan_levels(steps: int, passes: float, coarsest: int, starts: int = 1) -> tu
     >>> [(level.interior, level.evaluations) for level in plan_levels(50, 40, 6, starts=2)]
     [(6, 60), (12, 60), (24, 8), (48, 4)]
     """
-    fine = steps - 2
-    sizes = [fine]
-    while sizes[-1] // 2 >= coarsest:
-        sizes.append(sizes[-1] // 2)
-    sizes.reverse()
+    fine, sizes = steps - 2, level_sizes(steps, coarsest)
     tries = [starts if len(sizes) > 1 else 1] + [1] * (len(sizes) - 1)
     wanted = [_worth(n) for n in sizes]
     each = [n * count for n, count in zip(sizes, tries, strict=True)]
@@ -87,6 +83,18 @@ def plan_levels(steps: int, passes: float, coarsest: int, starts: int = 1) -> tu
         )
         for n, count, tried in zip(sizes, counts, tries, strict=True)
     )
+
+
+def level_sizes(steps: int, coarsest: int) -> list[int]:
+    """Interior knots of each level, ascending.
+
+    >>> level_sizes(50, 6)
+    [6, 12, 24, 48]
+    """
+    sizes = [steps - 2]
+    while sizes[-1] // 2 >= coarsest:
+        sizes.append(sizes[-1] // 2)
+    return sizes[::-1]
 
 
 def _worth(interior: int) -> int:

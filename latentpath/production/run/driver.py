@@ -121,21 +121,22 @@ class Driver:
         raise self._stuck or StoppedError(self.stop.number)
 
     def _hand_out(self) -> None:
-        while self.engine.room() > 0:
-            number = self.schedule.next()
-            if number is not None:
+        while (room := self.engine.room()) > 0:
+            numbers = self.schedule.take(room)
+            for number in numbers:
                 if not self.tally.begun:
                     self.tally.begun, self.tally.started = True, time.monotonic()
                 attempt = self.ledger.begin(number)
-                self.schedule.begun(number)
                 self._in_hand[number] = _InHand(time.monotonic())
                 self.log(f"shard {number} begun, attempt {attempt}")
-            elif (number := self._straggler()) is not None:
-                self._in_hand[number].copies += 1
-                self.log(f"shard {number} is late and was given to a second worker")
-            else:
-                return
-            self.engine.submit(self.plan.task(number))
+            if not numbers:
+                late = self._straggler()
+                if late is None:
+                    return
+                self._in_hand[late].copies += 1
+                self.log(f"shard {late} is late and was given to a second worker")
+                numbers = [late]
+            self.engine.submit([self.plan.task(number) for number in numbers])
 
     def _withdraw(self) -> None:
         """Take back what nobody has begun."""

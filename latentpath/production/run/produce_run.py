@@ -159,6 +159,7 @@ def _try_a_walk(planned: Planned, bundle: Bundle, config: ProduceConfig) -> None
         arrays["pairs"][:1],
         bundle,
         replace(config, walk=cheap),
+        planned.plan.micro_batch,
     )
 
 

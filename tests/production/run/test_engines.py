@@ -16,12 +16,14 @@ from support.tiny_runs import config, same_set
 
 
 class Unruly:
-    """An engine that answers in any order, fails as `fails` says and repeats itself."""
+    """An engine that answers in any order, walks any shards together, fails as `fails` says and
+    repeats itself."""
 
     name = "local"
 
     def __init__(self, job, *, workers=3, seed=0, fails=lambda number, time: None, repeats=False):
         self.worker, self.workers = Worker(job), workers
+        self.most = job.plan.walks_at_once
         self.random, self.fails, self.repeats = random.Random(seed), fails, repeats
         self.tasks, self.times = [], {}
         self.pool = ThreadPoolExecutor(1)
@@ -32,22 +34,32 @@ class Unruly:
     def spare(self, number):
         return self.repeats
 
-    def submit(self, task):
-        self.tasks.append(task)
+    def submit(self, tasks):
+        self.tasks += tasks
 
     def poll(self, timeout):
-        if not self.tasks:
+        # The last one is kept until a second worker has it, too.
+        if len(self.tasks) <= self.repeats:
             return []
-        task = self.tasks.pop(self.random.randrange(len(self.tasks)))
-        time = self.times[task.number] = self.times.get(task.number, 0) + 1
+        most = min(self.most, len(self.tasks) - self.repeats)
+        some = 1 + self.random.randrange(most)
         name = f"unruly-{self.random.randrange(self.workers)}"
+        tasks, outcomes = [], []
+        for _ in range(some):
+            task = self.tasks.pop(self.random.randrange(len(self.tasks)))
+            number = task.number
+            time = self.times[number] = self.times.get(number, 0) + 1
+            if (error := self.fails(number, time)) is None:
+                tasks.append(task)
+            else:
+                outcomes.append(attempt(lambda error=error: self.fail(error), number, name))
+        if tasks:
+            for computed in self.worker.compute(tasks):
+                outcomes.append(self.worker.encode(computed, self.pool, name))
+        return outcomes
 
-        def work():
-            if (error := self.fails(task.number, time)) is not None:
-                raise error
-            return self.worker.encode(self.worker.compute(task), self.pool, name)
-
-        return [attempt(work, task.number, name)]
+    def fail(self, error):
+        raise error
 
     def withdraw(self):
         taken, self.tasks = [task.number for task in self.tasks[1:]], self.tasks[:1]

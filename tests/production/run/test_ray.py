@@ -91,7 +91,7 @@ def test_a_worker_is_killed_and_the_set_is_the_same(cluster, perform, tmp_path):
 
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
-    slow = config(optim_steps=20)
+    slow = config(solver="published", optim_steps=60)
     made = perform(config=slow, run={"engine": "ray", "workers": 2, "attempts": 5})
     killer.join(timeout=5)
     assert killed

@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 
 from latentpath.production.schedule import Schedule
 
-SAMPLES = 10
+SAMPLES, WALKS = 10, 2
 
 
 def plan_of(labels, wanted):
@@ -20,6 +20,7 @@ def plan_of(labels, wanted):
         wanted=wanted,
         shards_of=lambda label: np.flatnonzero(labels == label).tolist(),
         samples_of=lambda number: SAMPLES,
+        walks_of=lambda number: WALKS,
     )
 
 
@@ -27,10 +28,10 @@ def work_off(plan, accepted, choose, hands):
     """Finish shards in an order that `choose` picks; returns what counts and what was begun."""
     schedule, in_hand, begun = Schedule(plan, {}), [], []
     while not schedule.complete:
-        while len(in_hand) < hands and (number := schedule.next()) is not None:
-            schedule.begun(number)
-            in_hand.append(number)
-            begun.append(number)
+        if len(in_hand) < hands:
+            numbers = schedule.take(WALKS * (hands - len(in_hand)))
+            in_hand += numbers
+            begun += numbers
         number = in_hand.pop(choose(len(in_hand)))
         schedule.finished(number, accepted[number], SAMPLES)
     return schedule.counted(), begun
@@ -66,10 +67,8 @@ def test_a_resumed_schedule_fills_gaps_before_it_counts(accepted, done):
     alone, _ = work_off(plan, accepted, lambda n: 0, 1)
     schedule = Schedule(plan, {number: (accepted[number], SAMPLES) for number in done})
     while not schedule.complete:
-        number = schedule.next()
-        assert number is not None
+        (number,) = schedule.take(1)
         assert number not in done
-        schedule.begun(number)
         schedule.finished(number, accepted[number], SAMPLES)
     assert schedule.counted() == alone
 
@@ -77,29 +76,29 @@ def test_a_resumed_schedule_fills_gaps_before_it_counts(accepted, done):
 def test_classes_take_turns_and_stop_when_they_should_do():
     plan = plan_of([0, 1, 0, 1, 0, 1, 0, 1], {0: 18, 1: 9})
     schedule = Schedule(plan, {})
-    begun = []
-    while (number := schedule.next()) is not None:
-        schedule.begun(number)
-        begun.append(number)
     # Nine samples in ten are hoped to pass.
-    assert begun == [0, 1, 2]
+    assert schedule.take(100) == [0, 1, 2]
+    assert schedule.take(100) == []
+
+
+@pytest.mark.parametrize(("walks", "numbers"), [(1, [0]), (2, [0]), (3, [0, 1]), (7, [0, 1, 2, 3])])
+def test_shards_are_taken_until_they_have_the_walks_wanted(walks, numbers):
+    schedule = Schedule(plan_of([0] * 9, {0: 90}), {})
+    assert schedule.take(walks) == numbers
 
 
 def test_what_failed_is_begun_again_and_what_was_lost_too():
     plan = plan_of([0] * 5, {0: 20})
     schedule = Schedule(plan, {})
-    for number in (0, 1, 2):
-        assert schedule.next() == number
-        schedule.begun(number)
+    assert schedule.take(3 * WALKS) == [0, 1, 2]
     schedule.given_up(1)
-    assert schedule.next() == 1
-    schedule.begun(1)
+    assert schedule.take(1) == [1]
     for number in (0, 1, 2):
         schedule.finished(number, 10, SAMPLES)
     assert schedule.complete
     schedule.lost(0)
     assert not schedule.complete
-    assert schedule.next() == 0
+    assert schedule.take(1) == [0]
     with pytest.raises(ValueError, match="missing"):
         schedule.counted()
 
@@ -107,7 +106,7 @@ def test_what_failed_is_begun_again_and_what_was_lost_too():
 def test_the_plan_may_run_out():
     plan = plan_of([0, 0], {0: 50})
     schedule = Schedule(plan, {0: (3, 10), 1: (0, 10)})
-    assert schedule.next() is None
+    assert schedule.take(1) == []
     assert schedule.complete
     assert schedule.counted() == [0, 1]
     assert schedule.accepted == 3

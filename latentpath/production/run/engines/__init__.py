@@ -1,7 +1,11 @@
-"""Engines: who does a plan's shards. An engine only computes; the driver alone keeps the books."""
+"""Engines: who does a plan's shards. An engine only computes; the driver alone keeps the books.
+
+Shards are given in portions of as many walks as fill a device's batches.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from latentpath.production.plan import Task
@@ -20,13 +24,13 @@ class Engine(Protocol):
         """Workers that compute now."""
 
     def room(self) -> int:
-        """How many more shards it takes now."""
+        """How many more walks it takes now."""
 
     def spare(self, number: int) -> bool:
         """Whether a worker has nothing to do but a second attempt at this shard."""
 
-    def submit(self, task: Task) -> None:
-        """Take a shard; one that is in hand already goes to another worker as well."""
+    def submit(self, tasks: Sequence[Task]) -> None:
+        """Take shards; one that is in hand already goes to another worker as well."""
 
     def poll(self, timeout: float) -> list[Outcome]:
         """Outcomes that came in, after waiting for the first of them for `timeout` seconds."""

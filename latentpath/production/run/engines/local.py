@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import queue
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from latentpath.production.plan import Task
-from latentpath.production.worker import Computed, Job, Outcome, Worker, attempt
+from latentpath.production.worker import Computed, Job, Outcome, Worker, attempt, compute_each
 
-# Shards between being taken and being fetched: one on the device, one being encoded, one that
-# waits so that the device never does.
-_IN_HAND = 3
+# Portions of shards between being taken and being fetched: one on the device and one that waits,
+# so that the device never does.
+_IN_HAND = 2
 _NAME = "local"
 
 
 class LocalEngine:
-    """Computes shards one after another, while the last one is still being encoded."""
+    """Computes portions of shards one after another, while the last one is still being encoded."""
 
     name = "local"
     workers = 1
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+        self._walks = job.plan.walks_at_once
+        self._tasks: queue.SimpleQueue[Sequence[Task]] = queue.SimpleQueue()
         self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
-        self._in_hand = 0
+        self._in_hand: dict[int, int] = {}  # shard -> its portion
+        self._portions = itertools.count()
         self._encoders = ThreadPoolExecutor(os.cpu_count() or 1, "encode")
         self._finishers = ThreadPoolExecutor(1, "finish")
         self._closed = threading.Event()
@@ -36,17 +41,17 @@ class LocalEngine:
         self._thread.start()
 
     def room(self) -> int:
-        """How many more shards it takes now."""
-        return _IN_HAND - self._in_hand
+        """How many more walks it takes now: a portion, or nothing."""
+        return self._walks if len(set(self._in_hand.values())) < _IN_HAND else 0
 
     def spare(self, number: int) -> bool:
         """There is one worker."""
         return False
 
-    def submit(self, task: Task) -> None:
-        """Take a shard."""
-        self._in_hand += 1
-        self._tasks.put(task)
+    def submit(self, tasks: Sequence[Task]) -> None:
+        """Take shards, to be done together."""
+        self._in_hand |= dict.fromkeys((task.number for task in tasks), next(self._portions))
+        self._tasks.put(tasks)
 
     def poll(self, timeout: float) -> list[Outcome]:
         """Outcomes that came in."""
@@ -56,44 +61,43 @@ class LocalEngine:
             while True:
                 outcomes.append(self._outcomes.get_nowait())
         except queue.Empty:
-            self._in_hand -= len(outcomes)
+            for outcome in outcomes:
+                del self._in_hand[outcome.number]
             return outcomes
 
     def withdraw(self) -> list[int]:
         """Take back the shards that wait for the device."""
         numbers: list[int] = []
         with contextlib.suppress(queue.Empty):
-            while (task := self._tasks.get_nowait()) is not None:
-                numbers.append(task.number)
-        self._in_hand -= len(numbers)
+            while tasks := self._tasks.get_nowait():
+                numbers += [task.number for task in tasks]
+        for number in numbers:
+            del self._in_hand[number]
         return numbers
 
     def close(self) -> None:
-        """Give up what is in hand; the shard on the device is waited for."""
+        """Give up what is in hand; what is on the device is waited for."""
         self._closed.set()
-        self._tasks.put(None)
+        self._tasks.put(())
         self._thread.join()
         self._finishers.shutdown(cancel_futures=True)
         self._encoders.shutdown(cancel_futures=True)
 
     def _run(self) -> None:
         worker: Worker | None = None
-        while (task := self._tasks.get()) is not None and not self._closed.is_set():
-            number = task.number
+        while (tasks := self._tasks.get()) and not self._closed.is_set():
             if worker is None:
-                made = attempt(lambda: Worker(self._job), number, _NAME)
+                made = attempt(lambda: Worker(self._job), tasks[0].number, _NAME)
                 if isinstance(made, Outcome):
-                    self._outcomes.put(made)
+                    for task in tasks:
+                        self._outcomes.put(replace(made, number=task.number))
                     continue
                 worker = made
-            self._one(worker, task)
-
-    def _one(self, worker: Worker, task: Task) -> None:
-        computed = attempt(lambda: worker.compute(task), task.number, _NAME)
-        if isinstance(computed, Outcome):
-            self._outcomes.put(computed)
-        else:
-            self._finishers.submit(self._finish, worker, computed)
+            for computed in compute_each(worker, tasks, _NAME):
+                if isinstance(computed, Outcome):
+                    self._outcomes.put(computed)
+                else:
+                    self._finishers.submit(self._finish, worker, computed)
 
     def _finish(self, worker: Worker, computed: Computed) -> None:
         def encode() -> Outcome:

@@ -13,6 +13,7 @@ import os
 import pickle
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,9 +22,9 @@ from latentpath.core import InputError, RunError, describe_error, require_extra
 from latentpath.production.fingerprints import differences
 from latentpath.production.plan import Task
 from latentpath.production.run.run_config import RunConfig
-from latentpath.production.worker import Job, Outcome, Worker, attempt
+from latentpath.production.worker import Computed, Job, Outcome, Worker, attempt, compute_each
 
-# Shards that a worker has: one on its device, one being encoded or waiting.
+# Portions of shards that a worker has: one on its device, one being encoded or waiting.
 _IN_HAND = 2
 # Seconds between looks at the cluster for machines that came or went.
 _CHECK_SECONDS = 10.0
@@ -44,15 +45,20 @@ class RayWorker:
         """What decides the last bits of this worker's shards; the answer says that it is ready."""
         return self._worker.arithmetic
 
-    def run(self, task: Task) -> Outcome:
-        """Make a shard."""
+    def run(self, tasks: Sequence[Task]) -> list[Outcome]:
+        """Make shards."""
+        with self._device_free:
+            computed = list(compute_each(self._worker, tasks, self._name))
+        return [self._encoded(shard) for shard in computed]
 
-        def work() -> Outcome:
-            with self._device_free:
-                computed = self._worker.compute(task)
+    def _encoded(self, computed: Computed | Outcome) -> Outcome:
+        if isinstance(computed, Outcome):
+            return computed
+
+        def encode() -> Outcome:
             return self._worker.encode(computed, self._encoders, self._name)
 
-        return attempt(work, task.number, self._name)
+        return attempt(encode, computed.shard.number, self._name)
 
 
 @dataclass
@@ -63,8 +69,12 @@ class _Actor:
     name: str
     ready: Any
     """Reference of the answer that says that it is ready; None once it came."""
-    tasks: dict[Any, int] = field(default_factory=dict)
-    """Shards in hand, by the reference of their outcome."""
+    portions: dict[Any, list[int]] = field(default_factory=dict)
+    """Shards in hand, by the reference of their outcomes."""
+
+    def has(self, number: int) -> bool:
+        """Whether it has a shard in hand."""
+        return any(number in portion for portion in self.portions.values())
 
 
 class RayEngine:
@@ -94,7 +104,7 @@ class RayEngine:
     ) -> None:
         self._ray = require_extra("ray", "ray")
         self._config, self._arithmetic = config, arithmetic
-        self._threads = job.plan.settings["threads"]
+        self._threads, self._portion = job.plan.settings["threads"], job.plan.walks_at_once
         self._started_here = not self._ray.is_initialized()
         if self._started_here:
             self._connect()
@@ -163,25 +173,37 @@ class RayEngine:
         return sum(actor.ready is None for actor in self._actors)
 
     def room(self) -> int:
-        """How many more shards it takes now."""
-        return sum(_IN_HAND - len(actor.tasks) for actor in self._actors if actor.ready is None)
+        """How many more walks it takes now."""
+        return self._portion * sum(_IN_HAND - len(actor.portions) for actor in self._free())
+
+    def _free(self) -> list[_Actor]:
+        """Workers that have room."""
+        ready = [actor for actor in self._actors if actor.ready is None]
+        return [actor for actor in ready if len(actor.portions) < _IN_HAND]
 
     def spare(self, number: int) -> bool:
         """Whether a worker has nothing to do but a second attempt at this shard."""
-        return any(actor.ready is None and not actor.tasks for actor in self._actors)
+        return any(actor.ready is None and not actor.portions for actor in self._actors)
 
-    def submit(self, task: Task) -> None:
-        """Give a shard to the worker with the fewest, and not twice to the same one."""
-        free = [actor for actor in self._actors if actor.ready is None]
-        others = [actor for actor in free if task.number not in actor.tasks.values()]
-        actor = min(others or free, key=lambda actor: len(actor.tasks))
-        actor.tasks[actor.handle.run.remote(task)] = task.number
+    def submit(self, tasks: Sequence[Task]) -> None:
+        """Give equal portions to the workers with the fewest, and no shard twice to one of them."""
+        walks = sum(len(task.pairs) for task in tasks)
+        idle = sum(not actor.portions for actor in self._free())
+        count = min(len(tasks), max(idle, -(-walks // self._portion)))
+        for i in range(count):
+            self._give(tasks[i::count])
+
+    def _give(self, tasks: Sequence[Task]) -> None:
+        ready = [actor for actor in self._actors if actor.ready is None]
+        others = [actor for actor in ready if not any(actor.has(task.number) for task in tasks)]
+        actor = min(others or ready, key=lambda actor: len(actor.portions))
+        actor.portions[actor.handle.run.remote(tasks)] = [task.number for task in tasks]
 
     def poll(self, timeout: float) -> list[Outcome]:
         """Outcomes that came in; workers that died are replaced on the way."""
         if time.monotonic() - self._last_check > _CHECK_SECONDS:
             self._start_missing()
-        waiting = {reference: actor for actor in self._actors for reference in actor.tasks}
+        waiting = {reference: actor for actor in self._actors for reference in actor.portions}
         waiting |= {actor.ready: actor for actor in self._actors if actor.ready is not None}
         if not waiting:
             time.sleep(timeout)
@@ -194,7 +216,7 @@ class RayEngine:
             actor = waiting[reference]
             if reference == actor.ready:
                 self._accept_worker(actor)
-            elif reference in actor.tasks:
+            elif reference in actor.portions:
                 outcomes += self._fetch(actor, reference)
         return outcomes
 
@@ -220,13 +242,13 @@ class RayEngine:
         self._arithmetic = self._arithmetic or arithmetic
 
     def _fetch(self, actor: _Actor, reference: Any) -> list[Outcome]:
-        number = actor.tasks.pop(reference)
+        portion = actor.portions.pop(reference)
         try:
-            return [self._ray.get(reference)]
+            return self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
             # The worker is gone, or the machine that held its answer.
-            lost = [number, *actor.tasks.values()]
-            actor.tasks.clear()
+            lost = list(itertools.chain(portion, *actor.portions.values()))
+            actor.portions.clear()
             self._dismiss(actor)
             self._start_missing()
             reason = f"the worker was lost ({type(error).__name__})"
