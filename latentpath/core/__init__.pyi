@@ -64,8 +64,10 @@ from latentpath.core.modes import (
 )
 from latentpath.core.progress import (
     Progress as Progress,
+    SummedProgress as SummedProgress,
     silent as silent,
 )
+from latentpath.core.threads import side_by_side as side_by_side, using_threads as using_threads
 from latentpath.core.values import (
     flat_values as flat_values,
     plain_values as plain_values,

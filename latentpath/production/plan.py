@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +26,7 @@ from latentpath.core import (
     hash_arrays,
     hash_json,
     silent,
+    using_threads,
 )
 from latentpath.data import ImageSet, number_people
 from latentpath.ksame import Pairing
@@ -220,17 +219,6 @@ def make_plan(
         "arrays": _hash(arrays),
     }
     return Planned(Plan(settings, arrays), endpoints, reference)
-
-
-@contextmanager
-def using_threads(threads: int) -> Iterator[None]:
-    """Compute with so many CPU threads, on this thread of the program."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def read_plan(path: Path) -> Plan:

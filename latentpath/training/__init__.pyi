@@ -7,6 +7,7 @@ from latentpath.training.classify import (
     IdentityConfig as IdentityConfig,
     predict as predict,
     train_classifier as train_classifier,
+    train_classifiers as train_classifiers,
 )
 from latentpath.training.encoder_training import (
     EncoderConfig as EncoderConfig,

@@ -61,19 +61,22 @@ def augment(
     images: Tensor,  # [M, C, H, W] in [-1, 1]
     config: AugmentConfig,
     probability: float = 1.0,
+    generator: torch.Generator | None = None,
 ) -> Tensor:  # [M, C, H, W]
     """Change each image at random; each kind of change happens with `probability`.
 
-    Random numbers come from PyTorch's default generator.
+    Random numbers come from `generator`, on the images' device; None takes PyTorch's default one.
     """
     if probability <= 0:
         return images
     m = images.shape[0]
-    device = images.device
+
+    def rand(*shape: int) -> Tensor:
+        return torch.rand(shape, device=images.device, generator=generator)
 
     def draw(size: float) -> Tensor:  # [m], zero where the change does not happen
-        chosen = torch.rand(m, device=device) < probability
-        return torch.where(chosen, (torch.rand(m, device=device) * 2 - 1) * size, 0.0)
+        chosen = rand(m) < probability
+        return torch.where(chosen, (rand(m) * 2 - 1) * size, 0.0)
 
     images = _affine(images, config, draw)
     column = (m, 1, 1, 1)
@@ -83,9 +86,10 @@ def augment(
     if config.brightness:
         images = images + draw(config.brightness).reshape(column)
     if config.cutout:
-        images = images * _cutout_mask(images, config.cutout, probability)
+        images = images * _cutout_mask(images, config.cutout, probability, rand)
     if config.noise:
-        images = images + torch.randn_like(images) * draw(config.noise).abs().reshape(column)
+        noise = torch.empty_like(images).normal_(generator=generator)
+        images = images + noise * draw(config.noise).abs().reshape(column)
     return images
 
 
@@ -107,14 +111,16 @@ def _affine(images: Tensor, config: AugmentConfig, draw: Callable[[float], Tenso
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
-def _cutout_mask(images: Tensor, side: float, probability: float) -> Tensor:
+def _cutout_mask(
+    images: Tensor, side: float, probability: float, rand: Callable[..., Tensor]
+) -> Tensor:
     m, _, height, width = images.shape
     device = images.device
-    centre = torch.rand(2, m, 1, device=device)
+    centre = rand(2, m, 1)
     rows = (torch.arange(height, device=device) + 0.5) / height
     columns = (torch.arange(width, device=device) + 0.5) / width
     inside_rows = (rows - centre[0]).abs() < side / 2  # [m, H]
     inside_columns = (columns - centre[1]).abs() < side / 2  # [m, W]
     hole = inside_rows[:, None, :, None] & inside_columns[:, None, None, :]
-    chosen = torch.rand(m, 1, 1, 1, device=device) < probability
+    chosen = rand(m, 1, 1, 1) < probability
     return 1.0 - (hole & chosen).to(images.dtype)

@@ -7,7 +7,8 @@ that lets the classifier recognise a person in a changed picture.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ from latentpath.core import (
     LARGEST_BATCH,
     WIDEST,
     Progress,
+    SummedProgress,
     check_above_zero,
     check_at_least,
     check_within,
     place,
+    side_by_side,
     silent,
 )
 from latentpath.models import Classifier, ImageModel
@@ -98,14 +101,46 @@ def train_classifier(
     """
     config = config or ClassifierConfig()
     check_training_images(images, labels, num_classes)
+    saver = Checkpointer(checkpoint, config=config, data=fingerprint(images, labels))
+    _, channels, resolution, _ = images.shape
     with seeded(config.seed, images.device):
-        saver = Checkpointer(checkpoint, config=config, data=fingerprint(images, labels))
-        _, channels, resolution, _ = images.shape
         model = Classifier(num_classes, channels, resolution, config.width)
-        place(model, images.device)
-        stage = "identity" if isinstance(config, IdentityConfig) else "classifier"
-        fit_classifier(model, images, labels, config, saver, progress, stage=stage)
+    place(model, images.device)
+    stage = "identity" if isinstance(config, IdentityConfig) else "classifier"
+    fit_classifier(model, images, labels, config, saver, progress, stage=stage)
     return model.eval().requires_grad_(False)
+
+
+def train_classifiers(
+    images: Tensor,  # [n, C, H, H] in [-1, 1]
+    labels: Tensor,  # [n]
+    *,
+    num_classes: int,
+    config: ClassifierConfig | None = None,
+    seeds: Sequence[int],
+    progress: Progress = silent,
+) -> list[Classifier]:
+    """Train a classifier for each of `seeds`, on a processor several at a time.
+
+    The other arguments and the errors are those of `train_classifier`; `progress` is told of all
+    of them as of one training.
+    """
+    config = config or ClassifierConfig()
+    together = SummedProgress(progress, len(seeds))
+
+    def train(numbered: tuple[int, int]) -> Classifier:
+        number, seed = numbered
+        return train_classifier(
+            images,
+            labels,
+            num_classes=num_classes,
+            config=replace(config, seed=seed),
+            progress=together.part(number),
+        )
+
+    if images.device.type != "cpu":
+        return [train(numbered) for numbered in enumerate(seeds)]
+    return side_by_side(train, list(enumerate(seeds)))
 
 
 def fit_classifier(
@@ -118,22 +153,31 @@ def fit_classifier(
     *,
     stage: str,
 ) -> None:
-    """Train a model's weights in place, from the saved step on if there is one."""
+    """Train a model's weights in place, from the saved step on if there is one.
+
+    Order and augmentation come from a generator of its own, so that trainings may run beside each
+    other.
+    """
+    generator = torch.Generator(images.device).manual_seed(config.seed)
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=config.lr, weight_decay=config.weight_decay
+        model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
     )
     schedule = one_cycle(optimizer, config.lr, config.steps, warm_up=0.15)
     parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule}
-    first, order = 0, torch.empty(0, dtype=torch.int64)
-    if (saved := saver.load()) is not None:
-        first, order = saved["step"], saved["order"]
+    first, order = 0, torch.empty(0, dtype=torch.int64, device=images.device)
+    with seeded(config.seed, images.device):
+        saved = saver.load()
+    if saved is not None:
+        first, order = saved["step"], saved["order"].to(images.device)
+        generator.set_state(saved["generator"])
         for name, part in parts.items():
             part.load_state_dict(saved[name])
     model.train()
     accuracy = 0.0
     for step in range(first, config.steps):
-        rows, order = _next_batch(order, len(images), min(config.batch, len(images)))
-        batch, target = augment(images[rows], config.augment), labels[rows]
+        rows, order = _next_batch(order, len(images), min(config.batch, len(images)), generator)
+        batch = augment(images[rows], config.augment, generator=generator)
+        target = labels[rows]
         logits = model(batch)
         loss = F.cross_entropy(logits, target, label_smoothing=config.label_smoothing)
         optimizer.zero_grad(set_to_none=True)
@@ -146,13 +190,17 @@ def fit_classifier(
         progress(stage, step + 1, config.steps, {"loss": loss.item(), "accuracy": accuracy})
         if saver.due() or step + 1 == config.steps:
             states = {name: part.state_dict() for name, part in parts.items()}
+            states["generator"] = generator.get_state()
             saver.save({"step": step + 1, "order": order, **states})
 
 
-def _next_batch(order: Tensor, n: int, batch: int) -> tuple[Tensor, Tensor]:
+def _next_batch(
+    order: Tensor, n: int, batch: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """Take `batch` rows from the shuffled `order`, refilled when it runs out."""
     while len(order) < batch:
-        order = torch.cat([order, torch.randperm(n)])
+        more = torch.randperm(n, generator=generator, device=order.device)
+        order = torch.cat([order, more])
     return order[:batch], order[batch:]
 
 

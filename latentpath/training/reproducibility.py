@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -23,9 +24,20 @@ def fingerprint(*tensors: Tensor) -> str:
     return digest.hexdigest()
 
 
+# PyTorch's default generators are the whole program's.
+_DEFAULT_GENERATORS = threading.RLock()
+
+
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed PyTorch's default generators inside, and leave them as they were outside."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    """Seed PyTorch's default generators inside, and leave them as they were outside.
+
+    One thread at a time: what trains beside others takes its random numbers from a generator of
+    its own.
+    """
+    with (
+        _DEFAULT_GENERATORS,
+        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+    ):
         torch.manual_seed(seed)
         yield

@@ -65,9 +65,9 @@ def train_witness(
     """
     config = config or WitnessConfig()
     check_training_images(images, people, num_people)
+    saver = Checkpointer(checkpoint, config=config, data=fingerprint(images, people))
     with seeded(config.seed, images.device):
-        saver = Checkpointer(checkpoint, config=config, data=fingerprint(images, people))
         model = Witness(num_people, images.shape[1], config.width, config.embedding)
-        place(model, images.device)
-        fit_classifier(model, images, people, config, saver, progress, stage="witness")
+    place(model, images.device)
+    fit_classifier(model, images, people, config, saver, progress, stage="witness")
     return model.eval().requires_grad_(False)

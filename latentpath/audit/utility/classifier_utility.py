@@ -9,7 +9,7 @@ what another set made in the same way would give is not in them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -33,7 +33,7 @@ from latentpath.core import DataError, InputError, Progress, silent
 from latentpath.data import ImageSet, to_tensor
 from latentpath.models import Classifier
 from latentpath.similarity import check_same_size
-from latentpath.training import ClassifierConfig, predict, train_classifier
+from latentpath.training import ClassifierConfig, predict, train_classifiers
 
 _BATCH = 1024
 
@@ -233,16 +233,15 @@ def measure_utility(
     config = config or ClassifierConfig()
     images = to_tensor(train.images).to(device)
     labels = torch.from_numpy(train.labels).to(device)
-    logits = []
-    for number, seed in enumerate(seeds):
-        model = train_classifier(
-            images,
-            labels,
-            num_classes=train.num_classes,
-            config=replace(config, seed=seed),
-            progress=_as_one_stage(progress, number, len(seeds)),
-        )
-        logits.append(_logits(model, test.images, images.device))
+    models = train_classifiers(
+        images,
+        labels,
+        num_classes=train.num_classes,
+        config=config,
+        seeds=seeds,
+        progress=_of_utility(progress),
+    )
+    logits = [_logits(model, test.images, images.device) for model in models]
     counts = np.bincount(train.labels, minlength=train.num_classes)
     predictions = Predictions(
         np.stack(logits), test.labels, test.identities, test.class_names, counts
@@ -320,10 +319,10 @@ def _sd(values: list[float]) -> float | None:
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
-def _as_one_stage(progress: Progress, number: int, count: int) -> Progress:
-    """Show the trainings of several seeds as one stage."""
+def _of_utility(progress: Progress) -> Progress:
+    """Show trainings as this measure's stage."""
 
     def tell(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
-        progress("utility", number * total + done, count * total, figures)
+        progress("utility", done, total, figures)
 
     return tell
