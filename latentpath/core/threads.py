@@ -42,5 +42,8 @@ def side_by_side(function: Callable[[Any], _Result], items: Sequence[Any]) -> li
         with using_threads(threads // workers):
             return function(item)
 
-    with ThreadPoolExecutor(workers, "side-by-side") as pool:
-        return list(pool.map(work, items))
+    try:
+        with ThreadPoolExecutor(workers, "side-by-side") as pool:
+            return list(pool.map(work, items))
+    finally:
+        torch.set_num_threads(threads)  # what threads to come begin with

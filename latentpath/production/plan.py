@@ -49,6 +49,8 @@ from latentpath.similarity import RealReference, prepare_real
 FORMAT = "latentpath-run/2"
 _WHAT = "a run's plan as it was written"
 _FIX = "restore the run's folder 'private' from a copy, or start anew with --overwrite"
+# Workers of one process on processors: with more of them Python's lock would be the bound.
+_MOST_BESIDE = 4
 # A class needs several shards, lest the last one makes many more samples than are missing: so many
 # where this share of samples passes the gate.
 _SHARDS_PER_CLASS, _USUALLY_PASS = 4, 0.9
@@ -173,15 +175,16 @@ def make_plan(
         config: what to make.
         endpoints: from `prepare_endpoints` for these data and networks, where several sets are
             made from the same; None prepares them.
-        threads: CPU threads that plan and that work on a shard; 0 takes PyTorch's number. Sums
-            that are shared out over other numbers of threads may differ in their last bits.
+        threads: CPU threads that plan and that work on a shard; 0 takes `worker_threads` of
+            PyTorch's number. Sums that are shared out over other numbers of threads may differ in
+            their last bits.
         progress: told about every stage.
 
     Raises:
         WeightsError, PrivacyError, InputError: as `produce_set`.
     """
     refuse_identifiers(data)
-    threads = threads or torch.get_num_threads()
+    threads = threads or worker_threads(torch.get_num_threads())
     with using_threads(threads):
         if endpoints is None:
             bundle.check(data)
@@ -219,6 +222,11 @@ def make_plan(
         "arrays": _hash(arrays),
     }
     return Planned(Plan(settings, arrays), endpoints, reference)
+
+
+def worker_threads(threads: int) -> int:
+    """CPU threads of each worker where several share so many."""
+    return max(1, threads // _MOST_BESIDE)
 
 
 def read_plan(path: Path) -> Plan:

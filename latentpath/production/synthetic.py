@@ -19,7 +19,7 @@ from latentpath.production.produce_config import ProduceConfig
 from latentpath.production.schedule import Schedule
 from latentpath.production.selection import Selection, select
 from latentpath.production.shard import Shard
-from latentpath.production.worker import Computed, Worker, job_of
+from latentpath.production.worker import Computed, Crew, job_of
 from latentpath.similarity import RealReference
 
 STAGE = "produce"
@@ -99,11 +99,11 @@ def produce_set(
     """
     config = config or ProduceConfig()
     planned = make_plan(data, bundle, config, endpoints=endpoints, progress=progress)
-    plan, worker = planned.plan, Worker(job_of(planned, bundle))
+    plan, crew = planned.plan, Crew(job_of(planned, bundle))
     finished: dict[int, Computed] = {}
     schedule = Schedule(plan, {})
-    while numbers := schedule.take(plan.walks_at_once):
-        for computed in worker.compute([plan.task(number) for number in numbers]):
+    while numbers := schedule.take(crew.walks_at_once):
+        for computed in crew.compute([plan.task(number) for number in numbers]):
             counts = computed.shard.counts
             finished[counts.number] = computed
             schedule.finished(counts.number, counts.accepted, counts.tested)

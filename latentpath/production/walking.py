@@ -24,6 +24,8 @@ PUBLISHED_STEPS = 50
 # The fewest points worth a call, and full calls that a portion of walks begins with: the last of
 # them is filled up, which costs the less the more there are.
 _LEAST, _FULL_CALLS = 16, 4
+# A worker on processors has one thread, which does best with this part of what suits several.
+_OF_A_WALK_ALONE = 3
 
 
 def walk_pairs(
@@ -63,16 +65,15 @@ def micro_batch_of(walks: int, config: ProduceConfig, device: torch.device, side
     if config.micro_batch or config.walk.solver != "fast":
         return config.micro_batch
     usual = fixed_micro_batch(0, device, side)
+    if device.type == "cpu":
+        usual = max(8, usual // _OF_A_WALK_ALONE)
     return min(usual, max(_LEAST, -(-walks * _first_knots(config) // 8) * 8))
 
 
 def walks_at_once(micro_batch: int, config: ProduceConfig) -> int:
-    """Walks that fill the networks' batches, on their first level too.
-
-    One, that is one shard, with the solver "published", whose last bits depend on what is beside.
-    """
+    """Walks that fill the networks' batches, on their first level too."""
     if config.walk.solver != "fast":
-        return 1
+        return config.shard_walks
     return -(-_FULL_CALLS * micro_batch // _first_knots(config))
 
 

@@ -8,18 +8,26 @@ fill the networks' batches where one shard's would not; no walk depends on those
 from __future__ import annotations
 
 import copy
+import itertools
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 
-from latentpath.core import InputError, describe_error as describe, hash_bytes
+from latentpath.core import (
+    InputError,
+    describe_error as describe,
+    hash_bytes,
+    side_by_side,
+    using_threads,
+)
 from latentpath.data import ImageSet, encode_pngs
 from latentpath.energy import EnergyTerms
 from latentpath.production.bundle import Bundle
@@ -38,6 +46,9 @@ STAGES = ("walk", "generate", "gate", "encode", "write")
 ON_DEVICE = STAGES[:3]
 
 
+_Made = TypeVar("_Made")
+
+
 @dataclass(frozen=True, eq=False)
 class Job:
     """All that workers need to know; it can be pickled."""
@@ -54,16 +65,20 @@ class Job:
     """The private images embedded on that device, if that was done already."""
 
     def on(self, device: str) -> Job:
-        """The same with a copy of the networks on another device."""
+        """The same on another device, with networks of its own there."""
         if device == self.device:
             return self
+        return replace(self.copied(device), reference=None)
+
+    def copied(self, device: str) -> Job:
+        """The same with a copy of the networks, on this device or another."""
         parts = {field.name: getattr(self.bundle, field.name) for field in fields(self.bundle)}
         moved: dict[str, Any] = {
             name: copy.deepcopy(part).to(device) if isinstance(part, nn.Module) else part
             for name, part in parts.items()
         }
         bundle = replace(self.bundle, **moved)
-        return replace(self, bundle=bundle, device=device, reference=None)
+        return replace(self, bundle=bundle, device=device)
 
 
 def job_of(planned: Planned, bundle: Bundle) -> Job:
@@ -112,17 +127,19 @@ class Worker:
     """Holds the networks and the embedded real images on one device."""
 
     def __init__(self, job: Job) -> None:
-        self._use_threads(job.plan)
         if job.device.startswith("cuda"):
             # The fastest algorithm of the moment would differ from one run to the next.
             torch.backends.cudnn.benchmark = False
             torch.backends.cudnn.deterministic = True
-        self.job, config = job, job.plan.config
+        config = job.plan.config
+        with self._threads(job.plan):
+            reference = job.reference or prepare_real(job.real, job.bundle.lpips)
+        self.job = replace(job, reference=reference)
         self._centroids = centroids_of(job.plan, job.device)
         self._labels = job.plan.arrays["labels"]
         self.arithmetic = arithmetic(job.device)
         self._gate = Gate(
-            job.reference or prepare_real(job.real, job.bundle.lpips),
+            reference,
             job.bundle.networks,
             max_probability=config.gate.identity,
             in_class=config.gate.in_class,
@@ -130,14 +147,19 @@ class Worker:
         )
 
     @staticmethod
-    def _use_threads(plan: Plan) -> None:
-        # Holds for the calling thread alone.
-        torch.set_num_threads(plan.settings["threads"])
+    def _threads(plan: Plan) -> AbstractContextManager[None]:
+        return using_threads(plan.settings["threads"])
 
     def compute(self, tasks: Sequence[Task]) -> list[Computed]:
-        """The device's part of shards; with the solver "fast" the same whichever come together."""
+        """The device's part of shards, the same whichever are done together."""
+        with self._threads(self.job.plan):
+            if self.job.plan.config.walk.solver == "fast":
+                return self._compute(tasks)
+            # Its last bits depend on what is walked beside.
+            return [computed for task in tasks for computed in self._compute([task])]
+
+    def _compute(self, tasks: Sequence[Task]) -> list[Computed]:
         plan = self.job.plan
-        self._use_threads(plan)
         clock = _Clock(self.job.device)
         pairs = np.concatenate([task.pairs for task in tasks])
         walked = walk_pairs(
@@ -156,12 +178,12 @@ class Worker:
         latents = walked.latents[rows]
         clock = _Clock(self.job.device)
         clock.seconds["walk"] = seconds
-        with seeded(task.seed, torch.device(self.job.device)):
-            places = sample_places(task.first, self.job.plan.config.walk.steps)
+        places = sample_places(task.first, self.job.plan.config.walk.steps)
+        with seeded(task.seed, torch.device(self.job.device)):  # of a generator that adds noise
             images = render(self.job.bundle, latents[places[:, 0], places[:, 1]])
-            clock.lap("generate")
-            verdict = self._gate.test(images, np.full(len(images), task.label))
-            clock.lap("gate")
+        clock.lap("generate")
+        verdict = self._gate.test(images, np.full(len(images), task.label))
+        clock.lap("gate")
         height, width, channels = images.shape[1:]
         shard = Shard(
             task.number,
@@ -208,6 +230,56 @@ def attempt(work: Callable[[], Any], number: int, worker: str) -> Any:
             trace="".join(traceback.format_exception(error)),
             impossible=error if isinstance(error, InputError) else None,
         )
+
+
+def crew_size(job: Job, threads: int) -> int:
+    """Workers that share so many CPU threads."""
+    return 1 if job.device != "cpu" else max(1, threads // job.plan.settings["threads"])
+
+
+class Crew:
+    """Workers of one process side by side: on processors, a few of few threads each.
+
+    The small networks of a walk keep one thread busy and not many.
+
+    Args:
+        job: what to do.
+        threads: CPU threads for all of them; 0 takes PyTorch's number.
+    """
+
+    def __init__(self, job: Job, threads: int = 0) -> None:
+        self._threads = threads or torch.get_num_threads()
+        first = Worker(job)
+        # Networks are watched while they are made fast: each worker has its own.
+        others = range(crew_size(job, self._threads) - 1)
+        self.workers = [first, *(Worker(first.job.copied(job.device)) for _ in others)]
+        self.walks_at_once = len(self.workers) * job.plan.walks_at_once
+
+    def compute(self, tasks: Sequence[Task]) -> list[Computed]:
+        """The device's part of shards; one that cannot be done is an error."""
+        return self._compute(tasks, lambda worker, portion: worker.compute(portion))
+
+    def attempt(self, tasks: Sequence[Task], name: str) -> list[Computed | Outcome]:
+        """The same, or what went wrong with each shard."""
+        return self._compute(
+            tasks, lambda worker, portion: list(compute_each(worker, portion, name))
+        )
+
+    def _compute(
+        self, tasks: Sequence[Task], work: Callable[[Worker, Sequence[Task]], list[_Made]]
+    ) -> list[_Made]:
+        portions = split_evenly(tasks, len(self.workers))
+        pairs = list(zip(self.workers, portions, strict=False))
+        with using_threads(self._threads):
+            return list(itertools.chain(*side_by_side(lambda pair: work(*pair), pairs)))
+
+
+def split_evenly(tasks: Sequence[Task], count: int) -> list[Sequence[Task]]:
+    """At most so many portions of shards, with about as many walks each."""
+    portions: list[list[Task]] = [[] for _ in range(min(count, len(tasks)))]
+    for task in sorted(tasks, key=lambda task: -len(task.pairs)):
+        min(portions, key=lambda portion: sum(len(task.pairs) for task in portion)).append(task)
+    return list(portions)
 
 
 def compute_each(worker: Worker, tasks: Sequence[Task], name: str) -> Iterator[Computed | Outcome]:

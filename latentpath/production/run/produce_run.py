@@ -19,7 +19,7 @@ from latentpath.production.fingerprints import (
     data_fingerprint,
     models_fingerprint,
 )
-from latentpath.production.plan import Plan, Planned, make_plan, read_plan
+from latentpath.production.plan import Plan, Planned, make_plan, read_plan, worker_threads
 from latentpath.production.prepared_endpoints import at_resolution
 from latentpath.production.private_file import settle
 from latentpath.production.produce_config import ProduceConfig
@@ -126,21 +126,19 @@ def _new_plan(
     options: RunOptions,
     progress: Progress,
 ) -> Planned:
-    threads = options.threads or torch.get_num_threads()
-    if options.run.engine == "ray" and not options.threads:
-        threads = 1
-    planned = make_plan(
-        data,
-        bundle,
-        config,
-        threads=threads,
-        progress=progress,
-    )
+    planned = make_plan(data, bundle, config, threads=_threads(options), progress=progress)
     _try_a_walk(planned, bundle, config)
     folder.forget()
     write_durably(folder.options, options.text.encode())
     write_durably(folder.plan, planned.plan.encode())
     return planned
+
+
+def _threads(options: RunOptions) -> int:
+    """CPU threads of a worker."""
+    if options.run.engine == "ray":
+        return options.threads or 1
+    return worker_threads(options.threads or torch.get_num_threads())
 
 
 def _try_a_walk(planned: Planned, bundle: Bundle, config: ProduceConfig) -> None:
@@ -171,7 +169,7 @@ def _check_unchanged(
     anew = "or start anew in another folder"
     made = {
         **flat_values(config.as_dict()),
-        "threads": options.threads or settings["threads"],
+        "threads": _threads(options) if options.threads else settings["threads"],
     }
     planned = {
         **flat_values(settings["config"]),
@@ -269,6 +267,7 @@ class _Session:
                 self.job,
                 self.options.run,
                 device=self.options.device,
+                threads=self.options.threads,
                 arithmetic=self.ledger.arithmetic,
             )
             try:

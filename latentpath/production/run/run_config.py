@@ -98,8 +98,9 @@ class RunOptions:
     output: OutputConfig = field(default_factory=OutputConfig)
     """What the set looks like on the disk."""
     threads: int = 0
-    """CPU threads that plan and that work on a shard. Part of the plan. 0 takes PyTorch's number,
-    and one with the engine "ray" on processors."""
+    """CPU threads. With the engine "local" they are shared out to up to four workers, 0 takes
+    PyTorch's number; with "ray" on processors each worker has so many, 0 takes one. Threads of a
+    worker are part of the plan."""
     device: str = "auto"
     """Where the engine "ray" works: "cpu", or "auto" for the cluster's GPUs if it has any."""
     resume: bool = False

@@ -43,7 +43,12 @@ class Engine(Protocol):
 
 
 def make_engine(
-    job: Job, config: RunConfig, *, device: str = "auto", arithmetic: dict[str, str] | None = None
+    job: Job,
+    config: RunConfig,
+    *,
+    device: str = "auto",
+    threads: int = 0,
+    arithmetic: dict[str, str] | None = None,
 ) -> Engine:
     """The engine that the configuration names.
 
@@ -51,6 +56,7 @@ def make_engine(
         job: what to do.
         config: who does it.
         device: as the user named it; "local" works where the job's networks are.
+        threads: CPU threads that the workers of "local" share; 0 takes PyTorch's number.
         arithmetic: what decided the last bits of the shards so far.
 
     Raises:
@@ -63,4 +69,4 @@ def make_engine(
         return RayEngine(job, config, device=device, arithmetic=arithmetic)
     from latentpath.production.run.engines.local import LocalEngine
 
-    return LocalEngine(job)
+    return LocalEngine(job, threads)

@@ -1,4 +1,4 @@
-"""The engine of one process and one device: a thread for the device, a pool of them for PNG."""
+"""The engine of one process: a crew on its device, a pool of threads for PNG."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import torch
+
 from latentpath.production.plan import Task
-from latentpath.production.worker import Computed, Job, Outcome, Worker, attempt, compute_each
+from latentpath.production.worker import Computed, Crew, Job, Outcome, attempt, crew_size
 
 # Portions of shards between being taken and being fetched: one on the device and one that waits,
 # so that the device never does.
@@ -26,9 +28,9 @@ class LocalEngine:
     name = "local"
     workers = 1
 
-    def __init__(self, job: Job) -> None:
-        self._job = job
-        self._walks = job.plan.walks_at_once
+    def __init__(self, job: Job, threads: int = 0) -> None:
+        self._job, self._threads = job, threads or torch.get_num_threads()
+        self._walks = crew_size(job, self._threads) * job.plan.walks_at_once
         self._tasks: queue.SimpleQueue[Sequence[Task]] = queue.SimpleQueue()
         self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         self._in_hand: dict[int, int] = {}  # shard -> its portion
@@ -84,23 +86,23 @@ class LocalEngine:
         self._encoders.shutdown(cancel_futures=True)
 
     def _run(self) -> None:
-        worker: Worker | None = None
+        crew: Crew | None = None
         while (tasks := self._tasks.get()) and not self._closed.is_set():
-            if worker is None:
-                made = attempt(lambda: Worker(self._job), tasks[0].number, _NAME)
+            if crew is None:
+                made = attempt(lambda: Crew(self._job, self._threads), tasks[0].number, _NAME)
                 if isinstance(made, Outcome):
                     for task in tasks:
                         self._outcomes.put(replace(made, number=task.number))
                     continue
-                worker = made
-            for computed in compute_each(worker, tasks, _NAME):
+                crew = made
+            for computed in crew.attempt(tasks, _NAME):
                 if isinstance(computed, Outcome):
                     self._outcomes.put(computed)
                 else:
-                    self._finishers.submit(self._finish, worker, computed)
+                    self._finishers.submit(self._finish, crew, computed)
 
-    def _finish(self, worker: Worker, computed: Computed) -> None:
+    def _finish(self, crew: Crew, computed: Computed) -> None:
         def encode() -> Outcome:
-            return worker.encode(computed, self._encoders, _NAME)
+            return crew.workers[0].encode(computed, self._encoders, _NAME)
 
         self._outcomes.put(attempt(encode, computed.shard.number, _NAME))
