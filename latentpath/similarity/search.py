@@ -195,7 +195,7 @@ def nearest_rows(
     repeats = bank.repeats
     among = torch.arange(len(bank)) if repeats is None else repeats.first()  # [U]
     count = min(k + SPARE, len(among))
-    blocks = _plan(max_bytes, bank.row_bytes)
+    blocks = _plan(max_bytes, bank.row_bytes, QUERY_BLOCK if bank.kept is None else BANK_BLOCK)
     distances, indices = [], []
     for start in range(0, len(queries), blocks.queries):
         stop = min(start + blocks.queries, len(queries))
@@ -220,11 +220,11 @@ def nearest_rows(
     return torch.cat(distances), torch.cat(indices)
 
 
-def _plan(max_bytes: int, row_bytes: int) -> _Blocks:
+def _plan(max_bytes: int, row_bytes: int, most: int) -> _Blocks:
     """Share the memory: most for queries, since each of their blocks passes the whole bank."""
     bank = max(1, min(BANK_BLOCK, max_bytes // 8 // row_bytes))
     # Beside its own row, a query has a score for each row of the bank's block, and its choice.
-    queries = max(1, min(QUERY_BLOCK, max_bytes // 2 // (row_bytes + 16 * bank)))
+    queries = max(1, min(most, max_bytes // 2 // (row_bytes + 16 * bank)))
     # A pair needs its two rows; rows of the bank that are embedded again lie beside them.
     pairs = max(1, min(PAIR_BYTES, max_bytes // 4) // (2 * row_bytes))
     return _Blocks(queries, bank, pairs)
