@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -72,15 +73,25 @@ def normalize_2nd_moment(x: Tensor, eps: float = 1e-8) -> Tensor:
     return x * (x.square().mean(dim=1, keepdim=True) + eps).rsqrt()
 
 
+def standard_normal(*shape: int, divisor: float = 1.0) -> Tensor:
+    """Weights to begin with, from PyTorch's default generator; without numbers on the meta device.
+
+    There, where networks are built to learn their shapes, drawing would load all of torch.compile.
+    """
+    weight = torch.empty(shape)
+    return weight if weight.is_meta else weight.normal_().div_(divisor)
+
+
 def setup_filter(taps: Sequence[float] | None) -> Tensor:
     """FIR filter [K, K] with unit sum from its 1-D taps, as the published buffers hold it.
 
     None is the one-tap filter, which changes nothing.
     """
-    f = torch.as_tensor((1,) if taps is None else taps, dtype=torch.float32)
+    # In NumPy: on the meta device an outer product, too, would load all of torch.compile.
+    f = np.asarray((1,) if taps is None else taps, np.float32)
     if f.ndim == 1:
-        f = f.outer(f)
-    return f / f.sum()
+        f = np.outer(f, f)
+    return torch.as_tensor(f / f.sum())
 
 
 def fir(x: Tensor, f: Tensor, padding: Sequence[int], gain: float = 1.0) -> Tensor:
@@ -154,7 +165,9 @@ class FullyConnectedLayer(nn.Module):
     ) -> None:
         super().__init__()
         self.activation = check_activation(activation)
-        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
+        self.weight = nn.Parameter(
+            standard_normal(out_features, in_features, divisor=lr_multiplier)
+        )
         self.bias = nn.Parameter(torch.full([out_features], float(bias_init)))
         self.weight_gain = lr_multiplier / math.sqrt(in_features)
         self.bias_gain = lr_multiplier
@@ -189,7 +202,9 @@ class Conv2dLayer(nn.Module):
         self.conv_clamp = conv_clamp
         self.padding = kernel_size // 2
         self.weight_gain = 1.0 / math.sqrt(in_channels * kernel_size**2)
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
+        self.weight = nn.Parameter(
+            standard_normal(out_channels, in_channels, kernel_size, kernel_size)
+        )
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
         self.register_buffer("resample_filter", setup_filter(resample_filter))
 

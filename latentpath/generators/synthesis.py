@@ -25,6 +25,7 @@ from latentpath.generators.layers import (
     check_activation,
     conv2d_up,
     setup_filter,
+    standard_normal,
     upsample2d,
     widened,
 )
@@ -90,9 +91,11 @@ class SynthesisLayer(nn.Module):
         self.activation, self.conv_clamp = check_activation(activation), conv_clamp
         self.register_buffer("resample_filter", setup_filter(resample_filter))
         self.affine = FullyConnectedLayer(w_dim, in_channels, bias_init=1.0)
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, kernel_size, kernel_size))
+        self.weight = nn.Parameter(
+            standard_normal(out_channels, in_channels, kernel_size, kernel_size)
+        )
         if use_noise:
-            self.register_buffer("noise_const", torch.randn(resolution, resolution))
+            self.register_buffer("noise_const", standard_normal(resolution, resolution))
             self.noise_strength = nn.Parameter(torch.zeros([]))
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
@@ -124,7 +127,7 @@ class ToRGBLayer(nn.Module):
         super().__init__()
         self.conv_clamp = conv_clamp
         self.affine = FullyConnectedLayer(w_dim, in_channels, bias_init=1.0)
-        self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 1, 1))
+        self.weight = nn.Parameter(standard_normal(out_channels, in_channels, 1, 1))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.weight_gain = 1.0 / math.sqrt(in_channels)
 
@@ -161,7 +164,7 @@ class SynthesisBlock(nn.Module):
         shared = {"resample_filter": resample_filter, "conv_clamp": conv_clamp, **layer_kwargs}
         self.num_conv = 1
         if in_channels == 0:
-            self.const = nn.Parameter(torch.randn(out_channels, resolution, resolution))
+            self.const = nn.Parameter(standard_normal(out_channels, resolution, resolution))
         else:
             self.conv0 = SynthesisLayer(
                 in_channels, out_channels, w_dim, resolution, up=2, **shared

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from latentpath.core import WeightsError, new_file, require_extra
 
@@ -113,6 +114,17 @@ def is_ours(path: str | Path) -> bool:
         return True  # `read_weights` says what is wrong
 
 
+class _WithoutDrawing(TorchFunctionMode):
+    """Random initialisers do nothing: on the meta device they would load all of torch.compile."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if func in (torch.Tensor.normal_, torch.Tensor.uniform_):
+            return args[0]
+        return func(*args, **(kwargs or {}))
+
+
 def build(
     weights: Weights,
     factory: Callable[..., ModuleT],
@@ -134,7 +146,7 @@ def build(
     """
     try:
         # First without memory: the shapes may be those of a file that means harm.
-        with torch.device("meta"):
+        with torch.device("meta"), _WithoutDrawing():
             shapes = factory(**weights.config).state_dict()
         _check_shapes(weights, shapes, source)
         module = factory(**weights.config)
