@@ -7,11 +7,14 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from hypothesis import given, strategies as st
 
 from latentpath.core.errors import InputError, RunError
+from latentpath.production.plan import Task
 from latentpath.production.run import produce_run as perform
-from latentpath.production.worker import Outcome, Worker, attempt
+from latentpath.production.worker import Crew, Job, Outcome, Worker, attempt, split_evenly
 from support.tiny_runs import config, same_set
 
 
@@ -148,6 +151,37 @@ def test_shards_of_another_kind_of_machine_are_not_taken(
     # Whichever kind came first made them all.
     assert len(set(re.findall("done by (unruly-[0-9])", log))) == 1
     assert same_set(made.folder, finished.folder)
+
+
+def test_a_shard_that_fails_spoils_no_other(finished, data, bundle, monkeypatch):
+    """Shards that cannot be done together are done alone."""
+    job = Job(finished.plan, bundle, data, "cpu")
+    tasks = [finished.plan.task(number) for number in range(4)]
+    walked = Worker._compute
+
+    def fails(self, tasks):
+        if any(task.number == 2 for task in tasks):
+            raise MemoryError
+        return walked(self, tasks)
+
+    monkeypatch.setattr(Worker, "_compute", fails)
+    made = Crew(job, threads=2).attempt(tasks, "here")
+    errors = [outcome for outcome in made if isinstance(outcome, Outcome)]
+    assert [(outcome.number, outcome.worker) for outcome in errors] == [(2, "here")]
+    assert {shard.shard.number for shard in made if shard not in errors} == {0, 1, 3}
+
+
+@given(walks=st.lists(st.integers(1, 20), max_size=30), workers=st.integers(1, 5))
+def test_portions_hold_every_shard_once_and_about_as_many_walks(walks, workers):
+    pairs = [np.zeros((count, 2), np.int64) for count in walks]
+    tasks = [Task(i, 0, rows, rows.astype(bool), 0) for i, rows in enumerate(pairs)]
+    portions = split_evenly(tasks, workers)
+    assert sorted(task.number for portion in portions for task in portion) == list(
+        range(len(walks))
+    )
+    sizes = [sum(len(task.pairs) for task in portion) for portion in portions]
+    assert len(sizes) == min(workers, len(walks))
+    assert not sizes or max(sizes) - min(sizes) <= max(walks)
 
 
 def test_an_outcome_says_nothing_of_where_it_failed():

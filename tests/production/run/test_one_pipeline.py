@@ -46,6 +46,12 @@ def test_the_command_line_makes_what_python_makes(places, from_python, engine, c
     assert len(files_of(from_python.folder.set)) == 30 + 4  # images, table, archive, card, manifest
 
 
+def test_several_workers_of_one_process_make_the_same(places, from_python):
+    data, bundle = read_image_set(places / "images"), load_bundle(places)
+    made = produce(data, bundle, places / "three", config(**GIVEN), options(threads=3))
+    assert same_set(made.folder, from_python.folder)
+
+
 def test_a_set_in_memory_has_the_same_samples(places, from_python):
     data, bundle = read_image_set(places / "images"), load_bundle(places)
     made = produce_set(data, bundle, config(**GIVEN))

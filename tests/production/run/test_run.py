@@ -327,7 +327,7 @@ class TestResume:
             perform(resume=True, **changed)
 
     def test_other_threads_are_refused(self, data, bundle, copied):
-        other = RunOptions(threads=2, resume=True)
+        other = RunOptions(threads=8, resume=True)
         with pytest.raises(InputError, match=r"\(threads\)"):
             produce(data, bundle, copied.root, config(), other)
 

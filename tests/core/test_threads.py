@@ -1,0 +1,59 @@
+"""Computations beside each other, and what they tell of their progress."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import torch
+
+from latentpath.core import SummedProgress, side_by_side, using_threads
+
+
+@pytest.mark.parametrize(("threads", "items", "each"), [(1, 5, 1), (4, 2, 2), (3, 7, 1), (5, 3, 1)])
+def test_items_share_the_threads_out_and_keep_their_order(threads, items, each):
+    def work(item):
+        return item, torch.get_num_threads()
+
+    with using_threads(threads):
+        results = side_by_side(work, range(items))
+        assert torch.get_num_threads() == threads
+    assert [item for item, _ in results] == list(range(items))
+    assert {used for _, used in results} == {each}
+
+
+def test_they_run_at_once():
+    both = threading.Barrier(2, timeout=30)
+    with using_threads(2):
+        side_by_side(lambda _: both.wait(), range(2))
+
+
+def test_an_error_of_one_is_raised():
+    def work(item):
+        if item == 1:
+            raise ValueError("of one")
+        return item
+
+    with using_threads(2), pytest.raises(ValueError, match="of one"):
+        side_by_side(work, range(4))
+
+
+def test_threads_are_given_back_after_an_error():
+    before = torch.get_num_threads()
+    with pytest.raises(KeyError), using_threads(before + 1):
+        raise KeyError
+    assert torch.get_num_threads() == before
+
+
+def test_parts_are_told_as_one_stage():
+    told = []
+    together = SummedProgress(lambda *given: told.append(given), 3)
+    first, last = together.part(0), together.part(2)
+    first("train", 1, 10, {"loss": 2.0})
+    last("train", 4, 10, {"loss": 1.0})
+    first("train", 10, 10, {"loss": 0.5})
+    assert told == [
+        ("train", 1, 30, {"loss": 2.0}),
+        ("train", 5, 30, {"loss": 1.0}),
+        ("train", 14, 30, {"loss": 0.5}),
+    ]
