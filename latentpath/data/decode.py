@@ -24,7 +24,7 @@ from latentpath.data.contrast import (
     grey_picture,
     to_eight_bits,
 )
-from latentpath.data.sources.name_disclosure import detail, libraries_quiet
+from latentpath.data.sources.name_disclosure import damaged, detail, libraries_quiet
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -79,7 +79,7 @@ def read_picture(source: Path | IO[bytes], window: Window = OWN_WINDOW) -> Pictu
     except Exception as error:
         # The decoders raise nearly anything on hostile input: SyntaxError, struct.error, KeyError;
         # and their words may quote the file's.
-        raise UndecodableError(f"damaged ({detail(error)})") from error
+        raise UndecodableError(damaged(error)) from error
 
 
 def check_is_file(path: Path) -> None:

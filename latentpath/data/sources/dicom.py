@@ -34,7 +34,7 @@ from latentpath.data.sources.dicom_file import (
 )
 from latentpath.data.sources.dicom_grey import GROUPS, FrameElements, grey_levels
 from latentpath.data.sources.joined_people import join_people
-from latentpath.data.sources.name_disclosure import detail, libraries_quiet, named
+from latentpath.data.sources.name_disclosure import damaged, detail, libraries_quiet, named
 
 STAGE = "read patients"
 
@@ -108,7 +108,7 @@ class DicomFiles:
             raise UndecodableError(error.strerror or detail(error, "damaged")) from error
         except Exception as error:
             # As with pictures: hostile bytes lead to nearly anything, and messages quote them.
-            raise UndecodableError(f"damaged ({detail(error)})") from error
+            raise UndecodableError(damaged(error)) from error
 
     def _dataset(self, path: Path) -> Any:
         if self._last is None or self._last[0] != path:
@@ -168,7 +168,7 @@ def _patient_keys(found: Sequence[tuple[str, str, str]]) -> list[list[Hashable]]
 
 
 def _check_image(dataset: Any) -> None:
-    modality = element(dataset, "Modality")
+    modality = str(element(dataset, "Modality") or "")
     if modality in _NO_PEOPLE:
         raise UndecodableError(_NO_PEOPLE[modality])
     if not any(name in dataset for name in _VALUES):
@@ -212,7 +212,7 @@ def _name_of(syntax: Any) -> str:
 
 
 def _is_known(uid: Any) -> bool:
-    return bool(uid) and uid in require_extra("pydicom.uid", "dicom").UID_dictionary
+    return isinstance(uid, str) and uid in require_extra("pydicom.uid", "dicom").UID_dictionary
 
 
 def _picture(dataset: Any, frame: int, window: Window) -> Picture:
@@ -237,6 +237,8 @@ def _picture(dataset: Any, frame: int, window: Window) -> Picture:
         return Picture(grey[..., None], flattened(grey, stored), view)
     colours = window.shallow_view
     if kind == "PALETTE COLOR":
+        if (table := "RedPaletteColorLookupTableDescriptor") not in dataset:
+            raise UndecodableError(f"the element {label(table)} is absent")
         return Picture(to_eight_bits(pixels.apply_color_lut(stored, dataset)), view=colours)
     if stored.ndim == 3 and stored.shape[2] == 3:
         highest = 2 ** int(dataset.BitsStored) - 1

@@ -51,6 +51,12 @@ def detail(error: BaseException, otherwise: str = "") -> str:
     return otherwise or type(error).__name__
 
 
+def damaged(error: BaseException) -> str:
+    """Return the reason for a file that a library cannot read; the library's words on request."""
+    said = detail(error) if _SHOWN.get() else "--verbose says what its reader meets"
+    return f"damaged, so that it cannot be read ({said})"
+
+
 @contextmanager
 def libraries_quiet() -> Iterator[None]:
     """Let imaging libraries neither warn nor log in this block: their words quote the files'."""

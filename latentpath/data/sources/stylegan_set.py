@@ -30,7 +30,7 @@ from latentpath.data.sources.archive import (
 from latentpath.data.sources.clutter import clutter_note, lies_in_clutter
 from latentpath.data.sources.file_search import is_image, left_out_note
 from latentpath.data.sources.listing import IMAGE_KINDS, Listing
-from latentpath.data.sources.name_disclosure import and_first, detail
+from latentpath.data.sources.name_disclosure import and_first, damaged, detail
 
 LABELS_NAME = "dataset.json"
 _WHAT = f"a StyleGAN dataset with {LABELS_NAME}"
@@ -63,7 +63,7 @@ def list_stylegan_zip(path: Path, window: Window = OWN_WINDOW) -> Listing:
         try:
             content = read_member(archive, own[listing.files[row]])
         except UNREADABLE as error:
-            raise UndecodableError(f"damaged ({detail(error)})") from error
+            raise UndecodableError(damaged(error)) from error
         return read_picture(io.BytesIO(content), window)
 
     listing = _listing([name for name in own if not lies_in_clutter(name)], raw, read)
