@@ -98,6 +98,7 @@ class TestProduce:
         first = sorted((images / "left").iterdir())
         first[1].write_bytes(first[0].read_bytes())
         argv = ["--data", images, "--weights", weights, "--out", tmp_path / "set", *QUICK]
+        argv.append("--one-image-per-person")  # without it the copy is refused
         with warnings.catch_warnings():
             warnings.simplefilter("default")
             code, out, err = command("produce", *argv, "--count", "6")
