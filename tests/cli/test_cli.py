@@ -101,7 +101,7 @@ class TestProduce:
         argv.append("--one-image-per-person")  # without it the copy is refused
         with warnings.catch_warnings():
             warnings.simplefilter("default")
-            code, out, err = command("produce", *argv, "--count", "6")
+            code, out, err = command("produce", *argv, "--count", "6", "--one-image-per-person")
         assert code == 0
         assert out.startswith("set: ")
         assert len(err) == 1

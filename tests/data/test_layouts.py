@@ -100,6 +100,11 @@ class TestFolderLevels:
         assert read_image_set(tmp_path, identity_folder=2).num_identities == 3
         assert read_image_set(tmp_path, one_image_per_person=True).num_identities == 18
 
+    def test_numbered_folders_below_classes(self, tmp_path):
+        names = [f"{c}/{p}/{i}.png" for c in ("ill", "well") for p in (1, 2) for i in "12"]
+        save_pictures(tmp_path, names)
+        assert "2 folders at depth 2, whose names look like people's" in refusal(tmp_path)
+
     def test_many_folders_of_few_images_below_classes(self, tmp_path):
         words = ("amber", "birch", "cedar", "dune", "ember", "fern")
         save_pictures(tmp_path, [f"ill/{word}/{i}.png" for word in words for i in "12"] +
@@ -255,7 +260,7 @@ class TestOptions:
             ({"class_folder": 1, "identity_folder": 1}, "got 1 for both"),
             (
                 {"identity_pattern": "person[0-9]"},
-                "without one: put what is the person in brackets",
+                "without: put what is the person in brackets",
             ),
             ({"identity_pattern": "("}, "a regular expression as identity_pattern"),
             ({"findings": "Hernia"}, "a table with findings"),
@@ -318,6 +323,14 @@ class TestSeveralLabels:
             read(findings="Mass,mass")
         with pytest.raises(InputError, match="leave one of the two out"):
             read(findings="Mass", label_separator="none")
+
+
+def test_labels_below_zero_are_pointed_out(tmp_path):
+    """CheXpert's -1.0 is "uncertain"."""
+    save_pictures(tmp_path, [f"{i}.png" for i in range(3)])
+    write_table(tmp_path / "t.csv", ["0.png,-1.0", "1.png,0.0", "2.png,1.0"])
+    (note,) = scan(tmp_path, csv="t.csv").notes
+    assert note.startswith("1 of the labels is below 0, which often means uncertain or absent")
 
 
 class TestMasks:

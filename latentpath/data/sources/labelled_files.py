@@ -26,7 +26,7 @@ from latentpath.data.sources.file_search import FoundFiles, is_dicom, is_image
 from latentpath.data.sources.listing import Listing, number_names, number_people
 from latentpath.data.sources.named_images import resolve_images
 from latentpath.data.sources.people_columns import people_column
-from latentpath.data.sources.several_labels import choose_labels
+from latentpath.data.sources.several_labels import below_zero, choose_labels
 
 if TYPE_CHECKING:
     from latentpath.data.sources.data_source import DataSource
@@ -103,7 +103,7 @@ def list_csv(source: DataSource, found: FoundFiles, progress: Progress) -> Listi
     beside = {name for name in candidates if "/" not in name or name.split("/")[0] in folders}
     unlisted = len(beside - set(files))
     note = f"{unlisted} images of the data folder are not in the table and are left out"
-    notes = (*near, *chosen.notes, *((note,) if unlisted else ()))
+    notes = (*near, *chosen.notes, *below_zero(names), *((note,) if unlisted else ()))
     listing = _from_files("csv", source, ClassFolders(sorted_files, labels, names, notes), people)
     listing = replace(listing, nameless=nameless, counted_by=counted_by)
     if counted_by == "images":

@@ -39,6 +39,8 @@ _LEAST, _LEAST_SHARE = 2, 0.02
 _LEAST_WORDS = 10
 # Folders below the classes of no telling names are people's if there are many with few images.
 _MANY_FOLDERS, _FEW_IMAGES = 5, 20
+# Numbered folders of more images than this are portions of a set.
+_SOME_IMAGES = 200
 
 _Atom = tuple[str, bool]
 """A word or a number of a name, and whether it is a number."""
@@ -69,8 +71,10 @@ def evidence_in_folders(files: Sequence[str], class_folder: int) -> DataError | 
         several = sum(count > 1 for count in names.values())
         if not several or all(map(_says_nothing, names)):
             continue
-        reason = identifier_evidence(list(names), None)
         own = sum(names.values())
+        reason = identifier_evidence(list(names), None)
+        if not reason and all(map(str.isdigit, names)) and own <= _SOME_IMAGES * len(names):
+            reason = f"{len(names)} of {len(names)} are numbers"  # of what, if not of people
         many = len(names) >= _MANY_FOLDERS and own <= _FEW_IMAGES * len(names)
         if not reason and not (many and class_folder and depth > class_folder):
             continue

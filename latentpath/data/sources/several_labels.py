@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,6 +12,8 @@ from latentpath.core import DataError, InputError
 AUTO, ONE_LABEL = "auto", "none"
 # A bar parts labels wherever it stands; of the others only where all parts occur elsewhere, too.
 _SURE, _LIKELY = "|", (";", ",", "+", "&", "/")
+
+_NEGATIVE = re.compile(r"-[0-9]+([.][0-9]+)?")
 
 
 class ChosenLabels(NamedTuple):
@@ -65,6 +68,17 @@ def choose_labels(cells: Sequence[str], separator: str, findings: Sequence[str])
             fix="check their spelling, and --label-separator",
         )
     return _one_finding(labels, findings[0]) if len(findings) == 1 else _several(labels, findings)
+
+
+def below_zero(names: Sequence[str]) -> tuple[str, ...]:
+    """Return a note on labels that are no findings: in CheXpert -1.0 is "uncertain"."""
+    below = sum(bool(_NEGATIVE.fullmatch(name)) for name in names)
+    if not below:
+        return ()
+    return (
+        f"{below} of the labels is below 0, which often means uncertain or absent, and is a class "
+        "of its own here: leave these rows out of the table if it is none",
+    )
 
 
 def _one_finding(labels: Sequence[list[str]], name: str) -> ChosenLabels:
