@@ -7,7 +7,7 @@ folder) and can be resumed; 4 an audit whose answer is as bad as `--fail-on` or 
 interrupted by Ctrl-C and SIGTERM, which can be resumed too. What becomes of the text that a command
 prints changes no exit code, but where that text is all the command is for and the disk was full.
 
-Each command is a module with a function `add(commands)`; to add one, write the module and name it
+Each command is a module with a function `declare(parser)`; to add one, write the module and name it
 in `COMMANDS`. `latentpath.cli.command` says how, `latentpath.cli.common_options` holds the options
 that several commands take.
 """
@@ -15,6 +15,8 @@ that several commands take.
 from __future__ import annotations
 
 import argparse
+import functools
+import importlib
 import os
 import sys
 import traceback
@@ -24,38 +26,27 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TextIO
 
 from latentpath._version import __version__
-from latentpath.cli import (
-    audit_command,
-    convert_command,
-    demo_command,
-    experiment_command,
-    info_command,
-    produce_command,
-    scan_command,
-    status_command,
-    train_command,
-    verify_command,
-)
-from latentpath.cli.command import Command, LateParser
+from latentpath.cli.command import Command, LateParser, add_command
 from latentpath.cli.console import Console
 from latentpath.cli.progress_bars import Bars
 from latentpath.core import InputError, LatentpathError, RunError, describe_error
 
 __all__ = ["main"]
 
-# In the order in which the help lists them.
-COMMANDS = (
-    demo_command,
-    scan_command,
-    produce_command,
-    status_command,
-    verify_command,
-    audit_command,
-    train_command,
-    convert_command,
-    experiment_command,
-    info_command,
-)
+# Each is a module `<name>_command`, which is imported when the name was typed. The help lists them
+# in this order.
+COMMANDS = {
+    "demo": "run the whole pipeline on real handwritten digits",
+    "scan": "look at your own images: classes, people, sizes, copies, unreadable files",
+    "produce": "make a synthetic set from your own images",
+    "status": "show how far a run is",
+    "verify": "check that a set, or a run and its set, is as it was written",
+    "audit": "report how private and how useful a synthetic set is",
+    "train": "train the networks for a private set",
+    "convert": "turn a published StyleGAN2-ADA .pkl into safetensors, running nothing in it",
+    "experiment": "compare real images, centroids, straight lines and walks",
+    "info": "print versions, devices and implementations",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -146,9 +137,14 @@ def make_parser() -> LateParser:
     )
     parser.add_argument("--version", action="version", version=f"latentpath {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in COMMANDS:
-        module.add(commands)
+    for name, summary in COMMANDS.items():
+        add_command(commands, name, summary, functools.partial(_declare, name=name))
     return parser
+
+
+def _declare(parser: LateParser, name: str) -> None:
+    module = importlib.import_module(f"latentpath.cli.{name}_command")
+    module.declare(parser)
 
 
 def _show_warning(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from latentpath.cli.audit_sets import AuditSets, add_set_options, read_sets, set_folder
-from latentpath.cli.command import add_command
+from latentpath.cli.command import LateParser, declare_command
 from latentpath.cli.common_options import (
     add_device_option,
     device_of,
@@ -34,13 +34,9 @@ _EPILOG = (
 )
 
 
-def add(commands: Any) -> None:
-    """Declare the command."""
-    summary = "report how private and how useful a synthetic set is"
-    add_command(commands, "audit", _run, summary, _add_options)
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
+def declare(parser: LateParser) -> None:
+    """Declare the command and its options."""
+    declare_command(parser, _run)
     from latentpath.audit import AuditConfig, measure_names, quick_measures
     from latentpath.cli.config_options import add_options
 

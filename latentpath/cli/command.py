@@ -20,8 +20,8 @@ from latentpath.core import InputError
 Command = Callable[[argparse.Namespace, Bars], int | None]
 """Runs a command; returns the exit code, None for 0."""
 
-AddOptions = Callable[[argparse.ArgumentParser], None]
-"""Adds a command's own options to its parser."""
+Declare = Callable[["LateParser"], None]
+"""Gives a command's parser its options, and what runs it."""
 
 BeforeParsing = Callable[[argparse.ArgumentParser, Sequence[str] | None], None]
 """Is shown the words that are about to be parsed, and may change the parser's defaults."""
@@ -45,7 +45,7 @@ class LateParser(argparse.ArgumentParser):
     there is another option that begins like it.
     """
 
-    add_options: AddOptions | None = None
+    declare: Declare | None = None
     before_parsing: BeforeParsing | None = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -53,9 +53,9 @@ class LateParser(argparse.ArgumentParser):
         self._words: list[str] = []
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        if self.add_options is not None:
-            add_options, self.add_options = self.add_options, None
-            add_options(self)
+        if self.declare is not None:
+            declare, self.declare = self.declare, None
+            declare(self)
         self._words = list(sys.argv[1:] if args is None else args)
         if self.before_parsing is not None:
             self.before_parsing(self, args)
@@ -122,28 +122,28 @@ class LateParser(argparse.ArgumentParser):
         return f"did you mean {near[0]}?" if near else ""
 
 
-def add_command(
-    commands: Any,
-    name: str,
-    run: Command,
-    summary: str,
-    add_options: AddOptions | None = None,
-    before_parsing: BeforeParsing | None = None,
-    answers: bool = False,
-) -> None:
-    """Declare a command.
+def add_command(commands: Any, name: str, summary: str, declare: Declare) -> None:
+    """Name a command.
 
     Args:
-        commands: what `ArgumentParser.add_subparsers(parser_class=LateParser)` returned.
+        commands: what `add_subparsers` of a `LateParser` returned.
         name: the word to type.
-        run: called with the parsed arguments and the progress bars.
         summary: a line for the help, without a full stop.
-        add_options: called once the name was typed, so it may import what it likes.
-        before_parsing: called after that.
+        declare: called with its parser once the name was typed, so it may import what it likes.
+    """
+    parser = commands.add_parser(name, help=summary, description=summary)
+    parser.declare = declare
+
+
+def declare_command(parser: LateParser, run: Command, *, answers: bool = False) -> None:
+    """Declare what runs a command, and the options that all commands have.
+
+    Args:
+        parser: the command's.
+        run: called with the parsed arguments and the progress bars.
         answers: whether the command is there for what it prints: an answer that a full disk cut
             short is then an error, where a set that was made is none the worse for it.
     """
-    parser = commands.add_parser(name, help=summary, description=summary)
     parser.add_argument("--quiet", action="store_true", help="show no progress")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 takes all [0]")
     parser.add_argument(
@@ -153,4 +153,3 @@ def add_command(
         "may tell who the data is about",
     )
     parser.set_defaults(command=run, answers=answers)
-    parser.add_options, parser.before_parsing = add_options, before_parsing

@@ -21,26 +21,31 @@ if TYPE_CHECKING:
 _MOST_SEEDS = 1000
 
 
-def add_audit_options(parser: argparse.ArgumentParser, defaults: AuditConfig) -> None:
-    """Add the audit's cost; `audit_config` reads it."""
+def add_audit_options(parser: argparse.ArgumentParser, steps: int, seeds: int) -> None:
+    """Add the audit's cost, by default so much; `audit_config` reads it."""
     parser.add_argument(
         "--audit-steps",
         type=int,
-        default=defaults.classifier.steps,
+        default=steps,
         help="training steps of each of the audit's classifiers [%(default)s]",
     )
     parser.add_argument(
         "--audit-seeds",
         type=int,
-        default=len(defaults.seeds),
+        default=seeds,
         help="classifiers that the audit trains for each set, with seeds 0, 1, ... [%(default)s]",
     )
 
 
-def audit_config(arguments: argparse.Namespace, defaults: AuditConfig) -> AuditConfig:
-    """Return `defaults` at the cost that was asked for."""
+def check_audit_options(arguments: argparse.Namespace) -> None:
+    """Raise InputError for an impossible cost."""
     check_at_least(1, audit_steps=arguments.audit_steps)
     check_within(1, _MOST_SEEDS, audit_seeds=arguments.audit_seeds)
+
+
+def audit_config(arguments: argparse.Namespace, defaults: AuditConfig) -> AuditConfig:
+    """Return `defaults` at the cost that was asked for."""
+    check_audit_options(arguments)
     return replace(
         defaults,
         seeds=tuple(range(arguments.audit_seeds)),

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
-from latentpath.cli.command import add_command
+from latentpath.cli.command import LateParser, declare_command
 from latentpath.cli.progress_bars import Bars
 
 
-def add(commands: Any) -> None:
-    """Declare the command."""
-    summary = "turn a published StyleGAN2-ADA .pkl into safetensors, running nothing in it"
-    add_command(commands, "convert", _run, summary, _add_options)
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
+def declare(parser: LateParser) -> None:
+    """Declare the command and its options."""
+    declare_command(parser, _run)
     parser.add_argument(
         "source",
         metavar="SOURCE",

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
 
-from latentpath.cli.command import add_command
+from latentpath.cli.command import LateParser, declare_command
 from latentpath.cli.common_options import (
     add_audit_options,
     add_device_option,
@@ -19,19 +18,15 @@ from latentpath.cli.config_options import add_options, read_options
 from latentpath.cli.progress_bars import Bars
 
 
-def add(commands: Any) -> None:
-    """Declare the command."""
-    summary = "run the whole pipeline on real handwritten digits"
-    add_command(commands, "demo", _run, summary, _add_options)
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
+def declare(parser: LateParser) -> None:
+    """Declare the command and its options."""
+    declare_command(parser, _run)
     from latentpath.production import DEMO_AUDIT, DEMO_CONFIG, ProduceConfig
 
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for set and report")
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier demo")
     add_device_option(parser)
-    add_audit_options(parser, DEMO_AUDIT)
+    add_audit_options(parser, DEMO_AUDIT.classifier.steps, len(DEMO_AUDIT.seeds))
     add_options(parser.add_argument_group("pipeline"), ProduceConfig, defaults=DEMO_CONFIG)
 
 

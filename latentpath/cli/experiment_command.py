@@ -7,7 +7,7 @@ import functools
 from dataclasses import replace
 from typing import Any
 
-from latentpath.cli.command import add_command
+from latentpath.cli.command import LateParser, add_command, declare_command
 from latentpath.cli.common_options import (
     add_device_option,
     add_people_options,
@@ -24,18 +24,17 @@ EXPERIMENTS = (
 )
 
 
-def add(commands: Any) -> None:
-    """Declare the commands."""
-    experiment = commands.add_parser(
-        "experiment", help="compare real images, centroids, straight lines and walks"
-    )
-    names = experiment.add_subparsers(title="experiments", metavar="NAME", required=True)
+def declare(parser: LateParser) -> None:
+    """Declare the commands, one for each recipe."""
+    names = parser.add_subparsers(title="experiments", metavar="NAME", required=True)
     for name, what in EXPERIMENTS:
-        options = functools.partial(_add_options, name=name)
-        add_command(names, name, _run, f"run the comparison {what}", options)
+        add_command(
+            names, name, f"run the comparison {what}", functools.partial(_declare, name=name)
+        )
 
 
-def _add_options(parser: argparse.ArgumentParser, name: str) -> None:
+def _declare(parser: LateParser, name: str) -> None:
+    declare_command(parser, _run)
     from latentpath.experiments import (
         RECIPES,
         CompareConfig,

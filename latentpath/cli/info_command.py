@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
-from latentpath.cli.command import add_command
+from latentpath.cli.command import LateParser, declare_command
 from latentpath.cli.progress_bars import Bars
 
 
-def add(commands: Any) -> None:
+def declare(parser: LateParser) -> None:
     """Declare the command."""
-    add_command(commands, "info", _run, "print versions, devices and implementations", answers=True)
+    declare_command(parser, _run, answers=True)
 
 
 def _run(arguments: argparse.Namespace, bars: Bars) -> None:

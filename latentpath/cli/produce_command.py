@@ -7,13 +7,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentpath.cli.command import add_command
+from latentpath.cli.command import LateParser, declare_command
 from latentpath.cli.common_options import (
     add_audit_options,
     add_data_options,
     add_device_option,
     audit_config,
     check_apart,
+    check_audit_options,
     device_of,
     label_options,
     people_options,
@@ -37,15 +38,13 @@ if TYPE_CHECKING:
     from latentpath.production import Bundle, RunResult
 
 
-def add(commands: Any) -> None:
-    """Declare the command."""
-    summary = "make a synthetic set from your own images"
-    add_command(commands, "produce", _run, summary, _add_options, use_config_file)
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
+def declare(parser: LateParser) -> None:
+    """Declare the command and its options."""
+    declare_command(parser, _run)
+    parser.before_parsing = use_config_file
     from latentpath.audit import AuditConfig
     from latentpath.production import OutputConfig, ProduceConfig, RunConfig
+    from latentpath.training import ClassifierConfig
 
     add_config_options(parser)
     add_data_options(parser)
@@ -83,7 +82,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--test-csv", metavar="FILE", help="table of the images in --test")
     add_device_option(parser)
-    add_audit_options(parser, AuditConfig())
+    add_audit_options(parser, ClassifierConfig.steps, len(AuditConfig.seeds))
     add_options(parser.add_argument_group("pipeline"), ProduceConfig)
     add_options(parser.add_argument_group("run"), RunConfig, table="run.")
     add_options(parser.add_argument_group("set"), OutputConfig, table="output.")
@@ -113,7 +112,7 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> None:
 
     _check_options(arguments)
     config = read_options(arguments, ProduceConfig)
-    audit = audit_config(arguments, AuditConfig())
+    check_audit_options(arguments)
     options = RunOptions(
         run=read_options(arguments, RunConfig, table="run."),
         output=read_options(arguments, OutputConfig, table="output."),
@@ -141,7 +140,15 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> None:
     manifest = result.manifest
     if arguments.report:
         times = StageTimes(bars)
-        figures = _report(arguments.report, result, data, bundle, test, audit, times)
+        figures = _report(
+            arguments.report,
+            result,
+            data,
+            bundle,
+            test,
+            audit_config(arguments, AuditConfig()),
+            times,
+        )
         manifest = add_audit(folder, options.output, figures)  # another card, another seal
         result.times.add(times)
         store_times(folder, result.times)

@@ -5,21 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import Any
 
-from latentpath.cli.command import add_command
+from latentpath.cli.command import LateParser, declare_command
 from latentpath.cli.common_options import add_data_options, data_source
 from latentpath.cli.progress_bars import Bars
 from latentpath.core import InputError
 
 
-def add(commands: Any) -> None:
-    """Declare the command."""
-    summary = "look at your own images: classes, people, sizes, copies, unreadable files"
-    add_command(commands, "scan", _run, summary, _add_options, answers=True)
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
+def declare(parser: LateParser) -> None:
+    """Declare the command and its options."""
+    declare_command(parser, _run, answers=True)
     add_data_options(parser)
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
-from latentpath.cli.command import add_command
+from latentpath.cli.command import LateParser, declare_command
 from latentpath.cli.progress_bars import Bars
 
 
-def add(commands: Any) -> None:
-    """Declare the command."""
-    add_command(commands, "status", _run, "show how far a run is", _add_options, answers=True)
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
+def declare(parser: LateParser) -> None:
+    """Declare the command and its options."""
+    declare_command(parser, _run, answers=True)
     parser.add_argument("run", metavar="RUN", help="folder that `produce --out` named")
     parser.add_argument("--json", action="store_true", help="print the status as JSON")
 

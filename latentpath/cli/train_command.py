@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import functools
-from typing import Any
 
-from latentpath.cli.command import add_command
+from latentpath.cli.command import LateParser, add_command, declare_command
 from latentpath.cli.common_options import (
     add_data_options,
     add_device_option,
@@ -27,16 +26,16 @@ NETWORKS = (
 )
 
 
-def add(commands: Any) -> None:
-    """Declare the commands."""
-    train = commands.add_parser("train", help="train the networks for a private set")
-    networks = train.add_subparsers(title="networks", metavar="NETWORK", required=True)
+def declare(parser: LateParser) -> None:
+    """Declare the commands, one for each network."""
+    networks = parser.add_subparsers(title="networks", metavar="NETWORK", required=True)
     for name, config, what in NETWORKS:
-        options = functools.partial(_add_options, network=name, config=config)
-        add_command(networks, name, _run, f"train {what}", options)
+        declare_one = functools.partial(_declare, network=name, config=config)
+        add_command(networks, name, f"train {what}", declare_one)
 
 
-def _add_options(parser: argparse.ArgumentParser, network: str, config: str) -> None:
+def _declare(parser: LateParser, network: str, config: str) -> None:
+    declare_command(parser, _run)
     from latentpath import training
 
     add_data_options(parser)

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from typing import Any
 
-from latentpath.cli.command import add_command
+from latentpath.cli.command import LateParser, declare_command
 from latentpath.cli.progress_bars import Bars
 
 
-def add(commands: Any) -> None:
-    """Declare the command."""
-    summary = "check that a set, or a run and its set, is as it was written"
-    add_command(commands, "verify", _run, summary, _add_options, answers=True)
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
+def declare(parser: LateParser) -> None:
+    """Declare the command and its options."""
+    declare_command(parser, _run, answers=True)
     parser.add_argument(
         "set",
         metavar="SET",
