@@ -15,6 +15,7 @@ import pytest
 
 from latentpath.core.errors import InputError
 from latentpath.production.run import RunConfig, RunFolder, RunOptions, produce
+from latentpath.production.run.engines import ray as ray_engine
 from latentpath.production.run.engines.ray import RayEngine, RayWorker
 from support import search_path
 from support.tiny_runs import config, files_of, options, same_set
@@ -56,11 +57,21 @@ def test_no_room_for_a_worker_is_said_instead_of_waiting(
     import ray
 
     ended = []
-    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+
+    class NotYetConnected:
+        def __getattr__(self, name):
+            return getattr(ray, name)
+
+        def is_initialized(self):
+            return False
+
+        def shutdown(self):
+            ended.append(True)
+
+    monkeypatch.setattr(ray_engine, "require_extra", lambda *_: NotYetConnected())
     monkeypatch.setattr(RayEngine, "_connect", lambda self: None)
-    monkeypatch.setattr(ray, "shutdown", lambda: ended.append(True))
-    asked = RunOptions(run=RunConfig(engine="ray", workers=1), threads=5000, device="cpu")
-    with pytest.raises(InputError, match="5000 processors for a worker"):
+    asked = RunOptions(run=RunConfig(engine="ray", workers=1), threads=3, device="cpu")
+    with pytest.raises(InputError, match="3 processors for a worker"):
         produce(data, bundle, tmp_path / "run", config(), asked)
     assert ended
 
