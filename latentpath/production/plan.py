@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ from latentpath.production.public_names import refuse_identifiers
 from latentpath.production.selection import (
     choose_pairs,
     least_walks,
+    planned_steps,
     wanted_per_class,
 )
 from latentpath.production.walking import first_visits, micro_batch_of, walks_at_once
@@ -88,8 +89,8 @@ class Plan:
 
     @cached_property
     def config(self) -> ProduceConfig:
-        """What is made."""
-        return ProduceConfig.from_dict(self.settings["config"])
+        """What is made, with the number of points on a walk that was planned."""
+        return with_steps(ProduceConfig.from_dict(self.settings["config"]), self.settings["steps"])
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -190,6 +191,8 @@ def make_plan(
             bundle.check(data)
             endpoints = prepare_endpoints(data, bundle, config, progress)
         wanted = wanted_per_class(endpoints.labels, endpoints.real, config)
+        given = config
+        config = with_steps(given, planned_steps(endpoints.labels, wanted, given))
         pairing = choose_pairs(endpoints, wanted, config)
         reference = prepare_real(endpoints.real, bundle.lpips, progress=progress)
         threshold = smallest_distance(reference, config.gate.quantile)
@@ -206,7 +209,8 @@ def make_plan(
     settings = {
         "format": FORMAT,
         "software_version": __version__,
-        "config": config.as_dict(),
+        "config": given.as_dict(),
+        "steps": config.walk.steps,
         "threads": threads,
         "micro_batch": micro_batch_of(
             least, config, endpoints.centroids.device, bundle.generator.img_resolution
@@ -222,6 +226,11 @@ def make_plan(
         "arrays": _hash(arrays),
     }
     return Planned(Plan(settings, arrays), endpoints, reference)
+
+
+def with_steps(config: ProduceConfig, steps: int) -> ProduceConfig:
+    """A configuration with so many points on a walk."""
+    return replace(config, walk=replace(config.walk, steps=steps))
 
 
 def worker_threads(threads: int) -> int:

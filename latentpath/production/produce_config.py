@@ -155,8 +155,10 @@ class WeightOptions:
 class WalkOptions:
     """How walks are optimised."""
 
-    steps: int = 50
-    """Points on a walk, both ends counted."""
+    steps: int = 0
+    """Points on a walk, both ends counted. 0 plans walks as many and as short as the number of
+    images allows, with two inner points at least: many short walks make better sets than few long
+    ones, because they use more endpoints and crowd less in the middle of a class."""
     solver: str = "fast"
     """How walks are optimised: "published", as in the paper, or "fast", which is best with a
     surrogate among the weights (`latentpath train surrogate`)."""
@@ -168,7 +170,8 @@ class WalkOptions:
     """Weights of the energies."""
 
     def __post_init__(self) -> None:
-        check_within(3, LONGEST_WALK, steps=self.steps)
+        if self.steps != 0:
+            check_within(3, LONGEST_WALK, steps=self.steps)
         check_one_of(SOLVERS, solver=self.solver)
 
 

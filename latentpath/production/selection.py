@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 from latentpath.core import InputError, PrivacyError
 from latentpath.data import ImageSet
 from latentpath.ksame import Pairing, pair_groups, pair_limits
-from latentpath.production.produce_config import ProduceConfig
+from latentpath.production.produce_config import LONGEST_WALK, ProduceConfig
 from latentpath.production.shard import ShardCounts
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 # Pairs drawn for each pair that would do if the gate let everything through: a gate that lets
 # fewer than one sample in so many through ends the run short.
 _SPARE_PAIRS = 40
+# Inner points of the shortest walks that are planned, and the least share of samples that is taken
+# to pass the gate when their length is planned. Of walks of 4 points between the demo's endpoints
+# six samples in ten pass.
+_FEWEST_INNER, _SHARE_PASSES = 2, 0.4
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +139,25 @@ def check_promise(real: ImageSet, config: ProduceConfig) -> None:
             else "lower k, or collect more people",
         )
     groups = np.repeat(np.arange(len(names)), people // k)  # at most; one may have more than k
-    check_wanted(groups, wanted_per_class(groups, real, config), names, config.walk.steps)
+    wanted = wanted_per_class(groups, real, config)
+    check_wanted(groups, wanted, names, planned_steps(groups, wanted, config))
+
+
+def planned_steps(
+    labels: np.ndarray,  # [G]
+    wanted: Mapping[int, int],
+    config: ProduceConfig,
+) -> int:
+    """Points on a walk: as asked for, or as few as give the images wanted, some of which fail."""
+    if config.walk.steps:
+        return config.walk.steps
+    limits = pair_limits(labels)
+    inner = [
+        math.ceil(count / (_SHARE_PASSES * limits[label]))
+        for label, count in wanted.items()
+        if limits[label]
+    ]
+    return 2 + min(max([_FEWEST_INNER, *inner]), LONGEST_WALK - 2)
 
 
 def choose_pairs(endpoints: Endpoints, wanted: Mapping[int, int], config: ProduceConfig) -> Pairing:

@@ -13,8 +13,10 @@ import torch
 import latentpath
 from latentpath.core.errors import InputError, OutputExistsError, PrivacyError
 from latentpath.data import ImageSet, read_image_set, read_manifest
-from latentpath.production import RunOptions, produce, produce_set, synthetic_set
+from latentpath.production import ProduceConfig, RunOptions, produce, produce_set, synthetic_set
 from latentpath.production.gate import NAMES_A_PERSON, OUT_OF_CLASS
+from latentpath.production.plan import make_plan
+from latentpath.production.selection import planned_steps
 from support import tiny_models
 from support.tiny_models import produce_config, quick_config
 from support.tiny_runs import files_of
@@ -383,3 +385,32 @@ def test_progress_tells_of_every_stage(data, bundle):
     told = []
     produce_set(data, bundle, quick_config(count=9), lambda *a: told.append(a[0]))
     assert {"encode", "k-same", "embed", "produce"} <= set(told)
+
+
+class TestPlannedSteps:
+    """Walks are as many and as short as the images wanted allow."""
+
+    @pytest.mark.parametrize(
+        ("groups", "wanted", "steps"),
+        [
+            ({0: 40}, {0: 200}, 4),  # 780 pairs
+            ({0: 40, 1: 3}, {0: 200, 1: 9}, 10),  # 3 pairs, of whose samples two in five may pass
+            ({0: 2}, {0: 7}, 20),
+            ({0: 40}, {0: 0}, 4),
+        ],
+    )
+    def test_as_short_as_the_pairs_allow(self, groups, wanted, steps):
+        labels = np.repeat(list(groups), list(groups.values()))
+        assert planned_steps(labels, wanted, ProduceConfig()) == steps
+
+    def test_a_wish_is_kept(self):
+        config = tiny_models.quick_config(steps=31)
+        assert planned_steps(np.zeros(40, int), {0: 10_000}, config) == 31
+
+    def test_a_set_is_planned_with_them(self, data, bundle):
+        few = tiny_models.quick_config(steps=0, count=6)
+        made = produce_set(data, bundle, few)
+        assert made.walks.latents.shape[1] == made.config.walk.steps == 4
+        many = make_plan(data, bundle, replace(few, count=300))
+        assert many.plan.settings["config"]["walk"]["steps"] == 0
+        assert many.plan.config.walk.steps == many.plan.settings["steps"] > 4
