@@ -16,6 +16,8 @@ _SIDE = 16
 # X-rays at half their size or packed as JPEG it is below 1e-3; of different people it is at least
 # 0.009 among 2,000 digits (1.4% of the median) and 0.017 among 4,000 X-rays (7%).
 _NEAR, _SHARE = 2.5e-3, 0.012
+# The same of equal pictures, whose forms are kept in half precision.
+_ROUNDING = 1e-4
 # Grey levels (standard deviation) below which a picture shows nothing.
 _FLAT = 2.0
 _PAIRS, _CHUNK = 4096, 1024
@@ -48,7 +50,7 @@ class NearCopies:
             return 0
         forms = np.stack(self._forms).astype(np.float32)  # [n, 256], of length 1
         own = values[np.array(self._rows)]
-        limit = min(_NEAR, _SHARE * _usual_distance(forms))
+        limit = max(_ROUNDING, min(_NEAR, _SHARE * _usual_distance(forms)))
         # Near forms are near along any direction, such as the one in which the set varies most.
         place = (forms - forms.mean(axis=0)) @ _widest(forms)
         order = np.argsort(place, kind="stable")
