@@ -44,7 +44,11 @@ from latentpath.audit.report.drawing import (
     new_figure as new_figure,
 )
 from latentpath.audit.report.json_schema import audit_schema as audit_schema
-from latentpath.audit.report.report_html import write_report as write_report
+from latentpath.audit.report.report_html import (
+    check_packages as check_packages,
+    check_report as check_report,
+    write_report as write_report,
+)
 from latentpath.audit.report.report_model import (
     GateSummary as GateSummary,
     Report as Report,

@@ -94,8 +94,12 @@ def _explain(error: Exception, verbose: bool) -> int:
     if verbose:
         traceback.print_exception(error)
     if isinstance(error, OSError):
-        reason = error.strerror or type(error).__name__
-        print(f"latentpath: error: {reason} (--verbose shows where)", file=sys.stderr)
+        reason = (error.strerror or type(error).__name__).lower()
+        print(
+            "latentpath: error: expected files and folders that can be read and written, got "
+            f"{reason!r} from the system: check the places that you named (--verbose shows where)",
+            file=sys.stderr,
+        )
         return 2
     if _is_out_of_memory(error):
         print(

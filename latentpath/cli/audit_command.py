@@ -6,7 +6,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latentpath.cli.audit_sets import AuditSets, add_set_options, read_sets, set_folder
+from latentpath.cli.audit_sets import (
+    ROLES,
+    AuditSets,
+    add_set_options,
+    baseline_places,
+    read_sets,
+    set_folder,
+)
 from latentpath.cli.command import LateParser, declare_command
 from latentpath.cli.common_options import (
     add_device_option,
@@ -14,7 +21,7 @@ from latentpath.cli.common_options import (
     today,
 )
 from latentpath.cli.progress_bars import Bars
-from latentpath.core import InputError, OutputExistsError, WeightsError
+from latentpath.core import InputError, WeightsError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -141,23 +148,22 @@ def _names(text: str) -> list[str]:
 
 def _checked_out(arguments: argparse.Namespace) -> Path:
     """The folder of the report: free, and in none of the sets."""
+    from latentpath.audit import check_report
+
     out = Path(arguments.out)
     if out.exists() and not out.is_dir():
         raise InputError(expected="a folder as --out", got=f"{out}, a file", fix="name another")
-    for name in (REPORT, NUMBERS):
-        if (out / name).exists() and not arguments.overwrite:
-            raise OutputExistsError(
-                expected=f"no {name} in {out}",
-                got="one that would be replaced",
-                fix="choose another folder, or pass --overwrite",
-            )
+    check_report(out / REPORT, overwrite=arguments.overwrite)
     place = out.resolve()
-    given = {"real": arguments.real, "synthetic": arguments.synthetic, "holdout": arguments.holdout}
+    given = {f"--{role}": getattr(arguments, role) for role in ROLES}
+    given |= {
+        f"--baseline {name}": path for name, path in baseline_places(arguments.baseline).items()
+    }
     for name, path in given.items():
         folder = Path(path).resolve() if path else None
         if folder is not None and folder.is_dir() and folder in (place, *place.parents):
             raise InputError(
-                expected=f"--out outside the folder --{name}",
+                expected=f"--out outside the folder {name}",
                 got=f"{out}, inside it",
                 fix="choose a place beside it: reports are not data, and show real images",
             )

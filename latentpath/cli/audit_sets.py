@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latentpath.cli.command import check_place
 from latentpath.cli.common_options import (
     add_column_options,
     add_file_options,
@@ -131,7 +132,7 @@ def read_sets(arguments: argparse.Namespace, bars: Bars) -> AuditSets:
     """
     from latentpath.audit import Form, in_form, with_classes
 
-    places = _baselines(arguments.baseline)
+    places = baseline_places(arguments.baseline)
     synthetic = _read(arguments, "synthetic", arguments.synthetic, bars)
     form = Form.of(synthetic)
 
@@ -153,7 +154,12 @@ def read_sets(arguments: argparse.Namespace, bars: Bars) -> AuditSets:
     )
 
 
-def _baselines(given: list[str]) -> dict[str, str]:
+def baseline_places(given: list[str]) -> dict[str, str]:
+    """Where the sets to compare with are, by their names.
+
+    Raises:
+        InputError: one without a name or a place, or a name given twice.
+    """
     places: dict[str, str] = {}
     for entry in given:
         name, equals, place = entry.partition("=")
@@ -163,6 +169,7 @@ def _baselines(given: list[str]) -> dict[str, str]:
                 got=entry,
                 fix="give for example --baseline lines=comparison/line",
             )
+        check_place(place, f"--baseline {name}")
         if name in places or name in ROLES:
             raise InputError(
                 expected="a name of its own for every baseline", got=name, fix="choose another"

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import errno
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -66,16 +68,10 @@ class LateParser(argparse.ArgumentParser):
         return found, unknown
 
     def _check_places(self, found: argparse.Namespace) -> None:
-        """Refuse places without a name: the system would take one for the present folder."""
         for action in self._actions:
             place = getattr(found, action.dest, None)
-            named = action.metavar in PLACES and isinstance(place, str)
-            if named and (not place or "\0" in place):
-                raise InputError(
-                    expected=f"a name as {'/'.join(action.option_strings) or action.metavar}",
-                    got=repr(place),
-                    fix="name a file or folder; `.` is the present one",
-                )
+            if action.metavar in PLACES and isinstance(place, str):
+                check_place(place, "/".join(action.option_strings) or str(action.metavar))
 
     def error(self, message: str) -> NoReturn:
         """Raise InputError instead of printing every option that there is.
@@ -120,6 +116,33 @@ class LateParser(argparse.ArgumentParser):
         words = [word for word in self._words if not word.startswith("-")]
         near = difflib.get_close_matches(words[0], commands, 1) if commands and words else []
         return f"did you mean {near[0]}?" if near else ""
+
+
+def check_place(place: str, option: str) -> None:
+    """Refuse the name of a file or folder that no system could have.
+
+    Args:
+        place: the name; of none, the system would take the present folder.
+        option: what it was given as.
+
+    Raises:
+        InputError: it is empty, too long, or holds what no name can.
+    """
+    got = "" if place and "\0" not in place else repr(place)[:_LONGEST]
+    if not got:
+        try:
+            os.lstat(place)
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                got = f"one of {len(place):,} characters, which is too long"
+        except UnicodeError:
+            got = ascii(place)[:_LONGEST]
+    if got:
+        raise InputError(
+            expected=f"a name as {option}",
+            got=got,
+            fix="name a file or folder; `.` is the present one",
+        )
 
 
 def add_command(commands: Any, name: str, summary: str, declare: Declare) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from latentpath.cli.command import PLACES
+from latentpath.cli.command import PLACES, check_place
 from latentpath.core import InputError, OutputExistsError, require_extra
 
 EXAMPLE = "run.toml"
@@ -80,6 +80,7 @@ def use_config_file(parser: argparse.ArgumentParser, words: Sequence[str] | None
         return  # no value; the parser itself will say so
     if found.config is None:
         return
+    check_place(found.config, "--config")
     options = {action.dest: action for action in kept_options(parser)}
     for name, value in _entries(read_toml(Path(found.config))):
         if name not in options:
@@ -205,6 +206,7 @@ def _checked(action: argparse.Action, value: Any) -> Any:
 
 def write_example(parser: argparse.ArgumentParser, path: str) -> str:
     """Write a commented example; returns what to tell the user."""
+    check_place(path, "--init")
     lines = [f"# Options of `{parser.prog} --config {Path(path).name}`.", ""]
     for table, actions in _tables(kept_options(parser)):
         lines += [f"[{table}]", ""] if table else []

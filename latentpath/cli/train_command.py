@@ -49,16 +49,17 @@ def _declare(parser: LateParser, network: str, config: str) -> None:
 def _run(arguments: argparse.Namespace, bars: Bars) -> None:
     from latentpath.production import train_network
 
+    config, device = read_options(arguments, arguments.config), device_of(arguments)
     check_apart(arguments, "out")
     data = read_data(arguments, bars)
     summary = train_network(
         arguments.network,
         data,
         arguments.out,
-        config=read_options(arguments, arguments.config),
+        config=config,
         resolution=arguments.resolution,
         half=arguments.half,
-        device=device_of(arguments),
+        device=device,
         progress=bars,
     )
     print(summary)

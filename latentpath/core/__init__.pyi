@@ -1,4 +1,5 @@
 from latentpath.core.checks import (
+    LARGEST as LARGEST,
     LARGEST_BATCH as LARGEST_BATCH,
     WIDEST as WIDEST,
     check_above_zero as check_above_zero,
@@ -24,6 +25,7 @@ from latentpath.core.errors import (
     ShapeError as ShapeError,
     UnsupportedError as UnsupportedError,
     WeightsError as WeightsError,
+    check_extra as check_extra,
     describe_error as describe_error,
     require_extra as require_extra,
 )

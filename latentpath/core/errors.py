@@ -9,6 +9,7 @@ message is one line. The command line prints that line and exits with code 2.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import traceback
 from pathlib import PurePath
 from types import ModuleType
@@ -112,6 +113,20 @@ def require_extra(module: str, extra: str) -> ModuleType:
             got=f"an import error ({error})",
             fix=f"pip install 'latentpath[{extra}]'",
         ) from error
+
+
+def check_extra(extra: str, *packages: str) -> None:
+    """Raise MissingExtraError unless all packages are installed; imports none of them.
+
+    For the beginning of long work that needs them at its end.
+    """
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError(
+                expected=f"the optional package {package!r}",
+                got="an installation without",
+                fix=f"pip install 'latentpath[{extra}]'",
+            )
 
 
 class LatentpathWarning(UserWarning):

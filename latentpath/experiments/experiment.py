@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from latentpath.audit import encode_png
+from latentpath.audit import check_packages, encode_png
 from latentpath.core import InputError, Progress, flat_values, silent
 from latentpath.data import ImageSet
 from latentpath.experiments.columns import figures, worst_attack
@@ -36,6 +36,7 @@ from latentpath.production import (
     ProduceConfig,
     arithmetic,
     at_resolution,
+    check_promise,
     data_fingerprint,
     load_bundle,
     models_fingerprint,
@@ -94,10 +95,15 @@ def run_experiment(
         InputError: the folder holds results of other settings, data or networks.
         OutputExistsError: it holds anything else.
         DataError: the data cannot be used.
+        PrivacyError: a class has fewer than k people.
+        MissingExtraError: a package is not installed that is needed later.
     """
+    check_packages()
     store = ResultStore(out)
-    store.agree("comparison", _settings(recipe))
     splits = read_splits(recipe, data, progress, **reading)
+    if not recipe.produce.uses_dp:  # else noise decides how many endpoints there are
+        check_promise(splits.private, recipe.produce)
+    store.agree("comparison", _settings(recipe))
     store.agree("data", _hashes(splits))
     if weights is None and recipe.weights is not None:
         bundle = load_bundle(recipe.weights, device)  # nothing is ever trained into the package

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import torch
 
-from latentpath.core import Progress, silent
+from latentpath.core import Progress, WeightsError, silent
 from latentpath.data import ImageSet
 from latentpath.experiments.recipe import TrainingConfig
-from latentpath.production import FILES, Bundle, load_bundle, train_network
+from latentpath.generators import read_weights
+from latentpath.production import FILES, Bundle, check_classes, load_bundle, train_network
 
 # In the order in which they need each other, with their kinds.
 NETWORKS = {
@@ -46,6 +47,8 @@ def ready_networks(
     Raises:
         WeightsError: the weights are of another set, or a checkpoint is of another configuration.
     """
+    check_classes(data)
+    _check_present(folder, data)
     for network in absent_networks(folder):
         train_network(
             network,
@@ -59,3 +62,24 @@ def ready_networks(
     bundle = load_bundle(folder, device)
     bundle.check(data)
     return bundle
+
+
+def _check_present(folder: Path, data: ImageSet) -> None:
+    """Find out before the others are trained whether the networks that are there fit the data."""
+    for name, key, what, given in (
+        ("generator", "img_channels", "channels per image", data.channels),
+        ("encoder", "img_channels", "channels per image", data.channels),
+        ("identity", "num_classes", "people", data.num_identities),
+        ("classifier", "num_classes", "classes", data.num_classes),
+    ):
+        path = folder / FILES[NETWORKS[name]]
+        if not path.exists():
+            continue
+        trained = read_weights(path, kind=NETWORKS[name]).config.get(key, given)
+        if trained != given:
+            raise WeightsError(
+                expected=f"a data set of {trained} {what}, as the {name} in the weights folder was "
+                "trained on",
+                got=f"{given}",
+                fix="name another weights folder, or remove that file to have it trained",
+            )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from latentpath.core import InputError, check_at_least
+from latentpath.core import LARGEST, InputError, check_at_least, check_within
 from latentpath.data import FORMATS
 from latentpath.production import (
     ASSETS,
@@ -37,6 +37,9 @@ SETS = {
 }
 STYLE = "style-"
 
+# Repetitions, classifiers, shadow models: more is a slip of the pen.
+_MOST_REPEATS, _MOST_SHADOWS = 1000, 2**16
+
 # What the trade-off grid turns.
 KNOBS = ("identity", "gate_quantile", "gate_identity", "endpoints", "k", "surrogate", "count")
 
@@ -57,7 +60,7 @@ class CompareConfig:
     one core at 32 pixels. 0 aligns all of them."""
 
     def __post_init__(self) -> None:
-        check_at_least(1, seeds=self.seeds)
+        check_within(1, _MOST_REPEATS, seeds=self.seeds)
         check_at_least(0, style_centroids=self.style_centroids)
         unknown = [name for name in self.chosen if name not in SETS]
         if unknown:
@@ -96,9 +99,11 @@ class MeasureConfig:
     """Models that are attacked, of every set."""
 
     def __post_init__(self) -> None:
-        check_at_least(1, trainings=self.trainings, shadow_steps=self.shadow_steps)
-        check_at_least(0, threshold=self.threshold, shadows=self.shadows)
-        check_at_least(1, targets=self.targets)
+        check_at_least(1, shadow_steps=self.shadow_steps)
+        check_within(1, _MOST_REPEATS, trainings=self.trainings, targets=self.targets)
+        check_at_least(0, threshold=self.threshold)
+        if self.shadows:  # one cannot tell who was left out
+            check_within(2, _MOST_SHADOWS, shadows=self.shadows)
         if not self.threshold <= 1:
             raise InputError(
                 expected="a threshold of at most 1", got=f"{self.threshold}", fix="0.5 is the usual"
@@ -120,7 +125,7 @@ class TradeoffConfig:
 
     def __post_init__(self) -> None:
         check_at_least(0, count=self.count)
-        check_at_least(1, trainings=self.trainings)
+        check_within(1, _MOST_REPEATS, trainings=self.trainings)
         unknown = sorted(set(self.chosen) - set(KNOBS))
         if unknown:
             raise InputError(
@@ -178,6 +183,14 @@ class Recipe:
         if self.data not in (None, "digits", *FORMATS):
             raise InputError(
                 expected="data None or 'digits'", got=repr(self.data), fix="choose one of them"
+            )
+        most = LARGEST // max(self.measure.trainings, self.tradeoff.trainings)
+        if self.seeds[-1] >= most:  # each repetition has seeds of its own for its trainings
+            raise InputError(
+                expected=f"a seed below {most - len(self.seeds) + 1}, with so many repetitions and "
+                "trainings",
+                got=str(self.produce.seed),
+                fix="choose a smaller --seed",
             )
         styled = any(name.startswith(STYLE) for name in self.compare.chosen)
         if styled and (self.produce.endpoints.aggregation == "style" or self.produce.uses_dp):

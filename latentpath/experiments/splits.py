@@ -69,19 +69,14 @@ def read_splits(
             got="a training split alone",
             fix="without other real people neither use nor membership can be measured",
         )
+    _check_alike(private, *holdout)
     return Splits(private, joined(*holdout))
 
 
 def joined(*sets: ImageSet) -> ImageSet:
     """Sets of the same classes and sizes as one; nobody is in two of them."""
+    _check_alike(*sets)
     first = sets[0]
-    shapes = {(s.class_names, s.images.shape[1:]) for s in sets}
-    if len(shapes) > 1:
-        raise DataError(
-            expected="splits of the same classes and image sizes",
-            got=", ".join(str(list(s.images.shape[1:])) for s in sets),
-            fix="check how the file was made",
-        )
     before = np.cumsum([0, *(s.num_identities for s in sets)])
     return ImageSet(
         np.concatenate([s.images for s in sets]),
@@ -90,6 +85,17 @@ def joined(*sets: ImageSet) -> ImageSet:
         first.class_names,
         reading=first.reading,
     )
+
+
+def _check_alike(*sets: ImageSet) -> None:
+    """Raise DataError unless all sets have the same classes and image sizes."""
+    forms = [f"{len(s.class_names)} classes of {list(s.images.shape[1:])}" for s in sets]
+    if len({(s.class_names, s.images.shape[1:]) for s in sets}) > 1:
+        raise DataError(
+            expected="splits of the same classes and image sizes",
+            got=f"{', '.join(forms)} (height, width, channels)",
+            fix="check how the file was made: every split needs images of every class",
+        )
 
 
 def share_of(data: ImageSet, count: int, seed: int) -> ImageSet:

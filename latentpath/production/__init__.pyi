@@ -33,6 +33,7 @@ from latentpath.production.group_members import (
     people_behind as people_behind,
 )
 from latentpath.production.network_training import (
+    check_classes as check_classes,
     train_network as train_network,
 )
 from latentpath.production.prepared_endpoints import (
@@ -83,6 +84,7 @@ from latentpath.production.run.run_status import (
 from latentpath.production.run.run_verification import (
     verify_run as verify_run,
 )
+from latentpath.production.selection import check_promise as check_promise
 from latentpath.production.stage_times import (
     StageTimes as StageTimes,
 )

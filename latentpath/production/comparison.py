@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from latentpath.audit import (
     Report,
     ReportSet,
     WalkProfile,
+    check_report,
     measure_real,
     measure_set,
     other_people,
@@ -25,7 +25,6 @@ from latentpath.audit import (
 from latentpath.core import (
     DataError,
     InputError,
-    OutputExistsError,
     Progress,
     flat_values,
     silent,
@@ -174,33 +173,20 @@ def check_comparison(
         fewer.
 
     Raises:
+        MissingExtraError: a package that the report needs is not installed.
         InputError: the report cannot be written there, or would be shared with the set; or all
             test images are of private people.
         OutputExistsError: the report, or `audit.json` beside it, exists.
         DataError: the test images have other classes or channels than the private set.
     """
-    report = Path(report)
-    existing = next(folder for folder in report.absolute().parents if folder.exists())
-    if report.is_dir() or not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise InputError(
-            expected="a report file that can be written",
-            got=f"{report}, which is a folder or lies in one that cannot be written to",
-            fix="give the path of an HTML file",
-        )
+    check_report(report, overwrite=overwrite)
     folder = Path(out).resolve()
-    if folder in report.resolve().parents:
+    if folder in Path(report).resolve().parents:
         raise InputError(
             expected="a report outside the synthetic set: it shows real images",
             got=f"{report}, inside {out}",
             fix="write it to a private folder",
         )
-    for file in (report, report.with_name("audit.json")):
-        if file.exists() and not overwrite:
-            raise OutputExistsError(
-                expected=f"no file at {file}",
-                got="one that would be replaced",
-                fix="choose another folder, or pass --overwrite",
-            )
     if test is None:
         return None
     for what, wanted, given in [

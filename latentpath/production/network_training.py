@@ -12,7 +12,15 @@ from torch import Tensor, nn
 
 from latentpath._version import __version__
 from latentpath.audit import contact_sheet
-from latentpath.core import DataError, InputError, Progress, WeightsError, require_extra, silent
+from latentpath.core import (
+    DataError,
+    InputError,
+    Progress,
+    WeightsError,
+    check_extra,
+    require_extra,
+    silent,
+)
 from latentpath.data import ImageSet, to_tensor, to_uint8
 from latentpath.generators import StyleGAN2, load_generator, save_generator, save_weights
 from latentpath.models import Surrogate, save_surrogate
@@ -79,9 +87,10 @@ def train_network(
             got=repr(network),
             fix="choose one of these",
         )
+    check_extra("pipeline", "PIL", "monai", "safetensors")
     out = Path(out)
     _check_folder(out)
-    _check_classes(data)
+    check_classes(data)
     side = _side(network, data, out, resolution)
     data = at_resolution(data, side)
     images = to_tensor(data.images).to(device)
@@ -201,8 +210,12 @@ def save_samples(path: Path, generator: StyleGAN2, num_classes: int, seed: int =
     pil.fromarray(sheet.squeeze(2) if sheet.shape[2] == 1 else sheet).save(path)
 
 
-def _check_classes(data: ImageSet) -> None:
-    """Name the classes without images: no set could be made with networks that know them."""
+def check_classes(data: ImageSet) -> None:
+    """Refuse classes without images: no set could be made with networks that know them.
+
+    Raises:
+        DataError: names those classes.
+    """
     empty = [name for name, count in data.class_counts().items() if not count]
     if empty:
         raise DataError(

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentpath.core import Progress, silent
+from latentpath.core import Progress, check_extra, silent
 from latentpath.data import ImageSet, resize_images, to_tensor
 from latentpath.ksame import (
     Certificate,
@@ -68,7 +68,9 @@ def prepare_endpoints(
         MissingExtraError: differential privacy without the extra "dp".
     """
     bundle.check(data)
-    if not config.uses_dp:  # else noise decides how many endpoints there are
+    if config.uses_dp:
+        check_extra("dp", "dp_accounting")
+    else:  # with dp noise decides how many endpoints there are
         check_promise(data, config)
     real = at_resolution(data, bundle.generator.img_resolution)
     bundle.check_people(real)

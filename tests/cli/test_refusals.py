@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
+import shutil
+import sys
 import typing
 
+import numpy as np
 import pytest
 
 pytest.importorskip("monai")
@@ -13,6 +17,7 @@ pytest.importorskip("PIL")
 
 from latentpath import cli
 from latentpath.audit import AuditConfig
+from latentpath.cli.command import PLACES
 from latentpath.core import InputError
 from latentpath.experiments import CompareConfig, MeasureConfig, TradeoffConfig, TrainingConfig
 from latentpath.ksame.grouping import _METHODS
@@ -34,6 +39,7 @@ from latentpath.training import (
     SurrogateConfig,
 )
 from support import tiny_models
+from support.tiny_splits import write_npz
 
 CONFIGS = [
     AuditConfig, ClassifierConfig, CompareConfig, EncoderConfig, GeneratorConfig, IdentityConfig,
@@ -99,6 +105,9 @@ def test_no_field_takes_a_number_that_is_none(config, name, value):
         (OutputConfig, "layouts", ""),
         (AuditConfig, "max_bytes", 0),
         (MeasureConfig, "threshold", 1.1),
+        (MeasureConfig, "shadows", 1),
+        (MeasureConfig, "trainings", 10**9),
+        (CompareConfig, "seeds", 10**9),
     ],
 )
 def test_limits_of_single_fields(config, name, value):
@@ -151,6 +160,81 @@ def data(tmp_path_factory, private):
 
 
 TRAIN = ("train", "classifier")
+LONG = "x" * 300
+OUTPUTS = {"out", "target", "run"}
+# What each command needs to be given beside these.
+ENOUGH = {
+    "audit": ["--real", "{data}", "--synthetic", "{data}"],
+    "convert": ["{weights}/generator.safetensors"],
+    "experiment pneumoniamnist": ["--data", "{data}/none.npz"],
+    "produce": ["--data", "{data}", "--weights", "{weights}"],
+    "scan": ["--data", "{data}"],
+    "train": ["--data", "{data}"],
+    "verify": ["{data}"],
+}
+
+
+def commands(parser, words=()):
+    """Every command with its parser."""
+    if parser.declare is not None:
+        declare, parser.declare = parser.declare, None
+        declare(parser)
+    inside = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+    if not inside:
+        yield words, parser
+    for action in inside:
+        for name, inner in action.choices.items():
+            yield from commands(inner, (*words, name))
+
+
+@pytest.fixture
+def every_command(data, weights, tmp_path):
+    """Of every command its words, its parser, and what it needs to be given."""
+    found = []
+    for words, parser in commands(cli.make_parser()):
+        enough = ENOUGH.get(" ".join(words)) or ENOUGH.get(words[0], [])
+        given = [each.format(data=data, weights=weights) for each in enough]
+        for action in parser._actions:
+            if action.dest in OUTPUTS:
+                given += [*action.option_strings, str(tmp_path / "out")]
+        found.append((words, parser, given))
+    assert len(found) > 10
+    yield found
+    assert not list(tmp_path.iterdir())
+
+
+def unreadable(action):
+    """Values that none of an option's kind can have."""
+    if action.nargs == 0 or not action.option_strings:
+        return []
+    if action.metavar in PLACES:
+        return ["", LONG, "a\0b"]
+    if action.choices is not None:
+        return ["nonsense", ""]
+    return {int: ["", "nan", "1.5"], float: ["", "x"]}.get(action.type, [])
+
+
+def test_every_option_is_read_or_refused(every_command):
+    for _, parser, given in every_command:
+        for action in parser._actions:
+            for value in unreadable(action):
+                with pytest.raises(InputError) as refusal:
+                    parser.parse_args([*given, f"{action.option_strings[0]}={value}"])
+                assert action.option_strings[0] in str(refusal.value)
+                assert len(str(refusal.value)) < 500
+
+
+def test_no_option_takes_a_number_below_zero(every_command, refused):
+    """Of those that are no fields of configurations, which have been tried above."""
+    networks = {words for words, *_ in every_command if words[0] == "train"}
+    for words, parser, given in every_command:
+        for action in parser._actions:
+            fields = action.container.title not in ("options", "how the sets are read")
+            if fields or action.type not in (int, float) or words in networks - {TRAIN}:
+                continue
+            refused(*words, *given, f"{action.option_strings[0]}=-1")
+
+
 PRODUCE = ("produce", "--k", "3", "--steps", "4")
 
 
@@ -216,3 +300,71 @@ def test_memory_that_is_not_there(error, refused, data, tmp_path, monkeypatch):
     monkeypatch.setattr("latentpath.production.network_training.train_generator", too_large)
     argv = ["train", "generator", "--data", data, "--out", tmp_path / "w"]
     assert "memory" in refused(*argv)
+
+
+@pytest.mark.parametrize(
+    ("splits", "options", "told"),
+    [
+        ({"train": 4, "val": 3, "test": 3}, [], "at least k = 5"),
+        ({"train": 6, "test": 2}, ["--count", "5000"], "at most"),
+        ({"train": 6}, [], "split of other people"),
+        ({"train": 6, "test": 2, "side": 8}, ["--k", "2"], "the same classes and image sizes"),
+        ({"train": 6, "test": 2}, ["--k", "2", "--count", "50"], "15 people"),
+        ({"train": 6, "test": 2}, ["--seed", str(2**53)], "seed"),
+    ],
+)
+def test_an_experiment_trains_nothing_in_vain(splits, options, told, refused, weights, tmp_path):
+    splits = dict(splits)
+    side = splits.pop("side", None)
+    place = write_npz(tmp_path / "some.npz", **splits)
+    if side:
+        arrays = dict(np.load(place))
+        arrays["test_images"] = arrays["test_images"][:, :side, :side]
+        np.savez(place, **arrays)
+    # A weights folder with one network, of 15 other people.
+    (tmp_path / "weights").mkdir()
+    shutil.copy(weights / "identity.safetensors", tmp_path / "weights")
+    argv = ["experiment", "pneumoniamnist", "--data", place, "--weights", tmp_path / "weights"]
+    assert told in refused(*argv, "--out", tmp_path / "out", *options)
+
+
+@pytest.mark.parametrize(
+    ("package", "command", "options"),
+    [
+        ("jinja2", "audit", []),
+        ("torchmetrics", "audit", []),
+        ("safetensors", "train classifier", []),
+        ("matplotlib", "experiment digits", []),
+        ("jinja2", "demo", []),
+        ("mlxtend", "demo", []),
+        ("matplotlib", "produce", ["--report", "{out}/report.html"]),
+        ("ray", "produce", ["--engine", "ray"]),
+        ("dp_accounting", "produce", ["--dp-epsilon", "4", "--count", "9", "--balanced"]),
+        ("pyarrow", "produce", ["--layouts", "parquet"]),
+    ],
+)
+def test_packages_that_are_not_installed(
+    package, command, options, refused, data, weights, tmp_path, monkeypatch
+):
+    for name in [package, *sys.modules]:
+        if name.split(".")[0] == package:
+            monkeypatch.setitem(sys.modules, name, None)
+    words = command.split()
+    given = [*ENOUGH.get(words[0], []), "--out", "{out}/run", *options]
+    line = refused(*words, *(w.format(data=data, weights=weights, out=tmp_path) for w in given))
+    assert package in line
+    assert "pip install 'latentpath[" in line
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--out", "{data}/left/person000.png/x"], "report file"),
+        (["--baseline", f"lines={LONG}"], "--baseline lines"),
+        (["--baseline", "lines={data}/middle", "--out", "{data}/middle/x"], "inside it"),
+    ],
+)
+def test_places_of_an_audit(options, told, refused, data):
+    options = [each.format(data=data) for each in options]
+    given = ["--real", data / "left", "--synthetic", data / "right", "--out", "unused"]
+    assert told in refused("audit", *given, *options)

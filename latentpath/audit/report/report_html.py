@@ -3,13 +3,51 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from latentpath.audit.report.page_context import page_context
 from latentpath.audit.report.report_model import Report
-from latentpath.core import InputError, require_extra, write_file
+from latentpath.core import InputError, OutputExistsError, check_extra, require_extra, write_file
 
 JSON_NAME = "audit.json"
+# What measures and their report import where they need it.
+_PACKAGES = ("PIL", "jinja2", "matplotlib", "monai", "safetensors", "scipy", "torchmetrics")
+
+
+def check_packages() -> None:
+    """Raise MissingExtraError unless all that measures and reports need later is installed."""
+    check_extra("pipeline", *_PACKAGES)
+
+
+def check_report(path: str | Path, *, overwrite: bool = False) -> None:
+    """Find out before any measure whether `write_report` will be possible.
+
+    Args:
+        path: the HTML file to be.
+        overwrite: whether an earlier report there may be replaced.
+
+    Raises:
+        MissingExtraError: a package that measures or reports need is not installed.
+        InputError: no file can be written there.
+        OutputExistsError: the report, or `audit.json` beside it, exists.
+    """
+    check_packages()
+    path = Path(path)
+    folder = next(place for place in path.absolute().parents if os.path.lexists(place))
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(
+            expected="a report file that can be written",
+            got=f"{path}, which is a folder or lies in one that cannot be written to",
+            fix="choose another place",
+        )
+    for file in (path, path.with_name(JSON_NAME)):
+        if os.path.lexists(file) and not overwrite:
+            raise OutputExistsError(
+                expected=f"no file at {file}",
+                got="one that would be replaced",
+                fix="choose another folder, or pass --overwrite",
+            )
 
 
 def write_report(path: str | Path, report: Report, *, include_real: bool = True) -> Path:

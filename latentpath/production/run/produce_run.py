@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from latentpath.core import Progress, RunError, flat_values, silent
+from latentpath.core import Progress, RunError, check_extra, flat_values, silent
 from latentpath.data import ImageSet
 from latentpath.production.bundle import Bundle
 from latentpath.production.fingerprints import (
@@ -73,7 +73,7 @@ def produce(
         OutputExistsError: the folder holds something else.
         InputError: the run was planned with other networks, images or options, or a layout cannot
             hold the set; or more images are wanted than the pairs of endpoints allow.
-        MissingExtraError: a layout needs a package that is not installed.
+        MissingExtraError: a layout, the engine or dp needs a package that is not installed.
         IntegrityError: plan or ledger are damaged, or something else lies where the set will be;
             the message names the way out.
         RunError: the run stopped before its end, and can go on: `StoppedError` if it was asked to,
@@ -84,6 +84,8 @@ def produce(
     """
     config, options = config or ProduceConfig(), options or RunOptions()
     times = StageTimes(progress)
+    if options.run.engine == "ray":
+        check_extra("ray", "ray")
     folder = RunFolder.at(out)
     folder.check(resume=options.resume, overwrite=options.overwrite)
     refuse_identifiers(data)
