@@ -126,13 +126,21 @@ def read_sets(arguments: argparse.Namespace, bars: Bars) -> AuditSets:
     """Read all sets and bring them to one form: that of the synthetic images.
 
     Raises:
-        InputError: a baseline without a name, or a name given twice.
+        InputError: a baseline without a name, a name given twice, or how to read a holdout that
+            is not given.
         DataError: a set that cannot be read, or whose classes the real set does not have.
         ShapeError: sizes that differ and are no squares.
     """
     from latentpath.audit import Form, in_form, with_classes
 
     places = baseline_places(arguments.baseline)
+    for name in _PER_SET if not arguments.holdout else ():
+        if getattr(arguments, f"holdout_{name}") not in (None, "auto"):
+            raise InputError(
+                expected=f"--holdout with --holdout-{name}",
+                got=f"--holdout-{name} alone",
+                fix="add --holdout PATH",
+            )
     synthetic = _read(arguments, "synthetic", arguments.synthetic, bars)
     form = Form.of(synthetic)
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from latentpath.production import StageTimes
 
 _MOST_SEEDS = 1000
+# Of what PyTorch says about a device: some of it lists all there could be.
+_SHOWN = 80
 
 
 def add_audit_options(parser: argparse.ArgumentParser, steps: int, seeds: int) -> None:
@@ -72,7 +74,7 @@ def device_of(arguments: argparse.Namespace) -> str:
     except (RuntimeError, AssertionError) as error:
         raise InputError(
             expected="--device auto, cpu, or a GPU that PyTorch sees",
-            got=f"{name!r} ({str(error).splitlines()[0]})",
+            got=f"{name!r} ({str(error).splitlines()[0][:_SHOWN]})",
             fix="leave --device out, or see `latentpath info`",
         ) from error
     return name

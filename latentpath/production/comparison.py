@@ -181,7 +181,12 @@ def check_comparison(
     """
     check_report(report, overwrite=overwrite)
     folder = Path(out).resolve()
-    if folder in Path(report).resolve().parents:
+    place = Path(report).resolve()
+    if place in folder.parents:
+        raise InputError(
+            expected="a report file", got=f"{report}, the folder of the run", fix="name a file"
+        )
+    if folder in place.parents:
         raise InputError(
             expected="a report outside the synthetic set: it shows real images",
             got=f"{report}, inside {out}",

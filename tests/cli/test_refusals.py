@@ -249,6 +249,7 @@ PRODUCE = ("produce", "--k", "3", "--steps", "4")
         (TRAIN, ["--device", ""], "--device"),
         (TRAIN, ["--device", "cuda:99"], "--device"),
         (TRAIN, ["--device", "meta"], "--device"),
+        (TRAIN, ["--device", "vulkan"], "info`"),
         (TRAIN, ["--threads", "-1"], "--threads"),
         (TRAIN, ["--threads", str(10**30)], "--threads"),
         (TRAIN, ["--out", ""], "--out"),
@@ -267,12 +268,14 @@ PRODUCE = ("produce", "--k", "3", "--steps", "4")
         (PRODUCE, ["--audit-seeds", str(10**9)], "audit_seeds"),
         (PRODUCE, ["--title", ""], "title"),
         (PRODUCE, ["--workers", "3"], "workers"),
+        (PRODUCE, ["--report", "{out}"], "the folder of the run"),
     ],
 )  # fmt: skip
 def test_options(command, options, told, refused, data, weights, tmp_path):
     argv = [*command, "--data", data, "--out", tmp_path / "out"]
     if command is PRODUCE:
         argv += ["--weights", weights]
+    options = [each.format(out=tmp_path / "out") for each in options]
     assert told in refused(*argv, *options)
     assert not (tmp_path / "out" / "set").exists()
 
@@ -308,6 +311,7 @@ def test_memory_that_is_not_there(error, refused, data, tmp_path, monkeypatch):
         ({"train": 4, "val": 3, "test": 3}, [], "at least k = 5"),
         ({"train": 6, "test": 2}, ["--count", "5000"], "at most"),
         ({"train": 6}, [], "split of other people"),
+        ({"train": 6, "test": 6}, ["--k", "2"], "nobody else"),
         ({"train": 6, "test": 2, "side": 8}, ["--k", "2"], "the same classes and image sizes"),
         ({"train": 6, "test": 2}, ["--k", "2", "--count", "50"], "15 people"),
         ({"train": 6, "test": 2}, ["--seed", str(2**53)], "seed"),
@@ -320,6 +324,11 @@ def test_an_experiment_trains_nothing_in_vain(splits, options, told, refused, we
     if side:
         arrays = dict(np.load(place))
         arrays["test_images"] = arrays["test_images"][:, :side, :side]
+        np.savez(place, **arrays)
+    if told == "nobody else":
+        arrays = dict(np.load(place))
+        for what in ("images", "labels"):
+            arrays[f"test_{what}"] = arrays[f"train_{what}"]
         np.savez(place, **arrays)
     # A weights folder with one network, of 15 other people.
     (tmp_path / "weights").mkdir()
@@ -360,6 +369,7 @@ def test_packages_that_are_not_installed(
     ("options", "told"),
     [
         (["--out", "{data}/left/person000.png/x"], "report file"),
+        (["--holdout-csv", "t.csv"], "--holdout with"),
         (["--baseline", f"lines={LONG}"], "--baseline lines"),
         (["--baseline", "lines={data}/middle", "--out", "{data}/middle/x"], "inside it"),
     ],
