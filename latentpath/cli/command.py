@@ -94,12 +94,14 @@ class LateParser(argparse.ArgumentParser):
             )
         what, came = about.groups() if about else ("options", message)
         nearest = self._nearest_command() if came.startswith("invalid choice") else ""
+        alone = came == "expected one argument"
         for found, plain in _PLAINER:
             came = re.sub(found, plain, came)
         raise InputError(
             expected=f"{what} as `{self.prog} --help` explains it",
             got=came if len(came) <= _LONGEST else f"{came[:_LONGEST]} ...",
-            fix=nearest or "correct it",
+            fix=nearest
+            or (f"give one; if it begins with -, write {what}=VALUE" if alone else "correct it"),
         )
 
     def _unknown(self, word: str) -> InputError:

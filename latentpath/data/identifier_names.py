@@ -34,12 +34,29 @@ _UID = re.compile(r"[0-9]+(\.[0-9]+){4,}")
 _HASH = re.compile(r"(?=.*[0-9])[0-9a-f]{12,}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.I)
 _DATE = re.compile(
     r"(?<![0-9])((19|20)[0-9]{2}([-_.]?)(0[1-9]|1[0-2])\3(0[1-9]|[12][0-9]|3[01])"
-    r"|(0?[1-9]|[12][0-9]|3[01])[-_.](0?[1-9]|1[0-2])[-_.](19|20)[0-9]{2})(?![0-9])"
+    r"|(0?[1-9]|[12][0-9]|3[01])[-_.](0?[1-9]|1[0-2])[-_.](19|20)[0-9]{2}"
+    r"|(0?[1-9]|[12][0-9]|3[01])[.](0?[1-9]|1[0-2])[.][0-9]{2}"
+    r"|[0-9]{1,2}[-_. ]*(jan|feb|m[aä]r|apr|ma[iy]|jun|jul|aug|sep|o[ck]t|nov|de[cz])[a-z]*"
+    r"[-_. ]*(19|20)?[0-9]{2})(?![0-9])",
+    re.IGNORECASE,
 )
-_LONG_NUMBER = re.compile(r"[A-Za-z]{0,4}[-_ ]?[0-9]{5,}([-_ ].*)?")
+_LONG_NUMBER = re.compile(r"(?<![0-9])[0-9]{5,}(?![0-9])")
 _NUMBER = re.compile(r"[0-9]+")
 _SIGNED = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _WORD_NUMBER = re.compile(r"([^0-9]+?)[\s_.#(-]*([0-9]+)(?![0-9]).*", re.DOTALL)
+_TOKEN = re.compile(r"[0-9]+|[^\W\d_]+")
+# Stages of tumours as pathologists and clinicians write them: pT1 is no patient.
+_STAGE = re.compile(r"\b[pcy]{1,2}(?=[TNM][0-9])")
+# Kinds of names that people have where most of a set's names are of one kind.
+_KINDS_OF_PEOPLE = (
+    (re.compile(r"[A-Za-z]{1,3}[-_ ]?[0-9]{3,}[A-Za-z]?"), "are initials with numbers"),
+    (re.compile(r"[^\W\d]+[-_ ]?(19|20)[0-9]{2}"), "are words with years"),
+    (re.compile(r"[^\W\d_][^\d_,]*, ?[^\W\d_][^\d_,]*"), "are two names with a comma between"),
+    (re.compile(r"(patient|subject|person|participant|proband|volunteer)s?[-_ ]?[a-z]", re.I),
+     "are a word for people with a letter"),
+    (re.compile(r"(.*[\W_])?(?=[a-f]*[0-9])[0-9a-f]{6,}", re.I),
+     "end in hexadecimal numbers"),
+)  # fmt: skip
 
 # Numbers up to here may number classes; more of them have to hold many images each.
 _SMALL, _FEW, _RATHER_FEW = 100, 5, 12
@@ -68,15 +85,16 @@ def identifier_evidence(names: Sequence[str], images: int | None = None) -> str:
     >>> identifier_evidence(["grade 1", "grade 2"])
     ''
     """
-    names = [name.strip() for name in names]
+    names = [_STAGE.sub("", name.strip()) for name in names]
     made = sum(map(_is_made, names))
     if made:
         return f"{made} of {len(names)} are long numbers, dates or identifiers made by a machine"
     per_name = None if images is None else images / len(names)
     if reason := _numbers_evidence(names, per_name):
         return reason
-    if reason := _words_evidence(names, per_name):
-        return reason
+    for find in (_words_evidence, _kinds_evidence, _varying_evidence):
+        if reason := find(names):
+            return reason
     if (
         images is not None
         and len(names) >= _PEOPLE_CLASSES
@@ -88,8 +106,8 @@ def identifier_evidence(names: Sequence[str], images: int | None = None) -> str:
 
 def _is_made(name: str) -> bool:
     """Say whether a name alone is that of a person, a study or a file."""
-    whole = any(kind.fullmatch(name) for kind in (_UID, _HASH, _LONG_NUMBER))
-    if whole or _DATE.search(name) or "^" in name:
+    whole = any(kind.fullmatch(name) for kind in (_UID, _HASH))
+    if whole or _LONG_NUMBER.search(name) or _DATE.search(name) or "^" in name:
         return True
     # Years and four-digit numbers; three digits only where a zero fills them up.
     return bool(_NUMBER.fullmatch(name)) and (len(name) >= 4 or _is_padded(name, 3))
@@ -124,7 +142,45 @@ def _may_number_classes(numbers: Sequence[int], per_name: float | None) -> bool:
     return per_name >= limit
 
 
-def _words_evidence(names: Sequence[str], per_name: float | None) -> str:
+def _kinds_evidence(names: Sequence[str]) -> str:
+    for kind, what in _KINDS_OF_PEOPLE:
+        count = sum(kind.fullmatch(name) is not None for name in names)
+        if count > 1 and count >= _SHARE * len(names):
+            return f"{count} of {len(names)} {what}"
+    return ""
+
+
+def _varying_evidence(names: Sequence[str]) -> str:
+    """Names of several numbers that differ in numbers alone: BraTS20_Training_001, 002_S_0295."""
+    groups: dict[tuple[str, ...], list[list[str]]] = {}
+    for name in names:
+        tokens = [token.casefold() for token in _TOKEN.findall(name)]
+        form = tuple("" if token.isdecimal() else token for token in tokens)
+        groups.setdefault(form, []).append(tokens)
+    count = sum(len(group) for form, group in groups.items() if _counts_people(form, group))
+    if count < max(2, _SHARE * len(names)):
+        return ""
+    return f"{count} of {len(names)} differ in running numbers alone"
+
+
+def _counts_people(form: tuple[str, ...], group: Sequence[Sequence[str]]) -> bool:
+    """Say whether the numbers of names of one form are more than few small ones."""
+    if len(group) < 2 or not form or form.count("") < (1 if form[0] else 2):
+        return False  # 40X, 100X: a number and its unit
+    for place, text in enumerate(form):
+        values = {tokens[place] for tokens in group}
+        if text or len(values) < 2:
+            continue
+        word = next((own for own in reversed(form[:place]) if own), "")
+        numbers = {int(value) for value in values}
+        small = max(numbers) <= _SMALL and not any(_is_padded(value, 3) for value in values)
+        if small and (not any(form) or word in CLASS_WORDS or len(numbers) <= _FEW):
+            continue
+        return True
+    return False
+
+
+def _words_evidence(names: Sequence[str]) -> str:
     parts = [_WORD_NUMBER.fullmatch(name) for name in names]
     words = Counter(_plain(part[1]) for part in parts if part)
     if not words:
@@ -155,8 +211,12 @@ def _last_word(word: str) -> str:
 _SPACES = re.compile(r"[\s_]+")
 _SAME_FORMS: tuple[Callable[[str], object], ...] = (
     lambda name: _SPACES.sub(" ", unicodedata.normalize("NFKC", name)).strip().casefold(),
-    lambda name: float(name) if _SIGNED.fullmatch(name.strip()) else name,
+    lambda name: _number(name.strip().replace(",", ".")) or name,
 )
+
+
+def _number(name: str) -> str:
+    return repr(float(name)) if _SIGNED.fullmatch(name) else ""
 
 
 def alike_names(names: Sequence[str]) -> int:

@@ -25,6 +25,12 @@ from latentpath.data.identifier_names import alike_names, identifier_evidence
         ["01_TUMOUR", "02_STROMA", "03_LYMPHO", "04_DEBRIS"],
         ["40X", "100X", "200X", "400X"],
         ["batch1", "batch2"],
+        ["pT1", "pT2", "pT3"],
+        ["0-10", "10-20", "20-30"],
+        ["001.Albatross", "002.Auklet", "003.Blackbird"],
+        ["KL0", "KL1", "KL2", "KL3", "KL4"],
+        ["C34.1", "D22.5", "C18.7"],
+        ["T1N0", "T1N1", "T2N0"],
     ],
 )
 def test_classes(names):
@@ -52,6 +58,20 @@ def test_classes(names):
         ["a81bc81b-dead-4e5d-abff-90865d1e13b1", "normal"],
         ["MRN0012345", "MRN0012346"],
         ["case 7 (follow-up)", "case 8"],
+        [f"BraTS20_Training_{number:03d}" for number in range(1, 7)],
+        ["OAS1_0001_MR1", "OAS1_0001_MR2", "OAS1_0002_MR1"],
+        ["002_S_0295", "003_S_0302", "005_S_0316"],
+        ["SOB_B_A-14-22549AB", "SOB_M_DC-14-2523"],
+        ["TCGA-02-0001", "TCGA-02-0003", "TCGA-06-0122"],
+        ["120_2019", "121_2019", "122_2018"],
+        ["10.01.19", "11.02.19"],
+        ["10-Jan-2019", "3 März 2020"],
+        ["a87ff679", "c4ca4238", "c81e728d"],
+        ["pt-a87ff6", "pt-c4ca42", "pt-c81e72"],
+        ["HM190", "EM233", "UH007"],
+        ["HansM_1970", "EvaM_1965"],
+        ["Miller, Hans", "Meyer, Eva"],
+        ["SubjectA", "SubjectB"],
     ],
 )
 def test_people(names):

@@ -59,7 +59,8 @@ class TestFolderLevels:
         with pytest.raises(DataError, match="look like people's"):
             scan(idc)
 
-    @pytest.mark.parametrize("names", [["anna", "bert", "cleo"], ["P1", "P2", "P3"]])
+    @pytest.mark.parametrize("names", [["anna", "bert", "cleo"], ["P1", "P2", "P3"],
+                                       ["Charite", "UKE"]])  # fmt: skip
     def test_other_names_of_people(self, tmp_path, names):
         save_pictures(
             tmp_path, [f"{name}/{c}/{i}.png" for name in names for c in "ab" for i in "12"]

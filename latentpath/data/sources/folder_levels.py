@@ -15,11 +15,13 @@ from latentpath.data.identifier_names import identifier_evidence
 from latentpath.data.sources.name_disclosure import and_first
 
 SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
-# Sides, views and planes: folders of these below others are no classes.
+# Sides, views, planes and sequences: folders of these below others are no classes.
 VIEW_NAMES = frozenset((
     "left", "right", "l", "r", "od", "os", "ou", "ap", "pa", "lat", "lateral", "frontal",
-    "cc", "mlo", "view", "axial", "coronal", "sagittal", "pre", "post",
+    "cc", "mlo", "view", "axial", "coronal", "sagittal", "pre", "post", "flair", "t1", "t2",
+    "t1w", "t2w", "t1ce", "t1c", "t1gd", "dwi", "adc", "swi", "mra", "bold", "pd",
 ))  # fmt: skip
+_SCALE = re.compile(r"[0-9.]+[ _]?x|x[ _]?[0-9.]+", re.IGNORECASE)
 # Folders of such names are places to keep files.
 _PLACE_WORDS = frozenset((
     "image", "images", "img", "imgs", "picture", "pictures", "photo", "photos", "png", "jpg",
@@ -27,6 +29,8 @@ _PLACE_WORDS = frozenset((
     "raw", "original", "originals", "scans", "files", "frames", "input", "inputs", "folder",
     "archive",
 ))  # fmt: skip
+# images_part_1 is one of them, too.
+_PORTION_WORDS = frozenset(("part", "parts", "batch", "chunk", "shard"))
 # More folders than this with the same names below each are people rather than classes.
 _FEW_BELOW = 12
 
@@ -85,7 +89,9 @@ def refuse_doubtful_levels(files: Sequence[str], public_names: bool) -> None:
             "1, or say at which depth the classes are with --class-folder; if they are classes "
             f"whose names may be published, say {_SAY_PUBLIC}",
         )
-    if same and len(tops) > same and not public_names:
+    # Few classes above folders of numbers alone: these are rather people, which is said later.
+    counted = len(tops) <= same and all(map(str.isdecimal, below))
+    if same and not counted and not public_names:
         raise _two_readings(len(tops), "", same, _SAY_CLASSES)
 
 
@@ -140,7 +146,14 @@ def _refuse_places(files: Sequence[str], tops: Sequence[str]) -> None:
 def is_place(name: str) -> bool:
     """Say whether a folder of this name is a place to keep files: images_001, png, raw data."""
     words = [word for word in re.split(r"[\W_0-9]+", name.lower()) if word]
+    if len(words) > 1 and words[-1] in _PORTION_WORDS:
+        words.pop()
     return bool(words) and (words[-1] in _PLACE_WORDS or set(words) <= _PLACE_WORDS)
+
+
+def is_no_class(name: str) -> bool:
+    """Say whether a folder of this name holds a split, a side, a view or a scale."""
+    return name.lower() in SPLIT_NAMES | VIEW_NAMES or bool(_SCALE.fullmatch(name))
 
 
 def _below(files: Sequence[str]) -> dict[str, set[str]]:
@@ -155,8 +168,9 @@ def _below(files: Sequence[str]) -> dict[str, set[str]]:
 
 def _same_below(below: dict[str, set[str]], tops: int, images: int) -> int:
     """Return how many names of folders repeat below the top folders, 0 if they are other ones."""
-    names = [name for name in below if name.lower() not in SPLIT_NAMES | VIEW_NAMES]
+    names = [name for name in below if not is_no_class(name)]
     if not 2 <= len(names) <= _FEW_BELOW or tops < 2:
         return 0
-    repeats = all(2 * len(below[name]) >= tops for name in names)
+    least = tops if tops <= len(names) else tops / 2
+    repeats = all(len(below[name]) >= least for name in names)
     return len(names) if repeats and not identifier_evidence(names, images) else 0
