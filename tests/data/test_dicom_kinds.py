@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -34,6 +36,29 @@ def groups(**macros):
 
 RESCALE = {"RescaleIntercept": -1024, "RescaleSlope": 1}
 STORED = (slice_of(1).astype(int) + 1024).astype(np.uint16)
+
+
+def table(**elements):
+    item = Dataset()
+    for keyword, value in elements.items():
+        setattr(item, keyword, value)
+    return item
+
+
+class TestTablesOfFiles:
+    ENTRIES = np.arange(4096, dtype=np.uint16)[::-1]
+
+    def test_a_first_value_below_zero_without_its_sign(self, tmp_path):
+        """Unsigned stored values make it so, though the CT's values begin at -1024."""
+        item = table(LUTDescriptor=[4096, 2**16 - 1024, 12], LUTData=self.ENTRIES.tobytes())
+        path = save(tmp_path / "x.dcm", dataset(STORED, bits=12, **RESCALE, VOILUTSequence=[item]))
+        assert np.array_equal(read(path).pixels[..., 0], levels(self.ENTRIES[STORED] / 4095))
+
+    def test_words_that_end_early_are_not_taken_for_bytes(self, tmp_path):
+        item = table(LUTDescriptor=[4096, 0, 12], LUTData=self.ENTRIES[:4000].tobytes())
+        path = save(tmp_path / "x.dcm", dataset(STORED, bits=12, VOILUTSequence=[item]))
+        with pytest.raises(UndecodableError, match="4000 entries instead of 4096"):
+            read(path)
 
 
 class TestFunctionalGroups:
@@ -164,6 +189,46 @@ class TestGaps:
             assert "--ignore-windows" in str(error.value)
             assert np.array_equal(read(path, "full").pixels[..., 0], levels(ramp(12) / 4095))
             assert read(path, (2048, 4096)).view == "chosen"
+
+    def test_a_backslash_behind_the_last_window(self, tmp_path):
+        windows = {"WindowCenter": ["40", ""], "WindowWidth": ["400", ""]}
+        found = read(save(tmp_path / "x.dcm", dataset(slice_of(1), signed=True, **windows)))
+        assert np.array_equal(found.pixels[..., 0], shown(slice_of(1), 40, 400))
+
+    @pytest.mark.parametrize(
+        ("elements", "words"),
+        [
+            ({"PixelData": b""}, "Pixel Data (7FE0,0010) is empty"),
+            ({"PhotometricInterpretation": "GREY"}, "something unknown as Photometric"),
+            ({"PhotometricInterpretation": "RGB"}, "1 samples per pixel of the kind RGB"),
+            (
+                {
+                    "PhotometricInterpretation": "PALETTE COLOR",
+                    "RedPaletteColorLookupTableDescriptor": [256, 0, 8],
+                },
+                "Red Palette Color Lookup Table Data (0028,1201) is absent",
+            ),
+            (
+                {"VOILUTSequence": [table(LUTDescriptor=[4, 0], LUTData=b"\0" * 8)]},
+                "LUT Descriptor (0028,3002), which is",
+            ),
+            ({"ModalityLUTSequence": [table(LUTDescriptor=[4, 0, 8])]}, "LUT Data (0028,3006) is"),
+        ],
+    )
+    def test_what_else_is_named(self, tmp_path, elements, words):
+        with pytest.raises(UndecodableError, match=re.escape(words)):
+            read(save(tmp_path / "x.dcm", dataset(ramp(8), **elements)))
+
+    def test_colour_without_a_planar_configuration(self, tmp_path):
+        data = dataset(np.zeros((4, 4, 3), np.uint8), PlanarConfiguration=None)
+        with pytest.raises(UndecodableError, match=r"Planar Configuration \(0028,0006\) is absent"):
+            read(save(tmp_path / "x.dcm", data))
+
+    def test_three_samples_that_are_called_grey(self, tmp_path):
+        """pydicom returns them as they are."""
+        pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+        data = dataset(pixels, PhotometricInterpretation="MONOCHROME2")
+        assert np.array_equal(read(save(tmp_path / "x.dcm", data)).pixels, pixels)
 
     def test_highest_bit(self, tmp_path):
         path = save(tmp_path / "x.dcm", dataset(ramp(12), bits=12, HighBit=None))

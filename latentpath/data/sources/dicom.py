@@ -50,6 +50,7 @@ _PIXELS = (
     "PhotometricInterpretation",
     "PixelRepresentation",
     "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
     "PlanarConfiguration",
     "ExtendedOffsetTable",
     "ExtendedOffsetTableLengths",
@@ -66,6 +67,9 @@ _PIXELS = (
     *(f"Segmented{c}PaletteColorLookupTableData" for c in ("Red", "Green", "Blue")),
 )  # fmt: skip
 _MORE_DECODERS = "pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg adds most of them"
+_ONE_SAMPLE = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
+_YBR = ("FULL", "FULL_422", "PARTIAL_422", "PARTIAL_420", "ICT", "RCT")
+_KINDS = (*_ONE_SAMPLE, "RGB", *(f"YBR_{kind}" for kind in _YBR))
 # Pixels of these show no person: to take them for images would be to take masks for scans.
 _NO_PEOPLE = {
     "SEG": "a segmentation, not an image of a person",
@@ -171,16 +175,18 @@ def _check_image(dataset: Any) -> None:
     modality = str(element(dataset, "Modality") or "")
     if modality in _NO_PEOPLE:
         raise UndecodableError(_NO_PEOPLE[modality])
-    if not any(name in dataset for name in _VALUES):
+    present = [name for name in _VALUES if name in dataset]
+    if present and not any(element(dataset, name) for name in present):
+        raise UndecodableError(f"the element {label(present[0])} is empty")
+    if not present:
         kind = dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")
         known = f" ({kind.name})" if _is_known(kind) else ""
         raise UndecodableError(f"a DICOM file without an image{known}")
     rows, columns = (whole_number(dataset, name, 1, 2**16 - 1) for name in ("Rows", "Columns"))
     if rows * columns > MAX_PIXELS:
         raise UndecodableError(f"more than {MAX_PIXELS:,} pixels")
-    whole_number(dataset, "SamplesPerPixel", 1, 3)
-    if not element(dataset, "PhotometricInterpretation"):
-        raise UndecodableError(f"the element {label('PhotometricInterpretation')} is absent")
+    samples = whole_number(dataset, "SamplesPerPixel", 1, 3)
+    _check_colours(dataset, samples)
     allocated = whole_number(dataset, "BitsAllocated", 1, 64)
     if "PixelData" in dataset:
         stored = whole_number(dataset, "BitsStored", 1, 64)
@@ -188,6 +194,29 @@ def _check_image(dataset: Any) -> None:
         if allocated not in (1, 8, 16, 32) or stored > allocated:
             raise UndecodableError(f"{stored} bits stored in {allocated}, not 1, 8, 16 or 32")
     _check_decoder(dataset.file_meta.get("TransferSyntaxUID"))
+
+
+def _check_colours(dataset: Any, samples: int) -> None:
+    """Refuse a file that does not say what its samples mean."""
+    kind = str(element(dataset, "PhotometricInterpretation") or "").strip().upper()
+    if not kind:
+        raise UndecodableError(f"the element {label('PhotometricInterpretation')} is absent")
+    if kind not in _KINDS:
+        raise UndecodableError(
+            f"{named(kind, 'something unknown')} as {label('PhotometricInterpretation')}, not "
+            f"{', '.join(_KINDS)}"
+        )
+    if (samples == 1) != (kind in _ONE_SAMPLE) and (samples, kind) != (3, "MONOCHROME2"):
+        raise UndecodableError(f"{samples} samples per pixel of the kind {kind}")
+    dataset.PhotometricInterpretation = kind
+    needed = ["PlanarConfiguration"] if samples > 1 and "PixelData" in dataset else []
+    if kind == "PALETTE COLOR":
+        for part in (f"{colour}PaletteColorLookupTable" for colour in ("Red", "Green", "Blue")):
+            packed = f"Segmented{part}Data" in dataset
+            needed += [f"{part}Descriptor", f"Segmented{part}Data" if packed else f"{part}Data"]
+    for name in needed:
+        if element(dataset, name) is None:
+            raise UndecodableError(f"the element {label(name)} is absent")
 
 
 def _check_decoder(syntax: Any) -> None:
@@ -231,14 +260,12 @@ def _picture(dataset: Any, frame: int, window: Window) -> Picture:
             f"{detail(error, _MORE_DECODERS)}"
         ) from error
     kind = dataset.PhotometricInterpretation
-    if kind in ("MONOCHROME1", "MONOCHROME2"):
+    if stored.ndim == 2 and kind in ("MONOCHROME1", "MONOCHROME2"):
         levels, view = grey_levels(stored, FrameElements(dataset, frame), window)
         grey = to_levels(levels)
         return Picture(grey[..., None], flattened(grey, stored), view)
     colours = window.shallow_view
     if kind == "PALETTE COLOR":
-        if (table := "RedPaletteColorLookupTableDescriptor") not in dataset:
-            raise UndecodableError(f"the element {label(table)} is absent")
         return Picture(to_eight_bits(pixels.apply_color_lut(stored, dataset)), view=colours)
     if stored.ndim == 3 and stored.shape[2] == 3:
         highest = 2 ** int(dataset.BitsStored) - 1
@@ -254,13 +281,13 @@ def _stored_values(pixels: ModuleType, dataset: Any, frame: int) -> np.ndarray:
     if "PixelData" not in dataset:
         return pixels.pixel_array(dataset, index=frame)
     bits = int(dataset.BitsStored)
-    top = whole_number(dataset, "HighBit", 0, 63, absent=bits - 1) + 1
+    top = whole_number(dataset, "HighBit", 0, 2**16, absent=bits - 1) + 1
+    if not bits <= top <= dataset.BitsAllocated:
+        top = bits  # impossible; pydicom takes the lowest bits then
     syntax = dataset.file_meta.get("TransferSyntaxUID")
     # Compressed values come without a place in a word.
     if top == bits or syntax is None or syntax.is_compressed:
         return pixels.pixel_array(dataset, index=frame)
-    if not bits < top <= dataset.BitsAllocated:
-        raise UndecodableError(f"bit {top - 1} as the highest of {bits}")
     dataset.BitsStored = top
     try:
         return pixels.pixel_array(dataset, index=frame) >> (top - bits)

@@ -72,7 +72,7 @@ def grey_levels(
         _check_hounsfield(elements, window)
         levels, view = window.levels(values, _valid(stored, elements)), "chosen"
     else:
-        own = None if window.full else _own_view(values, elements, window.number)
+        own = None if window.full else _own_view(values, elements, window.number, lowest < 0)
         view = "own" if own is not None else "chosen" if window.full else _range_view(elements)
         if own is None and highest is None:
             raise UndecodableError(
@@ -89,7 +89,7 @@ def _modality_values(
 ) -> tuple[np.ndarray, float, float | None]:
     """Return the values, and the lowest and the highest that the file's bits can hold."""
     if tables := elements.get("ModalityLUTSequence"):
-        table = _LookupTable(tables[0], _order(elements))
+        table = _LookupTable(tables[0], _order(elements), negatives=stored.dtype.kind == "i")
         return table.values(stored), 0.0, float(2**table.bits - 1)
     slope = (_numbers(elements, "RescaleSlope") or [1.0])[0]
     intercept = (_numbers(elements, "RescaleIntercept") or [0.0])[0]
@@ -105,18 +105,20 @@ def _modality_values(
     return values, float(ends.min()), float(ends.max())
 
 
-def _own_view(values: np.ndarray, elements: FrameElements, number: int) -> np.ndarray | None:
+def _own_view(
+    values: np.ndarray, elements: FrameElements, number: int, negatives: bool
+) -> np.ndarray | None:
     """Return the values through the file's table or window; None where it has none to use."""
     tables = [t for t in elements.get("VOILUTSequence") or () if "LUTData" in t]
     if tables:
-        table = _LookupTable(_chosen(tables, number), _order(elements))
+        table = _LookupTable(_chosen(tables, number), _order(elements), negatives=negatives)
         return table.values(values) / (2**table.bits - 1)
     windows = _windows(elements)
     if not windows:
         _chosen([None], number)
         return None
     center, width = _chosen(windows, number)
-    function = str(elements.get("VOILUTFunction") or "LINEAR").upper()
+    function = str(elements.get("VOILUTFunction") or "LINEAR").strip().upper()
     if width < 1 if function == "LINEAR" else width <= 0:
         return None
     return _windowed(values, center, width, function)
@@ -163,30 +165,58 @@ def _check_hounsfield(elements: FrameElements, window: Window) -> None:
 def _valid(stored: np.ndarray, elements: FrameElements) -> np.ndarray | None:
     """Return which values are of the image, and not of what is filled in around it."""
     padding = elements.get("PixelPaddingValue")
-    return None if not isinstance(padding, int) else stored != padding
+    if not isinstance(padding, int):
+        return None
+    limit = elements.get("PixelPaddingRangeLimit")
+    low, high = sorted((padding, limit if isinstance(limit, int) else padding))
+    return (stored < low) | (stored > high)
 
 
 class _LookupTable:
     """A table of the standard: n entries of so many bits, the first for a given value.
 
     Values before the first take its entry, values behind the last take the last one's.
+
+    Args:
+        item: of a sequence of tables.
+        order: of bytes in words, "<" or ">".
+        negatives: whether there are values below zero. Then a first value from 2^15 on is meant to
+            be negative: whether its 16 bits have a sign is told by the stored values in files of
+            implicit types, and those of a CT may have none.
     """
 
-    def __init__(self, item: Any, order: str) -> None:
-        count, first, self.bits = (int(value) for value in item.LUTDescriptor)
-        count = count or 2**16
-        data = item.LUTData
+    def __init__(self, item: Any, order: str, *, negatives: bool) -> None:
+        count, first, self.bits = _descriptor(item)
+        if negatives and first >= 2**15:
+            first -= 2**16
+        data = element(item, "LUTData")
+        if data is None:
+            raise UndecodableError(f"the element {label('LUTData')} is absent")
         if isinstance(data, bytes):
-            data = np.frombuffer(data, f"{order}u2" if len(data) >= 2 * count else "u1")
+            words = self.bits > 8 or len(data) >= 2 * count
+            data = np.frombuffer(data[: len(data) // 2 * 2], f"{order}u2" if words else "u1")
         entries = np.atleast_1d(np.asarray(data, dtype=np.float64))[:count]
-        if len(entries) < count or not 1 <= self.bits <= 16:
+        if len(entries) < count:
             raise UndecodableError(f"a lookup table of {len(entries)} entries instead of {count}")
+        if not 1 <= self.bits <= 16:
+            raise UndecodableError(f"a lookup table of {self.bits} bits instead of 1 to 16")
         self._first, self._entries = first, entries
 
     def values(self, inputs: np.ndarray) -> np.ndarray:
         """Return the entry of each value."""
         places = np.floor(inputs + 0.5).astype(np.int64) - self._first
         return self._entries[np.clip(places, 0, len(self._entries) - 1)]
+
+
+def _descriptor(item: Any) -> list[int]:
+    """Return number of entries, first value and bits of a table."""
+    try:
+        count, first, bits = (int(value) for value in element(item, "LUTDescriptor") or ())
+    except (TypeError, ValueError) as error:
+        raise UndecodableError(
+            f"the element {label('LUTDescriptor')}, which is absent or not three whole numbers"
+        ) from error
+    return [count or 2**16, first, bits]
 
 
 def _order(elements: FrameElements) -> str:
@@ -202,7 +232,10 @@ def _numbers(elements: FrameElements, name: str) -> list[float]:
         value = element(elements, name)
         if value is None or value == "":
             return []
-        numbers = [float(v) for v in ([value] if isinstance(value, str | float | int) else value)]
+        values = [value] if isinstance(value, str | float | int) else list(value)
+        while values and values[-1] in ("", None):  # a backslash behind the last
+            values.pop()
+        numbers = [float(v) for v in values]
     except (UndecodableError, TypeError, ValueError) as error:
         raise UndecodableError(
             f"the element {label(name)}, which is no number (a decimal comma?){way_out}"
