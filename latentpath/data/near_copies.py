@@ -16,8 +16,9 @@ _SIDE = 16
 # X-rays at half their size or packed as JPEG it is below 1e-3; of different people it is at least
 # 0.009 among 2,000 digits (1.4% of the median) and 0.017 among 4,000 X-rays (7%).
 _NEAR, _SHARE = 2.5e-3, 0.012
-# The same of equal pictures, whose forms are kept in half precision.
-_ROUNDING = 1e-4
+# The same of equal pictures, whose forms are kept in half precision: where all images of a set are
+# so alike, none can be told to be a copy.
+_ROUNDING = 1e-6
 # Grey levels (standard deviation) below which a picture shows nothing.
 _FLAT = 2.0
 _PAIRS, _CHUNK = 4096, 1024
@@ -50,7 +51,9 @@ class NearCopies:
             return 0
         forms = np.stack(self._forms).astype(np.float32)  # [n, 256], of length 1
         own = values[np.array(self._rows)]
-        limit = max(_ROUNDING, min(_NEAR, _SHARE * _usual_distance(forms)))
+        limit = min(_NEAR, _SHARE * _usual_distance(forms))
+        if limit <= _ROUNDING:
+            return 0
         # Near forms are near along any direction, such as the one in which the set varies most.
         place = (forms - forms.mean(axis=0)) @ _widest(forms)
         order = np.argsort(place, kind="stable")

@@ -70,7 +70,7 @@ def changed(config, keep=(), before=""):
         elif isinstance(value, bool):
             values[item.name] = not value
         elif isinstance(value, int):
-            values[item.name] = value + 1
+            values[item.name] = value + 3  # a walk has three points at least
         elif isinstance(value, float):
             values[item.name] = value * 0.75 + 0.01
         elif isinstance(value, tuple):

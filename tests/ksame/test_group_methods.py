@@ -227,4 +227,4 @@ def peaks(*methods: str) -> dict[str, int]:
 @pytest.mark.parametrize("method", ["farthest", "mdav", "auto"])
 def test_memory_stays_far_below_a_distance_matrix(method):
     # A float32 matrix of all distances would take 244 MiB, a float64 one 488.
-    assert 0 < peaks("farthest", "mdav", "auto")[method] < 80
+    assert 0 < peaks("farthest", "mdav", "auto")[method] < 100

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from hypothesis import given, strategies as st
 from latentpath.core.errors import InputError, RunError
 from latentpath.production.plan import Task
 from latentpath.production.run import produce_run as perform
+from latentpath.production.run.stopping import StoppedError
 from latentpath.production.worker import Crew, Job, Outcome, Worker, attempt, split_evenly
 from support.tiny_runs import config, same_set
 
@@ -24,9 +26,11 @@ class Unruly:
 
     name = "local"
 
-    def __init__(self, job, *, workers=3, seed=0, fails=lambda number, time: None, repeats=False):
+    def __init__(
+        self, job, *, workers=3, seed=0, fails=lambda number, time: None, repeats=False, at_once=0
+    ):
         self.worker, self.workers = Worker(job), workers
-        self.most = job.plan.walks_at_once
+        self.most = at_once or job.plan.walks_at_once
         self.random, self.fails, self.repeats = random.Random(seed), fails, repeats
         self.tasks, self.times = [], {}
         self.pool = ThreadPoolExecutor(1)
@@ -151,6 +155,22 @@ def test_shards_of_another_kind_of_machine_are_not_taken(
     # Whichever kind came first made them all.
     assert len(set(re.findall("done by (unruly-[0-9])", log))) == 1
     assert same_set(made.folder, finished.folder)
+
+
+def test_asked_to_stop_what_nobody_has_begun_is_taken_back(perform, finished, unruly, tmp_path):
+    asked = []
+
+    def stop(stage, done, total, figures):
+        if stage == "produce" and done and not asked:
+            asked.append(done)
+            signal.raise_signal(signal.SIGTERM)
+
+    unruly(workers=9, at_once=1)
+    with pytest.raises(StoppedError):
+        perform(progress=stop)
+    log = (tmp_path / "run" / "private" / "run.log").read_text()
+    assert "was taken back" in log
+    assert same_set(perform(resume=True).folder, finished.folder)
 
 
 def test_a_shard_that_fails_spoils_no_other(finished, data, bundle, monkeypatch):
