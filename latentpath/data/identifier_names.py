@@ -209,6 +209,8 @@ def _last_word(word: str) -> str:
 
 
 _SPACES = re.compile(r"[\s_]+")
+# What file managers put behind the name of a folder that is there already.
+_COPY = re.compile(r"([ _-]+(copy|copie|copia|kopie)( ?[(]?[0-9]+[)]?)?| [(][0-9]+[)])$", re.I)
 _SAME_FORMS: tuple[Callable[[str], object], ...] = (
     lambda name: _SPACES.sub(" ", unicodedata.normalize("NFKC", name)).strip().casefold(),
     lambda name: _number(name.strip().replace(",", ".")) or name,
@@ -222,6 +224,8 @@ def _number(name: str) -> str:
 def alike_names(names: Sequence[str]) -> int:
     """Return how many names differ from another one in case, spaces or the form of a number alone.
 
+    So do names of folders that were copied: `ill - Copy`, `ill (1)`.
+
     >>> alike_names(["No Finding", "no_finding", "Hernia", "1", "1.0"])
     4
     """
@@ -229,4 +233,8 @@ def alike_names(names: Sequence[str]) -> int:
     for form in _SAME_FORMS:
         counts = Counter(map(form, names))
         alike |= {name for name in names if counts[form(name)] > 1}
+    for name in names:
+        original = _COPY.sub("", name)
+        if original != name and original in names:
+            alike |= {name, original}
     return len(alike)

@@ -99,4 +99,6 @@ def test_many_names_for_few_images():
 def test_names_that_are_alike():
     assert alike_names(["No Finding", "no_finding ", "Hernia", "1", "1.0", "01"]) == 5
     assert alike_names(["É", "E\u0301"]) == 2
+    assert alike_names(["ill", "ill (1)", "well", "well - Copy", "rare"]) == 4
+    assert alike_names(["0,0", "0", "1.0", "grade (1)", "grade (2)"]) == 2
     assert alike_names(["TB +", "TB -", "a", "b"]) == 0

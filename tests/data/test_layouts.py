@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 
 import numpy as np
@@ -152,6 +153,23 @@ class TestFolderLevels:
                 save_dicom(path, picture(2 * number + i, (8, 8)), PatientID=f"X{number}")
         assert "5 classes of one person each, with 10 images" in refusal(tmp_path)
 
+    def test_several_levels_that_look_like_people(self, tmp_path):
+        """MIMIC-CXR without its own names: groups of people, people, studies."""
+        names = [f"g{p // 3}0/c{1000 + p}/e{5000 + p}/{i}.png" for p in range(6) for i in range(2)]
+        save_pictures(tmp_path, names)
+        table = write_table(tmp_path / "t.csv", [f"{name},{n % 2}" for n, name in enumerate(names)])
+        line = refusal(tmp_path, csv=table)
+        assert "6 folders at depth 2" in line
+        assert "6 folders at depth 3" in line
+        assert read_image_set(tmp_path, csv=table, identity_folder=2).num_identities == 6
+
+    def test_folders_of_one_image_whose_names_recur(self, tmp_path):
+        names = [f"{'ab'[p % 2]}/E1_{p:04d}_M{i}/x.png" for p in range(3) for i in range(2)]
+        save_pictures(tmp_path, names)
+        line = refusal(tmp_path)
+        offered = re.search("--identity-pattern '([^']+)'", line)[1]
+        assert read_image_set(tmp_path, identity_pattern=offered).num_identities == 3
+
     def test_folders_and_patients_are_joined(self, tmp_path):
         for row, (folder, patient) in enumerate([("p", 1), ("p", 2), ("q", 2), ("r", 3)]):
             path = tmp_path / "ab"[row % 2] / folder / f"{row}.dcm"
@@ -171,6 +189,11 @@ class TestNamesOfFiles:
             (["study_2019_patient{p}_{i}"], 4, "patient([0-9]+)_"),
             (["{p}_idx5_x{i}01_y{i}51_class0"], 4, "([0-9]+)_[^/]*$"),
             (["{p}L", "{p}R"], 4, "([0-9]+)[^/]*$"),
+            (["TCGA-02-{p:04d}-01Z_{i}"], 4, "-([0-9]{4})-"),
+            (["ward_{p}-scan-{i}"], 4, "ward_([0-9]+)"),
+            (["SOB_B_A-14-{p}2549AB-40-{i}"], 4, "-([0-9]+)AB-"),
+            (["00{p}_S_0295_MR_2006_{i}"], 4, "00([0-9])_S"),
+            (["MG-{p}1016042-{i}"], 4, "-([0-9]+)-"),
         ],
     )
     def test_a_part_that_recurs(self, tmp_path, names, people, pattern):
@@ -179,8 +202,8 @@ class TestNamesOfFiles:
         save_pictures(tmp_path, dict.fromkeys(files))
         line = refusal(tmp_path)
         assert f"share a recurring part, {people} different ones" in line
-        if f"'{pattern}'" not in line:  # told in general where it is not clear
-            assert "'person([0-9]+)_'" in line
+        offered = re.search("--identity-pattern '([^']+)'", line)[1]
+        assert read_image_set(tmp_path, identity_pattern=offered).num_identities == people
         assert "--one-image-per-person" in line
         found = read_image_set(tmp_path, identity_pattern=pattern)
         assert found.num_identities == people
@@ -197,11 +220,47 @@ class TestNamesOfFiles:
         line = refusal(tmp_path, identity_pattern=r"person(\d+)_", without=["IM-0001"])
         assert "got 6 of 12 paths without: widen it, with |" in line
 
+    def test_where_the_first_number_is_that_of_the_class(self, tmp_path):
+        names = [f"{'ab'[s]}/{s + 2:02d}-{s}{p}07-{i}.png" for s in (0, 1) for p in (1, 2, 3)
+                 for i in (0, 1)]  # fmt: skip
+        save_pictures(tmp_path, names)
+        line = refusal(tmp_path)
+        offered = re.search("--identity-pattern '([^']+)'", line)[1]
+        assert read_image_set(tmp_path, identity_pattern=offered).num_identities == 6
+
+    @pytest.mark.parametrize(
+        "copy",
+        ["{}_rot90", "{} (1)", "{} - Copy", "Copy of {}", "{} - Kopie (2)", "{}_flip", "{}_thumb",
+         "{}_aug_3", "aug_1_{}"],
+    )  # fmt: skip
+    def test_copies_by_name(self, tmp_path, copy):
+        names = ["amber", "birch", "cedar"]
+        save_pictures(tmp_path, [f"a/{name}.png" for name in (*names, *map(copy.format, names))])
+        line = refusal(tmp_path, without=names)
+        assert "got 6 of 6 files that are copies of one another by their names" in line
+        if not copy.endswith("{}"):
+            offered = re.search("--identity-pattern '([^']+)'", line)[1]
+            assert read_image_set(tmp_path, identity_pattern=offered).num_identities == 3
+
+    @pytest.mark.parametrize(
+        "folders", [("flair", "t1"), ("OD", "OS"), ("ill/AP", "well/PA"), ("x", "y")]
+    )
+    def test_names_that_recur_in_other_folders(self, tmp_path, folders):
+        save_pictures(
+            tmp_path, [f"{folder}/{p * 9 + 4}.png" for folder in folders for p in range(4)]
+        )
+        line = refusal(tmp_path)
+        assert "8 of 8 images with names that recur in other folders, 4 different ones" in line
+        offered = re.search("--identity-pattern '([^']+)'", line)[1]
+        assert read_image_set(tmp_path, identity_pattern=offered).num_identities == 4
+
     def test_words_with_running_numbers(self, tmp_path):
         words = ["".join(chr(97 + int(d)) for d in f"{n:03d}") for n in range(10)]
         save_pictures(tmp_path, [f"a/{word}_lee_{i:04d}.png" for word in words for i in (1, 2)])
         line = refusal(tmp_path, without=words)
         assert "20 of 20 images whose names begin with the same words, 10 different" in line
+        offered = re.search("--identity-pattern '([^']+)'", line)[1]
+        assert read_image_set(tmp_path, identity_pattern=offered).num_identities == 10
 
     def test_one_name_with_two_endings(self, tmp_path):
         save_pictures(tmp_path, ["a/1.png", "a/1.jpg", "a/2.png", "b/1.png"])
@@ -213,6 +272,10 @@ class TestNamesOfFiles:
             ["a/{i}.png", "b/{i}.png"],
             ["a/img_{i:05d}.png"],
             ["a/class0_{i}.png", "b/class1_{i}.png"],
+            ["cat/{i:04d}_cat.png", "dog/{i:04d}_dog.png"],
+            ["auk/auk_{i:04d}_{i}1.png", "owl/owl_{i:04d}_{i}7.png"],
+            ["ill/ill ({i}).png", "well/well ({i}).png"],
+            ["a/TCGA-02-{i:04d}-01Z.png", "b/TCGA-05-{i:04d}-01Z.png"],
             ["a/0_{i}.png", "b/1_{i}.png"],
             ["a/scan_2019_{i}.png"],
             ["a/IMG_20190304_{i:06d}.png"],
