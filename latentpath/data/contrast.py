@@ -96,12 +96,16 @@ class Window:
         """Whether it gives ends to values of any depth."""
         return self.fixed is not None or self.percentiles
 
-    def levels(self, values: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
+    def levels(
+        self, values: np.ndarray, valid: np.ndarray | None = None, *, exact: bool = False
+    ) -> np.ndarray:
         """Return values of any kind between 0 (black) and 1 (white), where `scales`.
 
         Args:
             values: numbers of any shape.
             valid: of the same shape, which of them count for percentiles.
+            exact: take the standard's LINEAR_EXACT instead of LINEAR, whose half a unit less at
+                either end is made for whole numbers.
 
         Raises:
             UndecodableError: NaN or infinite values.
@@ -109,7 +113,8 @@ class Window:
         values = values.astype(np.float64)
         refuse_not_finite(values)
         if self.fixed is not None:
-            return np.clip(linear(values, *self.fixed), 0.0, 1.0)
+            function = linear_exact if exact else linear
+            return np.clip(function(values, *self.fixed), 0.0, 1.0)
         counted = values if valid is None or not valid.any() else values[valid]
         low, high = np.percentile(counted, PERCENTILES)
         return np.clip((values - low) / max(high - low, 1e-12), 0.0, 1.0)
@@ -175,16 +180,22 @@ def linear(values: np.ndarray, center: float, width: float) -> np.ndarray:
     return (values - center) / width + 0.5
 
 
+def linear_exact(values: np.ndarray, center: float, width: float) -> np.ndarray:
+    """Return the window function LINEAR_EXACT, not clipped: DICOM PS3.3, section C.11.2.1.3.2."""
+    return (values - center) / width + 0.5
+
+
 def to_levels(fractions: np.ndarray) -> np.ndarray:
     """Return uint8 of fractions in [0, 1], rounded half up."""
     return np.floor(fractions * 255.0 + 0.5).astype(np.uint8)
 
 
-def grey_picture(values: np.ndarray, window: Window, *, inverted: bool = False) -> Picture:
-    """Return the picture of grey values that say nothing but their depth.
+def picture_of(values: np.ndarray, window: Window, *, inverted: bool = False) -> Picture:
+    """Return the picture of values that say nothing but their depth.
 
     Args:
-        values: [H, W] of any number type; 8-bit ones are levels already.
+        values: grey [H, W] or colour [H, W, 3] of any number type; 8-bit ones are levels already.
+            Of colour, all channels go through one window.
         window: whole range of unsigned 16-bit values, and of floats in [0, 1], unless it `scales`.
         inverted: whether the lowest value is white.
 
@@ -200,7 +211,7 @@ def grey_picture(values: np.ndarray, window: Window, *, inverted: bool = False) 
                 f"values from 0 upwards, which are no Hounsfield units as {window.preset!r} wants "
                 "them: give --window CENTRE WIDTH"
             )
-        pixels = to_levels(window.levels(values))
+        pixels = to_levels(window.levels(values, exact=values.dtype.kind == "f"))
         flat = flattened(pixels, values)
     elif window.full and values.dtype.kind in "iu":
         ends = np.iinfo(values.dtype)
@@ -210,7 +221,8 @@ def grey_picture(values: np.ndarray, window: Window, *, inverted: bool = False) 
     else:
         pixels = to_eight_bits(values)
         flat = flattened(pixels, values)
-    return Picture((~pixels if inverted else pixels)[..., None], flat, view)
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    return Picture(~pixels if inverted else pixels, flat, view)
 
 
 def flattened(pixels: np.ndarray, values: np.ndarray) -> int:
@@ -249,16 +261,24 @@ def to_eight_bits(pixels: np.ndarray) -> np.ndarray:
         if pixels.size and (pixels.min() < 0 or pixels.max() > 1):
             raise UndecodableError(
                 f"float values from {pixels.min():.4g} to {pixels.max():.4g}, outside [0, 1]: "
-                f"choose what becomes black and white with {CHOICES}"
+                f"choose what becomes black and white with {CHOICES}{_eight_bits(pixels)}"
             )
         return to_levels(pixels)
     if pixels.dtype.kind in "iu":
         sign = "signed" if pixels.dtype.kind == "i" else "unsigned"
         raise UndecodableError(
             f"{sign} {8 * pixels.dtype.itemsize}-bit values, which have no clear 8-bit form: "
-            f"choose what becomes black and white with {CHOICES}"
+            f"choose what becomes black and white with {CHOICES}{_eight_bits(pixels)}"
         )
     raise UndecodableError(f"pixels of the kind {pixels.dtype.name}, neither 8- nor 16-bit")
+
+
+def _eight_bits(values: np.ndarray) -> str:
+    """Return the window that leaves values between 0 and 255 as they are, where they are that."""
+    if not values.size or values.min() < 0 or not 1 < values.max() <= 255:
+        return ""
+    window = "127.5 255" if values.dtype.kind == "f" else "128 256"
+    return f"; --window {window} takes 0 to 255 as they are"
 
 
 def refuse_not_finite(values: np.ndarray) -> None:

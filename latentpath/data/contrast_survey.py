@@ -12,7 +12,7 @@ from latentpath.data.sources.listing import Listing
 
 # An image whose brightest pixel is below the first is nearly black, as 14 bits or fewer stored in
 # 16 are; one whose darkest is above the second is nearly white.
-_DARK, _BRIGHT = 70, 185
+_DARK, _BRIGHT, _MIDDLE = 70, 185, 128
 # A few such images are night and snow; more of them are files of another depth.
 _ODD_SHARE, _FEW = 0.1, 2
 _FULL = "--window full takes them as they are"
@@ -38,6 +38,8 @@ class ContrastSurvey:
     """Places of images that are nearly black all over."""
     bright: tuple[str, ...]
     """Places of images that are nearly white all over."""
+    half: tuple[str, ...]
+    """Places of images whose values all lie in one half of the range of their bits."""
     darkest: int
     """Smallest value of all pixels, of 255."""
     brightest: int
@@ -73,7 +75,18 @@ class ContrastSurvey:
                 for shade, places in (("black", self.dark), ("white", self.bright))
                 if len(places) > max(_FEW, _ODD_SHARE * self.images)
             ]
+        if self.half and len(self.half) > self._few:
+            said.append(
+                f"{len(self.half)} of {self.images} images use no more than half of the 256 "
+                f"levels, the first is {self.half[0]}, because their values lie in one half of the "
+                f"range of their bits: choose what becomes black and white with {CHOICES}"
+            )
         return said
+
+    @property
+    def _few(self) -> float:
+        """How many odd images a set may have, never all of them."""
+        return min(max(_FEW, _ODD_SHARE * self.images), self.images - 1)
 
     def _flattened(self) -> str:
         return (
@@ -84,10 +97,9 @@ class ContrastSurvey:
 
     def _flat_sentences(self) -> list[str]:
         said = [self._flattened()] if self.flat else []
-        few = min(max(_FEW, _ODD_SHARE * self.images), self.images - 1)
         for whose, places, least in (
             ("the window that was chosen", self.flat_by_choice, 0),
-            ("their own window: --window gives another", self.flat_by_file, few),
+            ("their own window: --window gives another", self.flat_by_file, self._few),
         ):
             if places and len(places) > least:
                 said.append(
@@ -130,7 +142,7 @@ class ContrastSurveyor:
     def __init__(self, listing: Listing) -> None:
         self._listing = listing
         self._views: dict[str, list[int]] = {}  # number of images, first row
-        kinds = ("flat", "chosen", "own", "dark", "bright")
+        kinds = ("flat", "chosen", "own", "dark", "bright", "half")
         self._rows: dict[str, list[int]] = {kind: [] for kind in kinds}
         self._images, self._levels = 0, 256
         self._darkest, self._brightest = 255, 0
@@ -150,6 +162,8 @@ class ContrastSurveyor:
             self._rows["dark"].append(row)
         elif darkest > _BRIGHT:
             self._rows["bright"].append(row)
+        elif picture.view == "range" and (darkest >= _MIDDLE - 1 or brightest <= _MIDDLE):
+            self._rows["half"].append(row)
 
     def report(self) -> ContrastSurvey:
         """Return what the images seen so far amount to."""
@@ -164,6 +178,7 @@ class ContrastSurveyor:
             fewest_levels=self._levels,
             dark=places["dark"],
             bright=places["bright"],
+            half=places["half"],
             darkest=self._darkest,
             brightest=self._brightest,
         )

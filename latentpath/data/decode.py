@@ -21,7 +21,7 @@ from latentpath.data.contrast import (
     Picture,
     UndecodableError,
     Window,
-    grey_picture,
+    picture_of,
     to_eight_bits,
 )
 from latentpath.data.sources.name_disclosure import damaged, detail, libraries_quiet
@@ -123,7 +123,7 @@ def _eight_bit_picture(picture: Image, pil: ModuleType, window: Window) -> Pictu
         pixels = _whole_numbers(pixels, tags)
     # Pillow turns 8-bit negatives round, deeper ones not.
     inverted = pixels.dtype != np.uint8 and tags.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO
-    return grey_picture(pixels, window, inverted=inverted)
+    return picture_of(pixels, window, inverted=inverted)
 
 
 def _whole_numbers(values: np.ndarray, tags: dict[int, Any]) -> np.ndarray:

@@ -72,6 +72,13 @@ def test_labels_without_names(tmp_path, kind):
     assert found.num_identities == N
 
 
+def test_labels_as_columns_of_zeros_and_ones_and_whole_floats(tmp_path):
+    arrays = usual(labels=np.eye(3, dtype=np.float32)[LABELS], patients=LABELS.astype(float))
+    found = read_image_set(npz(tmp_path, **arrays), split="all")
+    assert np.array_equal(found.labels, LABELS)
+    assert found.num_identities == len(np.unique(LABELS))
+
+
 def test_arrays_that_options_name(tmp_path):
     arrays = {"scans": IMAGES, "diag": LABELS, "what": NAMES, "who": PATIENTS, "part": SPLIT}
     names = {"image_column": "scans", "label_column": "diag", "identity_column": "who"}
@@ -105,8 +112,11 @@ def test_a_window_for_deep_ones(tmp_path):
         ({"labels": LABELS[:-1]}, "11 images and 10 labels"),
         ({"labels": LABELS + 1}, "labels from 1 to 3"),
         ({"labels": LABELS - 1, "label_names": None}, "labels from -1"),
-        ({"labels": LABELS / 2}, r"labels.*float64 \[11\]"),
-        ({"labels": np.eye(N)}, r"\[11, 11\]"),
+        ({"labels": LABELS / 2}, "as labels.*with fractions, or NaN"),
+        ({"patients": np.where(LABELS, np.nan, 1.0)}, "as people.*with fractions, or NaN"),
+        ({"labels": np.eye(N)}, "labels from 0 to 10"),
+        ({"labels": np.ones((N, 3))}, "a single one in each row"),
+        ({"images": IMAGES[:0]}, "expected images in the .npz file, got none"),
         ({"label_names": np.arange(3)}, "texts as label names"),
         ({"patients": PATIENTS[:, None].repeat(2, 1)}, r"people.*\[11, 2\]"),
         ({"images": np.zeros((N, 3, 6, 5), np.uint8)}, "channels last"),

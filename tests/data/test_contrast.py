@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from latentpath.core import DataError, InputError, LatentpathWarning
 from latentpath.data import PRESETS, parse_window, read_image_set, scan
-from latentpath.data.contrast import UndecodableError, grey_picture
+from latentpath.data.contrast import UndecodableError, picture_of
 from support.made_scans import shown, slice_of
 
 RNG = np.random.default_rng(7)
@@ -51,7 +53,7 @@ class TestPictures:
     @pytest.mark.parametrize("window", [*PRESETS, (0, 1), (12.5, 333)])
     def test_fixed_windows(self, window):
         values = slice_of(1)
-        found = grey_picture(values, parse_window(window))
+        found = picture_of(values, parse_window(window))
         if window == (0, 1):
             expected = np.where(values > -0.5, 255, 0)
         else:
@@ -62,7 +64,7 @@ class TestPictures:
     def test_percentiles_of_each_image(self):
         values = slice_of(2).astype(np.float32) / 7
         values[0, 0] = 1e6  # a hot pixel does not count
-        found = grey_picture(values, parse_window("percentiles")).pixels[..., 0]
+        found = picture_of(values, parse_window("percentiles")).pixels[..., 0]
         low, high = np.percentile(values, (0.5, 99.5))
         assert (found[values <= low] == 0).all()
         assert (found[values >= high] == 255).all()
@@ -71,26 +73,50 @@ class TestPictures:
     def test_turned_round_after_the_window(self):
         values = slice_of(3)
         plain, turned = (
-            grey_picture(values, parse_window("bone"), inverted=i) for i in (False, True)
+            picture_of(values, parse_window("bone"), inverted=i) for i in (False, True)
         )
         assert np.array_equal(plain.pixels, 255 - turned.pixels)
 
     @pytest.mark.parametrize("bits", [12, 13, 14])
     def test_few_bits_of_sixteen_are_flat(self, bits):
         values = RNG.integers(0, 2**bits, (64, 64), dtype=np.uint16)
-        found = grey_picture(values, parse_window(1))
+        found = picture_of(values, parse_window(1))
         assert found.values == len(np.unique(values))
-        assert grey_picture(values << (16 - bits), parse_window(1)).values == 0
-        assert grey_picture((values >> (bits - 8)).astype(np.uint8), parse_window(1)).values == 0
+        assert picture_of(values << (16 - bits), parse_window(1)).values == 0
+        assert picture_of((values >> (bits - 8)).astype(np.uint8), parse_window(1)).values == 0
 
     def test_few_values_are_no_loss(self):
         values = RNG.integers(0, 9, (64, 64), dtype=np.uint16) * 400
-        assert grey_picture(values, parse_window(1)).values == 0
+        assert picture_of(values, parse_window(1)).values == 0
+
+    def test_floats_keep_their_half_units(self):
+        """LINEAR would show -1 to 1 black to white between -1 and 0."""
+        values = np.linspace(-1, 1, 256, dtype=np.float32).reshape(16, 16)
+        found = picture_of(values, parse_window((0, 2))).pixels[..., 0]
+        assert np.array_equal(found.ravel(), np.arange(256))
+
+    @pytest.mark.parametrize("dtype", [np.int64, np.float32])
+    @pytest.mark.parametrize("shape", [(16, 16), (4, 64, 3)])
+    def test_eight_bits_in_wider_numbers(self, dtype, shape):
+        """The window that the message offers keeps every value."""
+        values = (np.arange(np.prod(shape)) % 256).reshape(shape).astype(dtype)
+        with pytest.raises(UndecodableError) as error:
+            picture_of(values, parse_window(1))
+        offered = re.search(r"--window (\S+ \S+) takes 0 to 255 as they are", str(error.value))
+        found = picture_of(values, parse_window(offered[1])).pixels
+        assert np.array_equal(found.reshape(shape), values)
+
+    def test_deep_colour_is_flattened_like_grey(self):
+        values = RNG.integers(0, 2**12, (64, 64, 3), dtype=np.uint16)
+        assert picture_of(values, parse_window(1)).values == len(np.unique(values))
+        found = picture_of(values, parse_window((2048, 4096)))
+        assert found.pixels.shape == (64, 64, 3)
+        assert (found.values, found.pixels.min(), found.pixels.max()) == (0, 0, 255)
 
     def test_a_preset_wants_hounsfield_units(self):
         values = (slice_of(1).astype(int) + 1024).astype(np.uint16)
         with pytest.raises(UndecodableError, match=r"no Hounsfield units.*--window CENTRE WIDTH"):
-            grey_picture(values, parse_window("lung"))
+            picture_of(values, parse_window("lung"))
 
 
 def write(root, files):
@@ -158,6 +184,12 @@ class TestSets:
         survey = scan(tmp_path)
         assert (survey.readable, survey.contrast.suspicions()) == (0, [])
         assert any(line.startswith("unreadable: file 1 of 1") for line in survey.lines())
+
+    def test_half_of_a_range(self, tmp_path):
+        """As PET has it, signed without a negative value, or 15 bits in 16."""
+        files = {f"a/{i}.png": slice_of(i, 0, 32767).astype(np.uint16) for i in range(3)}
+        with pytest.warns(LatentpathWarning, match=r"3 of 3 images use no more than half.*file 1"):
+            read_image_set(write(tmp_path, files))
 
     def test_both_ends(self, tmp_path):
         write(tmp_path, {f"a/{i}.png": (slice_of(i, 240, 255)).astype(np.uint8) for i in range(3)})

@@ -13,7 +13,7 @@ from latentpath.data.contrast import (
     Picture,
     UndecodableError,
     Window,
-    grey_picture,
+    picture_of,
     to_eight_bits,
 )
 from latentpath.data.sources.npz_arrays import read_array
@@ -35,11 +35,11 @@ class EightBitImages:
         Raises:
             UndecodableError: values that have no clear 8-bit form.
         """
-        if array.dtype == np.uint8 or array.shape[3] == 3:
+        if array.dtype in (np.uint8, np.bool_):
             return cls(to_eight_bits(array), ((0, window.shallow_view),) * len(array))
         pixels, views = np.empty(array.shape, np.uint8), []
         for image, place in zip(array, pixels, strict=True):
-            picture = grey_picture(image[..., 0], window)
+            picture = picture_of(image[..., 0] if image.shape[2] == 1 else image, window)
             place[...] = picture.pixels
             views.append((picture.values, picture.view))
         return cls(pixels, tuple(views))
@@ -89,5 +89,5 @@ def read_images(
         raise DataError(
             expected=f"{key} in 8 or 16 bits, or floats in [0, 1], in the .npz file",
             got=str(error),
-            fix="scale them to 0 .. 255 and store them as uint8",
+            fix="where no --window helps, scale them to 0 .. 255 and store them as uint8",
         ) from error

@@ -62,6 +62,10 @@ def list_arrays(source: DataSource) -> Listing:
 def _listing(archive: zipfile.ZipFile, source: DataSource) -> Listing:
     arrays = _chosen_arrays(archive, source)
     count = array_kind(archive, arrays["images"])[0][0]
+    if count == 0:
+        raise DataError(
+            expected="images in the .npz file", got="none", fix="check how the file was made"
+        )
     columns = {
         what: _column(archive, arrays[what], what, count)
         for what in ("labels", "people", "split")
@@ -141,7 +145,9 @@ def _column(archive: zipfile.ZipFile, key: str, what: str, count: int) -> np.nda
     """Return whole numbers [n] or texts [n]."""
     shape, dtype = array_kind(archive, key)
     one = len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)
-    if not one or dtype.kind not in "iubUS":
+    if what == "labels" and len(shape) == 2 and shape[1] > 1 and dtype.kind in "iubf":
+        return _of_one_hot(read_array(archive, key), count)
+    if not one or dtype.kind not in "iubfUS":
         raise DataError(
             expected=f"one whole number or text per image as {what} in the .npz file",
             got=f"{dtype.name} {list(shape)}",
@@ -154,7 +160,29 @@ def _column(archive: zipfile.ZipFile, key: str, what: str, count: int) -> np.nda
             fix="check how the file was made",
         )
     column = read_array(archive, key).reshape(-1)
-    return np.array(_texts(column)) if dtype.kind in "US" else column.astype(np.int64)
+    if dtype.kind in "US":
+        return np.array(_texts(column))
+    if dtype.kind == "f" and not (np.isfinite(column) & (column == np.floor(column))).all():
+        raise DataError(
+            expected=f"whole numbers or texts as {what} in the .npz file",
+            got="numbers with fractions, or NaN where one is absent",
+            fix=f"name another array with {_OPTIONS[what]}, or store whole numbers",
+        )
+    return column.astype(np.int64)
+
+
+def _of_one_hot(columns: np.ndarray, count: int) -> np.ndarray:
+    """Return the class, int64 [n], of rows with a one in the class's column and zeros else."""
+    if len(columns) != count or not (
+        np.isin(columns, (0, 1)).all() and (columns.sum(1) == 1).all()
+    ):
+        raise DataError(
+            expected=f"one label for each of {count} images in the .npz file, or a column per "
+            "class with a single one in each row",
+            got=f"{columns.dtype.name} {list(columns.shape)} of other content",
+            fix=f"name another array with {_OPTIONS['labels']}, or choose one label per image",
+        )
+    return columns.argmax(1).astype(np.int64)
 
 
 def _texts(column: np.ndarray) -> list[str]:

@@ -66,7 +66,9 @@ def list_class_folders(
         raise DataError(
             expected=f"{kinds} in one folder per class",
             got=f"files of the kinds {kinds_text(others)}" if others else "no files",
-            fix="check the path",
+            fix="check the path, or save images of other kinds as PNG"
+            if others
+            else "check the path",
         )
     if depth is None:
         _check_folders(root, images, others, found.masks)

@@ -172,9 +172,10 @@ def detect_format(source: DataSource, files: tuple[str, ...]) -> str:
         if suffix == ".zip" and has_labels_file(path):
             return "stylegan"
         raise DataError(
-            expected="a data folder, a MedMNIST .npz file or a StyleGAN .zip file",
+            expected="a data folder, an .npz file of arrays or a StyleGAN .zip file",
             got=f"{named(path.name, 'another file')}" + _zip_format(path),
-            fix="give the folder that holds the images (unpack archives first)",
+            fix="give the folder that holds the images (unpack archives first; save volumes and "
+            "other arrays as DICOM, PNG or an .npz of images and labels)",
         )
     if source.csv is not None:
         return "csv"

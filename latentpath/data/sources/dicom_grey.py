@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from latentpath.data.contrast import CHOICES, UndecodableError, Window, linear
+from latentpath.data.contrast import CHOICES, UndecodableError, Window, linear, linear_exact
 from latentpath.data.sources.dicom_file import element, label, whole_number
 
 GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
@@ -148,7 +148,7 @@ def _windowed(values: np.ndarray, center: float, width: float, function: str) ->
     if function == "LINEAR":
         return linear(values, center, width)
     if function == "LINEAR_EXACT":
-        return (values - center) / width + 0.5
+        return linear_exact(values, center, width)
     raise UndecodableError(f"a window function that the DICOM standard does not have: {_IGNORE}")
 
 

@@ -16,9 +16,12 @@ from latentpath.data.sources.name_disclosure import and_first, named
 COMPANIONS = frozenset({".csv", ".json", ".txt", ".md", ".npz", ".ini", ".db", ".xml", ".html"})
 DICOM_EXTENSIONS = frozenset({".dcm", ".dicom", ".ima"})
 # Endings that may be named in a message; any other "ending" may be part of a person's name.
-_KNOWN = (
-    EXTENSIONS | COMPANIONS | DICOM_EXTENSIONS | {".gif", ".webp", ".nii", ".gz", ".zip", ".pdf"}
+_OTHER_KINDS = (
+    *(".gif", ".webp", ".heic", ".avif", ".jp2", ".ppm", ".pgm", ".svg", ".pdf", ".mp4", ".avi"),
+    *(".nii", ".nrrd", ".mha", ".mhd", ".raw", ".npy", ".mat", ".h5", ".hdf5"),
+    *(".gz", ".zip", ".tar", ".rar", ".7z"),
 )
+_KNOWN = EXTENSIONS | COMPANIONS | DICOM_EXTENSIONS | frozenset(_OTHER_KINDS)
 _MARK_PLACE, _MARK = 128, b"DICM"
 # What files without that mark begin with: their meta information or one of the first elements of
 # the data, in the form with or without its kind spelled out.
@@ -170,4 +173,7 @@ def left_out_note(others: list[str], kinds: str) -> tuple[str, ...]:
     odd = [name for name in others if not _is_companion(PurePosixPath(name))]
     if not odd:
         return ()
-    return (f"{len(odd)} files that are not {kinds} are left out{and_first(odd[0])}",)
+    return (
+        f"{len(odd)} files that are not {kinds} are left out (endings: {kinds_text(odd)})"
+        f"{and_first(odd[0])}",
+    )

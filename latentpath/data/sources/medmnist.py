@@ -21,7 +21,7 @@ from latentpath.data.sources.npz_arrays import LIMITS, MEDMNIST_NAMES, SPLITS, r
 
 MAX_CLASSES = 256
 
-_WHAT = "a MedMNIST .npz file"
+_WHAT = "an .npz file"
 # Numbering classes from 1000 upwards is a mistake, and would make networks of that width.
 _PLAUSIBLE_CLASSES = 1000
 

@@ -33,7 +33,12 @@ USUAL_NAMES = {
 """What arrays of other sets are usually called, by what they hold."""
 
 KNOWN_NAMES = frozenset(
-    [*MEDMNIST_NAMES, *(name for part in USUAL_NAMES.values() for name in part)]
+    [
+        *MEDMNIST_NAMES,
+        *(name for part in USUAL_NAMES.values() for name in part),
+        *(f"{letter}_{split}" for letter in "xyXY" for split in SPLITS),
+        *(f"arr_{number}" for number in range(9)),  # NumPy's own, for arrays without a name
+    ]
 )
 """Names that tell nothing, so that messages may quote them."""
 
@@ -62,9 +67,9 @@ def array_kind(archive: zipfile.ZipFile, key: str) -> tuple[tuple[int, ...], np.
         raise _unsound(key, f"a damaged one ({detail(error)})") from error
     if dtype.hasobject:
         raise DataError(
-            expected=f"numbers as {shown_name(key)} in the .npz file",
+            expected=f"numbers or texts as {shown_name(key)} in the .npz file",
             got="pickled Python objects, which could run code when they are read",
-            fix="store the array with a numeric dtype",
+            fix="store the array as numbers or as text, array.astype(str)",
         )
     claimed = math.prod(shape) * dtype.itemsize
     if not 0 <= member.file_size - claimed <= _MOST_HEADER_BYTES:
