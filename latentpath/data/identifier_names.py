@@ -121,9 +121,15 @@ def _numbers_evidence(names: Sequence[str], per_name: float | None) -> str:
     numbers = [name for name in names if _SIGNED.fullmatch(name)]
     if len(numbers) < _SHARE * len(names):
         return ""
-    whole = [int(name) for name in numbers if _NUMBER.fullmatch(name)]
-    if len(whole) < len(numbers) or _may_number_classes(whole, per_name):
-        return ""  # numbers with a sign or a point count nobody
+    values = [float(name) for name in numbers]
+    if any(not value.is_integer() for value in values):
+        if len(values) <= _RATHER_FEW / 2 or (per_name or 0) >= _MANY_IMAGES[10_000]:
+            return ""
+        return f"{len(numbers)} of {len(names)} are numbers with decimal places, as of measurements"
+    if min(values) < 0 and len(values) <= _RATHER_FEW:
+        return ""  # numbers with a sign count nobody
+    if min(values) >= 0 and _may_number_classes([int(value) for value in values], per_name):
+        return ""
     return f"{len(numbers)} of {len(names)} are numbers"
 
 

@@ -72,6 +72,8 @@ def test_classes(names):
         ["HansM_1970", "EvaM_1965"],
         ["Miller, Hans", "Meyer, Eva"],
         ["SubjectA", "SubjectB"],
+        [f"{number}.5" for number in range(40, 52)],
+        [f"{number}.0" for number in range(40, 52)],
     ],
 )
 def test_people(names):

@@ -298,7 +298,8 @@ class TestNamesOfFiles:
     def test_a_column_of_people_that_nobody_named(self, tmp_path):
         save_pictures(tmp_path, ["x.png", "y.png", "z.png"])
         rows = ["x.png,a,7", "y.png,a,7", "z.png,b,"]
-        for header in ("Patient ID", "PatientID", "subject_id", "person"):
+        for header in ("Patient ID", "PatientID", "subject_id", "person", "ID", "lesion_id",
+                       "Patientennummer", "PatientIdentifier", "StudyInstanceUID"):  # fmt: skip
             write_table(tmp_path / "t.csv", rows, f"image,label,{header}")
             line = refusal(tmp_path, csv="t.csv")
             assert f"--identity-column '{header}'" in line

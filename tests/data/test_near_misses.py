@@ -205,6 +205,67 @@ class TestTablesOfOtherPrograms:
             self.read(tmp_path, content)
 
 
+class TestRows:
+    def test_one_for_each_finding_of_an_image(self, tmp_path):
+        """RSNA lists an image once for each box in it."""
+        save_pictures(tmp_path, ["1.png", "2.png", "3.png"])
+        table = write_table(tmp_path / "t.csv", ["1.png,1", "2.png,0", "1,1", "3.png,0"])
+        report = scan(tmp_path, csv=table)
+        assert [images for _, images, _ in report.classes] == [2, 1]
+        assert report.notes == (
+            "1 rows say of their image what another row says, and are left out",
+        )
+        write_table(table, ["1.png,1", "1.png,0", "2.png,0"])
+        with pytest.raises(DataError, match="1 images in several rows of the table that differ"):
+            scan(tmp_path, csv=table)
+
+    def test_one_for_each_folder(self, tmp_path):
+        save_pictures(tmp_path, [f"{p}/{i}/x.png" for p in "kqz" for i in (1, 2)])
+        table = write_table(tmp_path / "t.csv", ["k,ill", "q,well", "z,well"])
+        with pytest.raises(DataError, match="name folders, with 3 images more than rows") as error:
+            read_image_set(tmp_path, csv=table)
+        assert "--identity-column 'image'" in str(error.value)
+        found = read_image_set(tmp_path, csv=table, identity_column="image")
+        assert found.labels.tolist() == [0, 0, 1, 1, 1, 1]
+        assert found.num_identities == 3
+        write_table(table, ["k,ill", "k/1,well", "z,well"])
+        with pytest.raises(DataError, match="that differ, the first is in line 2"):
+            read_image_set(tmp_path, csv=table)
+
+    def test_people_written_a_little_otherwise(self, tmp_path):
+        save_pictures(tmp_path, [f"{i}.png" for i in range(6)])
+        rows = zip(["A1", "a1", "A 1", "7", "7.0", "007"], range(6), strict=True)
+        table = write_table(tmp_path / "t.csv", [f"{i},{i % 2},{p}" for p, i in rows],
+                            "image,label,who")  # fmt: skip
+        assert scan(tmp_path, csv=table, identity_column="who").people == 2
+
+    @pytest.mark.parametrize("cell", ["NaN", "N/A", "#N/A", "<NA>", "null"])
+    def test_gaps_are_no_class(self, tmp_path, cell):
+        save_pictures(tmp_path, ["1.png", "2.png"])
+        table = write_table(tmp_path / "t.csv", ["1.png,0", f"2.png,{cell}"])
+        with pytest.raises(DataError, match=r"a value in every row .* in line 3"):
+            scan(tmp_path, csv=table)
+
+    @pytest.mark.parametrize(
+        ("content", "words"),
+        [
+            (b"PK\3\4" + bytes(60), "a workbook"),
+            (b"\xd0\xcf\x11\xe0" + bytes(60), "a workbook"),
+            (b'[{"image": "1.png"}]', "what begins as JSON does"),
+        ],
+    )
+    def test_other_kinds_of_files(self, tmp_path, content, words):
+        save_pictures(tmp_path, ["1.png"])
+        (tmp_path / "t.csv").write_bytes(content)
+        with pytest.raises(DataError, match=words):
+            scan(tmp_path, csv="t.csv")
+
+    def test_names_of_columns_without_regard_to_case(self, tmp_path):
+        save_pictures(tmp_path, ["1.png", "2.png"])
+        write_table(tmp_path / "t.csv", ["1;0", "2;1"], "Image;LABEL")
+        assert scan(tmp_path, csv="t.csv").people == 2
+
+
 def test_notes_become_warnings(tmp_path):
     save_pictures(tmp_path, ["a/1.png", "b/1.png", "@eaDir/1.png"])
     with pytest.warns(LatentpathWarning, match="^1 files that operating systems"):

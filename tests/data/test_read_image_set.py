@@ -281,7 +281,7 @@ class TestCsv:
             ("label", "class", "one column 'label' in the table, got 0 among .*class,"),
             ("age,", "label,", "got 2 among"),
             ("b/2.png", "b/7.png", "1 of 5 .* is 'b/7.png': absent, named in line 2 of the table"),
-            ("b/2.png", "b/1.png", "1 images in several rows .*'b/1.png'"),
+            ("ill,b/2.png", "well,b/1.png", "1 images in several rows .*'b/1.png'"),
             ("b/2.png", "../x.png", r"line 2 of the table, got '\.\./x.png'"),
             ("b/2.png", "b/../../x.png", "without '..'"),
             ("b/2.png", "..\\x.png", "inside the data folder"),
@@ -294,7 +294,7 @@ class TestCsv:
             ("b/2.png,P10", "b/2.png, ", "column 'who'"),
             ("b/2.png,P10", "b/2.png", "4 cells in each row of the table, got 3 in line 2"),
             ('"well', '"we"ll', "CSV text"),
-            ("b/2.png", "a", "'a': not a regular file"),
+            ("b/2.png", "a", "3 images in several rows of the table that differ"),
         ],
     )
     def test_bad_tables(self, folder, table, old, new, words):

@@ -13,6 +13,7 @@ from latentpath.core import DataError
 from latentpath.data.sources.name_disclosure import named
 
 _LONGEST_CELL = 1 << 24
+_GAPS = frozenset(("", "nan", "n/a", "#n/a", "<na>", "null", "#null!", "nat"))
 # What Excel writes before the table, to tell itself the separator.
 _EXCEL_SEPARATOR = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 # Behind the closing quote of a cell; a quote that is doubled stands in one.
@@ -79,7 +80,8 @@ def _read_columns(
             else:
                 stream.seek(0)
             told = [separator[1]] if separator else []
-            mark = next((s for s in (*told, *",;\t") if columns[0] in _cells(header, s)), ",")
+            marks = (*told, *",;\t")
+            mark = next((s for s in marks if _place_of(_cells(header, s), columns[0])), ",")
             text = (_SPACES_BEHIND_QUOTE.sub('"', line) for line in stream)
             reader = csv.reader(text, delimiter=mark, strict=True, skipinitialspace=True)
             names = [name.strip() for name in next(reader, [])]
@@ -115,6 +117,18 @@ def _encoding(path: Path) -> str:
         start = stream.read(4)
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
+    if start.startswith((b"PK\3\4", b"\xd0\xcf\x11\xe0")):
+        raise DataError(
+            expected="a table as CSV text",
+            got="a workbook of a spreadsheet program, or an archive",
+            fix="save its sheet as CSV with the encoding UTF-8",
+        )
+    if start.removeprefix(codecs.BOM_UTF8).lstrip()[:1] in (b"{", b"["):
+        raise DataError(
+            expected="a table as CSV text with a header",
+            got="what begins as JSON does",
+            fix="write a row with image and label for each image, as CSV",
+        )
     if b"\0" in start:
         raise DataError(
             expected="a table as CSV text in UTF-8",
@@ -139,16 +153,23 @@ def _cells(line: str, separator: str) -> list[str]:
     return [cell.strip() for cell in cells]
 
 
+def _place_of(names: list[str], column: str) -> list[int]:
+    """Return the places of a column: where none has its name, without regard to case."""
+    places = [place for place, name in enumerate(names) if name == column]
+    return places or [p for p, name in enumerate(names) if name.casefold() == column.casefold()]
+
+
 def _column_place(names: list[str], column: str) -> int:
-    if names.count(column) != 1:
+    places = _place_of(names, column)
+    if len(places) != 1:
         # The first line of a table without a header is a patient.
         among = named(", ".join(names), f"{len(names)}")
         raise DataError(
             expected=f"one column {column!r} in the table",
-            got=f"{names.count(column)} among the columns {among}",
+            got=f"{len(places)} among the columns {among}",
             fix="name the column to use; --verbose shows those that the table has",
         )
-    return names.index(column)
+    return places[0]
 
 
 def _row(
@@ -162,8 +183,8 @@ def _row(
         )
     chosen = [cells[place].strip() for place in places]
     for column, cell in zip(columns[1:], chosen[1:], strict=bool(columns)):
-        # "none" and "NA" are sensible class names; "nan" is what a table program writes for a gap.
-        if cell.lower() in ("", "nan"):
+        # "none" and "NA" are sensible class names; the others are what programs write for a gap.
+        if cell.lower() in _GAPS:
             raise DataError(
                 expected=f"a value in every row of the column {column!r} of the table",
                 got=f"{cell!r} in line {line}",

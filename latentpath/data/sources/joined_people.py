@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Collection, Hashable, Sequence
 
 import numpy as np
 
 from latentpath.data.sources.listing import number_people
+
+
+def person_key(cell: str) -> str:
+    """Return a person's name or number as tables write it, without what they write otherwise.
+
+    >>> [person_key(cell) for cell in ("P 1", "p1", "P-1", "007", "7.0")]
+    ['p1', 'p1', 'p-1', '7', '7']
+    """
+    name = "".join(unicodedata.normalize("NFKC", cell).casefold().split())
+    number = re.fullmatch(r"0*([0-9]+)(?:[.]0*)?", name)
+    return number[1] if number else name
 
 
 def join_people(keys: Sequence[Collection[Hashable]]) -> np.ndarray:  # int64 [n]

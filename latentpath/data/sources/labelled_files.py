@@ -23,9 +23,11 @@ from latentpath.data.sources.conventions import (
 from latentpath.data.sources.csv_table import Table, find_table
 from latentpath.data.sources.dicom import DicomFiles, number_patients
 from latentpath.data.sources.file_search import FoundFiles, is_dicom, is_image
+from latentpath.data.sources.joined_people import person_key
 from latentpath.data.sources.listing import Listing, number_names, number_people
-from latentpath.data.sources.named_images import resolve_images
+from latentpath.data.sources.named_images import images_below, resolve_images
 from latentpath.data.sources.people_columns import people_column
+from latentpath.data.sources.repeated_people import ONE_EACH
 from latentpath.data.sources.several_labels import below_zero, choose_labels
 
 if TYPE_CHECKING:
@@ -90,25 +92,47 @@ def list_csv(source: DataSource, found: FoundFiles, progress: Progress) -> Listi
     files, near = resolve_images(root, table, candidates, keep_absent=True)
     chosen = choose_labels(table.column(1), source.label_separator, source.findings)
     label_of = dict(zip(chosen.rows, chosen.names, strict=True))
-    order = sorted(chosen.rows, key=files.__getitem__)
-    names, labels = number_names([label_of[row] for row in order])
-    sorted_files = tuple(files[row] for row in order)
+    images = images_below(root, files, table, candidates)
+    order = sorted((file, row) for file, row in images if row in label_of)
+    names, labels = number_names([label_of[row] for _, row in order])
+    sorted_files = tuple(file for file, _ in order)
     if own_people:
-        people, nameless = number_people([table.column(2)[row] for row in order]), frozenset[int]()
+        cells = table.column(2)
+        people = number_people([person_key(cells[row]) for _, row in order])
+        nameless = frozenset[int]()
         counted_by = "identity-column"
     else:
         people, nameless, counted_by = _patients_among(root, sorted_files, progress)
     # A folder of test images beside that of the table is none of its business.
-    folders = {file.split("/")[0] for file in files if "/" in file}
+    folders = {file.split("/")[0] for file, _ in images if "/" in file}
     beside = {name for name in candidates if "/" not in name or name.split("/")[0] in folders}
-    unlisted = len(beside - set(files))
+    unlisted = len(beside - {file for file, _ in images})
     note = f"{unlisted} images of the data folder are not in the table and are left out"
-    notes = (*near, *chosen.notes, *below_zero(names), *((note,) if unlisted else ()))
+    again = len(files) - len(set(files))
+    repeats = f"{again} rows say of their image what another row says, and are left out"
+    notes = (
+        *near,
+        *chosen.notes,
+        *below_zero(names),
+        *((note,) if unlisted else ()),
+        *((repeats,) if again else ()),
+    )
     listing = _from_files("csv", source, ClassFolders(sorted_files, labels, names, notes), people)
     listing = replace(listing, nameless=nameless, counted_by=counted_by)
     if counted_by == "images":
-        listing = replace(listing, doubt=people_column(path, table, source))
-    return _with_line_numbers(listing, root, dict(zip(files, table.lines, strict=True)))
+        several = len(images) - len({row for _, row in images})
+        doubt = _rows_of_several(several, source) if several else people_column(path, table, source)
+        listing = replace(listing, doubt=doubt)
+    return _with_line_numbers(listing, root, {file: table.lines[row] for file, row in images})
+
+
+def _rows_of_several(several: int, source: DataSource) -> DataError:
+    return DataError(
+        expected="every image to show another person, as nothing says who is who",
+        got=f"rows of the table that name folders, with {several} images more than rows",
+        fix=f"if each row is one person, say --identity-column {source.image_column!r}; if every "
+        f"image shows another person, say {ONE_EACH}",
+    )
 
 
 def _with_line_numbers(listing: Listing, root: Path, lines: dict[str, int]) -> Listing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from functools import cached_property
@@ -44,8 +44,8 @@ def resolve_images(
         keep_absent: return cells that name no file as they are, unless none names one.
 
     Raises:
-        DataError: a cell names no file, or several, or one outside of the folder, or two rows name
-            the same.
+        DataError: a cell names no file, or several, or one outside of the folder, or rows that
+            differ name the same.
     """
     cells, known = table.column(0), set(candidates)
     short, near = _Names(candidates, str), _Names(candidates, _plain_form)
@@ -72,12 +72,40 @@ def resolve_images(
         files.append(path)
     if absent and not (keep_absent and len(absent) < len(cells)):
         raise _all_absent(table, absent, candidates)
-    _refuse_repeats(files, table)
+    _refuse_repeats([(file, row) for row, file in enumerate(files)], table)
     note = (
         f"{nearly} of {len(cells)} images have a little other names in the table than on the disk "
         "(case, the Unicode form of accents, or the data folder's own name in front)"
     )
     return NamedImages(files, (note,) if nearly else ())
+
+
+def images_below(
+    root: Path, files: Sequence[str], table: Table, candidates: Sequence[str]
+) -> list[tuple[str, int]]:
+    """Return the images that rows name, each once, and the row: of a folder, all images below it.
+
+    Args:
+        root: the data folder.
+        files: what each row names.
+        table: the rows.
+        candidates: all images.
+
+    Raises:
+        DataError: rows that differ name the same image.
+    """
+    folders = {name for name in set(files).difference(candidates) if (root / name).is_dir()}
+    below: dict[str, list[str]] = defaultdict(list)
+    for name in candidates if folders else ():
+        for parent in PurePosixPath(name).parents:
+            below[parent.as_posix()].append(name)
+    named_by = [
+        (name, row)
+        for row, file in enumerate(files)
+        for name in (below[file] if file in folders and below[file] else [file])
+    ]
+    _refuse_repeats(named_by, table)
+    return list(dict(reversed(named_by)).items())[::-1]
 
 
 class _Names:
@@ -120,14 +148,17 @@ def _without_root(path: str, root: Path) -> str:
     return ""
 
 
-def _refuse_repeats(files: list[str], table: Table) -> None:
-    twice = {file for file, count in Counter(files).items() if count > 1}
+def _refuse_repeats(named_by: Sequence[tuple[str, int]], table: Table) -> None:
+    cells_of: dict[str, set[tuple[str, ...]]] = defaultdict(set)
+    for file, row in named_by:
+        cells_of[file].add(tuple(table.rows[row][1:]))
+    twice = {file for file, cells in cells_of.items() if len(cells) > 1}
     if twice:
-        row = next(row for row, file in enumerate(files) if file in twice)
+        first, row = next((file, row) for file, row in named_by if file in twice)
         raise DataError(
             expected="each image once",
-            got=f"{len(twice)} images in several rows of the table, the first is "
-            + named(files[row], f"in line {table.lines[row]}"),
+            got=f"{len(twice)} images in several rows of the table that differ, the first is "
+            + named(first, f"in line {table.lines[row]}"),
             fix="keep one row per image (several labels per image are not supported)",
         )
 

@@ -14,10 +14,17 @@ from latentpath.data.sources.repeated_people import ONE_EACH
 if TYPE_CHECKING:
     from latentpath.data.sources.data_source import DataSource
 
-_PEOPLE_COLUMN = re.compile(
-    r"(anon(ymi[sz]ed)? ?)?(patient|pat|person|people|subject|participant|individual|identity|case|"
-    r"volunteer|donor|mrn|pid|ptid|rid)s?( ?(id|ids|uid|number|no|nr|num|key|code|name|index))?"
+_ID = (
+    r"( ?(id|ids|identifier|identity|uid|instance uid|number|nummer|no|nr|num|key|code|name|hash|"
+    r"index))"
 )
+_PEOPLE_COLUMN = re.compile(
+    r"id|(anon(ymi[sz]ed)? ?)?(patient(en)?|pat|pt|person(en)?|people|subject|subj|participant|"
+    r"proband(en)?|individual|identity|case|volunteer|donor|client|mrn|medical record|pid|ptid|rid|"
+    rf"ssn|pseudonym)s?{_ID}?"
+)
+# Of what a person may have several, but no two people share: at least these images are one's.
+_PARTS_COLUMN = re.compile(rf"(study|exam(ination)?|visit|accession|series|lesion|fall){_ID}+")
 
 
 def people_column(path: Path, table: Table, source: DataSource) -> DataError | None:
@@ -28,13 +35,16 @@ def people_column(path: Path, table: Table, source: DataSource) -> DataError | N
         table: as it was read.
         source: names its columns.
     """
-    for name in table.names:
-        if not _PEOPLE_COLUMN.fullmatch(_plain(name)) or table.names.count(name) > 1:
+    for name in [name for kind in (_PEOPLE_COLUMN, _PARTS_COLUMN) for name in table.names
+                 if kind.fullmatch(_plain(name))]:  # fmt: skip
+        if table.names.count(name) > 1:
             continue
         if name in (source.image_column, source.label_column):
             continue
         people = Table(path, [source.image_column, name], gaps=True).column(1)
         several = sum(count > 1 for person, count in Counter(people).items() if person)
+        if several == len(set(people)) == 1:
+            continue  # one value for all tells nobody apart
         if several:
             return DataError(
                 expected="a column of people, as people have several images in the table",

@@ -16,7 +16,7 @@ import numpy as np
 from latentpath.core import DataError, InputError
 from latentpath.data.sources.csv_table import Table, find_table
 from latentpath.data.sources.folder_levels import folders_at
-from latentpath.data.sources.joined_people import join_people
+from latentpath.data.sources.joined_people import join_people, person_key
 from latentpath.data.sources.listing import Listing, number_people
 from latentpath.data.sources.name_disclosure import and_first
 from latentpath.data.sources.named_images import resolve_images
@@ -119,11 +119,13 @@ def _from_table(source: DataSource, listing: Listing) -> np.ndarray:  # int64 [n
     root = source.path if source.path.is_dir() else source.path.parent
     column = source.identity_column or DEFAULT_IDENTITY_COLUMN
     table = Table(find_table(source.identities, root), [source.image_column, column])
-    person = dict(zip(_lookup_keys(source, listing, table), table.column(1), strict=True))
-    if len(person) != len(table.rows):
+    rows = list(zip(_lookup_keys(source, listing, table), map(person_key, table.column(1)),
+                    strict=True))  # fmt: skip
+    person = dict(rows)
+    if len(set(rows)) != len(person):
         raise DataError(
-            expected="each image once in the table of people",
-            got=f"{len(table.rows)} rows for {len(person)} images",
+            expected="one person for each image in the table of people",
+            got=f"{len(set(rows))} rows for {len(person)} images",
             fix="keep one row per image",
         )
     without = [row for row, file in enumerate(listing.files) if file not in person]
