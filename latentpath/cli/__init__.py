@@ -29,7 +29,7 @@ from latentpath._version import __version__
 from latentpath.cli.command import Command, LateParser, add_command
 from latentpath.cli.console import Console
 from latentpath.cli.progress_bars import Bars
-from latentpath.core import InputError, LatentpathError, RunError, describe_error
+from latentpath.core import InputError, LatentpathError, RunError, describe_error, share_arenas
 
 __all__ = ["main"]
 
@@ -79,6 +79,7 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
         import torch
 
         torch.set_num_threads(arguments.threads)
+    share_arenas()
     command: Command = arguments.command
     with warnings.catch_warnings(), Bars(arguments.quiet) as bars, _names(arguments.verbose):
         warnings.showwarning = _show_warning

@@ -60,6 +60,7 @@ from latentpath.core.layouts import (
     place as place,
     without_faulty_layers as without_faulty_layers,
 )
+from latentpath.core.malloc_arenas import share_arenas as share_arenas
 from latentpath.core.modes import (
     device_of as device_of,
     evaluating as evaluating,

@@ -24,7 +24,7 @@ from latentpath.production.synthetic import SyntheticSet
 from latentpath.training import ClassifierConfig
 
 # Sized for less than three minutes on two cores.
-DEMO_CONFIG = ProduceConfig(count=2000, walk=WalkOptions(fast=FastOptions(passes=10.0)))
+DEMO_CONFIG = ProduceConfig(count=2000, walk=WalkOptions(fast=FastOptions(passes=8.0)))
 DEMO_AUDIT = AuditConfig(seeds=(0, 1), classifier=ClassifierConfig(steps=200, width=8))
 
 
