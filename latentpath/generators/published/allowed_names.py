@@ -16,8 +16,8 @@ from typing import Any
 from latentpath.generators.published.bounded_reading import (
     WANTED,
     Blob,
+    BoundedReading,
     ForeignFileError,
-    Reading,
     shown,
 )
 from latentpath.generators.published.pickle_machine import Names
@@ -42,7 +42,7 @@ _DICT = Name("builtins.dict")
 _ENCODINGS = ("latin1", "latin-1")
 
 
-def _network(arguments: tuple, reading: Reading) -> NetworkRecord:
+def _network(arguments: tuple, reading: BoundedReading) -> NetworkRecord:
     """`torch_utils.persistence._reconstruct_persistent_obj(meta)`.
 
     `meta["module_src"]`, which the published code would run here, is dropped unread.
@@ -65,7 +65,7 @@ def _network(arguments: tuple, reading: Reading) -> NetworkRecord:
     return NetworkRecord(class_name, state, reading)
 
 
-def _tensor(arguments: tuple, reading: Reading) -> TensorRecord:
+def _tensor(arguments: tuple, reading: BoundedReading) -> TensorRecord:
     """`torch._utils._rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks)`."""
     # A seventh argument says that the numbers are conjugated or negated: of real ones, {} or None.
     if len(arguments) not in (6, 7) or (len(arguments) == 7 and arguments[6]):
@@ -78,7 +78,7 @@ def _tensor(arguments: tuple, reading: Reading) -> TensorRecord:
     return TensorRecord(storage, offset, size, stride)
 
 
-def _parameter(arguments: tuple, reading: Reading) -> TensorRecord:
+def _parameter(arguments: tuple, reading: BoundedReading) -> TensorRecord:
     """`torch._utils._rebuild_parameter(data, requires_grad, hooks)`.
 
     With a fourth argument it is `_rebuild_parameter_with_state`, whose state are attributes that
@@ -90,19 +90,19 @@ def _parameter(arguments: tuple, reading: Reading) -> TensorRecord:
     return arguments[0]
 
 
-def _check_no_hooks(hooks: Any, reading: Reading) -> None:
+def _check_no_hooks(hooks: Any, reading: BoundedReading) -> None:
     if hooks is not None and not (isinstance(hooks, dict) and not hooks):
         raise reading.unsafe(f"{shown(hooks)} as hooks of a tensor")
 
 
-def _storage(arguments: tuple, reading: Reading) -> Storage:
+def _storage(arguments: tuple, reading: BoundedReading) -> Storage:
     """`torch.storage._load_from_bytes(data)`: a file of `torch.save` within the file."""
     if len(arguments) != 1 or not isinstance(arguments[0], Blob):
         raise reading.damaged("a storage with arguments of another form")
     return read_storage(arguments[0], reading)
 
 
-def _encoded(arguments: tuple, reading: Reading) -> Blob:
+def _encoded(arguments: tuple, reading: BoundedReading) -> Blob:
     """`_codecs.encode(text, "latin1")`, which is how protocols 0 to 2 spell bytes."""
     text = arguments[0] if len(arguments) == 2 and arguments[1] in _ENCODINGS else None
     if not isinstance(text, (str, LongText)):
@@ -117,21 +117,21 @@ def _encoded(arguments: tuple, reading: Reading) -> Blob:
         raise reading.damaged("bytes spelled with impossible characters") from error
 
 
-def _no_bytes(arguments: tuple, reading: Reading) -> Blob:
+def _no_bytes(arguments: tuple, reading: BoundedReading) -> Blob:
     """`bytes()`, which is how protocols 0 to 2 spell no bytes at all."""
     if arguments:
         raise reading.unsafe("a call of bytes with arguments")
     return Blob(b"")
 
 
-def _ordered_dict(arguments: tuple, reading: Reading) -> dict:
+def _ordered_dict(arguments: tuple, reading: BoundedReading) -> dict:
     """`collections.OrderedDict()`: its items follow."""
     if arguments:
         raise reading.unsafe("a call of collections.OrderedDict with arguments")
     return {}
 
 
-def _set(arguments: tuple, reading: Reading) -> set:
+def _set(arguments: tuple, reading: BoundedReading) -> set:
     """`set([...])`, as protocols below 4 spell it."""
     items = arguments[0] if len(arguments) == 1 else None
     if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
@@ -140,21 +140,21 @@ def _set(arguments: tuple, reading: Reading) -> set:
     return set(items)
 
 
-def _size(arguments: tuple, reading: Reading) -> tuple:
+def _size(arguments: tuple, reading: BoundedReading) -> tuple:
     """`torch.Size((...))`."""
     if len(arguments) != 1 or not isinstance(arguments[0], tuple):
         raise reading.damaged("a torch.Size with arguments of another form")
     return arguments[0]
 
 
-def _device(arguments: tuple, reading: Reading) -> str:
+def _device(arguments: tuple, reading: BoundedReading) -> str:
     """`torch.device("cuda", 0)`: its type; everything is read to the CPU."""
     if not arguments or not isinstance(arguments[0], str):
         raise reading.damaged("a torch.device with arguments of another form")
     return arguments[0]
 
 
-def _easy_dict(arguments: tuple, reading: Reading) -> EasyDict:
+def _easy_dict(arguments: tuple, reading: BoundedReading) -> EasyDict:
     """`copyreg._reconstructor(EasyDict, dict, {...})`, of protocols 0 and 1."""
     kind, base, items = arguments if len(arguments) == 3 else (None, None, None)
     if kind is not EASY_DICT or base is not _DICT or not isinstance(items, dict):
@@ -163,7 +163,7 @@ def _easy_dict(arguments: tuple, reading: Reading) -> EasyDict:
     return EasyDict(items)
 
 
-def _names(calls: dict[str, Callable[[tuple, Reading], Any] | None]) -> dict[str, Name]:
+def _names(calls: dict[str, Callable[[tuple, BoundedReading], Any] | None]) -> dict[str, Name]:
     return {title: Name(title, call) for title, call in calls.items()}
 
 
@@ -218,7 +218,7 @@ NAMES: Names = {
 }
 
 
-def refuse_tensorflow(module: str, name: str, reading: Reading) -> None:
+def refuse_tensorflow(module: str, name: str, reading: BoundedReading) -> None:
     """Raise ForeignFileError for the names that only TensorFlow's StyleGAN pickles begin with."""
     if module.split(".")[:2] == ["dnnlib", "tflib"] or module == "tfutil":
         raise ForeignFileError(

@@ -1,6 +1,6 @@
 """One reading of one file: its bytes, what it may cost, and how it fails.
 
-Every part of the reader gets the same `Reading`, also the parts that read files nested in the
+Every part of the reader gets the same `BoundedReading`, also those that read files nested in the
 file, so the bounds hold for the whole. A file is unsafe, damaged, too large, or something else
 altogether. Its bytes are never copied.
 """
@@ -75,7 +75,7 @@ class Limits:
 LIMITS = Limits()
 
 
-class Reading:
+class BoundedReading:
     """What reading a file has cost so far, and its errors, which name the file.
 
     Args:
@@ -161,7 +161,7 @@ class Blob:
 class Source:
     """A position in a `Blob`; every step is checked against its end."""
 
-    def __init__(self, blob: Blob, reading: Reading) -> None:
+    def __init__(self, blob: Blob, reading: BoundedReading) -> None:
         self.data, self.position, self.stop = blob.data, blob.start, blob.stop
         self.reading = reading
 

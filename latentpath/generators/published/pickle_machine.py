@@ -15,7 +15,7 @@ import pickletools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from latentpath.generators.published.bounded_reading import Reading, Source, shown
+from latentpath.generators.published.bounded_reading import BoundedReading, Source, shown
 from latentpath.generators.published.pickle_records import Name
 
 Names = Mapping[tuple[str, str], Name]
@@ -42,7 +42,7 @@ class Machine:
         self,
         source: Source,
         names: Names,
-        reading: Reading,
+        reading: BoundedReading,
         persistent: Callable[[Any], Any] | None = None,
         foreign: Callable[[str, str], None] | None = None,
     ) -> None:

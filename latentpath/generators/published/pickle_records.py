@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from latentpath.generators.published.bounded_reading import Blob, Reading, shown
+from latentpath.generators.published.bounded_reading import Blob, BoundedReading, shown
 
 # Booleans, signed and unsigned integers, floats; complex numbers, texts, dates and objects
 # occur in no network.
@@ -47,7 +47,7 @@ class Name:
 
     title: str
     """Module and name, as messages show it."""
-    call: Callable[[tuple, Reading], Any] | None = None
+    call: Callable[[tuple, BoundedReading], Any] | None = None
     """What a call of it makes: our own inert values."""
     dtype: torch.dtype | None = None
     """For the name of a storage class: the type of its elements."""
@@ -104,7 +104,7 @@ class NetworkRecord:
 
     __slots__ = ("class_name", "reading", "state")
 
-    def __init__(self, class_name: str, state: Mapping[str, Any], reading: Reading) -> None:
+    def __init__(self, class_name: str, state: Mapping[str, Any], reading: BoundedReading) -> None:
         self.class_name, self.state, self.reading = class_name, state, reading
 
     @property
@@ -149,7 +149,9 @@ def last_element(offset: int, size: tuple[int, ...], stride: tuple[int, ...]) ->
     return offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
 
 
-def check_window(storage: Storage, offset: Any, size: Any, stride: Any, reading: Reading) -> None:
+def check_window(
+    storage: Storage, offset: Any, size: Any, stride: Any, reading: BoundedReading
+) -> None:
     """Raise unless (offset, size, stride) are whole numbers whose window lies in the storage."""
     for name, axes in (("size", size), ("stride", stride)):
         if not isinstance(axes, tuple):
@@ -179,7 +181,7 @@ class DtypeRecord:
     def __init__(self, code: str) -> None:
         self.code, self.order = code, "<"
 
-    def set_state(self, state: tuple, reading: Reading) -> None:
+    def set_state(self, state: tuple, reading: BoundedReading) -> None:
         """Take NumPy's state tuple: version, byte order, and what only structured dtypes have."""
         # (3, "<", None, None, None, -1, -1, 0): no subarray, no names, no fields.
         plain = len(state) in (8, 9) and state[2:5] == (None, None, None)
@@ -202,7 +204,7 @@ class ArrayRecord:
     def __init__(self, values: np.ndarray | None = None) -> None:
         self.values = values
 
-    def set_state(self, state: tuple, reading: Reading) -> None:
+    def set_state(self, state: tuple, reading: BoundedReading) -> None:
         """Take NumPy's state tuple: version, shape, dtype, whether in Fortran's order, bytes."""
         if len(state) != 5 or type(state[3]) is not bool:
             raise reading.damaged("a NumPy array with a state of another form")
@@ -210,7 +212,7 @@ class ArrayRecord:
         self.values = _array(data, dtype, shape, "F" if fortran else "C", reading)
 
 
-def make_dtype(arguments: tuple, reading: Reading) -> DtypeRecord:
+def make_dtype(arguments: tuple, reading: BoundedReading) -> DtypeRecord:
     """`numpy.dtype("f8", False, True)`: code, align, copy."""
     code = arguments[0] if arguments else None
     if not isinstance(code, str) or not _CODE.fullmatch(code) or len(arguments) > 3:
@@ -218,21 +220,21 @@ def make_dtype(arguments: tuple, reading: Reading) -> DtypeRecord:
     return DtypeRecord(code)
 
 
-def make_scalar(arguments: tuple, reading: Reading) -> bool | int | float:
+def make_scalar(arguments: tuple, reading: BoundedReading) -> bool | int | float:
     """`numpy.core.multiarray.scalar(dtype, bytes)`, as a number of Python's."""
     if len(arguments) != 2:
         raise reading.damaged("a NumPy scalar with arguments of another form")
     return _array(arguments[1], arguments[0], (), "C", reading).item()
 
 
-def make_empty_array(arguments: tuple, reading: Reading) -> ArrayRecord:
+def make_empty_array(arguments: tuple, reading: BoundedReading) -> ArrayRecord:
     """`numpy.core.multiarray._reconstruct(ndarray, (0,), b"b")`: its state follows."""
     if not arguments or getattr(arguments[0], "title", None) != "numpy.ndarray":
         raise reading.unsafe("a NumPy array of another class")
     return ArrayRecord()
 
 
-def make_array(arguments: tuple, reading: Reading) -> ArrayRecord:
+def make_array(arguments: tuple, reading: BoundedReading) -> ArrayRecord:
     """`numpy.core.numeric._frombuffer(bytes, dtype, shape, order)`, of pickle protocol 5."""
     if len(arguments) not in (4, 5) or arguments[3] not in ("C", "F"):
         raise reading.damaged("a NumPy array with arguments of another form")
@@ -240,7 +242,7 @@ def make_array(arguments: tuple, reading: Reading) -> ArrayRecord:
     return ArrayRecord(_array(data, dtype, shape, order, reading))
 
 
-def _array(data: Any, dtype: Any, shape: Any, order: str, reading: Reading) -> np.ndarray:
+def _array(data: Any, dtype: Any, shape: Any, order: str, reading: BoundedReading) -> np.ndarray:
     """A read-only view of the file's bytes."""
     if not isinstance(dtype, DtypeRecord) or not isinstance(data, Blob):
         raise reading.unsafe(f"a NumPy array of {shown(dtype)} in {shown(data)}")

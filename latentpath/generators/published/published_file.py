@@ -17,9 +17,9 @@ from latentpath.generators.published.bounded_reading import (
     LIMITS,
     WANTED,
     Blob,
+    BoundedReading,
     ForeignFileError,
     Limits,
-    Reading,
     Source,
     shown,
 )
@@ -112,11 +112,11 @@ def read_published(path: str | Path, limits: Limits = LIMITS) -> Weights:
     """
     data = _content(Path(path), limits)
     check_is_pickle(data[:HEAD_BYTES], path)
-    reading = Reading(path, len(data), limits)
+    reading = BoundedReading(path, len(data), limits)
     return weights_of(read_records(data, reading), reading)
 
 
-def read_records(data: bytes, reading: Reading) -> Any:
+def read_records(data: bytes, reading: BoundedReading) -> Any:
     """The inert value of a whole pickle: plain containers, numbers and records."""
     source = Source(Blob(data), reading)
     foreign = partial(refuse_tensorflow, reading=reading)

@@ -15,7 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latentpath.generators.published.bounded_reading import WANTED, ForeignFileError, Reading, shown
+from latentpath.generators.published.bounded_reading import (
+    WANTED,
+    BoundedReading,
+    ForeignFileError,
+    shown,
+)
 from latentpath.generators.published.pickle_records import NetworkRecord, TensorRecord
 from latentpath.generators.published.stylegan2_options import (
     IDLE,
@@ -166,7 +171,7 @@ def _same(first: Any, second: Any) -> bool:
     return isinstance(first, simple) and isinstance(second, simple) and first == second
 
 
-def weights_of(value: Any, reading: Reading) -> Weights:
+def weights_of(value: Any, reading: BoundedReading) -> Weights:
     """The weights of the generator in a pickle's value.
 
     Args:
@@ -187,7 +192,7 @@ def weights_of(value: Any, reading: Reading) -> Weights:
     return Weights("stylegan2", config, notes, state)
 
 
-def _choose(value: Any, reading: Reading) -> tuple[str, NetworkRecord]:
+def _choose(value: Any, reading: BoundedReading) -> tuple[str, NetworkRecord]:
     if isinstance(value, NetworkRecord):
         return "itself", value
     if not isinstance(value, dict):
@@ -201,7 +206,7 @@ def _choose(value: Any, reading: Reading) -> tuple[str, NetworkRecord]:
     raise _foreign(reading, f"a dict without G_ema or G, of the keys {keys or 'none'}")
 
 
-def _check_is_stylegan2(network: NetworkRecord, reading: Reading) -> None:
+def _check_is_stylegan2(network: NetworkRecord, reading: BoundedReading) -> None:
     children = network.children()
     synthesis = children.get("synthesis")
     layers = {} if synthesis is None else synthesis.children()
@@ -212,7 +217,7 @@ def _check_is_stylegan2(network: NetworkRecord, reading: Reading) -> None:
 
 
 def _tensors(
-    network: NetworkRecord, prefix: str, depth: int, reading: Reading
+    network: NetworkRecord, prefix: str, depth: int, reading: BoundedReading
 ) -> Iterator[tuple[str, TensorRecord]]:
     """Parameters and buffers by their names in a state dict."""
     if depth > _DEEPEST:  # a network may contain itself, or the same part many times
@@ -225,7 +230,7 @@ def _tensors(
         yield from _tensors(child, f"{prefix}{name}.", depth + 1, reading)
 
 
-def _build(name: str, record: TensorRecord, reading: Reading) -> Tensor:
+def _build(name: str, record: TensorRecord, reading: BoundedReading) -> Tensor:
     if not record.storage.dtype.is_floating_point:
         raise reading.damaged(f"{shown(name)} of type {record.storage.dtype}")
     tensor = record.build().to(torch.float32)
@@ -235,7 +240,7 @@ def _build(name: str, record: TensorRecord, reading: Reading) -> Tensor:
     return tensor
 
 
-def _foreign(reading: Reading, got: str) -> ForeignFileError:
+def _foreign(reading: BoundedReading, got: str) -> ForeignFileError:
     return ForeignFileError(
         expected=f"{WANTED} in {reading.path}",
         got=got,

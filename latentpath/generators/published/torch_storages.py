@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from latentpath.generators.published.bounded_reading import Blob, Reading, Source, shown
+from latentpath.generators.published.bounded_reading import Blob, BoundedReading, Source, shown
 from latentpath.generators.published.pickle_instructions import unpickle
 from latentpath.generators.published.pickle_machine import Machine, Names
 from latentpath.generators.published.pickle_records import Name, Storage
@@ -64,7 +64,7 @@ class ZipEntries:
         reading: bounds and errors.
     """
 
-    def __init__(self, blob: Blob, reading: Reading) -> None:
+    def __init__(self, blob: Blob, reading: BoundedReading) -> None:
         self.blob, self.reading = blob, reading
         self._entries: dict[str, _Entry] = {}
         number, offset = self._directory()
@@ -140,7 +140,7 @@ STORAGE_NAMES: Names = {
 }
 
 
-def read_storage(blob: Blob, reading: Reading) -> Storage:
+def read_storage(blob: Blob, reading: BoundedReading) -> Storage:
     """Read the bytes that `torch.save(storage)` wrote, in either format.
 
     Raises:
@@ -156,7 +156,7 @@ def is_torch_stream(blob: Blob) -> bool:
     return blob.startswith(b"\x80\x02\x8a\x0a" + _MAGIC_NUMBER.to_bytes(10, "little"))
 
 
-def _read_stream(blob: Blob, reading: Reading) -> Storage:
+def _read_stream(blob: Blob, reading: BoundedReading) -> Storage:
     source = Source(blob, reading)
 
     def value(**options: Any) -> Any:
@@ -180,7 +180,7 @@ def _read_stream(blob: Blob, reading: Reading) -> Storage:
     return _checked(announced, elements, data, reading)
 
 
-def _read_zip(blob: Blob, reading: Reading) -> Storage:
+def _read_zip(blob: Blob, reading: BoundedReading) -> Storage:
     entries = ZipEntries(blob, reading)
     announced = _Announced(5, reading)
     source = Source(entries.read("data.pkl"), reading)
@@ -200,7 +200,7 @@ class _Announced:
     on other storages, which PyTorch last wrote before version 0.4.
     """
 
-    def __init__(self, length: int, reading: Reading) -> None:
+    def __init__(self, length: int, reading: BoundedReading) -> None:
         self.length, self.reading = length, reading
         self.storage: object | None = None
         self.key, self.elements, self.dtype = "", 0, torch.float32
@@ -222,7 +222,7 @@ class _Announced:
         return self.storage
 
 
-def _checked(announced: _Announced, elements: int, data: Blob, reading: Reading) -> Storage:
+def _checked(announced: _Announced, elements: int, data: Blob, reading: BoundedReading) -> Storage:
     there = len(data)
     if elements != announced.elements or there != elements * announced.dtype.itemsize:
         raise reading.damaged(
