@@ -24,6 +24,7 @@ from latentpath.data.contrast import (
     picture_of,
     to_eight_bits,
 )
+from latentpath.data.picture_kinds import unidentified
 from latentpath.data.sources.name_disclosure import damaged, detail, libraries_quiet
 
 if TYPE_CHECKING:
@@ -40,6 +41,9 @@ _EXIF_ORIENTATION = 0x0112
 _TIFF_PHOTOMETRIC = 262
 _WHITE_IS_ZERO = 0
 _TIFF_BITS, _TIFF_SAMPLE_FORMAT, _SIGNED = 258, 339, 2
+_TIFF_PLANAR, _PLANES = 284, 2
+# How Pillow decodes grey of 16 bits with alpha, which it makes colour of 8 bits.
+_DEEP_GREY_ALPHA = "LA;16B"
 
 
 def read_picture(source: Path | IO[bytes], window: Window = OWN_WINDOW) -> Picture:
@@ -73,7 +77,7 @@ def read_picture(source: Path | IO[bytes], window: Window = OWN_WINDOW) -> Pictu
         raise UndecodableError(f"more than {MAX_PIXELS:,} pixels") from error
     except pil.UnidentifiedImageError as error:
         # Its message holds the full path, which may name a person.
-        raise UndecodableError("not a PNG, JPEG, TIFF or BMP image, or damaged") from error
+        raise UndecodableError(unidentified(source)) from error
     except OSError as error:
         raise UndecodableError(_reason(error)) from error
     except Exception as error:
@@ -105,7 +109,7 @@ def _checked(picture: Image) -> Image:
     frames = getattr(picture, "n_frames", 1)
     # MPO is a JPEG with previews behind the picture; the picture comes first.
     if frames > 1 and picture.format != "MPO":
-        raise UndecodableError(f"{frames} pages or frames in one file")
+        raise UndecodableError(f"{frames} pages or frames in one file: save each as its own")
     picture.load()
     if picture.getexif().get(_EXIF_ORIENTATION, 1) != 1:
         upright = require_extra("PIL.ImageOps", "pipeline").exif_transpose(picture)
@@ -116,7 +120,17 @@ def _checked(picture: Image) -> Image:
 
 def _eight_bit_picture(picture: Image, pil: ModuleType, window: Window) -> Picture:
     tags = dict(getattr(picture, "tag_v2", {}))  # a picture turned upright has none
+    depths = tags.get(_TIFF_BITS, (8,))
+    if tags.get(_TIFF_PLANAR) == _PLANES and len(depths) > 1 and max(depths) > 8:
+        # Pillow takes the two bytes of a value for two pixels.
+        raise UndecodableError(
+            "16-bit colour of which each channel lies apart: save it with the channels of a "
+            "pixel together, or as PNG"
+        )
+    grey_alpha = any(_DEEP_GREY_ALPHA in tile for tile in getattr(picture, "tile", ()))
     pixels = _pixels(in_srgb(_checked(picture)), pil)
+    if grey_alpha:
+        return Picture(pixels[..., :1], view=window.shallow_view)
     if pixels.ndim == 3:
         return Picture(to_eight_bits(pixels), view=window.shallow_view)
     if tags.get(_TIFF_SAMPLE_FORMAT, (0,))[0] == _SIGNED or pixels.dtype == np.int32:
@@ -138,6 +152,12 @@ def _whole_numbers(values: np.ndarray, tags: dict[int, Any]) -> np.ndarray:
 def _pixels(picture: Image, pil: ModuleType) -> np.ndarray:
     """Return [H, W] or [H, W, 3] in the depth of the file: uint8, uint16, integer or float."""
     mode = picture.mode
+    hidden = picture.info.get("transparency")  # a value or colour, or an alpha for each index
+    if hidden is not None and mode.startswith("I;16"):
+        pixels = np.asarray(picture).astype(np.uint16)
+        return np.where(pixels == hidden, np.uint16(0), pixels)
+    if hidden is not None and mode in ("1", "L", "RGB") and np.max(hidden) <= 255:
+        return _over_black(picture, pil, "RGB" if mode == "RGB" else "L")
     if mode in ("L", "RGB", "F"):
         return np.asarray(picture)
     if mode == "1":
@@ -154,10 +174,17 @@ def _pixels(picture: Image, pil: ModuleType) -> np.ndarray:
     if mode == "P" and "transparency" not in picture.info:
         return np.asarray(picture.convert("RGB"))
     if mode in ("P", "PA", "LA", "La", "RGBA", "RGBa"):
-        opaque = pil.new("RGBA", picture.size, (0, 0, 0, 255))
-        opaque.alpha_composite(picture.convert("RGBA"))
-        return np.asarray(opaque.convert("L" if mode in ("LA", "La") else "RGB"))
-    raise UndecodableError(f"pixels of the kind {mode!r}, neither 8- nor 16-bit")
+        return _over_black(picture, pil, "L" if mode in ("LA", "La") else "RGB")
+    raise UndecodableError(
+        f"pixels of the kind {mode!r}, neither grey nor RGB of 8 or 16 bits: save it as PNG"
+    )
+
+
+def _over_black(picture: Image, pil: ModuleType, mode: str) -> np.ndarray:
+    """Return the pixels of a picture with transparent parts, in `mode`."""
+    opaque = pil.new("RGBA", picture.size, (0, 0, 0, 255))
+    opaque.alpha_composite(picture.convert("RGBA"))
+    return np.asarray(opaque.convert(mode))
 
 
 def with_channels(pixels: np.ndarray, channels: int | None) -> np.ndarray:

@@ -216,6 +216,58 @@ def test_grey_with_alpha_stays_grey(tmp_path):
     assert np.array_equal(pixels, RAMP[:, :, None])
 
 
+@pytest.mark.parametrize("values", [RAMP, COLOUR, RAMP.astype(np.uint16) * 257, RAMP > 127])
+def test_one_value_or_colour_may_be_transparent(tmp_path, values):
+    hidden = values[1, 2]
+    mark = tuple(hidden.tolist()) if values.ndim == 3 else int(hidden)
+    mark = 255 * mark if values.dtype == bool else mark
+    pixels = decode_image(saved(tmp_path, Image.fromarray(values), transparency=mark))
+    shown = decode_image(saved(tmp_path, Image.fromarray(values), "opaque.png"))
+    gone = (values == hidden).reshape(*RAMP.shape, -1).all(-1)
+    assert np.array_equal(pixels, np.where(gone[..., None], 0, shown))
+
+
+def test_deep_grey_with_alpha_stays_grey(tmp_path):
+    rows = np.dstack([RAMP.astype(">u2") * 257, np.full(RAMP.shape, 65535, ">u2")])
+    packed = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    header = struct.pack(">2L5B", *RAMP.shape[::-1], 16, 4, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", packed), (b"IEND", b"")]
+    content = b"".join(
+        struct.pack(">L", len(data)) + kind + data + struct.pack(">L", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+    (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content)
+    assert np.array_equal(decode_image(tmp_path / "x.png"), RAMP[:, :, None])
+
+
+def test_deep_colour_in_planes_is_refused(tmp_path):
+    """Pillow 13 reads every second pixel of it, without a word."""
+    tifffile = pytest.importorskip("tifffile")
+    planes = np.moveaxis(COLOUR, 2, 0)
+    options = {"photometric": "rgb", "planarconfig": "separate"}
+    tifffile.imwrite(tmp_path / "x.tif", planes.astype(np.uint16) * 257, **options)
+    with pytest.raises(UndecodableError, match=r"each channel lies apart.*save it"):
+        decode_image(tmp_path / "x.tif")
+    tifffile.imwrite(tmp_path / "x.tif", planes, **options)
+    assert np.array_equal(decode_image(tmp_path / "x.tif"), COLOUR)
+
+
+@pytest.mark.parametrize(
+    ("start", "words"),
+    [
+        (b"RIFF\x10\0\0\0WEBPVP8 ", "a WebP file, not a PNG.*save it as PNG"),
+        (b"\0\0\0\x18ftypheic", "a HEIC, AVIF or film file"),
+        (b"<!DOCTYPE html>", "a web page.*download the image again"),
+        (bytes(128) + b"DICM", "a DICOM file under a picture's name.*[.]dcm"),
+        (b"II*\0" + bytes(9), "a TIFF image of a kind that cannot be read"),
+    ],
+)
+def test_other_kinds_are_called_by_their_name(tmp_path, start, words):
+    (tmp_path / "x.png").write_bytes(start + bytes(40))
+    with pytest.raises(UndecodableError, match=words):
+        decode_image(tmp_path / "x.png")
+
+
 def test_palettes_give_their_colours_not_their_indices(tmp_path):
     picture = Image.new("P", (2, 1))
     picture.putpalette([10, 20, 30, 200, 100, 50])
