@@ -43,8 +43,6 @@ def people_column(path: Path, table: Table, source: DataSource) -> DataError | N
             continue
         people = Table(path, [source.image_column, name], gaps=True).column(1)
         several = sum(count > 1 for person, count in Counter(people).items() if person)
-        if several == len(set(people)) == 1:
-            continue  # one value for all tells nobody apart
         if several:
             return DataError(
                 expected="a column of people, as people have several images in the table",
