@@ -138,6 +138,23 @@ class TestFrames:
         ]
         assert "do not fit" in report.unreadable[0][1]
 
+    def test_more_than_the_file_says(self, tmp_path):
+        """Excess frames are frames in pydicom; a byte of padding is none."""
+        stack = np.stack([np.roll(ramp(8, shape=(3, 5)), shift) for shift in range(3)])
+        data = dataset(stack[0], PixelData=stack.tobytes() + b"\0")
+        save(tmp_path / "a" / "x.dcm", data)
+        save(
+            tmp_path / "a" / "y.dcm",
+            dataset(stack[0], PatientID="P2", PixelData=(stack[0] // 3).tobytes() + b"\0"),
+        )
+        with pytest.warns(LatentpathWarning, match="1 DICOM files hold 3 frames"):
+            found = read_image_set(tmp_path, resolution=8, resize="stretch")
+        assert (len(found.images), found.identities.tolist()) == (4, [0, 0, 0, 1])
+        for frame in range(3):
+            assert np.array_equal(
+                read(tmp_path / "a" / "x.dcm", frame=frame).pixels[..., 0], stack[frame]
+            )
+
     def test_more_than_the_file_can_hold(self, tmp_path):
         path = save(tmp_path / "a" / "x.dcm", dataset(ramp(8), NumberOfFrames=10**8))
         with pytest.raises(UndecodableError, match="100,000,000 frames, too many"):

@@ -7,6 +7,7 @@ in it are read as pydicom would guess them (`force=True`), deflated ones with a 
 from __future__ import annotations
 
 import io
+import math
 import os
 import zlib
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ from latentpath.data.sources.name_disclosure import named
 _PREAMBLE, _MARK = bytes(128), b"DICM"
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _LIMITS = ArchiveLimits()
+FRAME_ELEMENTS = ("NumberOfFrames", "Rows", "Columns", "SamplesPerPixel", "BitsAllocated")
+"""What tells the number of frames."""
 
 
 def read_elements(path: Path, names: Sequence[str], *, header_only: bool = False) -> Any:
@@ -101,7 +104,11 @@ def _set_transfer_syntax(dataset: Any) -> None:
 
 
 def frame_count(dataset: Any, path: Path) -> int:
-    """Return how many frames a file has.
+    """Return how many frames a file has: as many as it says, or more where its pixels are more.
+
+    Args:
+        dataset: with the elements `FRAME_ELEMENTS`, where the file has them.
+        path: the file.
 
     Raises:
         UndecodableError: more than can be in a file of its size, or no number.
@@ -112,7 +119,25 @@ def frame_count(dataset: Any, path: Path) -> int:
     most = max(1, os.path.getsize(path) * (_LIMITS.ratio if deflated else 1) // 8)
     if frames > most:
         raise UndecodableError(f"{frames:,} frames, too many for the size of the file")
-    return frames
+    return max(frames, _frames_within(dataset, path, frames))
+
+
+def _frames_within(dataset: Any, path: Path, frames: int) -> int:
+    """Return how many frames the pixels of a file are enough for, 0 if they are compressed.
+
+    As in pydicom, frames beyond the number that a file gives are frames too.
+    """
+    size = [element(dataset, name) for name in FRAME_ELEMENTS[1:]]
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if not syntax.is_transfer_syntax or syntax.is_compressed or not all(size):
+        return 0
+    frame_bytes = max(1, math.prod(map(int, size)) // 8)
+    if os.path.getsize(path) < (frames + 1) * frame_bytes:
+        return 0
+    whole = dataset if "PixelData" in dataset else read_elements(path, ("PixelData",))
+    count = len(element(whole, "PixelData") or b"")
+    # One byte more makes an odd length even.
+    return count // frame_bytes if count > frames * frame_bytes + 1 else 0
 
 
 def label(name: str) -> str:

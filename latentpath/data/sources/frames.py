@@ -11,7 +11,7 @@ import numpy as np
 from latentpath.core import Progress, silent
 from latentpath.data.contrast import Picture, Window
 from latentpath.data.sources.dicom import DicomFiles
-from latentpath.data.sources.dicom_file import frame_count, read_elements
+from latentpath.data.sources.dicom_file import FRAME_ELEMENTS, frame_count, read_elements
 from latentpath.data.sources.file_search import is_dicom, is_image
 from latentpath.data.sources.listing import Listing
 from latentpath.data.sources.name_disclosure import libraries_quiet
@@ -70,7 +70,7 @@ def _frame_counts(root: Path, files: Sequence[str], progress: Progress = silent)
     for number, file in enumerate(files, start=1):
         try:
             with libraries_quiet():
-                header = read_elements(root / file, ("NumberOfFrames",), header_only=True)
+                header = read_elements(root / file, FRAME_ELEMENTS, header_only=True)
                 counts.append(frame_count(header, root / file))
         except Exception:  # as in `number_patients`
             counts.append(1)
