@@ -94,6 +94,13 @@ class TestFunctionalGroups:
             expected = shown(STORED.astype(int) - 1024, center, 300)
             assert np.array_equal(read(path, frame=frame).pixels[..., 0], expected)
 
+    def test_empty_ones_of_a_frame_leave_the_files(self, tmp_path):
+        empty = groups(FrameVOILUTSequence={"WindowCenter": None, "WindowWidth": None})
+        data = dataset(STORED, bits=12, **RESCALE, WindowCenter=40, WindowWidth=400)
+        data.PerFrameFunctionalGroupsSequence = [empty]
+        found = read(save(tmp_path / "x.dcm", data)).pixels[..., 0]
+        assert np.array_equal(found, shown(STORED.astype(int) - 1024, 40, 400))
+
 
 class TestFrames:
     @pytest.fixture
@@ -141,11 +148,12 @@ class TestFrames:
     def test_more_than_the_file_says(self, tmp_path):
         """Excess frames are frames in pydicom; a byte of padding is none."""
         stack = np.stack([np.roll(ramp(8, shape=(3, 5)), shift) for shift in range(3)])
+        noise = np.random.default_rng(0).integers(0, 256, (3, 5), dtype=np.uint8)
         data = dataset(stack[0], PixelData=stack.tobytes() + b"\0")
         save(tmp_path / "a" / "x.dcm", data)
         save(
             tmp_path / "a" / "y.dcm",
-            dataset(stack[0], PatientID="P2", PixelData=(stack[0] // 3).tobytes() + b"\0"),
+            dataset(stack[0], PatientID="P2", PixelData=noise.tobytes() + b"\0"),
         )
         with pytest.warns(LatentpathWarning, match="1 DICOM files hold 3 frames"):
             found = read_image_set(tmp_path, resolution=8, resize="stretch")

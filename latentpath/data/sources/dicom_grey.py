@@ -38,9 +38,9 @@ class FrameElements:
         self._sources.append(dataset)
 
     def get(self, name: str) -> Any:
-        """Return the value of an element, None where it is absent."""
-        source = next((source for source in self._sources if name in source), None)
-        return None if source is None else source.get(name)
+        """Return the value of an element, None where it is absent or empty everywhere."""
+        values = (source.get(name) for source in self._sources if name in source)
+        return next((value for value in values if value is not None and value != ""), None)
 
 
 def grey_levels(
