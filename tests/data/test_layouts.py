@@ -120,6 +120,16 @@ class TestFolderLevels:
         assert read_image_set(tmp_path, class_folder=2).class_names == ("ill", "well")
         assert read_image_set(tmp_path, class_folder=1).class_names == ("set",)
 
+    @pytest.mark.parametrize("front", ["x/x", "data/images", "x/train", "x/y/z"])
+    def test_several_folders_around_the_classes(self, tmp_path, front):
+        save_pictures(tmp_path, [f"{front}/ill/1.png", f"{front}/well/2.png"])
+        depth = front.count("/") + 2
+        assert (
+            f"2 others at depth {depth}: if these are the classes, say --class-folder {depth}"
+            in (refusal(tmp_path))
+        )
+        assert read_image_set(tmp_path, class_folder=depth).class_names == ("ill", "well")
+
     def test_places_to_keep_files_are_no_classes(self, tmp_path):
         save_pictures(tmp_path, ["images_001/1.png", "images_002/2.png"])
         assert "2 of 2 top folders with names of places to keep files" in refusal(tmp_path)
@@ -243,7 +253,7 @@ class TestNamesOfFiles:
             assert read_image_set(tmp_path, identity_pattern=offered).num_identities == 3
 
     @pytest.mark.parametrize(
-        "folders", [("flair", "t1"), ("OD", "OS"), ("ill/AP", "well/PA"), ("x", "y")]
+        "folders", [("flair", "t1"), ("OD", "OS"), ("CT", "MR"), ("ill/AP", "well/PA"), ("x", "y")]
     )
     def test_names_that_recur_in_other_folders(self, tmp_path, folders):
         save_pictures(

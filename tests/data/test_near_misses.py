@@ -228,6 +228,8 @@ class TestRows:
         found = read_image_set(tmp_path, csv=table, identity_column="image")
         assert found.labels.tolist() == [0, 0, 1, 1, 1, 1]
         assert found.num_identities == 3
+        write_table(table, [f"{tmp_path.name}/{p}/,{p}" for p in "kqz"])
+        assert scan(tmp_path, csv=table, identity_folder=1).people == 3
         write_table(table, ["k,ill", "k/1,well", "z,well"])
         with pytest.raises(DataError, match="that differ, the first is in line 2"):
             read_image_set(tmp_path, csv=table)

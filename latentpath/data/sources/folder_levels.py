@@ -20,6 +20,7 @@ VIEW_NAMES = frozenset((
     "left", "right", "l", "r", "od", "os", "ou", "ap", "pa", "lat", "lateral", "frontal",
     "cc", "mlo", "view", "axial", "coronal", "sagittal", "pre", "post", "flair", "t1", "t2",
     "t1w", "t2w", "t1ce", "t1c", "t1gd", "dwi", "adc", "swi", "mra", "bold", "pd",
+    "ct", "mr", "mri", "pet", "before", "after", "baseline", "followup", "follow-up",
 ))  # fmt: skip
 _SCALE = re.compile(r"[0-9.]+[ _]?x|x[ _]?[0-9.]+", re.IGNORECASE)
 # Folders of such names are places to keep files.
@@ -124,15 +125,8 @@ def _refuse_splits(tops: Sequence[str]) -> None:
 
 def _refuse_places(files: Sequence[str], tops: Sequence[str]) -> None:
     places = sum(map(is_place, tops))
-    inner = {file.split("/")[1] for file in files if file.count("/") > 1}
-    wraps = len(tops) == 1 and all(file.count("/") > 1 for file in files)
-    if wraps and (len(inner) > 1 or places):
-        raise DataError(
-            expected="one folder per class",
-            got=f"one top folder around {len(inner)} others",
-            fix="if these are the classes, say --class-folder 2 or give the folder around them as "
-            f"--data; if all images are of one class, say {_SAY_CLASSES}",
-        )
+    if len(tops) == 1 and all(file.count("/") > 1 for file in files):
+        _refuse_wrapping(files, bool(places))
     if places and len(tops) > 1:
         raise DataError(
             expected="one folder per class",
@@ -140,6 +134,27 @@ def _refuse_places(files: Sequence[str], tops: Sequence[str]) -> None:
             "png, data and the like)",
             fix="name a table of labels with --csv, or say at which depth the classes are with "
             f"--class-folder ({_SAY_CLASSES} if the top folders are)",
+        )
+
+
+def _refuse_wrapping(files: Sequence[str], place: bool) -> None:
+    """Refuse one top folder around several, at whatever depth: data/images/ill, data/images/well.
+
+    Splits on the way are none of them: data/train/ill, data/test/ill.
+    """
+    folders = [file.split("/")[:-1] for file in files]
+    for depth in range(2, min(map(len, folders)) + 1):
+        inner = {own[depth - 1] for own in folders}
+        if all(name.lower() in SPLIT_NAMES for name in inner) or (
+            len(inner) == 1 and not (place and depth == min(map(len, folders)))
+        ):
+            continue
+        where = "" if depth == 2 else f" at depth {depth}"
+        raise DataError(
+            expected="one folder per class",
+            got=f"one top folder around {len(inner)} others{where}",
+            fix=f"if these are the classes, say --class-folder {depth} or give the folder around "
+            f"them as --data; if all images are of one class, say {_SAY_CLASSES}",
         )
 
 

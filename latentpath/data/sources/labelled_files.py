@@ -130,7 +130,8 @@ def _rows_of_several(several: int, source: DataSource) -> DataError:
     return DataError(
         expected="every image to show another person, as nothing says who is who",
         got=f"rows of the table that name folders, with {several} images more than rows",
-        fix=f"if each row is one person, say --identity-column {source.image_column!r}; if every "
+        fix=f"if each row is one person, say --identity-column {source.image_column!r}, if a "
+        "folder above it is, --identity-folder with its depth; if every "
         f"image shows another person, say {ONE_EACH}",
     )
 

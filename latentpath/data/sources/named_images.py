@@ -59,6 +59,8 @@ def resolve_images(
             if not meant:
                 shorter = _without_root(path, root)
                 meant = near.meant(path) or (near.meant(shorter) if shorter else frozenset())
+                if not meant and shorter and (root / shorter).is_dir():
+                    meant = frozenset((shorter,))
                 nearly += len(meant) == 1
             if len(meant) > 1:
                 raise DataError(
