@@ -352,6 +352,16 @@ class TestWindowsOfTheUser:
             expected = shown(self.SIGNED, 40, 80)
             assert np.array_equal(read(path, "brain").pixels[..., 0], expected)
 
+    @pytest.mark.parametrize("stored", [STORED, ramp(8)])
+    def test_presets_are_not_for_values_from_zero(self, tmp_path, stored):
+        """A CT without its rescale intercept, or a capture of one, would be white all over."""
+        path = save(tmp_path / "x.dcm", dataset(stored, Modality="CT"))
+        with pytest.raises(UndecodableError, match=r"from 0 upwards.*--window CENTRE"):
+            read(path, "lung")
+        rescaled = dataset(STORED, Modality="CT", **RESCALE)
+        found = read(save(path, rescaled), "lung").pixels[..., 0]
+        assert np.array_equal(found, shown(STORED.astype(int) - 1024, -600, 1500))
+
     def test_padding_does_not_count_for_percentiles(self, tmp_path):
         values = self.SIGNED.copy()
         values[:10] = -2000

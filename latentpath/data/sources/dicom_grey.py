@@ -69,7 +69,7 @@ def grey_levels(
     """
     values, lowest, highest = _modality_values(stored, elements)
     if window.scales:
-        _check_hounsfield(elements, window)
+        _check_hounsfield(elements, window, lowest)
         levels, view = window.levels(values, _valid(stored, elements)), "chosen"
     else:
         own = None if window.full else _own_view(values, elements, window.number, lowest < 0)
@@ -152,13 +152,19 @@ def _windowed(values: np.ndarray, center: float, width: float, function: str) ->
     raise UndecodableError(f"a window function that the DICOM standard does not have: {_IGNORE}")
 
 
-def _check_hounsfield(elements: FrameElements, window: Window) -> None:
-    """Refuse a preset for what says to be something else than a CT."""
+def _check_hounsfield(elements: FrameElements, window: Window, lowest: float) -> None:
+    """Refuse a preset for what is no CT, or cannot have the values of air."""
     modality, unit = elements.get("Modality"), elements.get("RescaleType")
     if window.preset and unit != _HOUNSFIELD and (unit or modality not in (None, "", "CT")):
         raise UndecodableError(
             f"no CT, and so no Hounsfield units as the window {window.preset!r} wants them: give "
             "--window CENTRE WIDTH or percentiles"
+        )
+    if window.preset and lowest >= 0:
+        raise UndecodableError(
+            f"values from {lowest:g} upwards, which are no Hounsfield units as {window.preset!r} "
+            "wants them (a rescale intercept that is absent, or a capture?): give --window CENTRE "
+            "WIDTH or percentiles"
         )
 
 
