@@ -26,7 +26,12 @@ if importlib.util.find_spec("ray") is None:
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
 
 
-def test_no_such_cluster(perform, tmp_path):
+def test_no_such_cluster(perform, tmp_path, monkeypatch):
+    def absent(**_):
+        raise ConnectionError("Could not find any running Ray instance")
+
+    # Another test may have one running on this machine at the same time.
+    monkeypatch.setattr("ray.init", absent)
     with pytest.raises(InputError, match="--ray-address"):
         perform(run={"engine": "ray", "ray_address": "auto"})
     # The plan is kept; nothing was made.
