@@ -47,11 +47,11 @@ from latentpath.production.selection import (
 from latentpath.production.walking import first_visits, micro_batch_of, walks_at_once
 from latentpath.similarity import RealReference, prepare_real
 
-FORMAT = "latentpath-run/2"
+FORMAT = "latentpath-run/3"
 _WHAT = "a run's plan as it was written"
 _FIX = "restore the run's folder 'private' from a copy, or start anew with --overwrite"
 # Workers of one process on processors: with more of them Python's lock would be the bound.
-_MOST_BESIDE = 4
+MOST_BESIDE = 4
 # A class needs several shards, lest the last one makes many more samples than are missing: so many
 # where this share of samples passes the gate.
 _SHARDS_PER_CLASS, _USUALLY_PASS = 4, 0.9
@@ -235,7 +235,7 @@ def with_steps(config: ProduceConfig, steps: int) -> ProduceConfig:
 
 def worker_threads(threads: int) -> int:
     """CPU threads of each worker where several share so many."""
-    return max(1, threads // _MOST_BESIDE)
+    return max(1, threads // MOST_BESIDE)
 
 
 def read_plan(path: Path) -> Plan:

@@ -33,7 +33,7 @@ from latentpath.energy import EnergyTerms
 from latentpath.production.bundle import Bundle
 from latentpath.production.fingerprints import arithmetic
 from latentpath.production.gate import Gate
-from latentpath.production.plan import Plan, Planned, Task, centroids_of
+from latentpath.production.plan import MOST_BESIDE, Plan, Planned, Task, centroids_of
 from latentpath.production.shard import ENERGIES, Shard, ShardCounts
 from latentpath.production.walking import render, sample_places, walk_pairs
 from latentpath.similarity import RealReference, prepare_real
@@ -233,8 +233,10 @@ def attempt(work: Callable[[], Any], number: int, worker: str) -> Any:
 
 
 def crew_size(job: Job, threads: int) -> int:
-    """Workers that share so many CPU threads."""
-    return 1 if job.device != "cpu" else max(1, threads // job.plan.settings["threads"])
+    """Workers that share so many CPU threads; one on a GPU."""
+    if job.device != "cpu":
+        return 1
+    return min(MOST_BESIDE, max(1, threads // job.plan.settings["threads"]))
 
 
 class Crew:

@@ -16,7 +16,15 @@ from latentpath.core.errors import InputError, RunError
 from latentpath.production.plan import Task
 from latentpath.production.run import produce_run as perform
 from latentpath.production.run.stopping import StoppedError
-from latentpath.production.worker import Crew, Job, Outcome, Worker, attempt, split_evenly
+from latentpath.production.worker import (
+    Crew,
+    Job,
+    Outcome,
+    Worker,
+    attempt,
+    crew_size,
+    split_evenly,
+)
 from support.tiny_runs import config, same_set
 
 
@@ -189,6 +197,16 @@ def test_a_shard_that_fails_spoils_no_other(finished, data, bundle, monkeypatch)
     errors = [outcome for outcome in made if isinstance(outcome, Outcome)]
     assert [(outcome.number, outcome.worker) for outcome in errors] == [(2, "here")]
     assert {shard.shard.number for shard in made if shard not in errors} == {0, 1, 3}
+
+
+@pytest.mark.parametrize(
+    ("device", "threads", "each", "workers"),
+    [("cpu", 1, 1, 1), ("cpu", 3, 1, 3), ("cpu", 7, 1, 4), ("cpu", 64, 16, 4), ("cpu", 64, 1, 4),
+     ("cpu", 2, 4, 1), ("cuda:0", 8, 2, 1)],
+)  # fmt: skip
+def test_a_crew_is_a_few_workers_on_processors(finished, device, threads, each, workers):
+    plan = replace(finished.plan, settings={**finished.plan.settings, "threads": each})
+    assert crew_size(Job(plan, None, None, device), threads) == workers
 
 
 @given(walks=st.lists(st.integers(1, 20), max_size=30), workers=st.integers(1, 5))

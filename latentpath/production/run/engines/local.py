@@ -26,11 +26,11 @@ class LocalEngine:
     """Computes portions of shards one after another, while the last one is still being encoded."""
 
     name = "local"
-    workers = 1
 
     def __init__(self, job: Job, threads: int = 0) -> None:
         self._job, self._threads = job, threads or torch.get_num_threads()
-        self._walks = crew_size(job, self._threads) * job.plan.walks_at_once
+        self.workers = crew_size(job, self._threads)
+        self._walks = self.workers * job.plan.walks_at_once
         self._tasks: queue.SimpleQueue[Sequence[Task]] = queue.SimpleQueue()
         self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         self._in_hand: dict[int, int] = {}  # shard -> its portion
@@ -47,7 +47,7 @@ class LocalEngine:
         return self._walks if len(set(self._in_hand.values())) < _IN_HAND else 0
 
     def spare(self, number: int) -> bool:
-        """There is one worker."""
+        """Its workers share every portion."""
         return False
 
     def submit(self, tasks: Sequence[Task]) -> None:
