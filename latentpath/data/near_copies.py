@@ -1,4 +1,4 @@
-"""Pictures that are in a set twice: in another size or format, or with another contrast.
+"""Pictures that are in a set twice: in another size, format or contrast, turned or mirrored.
 
 Each image is reduced to 16x16 grey values by area, without its brightness and contrast. Two images
 are near copies if these are all but equal, and that is far closer than the images of the set are to
@@ -22,6 +22,9 @@ _ROUNDING = 1e-6
 # Grey levels (standard deviation) below which a picture shows nothing.
 _FLAT = 2.0
 _PAIRS, _CHUNK = 4096, 1024
+# Images that are turned and mirrored for comparison. Those of different people are no nearer than
+# unturned ones: at least 0.0135 among digits, 0.033 among X-rays and 0.036 among photographs.
+_TURNED = 4096
 
 
 class NearCopies:
@@ -54,20 +57,55 @@ class NearCopies:
         limit = min(_NEAR, _SHARE * _usual_distance(forms))
         if limit <= _ROUNDING:
             return 0
-        # Near forms are near along any direction, such as the one in which the set varies most.
-        place = (forms - forms.mean(axis=0)) @ _widest(forms)
+        search = _Search(forms, own, limit)
+        search.compare(forms, np.arange(len(forms)))
+        some = np.unique(np.linspace(0, len(forms) - 1, _TURNED).astype(int))
+        squares = forms[some].reshape(-1, _SIDE, _SIDE)
+        for turns in range(8):
+            turned = np.rot90(squares, turns % 4, (1, 2))
+            if turns:
+                turned = turned[:, :, ::-1] if turns > 3 else turned
+                search.compare(turned.reshape(len(some), -1), some)
+        return int(search.found.sum())
+
+
+class _Search:
+    """Finds near forms by their place along one direction: near forms are near along any.
+
+    Args:
+        forms: float32 [n, 256], of length 1.
+        own: [n] the value of each; near forms of one value are no copies.
+        limit: how far copies are apart at most, 1 - correlation.
+
+    Attributes:
+        found: bool [n], whether a form of another value is near.
+    """
+
+    def __init__(self, forms: np.ndarray, own: np.ndarray, limit: float) -> None:
+        # Along the direction in which the set varies most the fewest are near by chance.
+        self._mean, self._along = forms.mean(axis=0), _widest(forms)
+        place = (forms - self._mean) @ self._along
+        self._order = np.argsort(place, kind="stable")
+        self._forms, self._own, self._place = forms[self._order], own, place[self._order]
+        self._limit = limit
+        self._reach = float(np.sqrt(2.0 * limit)) + 1e-3
+        self.found = np.zeros(len(forms), dtype=bool)
+
+    def compare(self, queries: np.ndarray, rows: np.ndarray) -> None:
+        """Compare forms, [m, 256], of these rows, [m], with all of other values."""
+        place = (queries - self._mean) @ self._along
         order = np.argsort(place, kind="stable")
-        forms, own, place = forms[order], own[order], place[order]
-        reach = float(np.sqrt(2.0 * limit)) + 1e-3
-        found = np.zeros(len(forms), dtype=bool)
-        for start in range(0, len(forms), _CHUNK):
-            part = slice(start, min(start + _CHUNK, len(forms)))
-            first = np.searchsorted(place, place[part][0] - reach)
-            last = np.searchsorted(place, place[part][-1] + reach)
-            distance = 1.0 - forms[part] @ forms[first:last].T  # [chunk, candidates]
-            near = (distance <= limit) & (own[part][:, None] != own[None, first:last])
-            found[part] |= near.any(axis=1)
-        return int(found.sum())
+        queries, rows, place = queries[order], rows[order], place[order]
+        for start in range(0, len(queries), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            first = np.searchsorted(self._place, place[part][0] - self._reach)
+            last = np.searchsorted(self._place, place[part][-1] + self._reach)
+            others = self._order[first:last]
+            distance = 1.0 - queries[part] @ self._forms[first:last].T  # [chunk, candidates]
+            near = distance <= self._limit
+            near &= self._own[rows[part]][:, None] != self._own[others][None]
+            self.found[rows[part][near.any(axis=1)]] = True
+            self.found[others[near.any(axis=0)]] = True
 
 
 @functools.lru_cache(maxsize=64)

@@ -100,7 +100,7 @@ class Survey:
             raise DataError(
                 expected="a picture of another person in every image, as nothing says who is who",
                 got=f"{self.near_copies} of {self.readable} images with a copy among the others, "
-                "in whole, at another size or in another form",
+                "in whole, at another size, turned or in another form",
                 fix="remove the copies, name a table of people with --identities, or say "
                 "--one-image-per-person if they show different people",
             )

@@ -34,6 +34,10 @@ class TestPixels:
             lambda image: image.resize((150, 150)),
             lambda image: image.point(lambda value: 40 + value // 2),
             lambda image: image,
+            lambda image: image.rotate(90),
+            lambda image: image.rotate(180).resize((48, 48)),
+            lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+            lambda image: image.transpose(Image.Transpose.TRANSVERSE),
         ],
     )
     def test_changed_copies(self, change):
