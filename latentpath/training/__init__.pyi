@@ -14,10 +14,8 @@ from latentpath.training.encoder_training import (
     encode as encode,
     train_encoder as train_encoder,
 )
-from latentpath.training.gan import (
-    GeneratorConfig as GeneratorConfig,
-    train_generator as train_generator,
-)
+from latentpath.training.gan import train_generator as train_generator
+from latentpath.training.generator_config import GeneratorConfig as GeneratorConfig
 from latentpath.training.reproducibility import (
     fingerprint as fingerprint,
     seeded as seeded,
