@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import functools
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from latentpath.cli.command import LateParser, add_command, declare_command
 from latentpath.cli.common_options import (
@@ -15,6 +17,10 @@ from latentpath.cli.common_options import (
 )
 from latentpath.cli.config_options import add_options, read_options
 from latentpath.cli.progress_bars import Bars
+from latentpath.core import InputError
+
+if TYPE_CHECKING:
+    from latentpath.training import Pretrained
 
 # Name, configuration in latentpath.training, what it is.
 NETWORKS = (
@@ -40,6 +46,16 @@ def _declare(parser: LateParser, network: str, config: str) -> None:
 
     add_data_options(parser)
     parser.add_argument("--out", required=True, metavar="DIR", help="the weights folder")
+    if network == "generator":
+        parser.add_argument(
+            "--from",
+            dest="initial",
+            metavar="FILE",
+            help="start from this generator, of the data's resolution (fine-tuning) or a smaller "
+            "one, which grows: weights of `latentpath train` or the folder they are in, with the "
+            "discriminator where the checkpoint lies beside them; a published .pkl; whatever else "
+            "`latentpath convert` takes",
+        )
     parser.add_argument("--half", action="store_true", help="store weights as float16")
     add_device_option(parser)
     parser.set_defaults(network=network, config=getattr(training, config))
@@ -51,6 +67,7 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> None:
 
     config, device = read_options(arguments, arguments.config), device_of(arguments)
     check_apart(arguments, "out")
+    initial = _initial(arguments)
     data = read_data(arguments, bars)
     summary = train_network(
         arguments.network,
@@ -58,8 +75,28 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> None:
         arguments.out,
         config=config,
         resolution=arguments.resolution,
+        initial=initial,
         half=arguments.half,
         device=device,
         progress=bars,
     )
     print(summary)
+
+
+def _initial(arguments: argparse.Namespace) -> Pretrained | None:
+    """What --from names, opened before the images are read."""
+    if getattr(arguments, "initial", None) is None:
+        return None
+    from latentpath.production import FILES
+    from latentpath.training import load_pretrained
+
+    path, name = Path(arguments.initial), FILES["stylegan2"]
+    path = path / name if path.is_dir() else path
+    if path.resolve() == (Path(arguments.out) / name).resolve():
+        raise InputError(
+            expected="another folder as --out than that of --from",
+            got=arguments.out,
+            fix="what training starts from has to stay: choose another --out; to lengthen a "
+            "training, leave --from out and raise --total-images",
+        )
+    return load_pretrained(path)

@@ -5,7 +5,11 @@ from latentpath.generators.layers import (
     FullyConnectedLayer as FullyConnectedLayer,
     normalize_2nd_moment as normalize_2nd_moment,
 )
-from latentpath.generators.load import load_generator as load_generator
+from latentpath.generators.load import (
+    build_generator as build_generator,
+    load_generator as load_generator,
+    read_generator as read_generator,
+)
 from latentpath.generators.precision import (
     Precision as Precision,
     PrecisionName as PrecisionName,

@@ -27,6 +27,7 @@ from latentpath.models import Surrogate, save_surrogate
 from latentpath.production.bundle import FILES, load_bundle, people_fingerprint
 from latentpath.production.prepared_endpoints import at_resolution
 from latentpath.training import (
+    Pretrained,
     encode,
     evaluate_surrogate,
     predict,
@@ -48,6 +49,7 @@ def train_network(
     *,
     config: Any,
     resolution: int = 0,
+    initial: Pretrained | None = None,
     half: bool = False,
     device: torch.device | str = "cpu",
     progress: Progress = silent,
@@ -66,6 +68,7 @@ def train_network(
             `SurrogateConfig`.
         resolution: side of the images, pixels, a power of two; 0 takes that of the generator in
             `out`, or else the next power of two from the data's size.
+        initial: what the generator starts from; its weights' notes will say so.
         half: store weights as float16.
         device: where to train.
         progress: told after every step.
@@ -95,7 +98,16 @@ def train_network(
     data = at_resolution(data, side)
     images = to_tensor(data.images).to(device)
     checkpoint = out / f"{network}.checkpoint"
-    module, result = trainers[network](data, images, out, config, checkpoint, progress)
+    if initial is None:
+        module, result = trainers[network](data, images, out, config, checkpoint, progress)
+    elif network == "generator":
+        module, result = _generator(data, images, out, config, checkpoint, progress, initial)
+    else:
+        raise InputError(
+            expected="initial= for a generator alone",
+            got=f"a network to start {network} from",
+            fix="leave it out",
+        )
     kind = "stylegan2" if network == "generator" else network
     notes: dict[str, Any] = {
         "software_version": __version__,
@@ -106,6 +118,8 @@ def train_network(
     }
     if network == "identity":
         notes["people"] = people_fingerprint(data)
+    if initial is not None:
+        notes["initial"] = initial.notes()
     path = out / FILES[kind]
     if network == "generator":
         save_generator(path, module, notes=notes, half=half)
@@ -124,13 +138,20 @@ Trained = tuple[nn.Module, dict[str, float]]
 
 
 def _generator(
-    data: ImageSet, images: Tensor, out: Path, config: Any, checkpoint: Path, progress: Progress
+    data: ImageSet,
+    images: Tensor,
+    out: Path,
+    config: Any,
+    checkpoint: Path,
+    progress: Progress,
+    initial: Pretrained | None = None,
 ) -> Trained:
     generator = train_generator(
         images,
         torch.as_tensor(data.labels, device=images.device),
         num_classes=data.num_classes,
         config=config,
+        initial=initial,
         checkpoint=checkpoint,
         progress=progress,
     )

@@ -16,6 +16,10 @@ from latentpath.training.encoder_training import (
 )
 from latentpath.training.gan import train_generator as train_generator
 from latentpath.training.generator_config import GeneratorConfig as GeneratorConfig
+from latentpath.training.pretrained import (
+    Pretrained as Pretrained,
+    load_pretrained as load_pretrained,
+)
 from latentpath.training.reproducibility import (
     fingerprint as fingerprint,
     seeded as seeded,

@@ -37,6 +37,8 @@ class Checkpointer:
         data: `fingerprint` of the training data; a checkpoint of other data is refused.
         lengthened: the field of `config` that says how long to train; it may differ, so that a
             finished run can be continued.
+        initial: checksum of the weights that training starts from, if any; a checkpoint of a run
+            that started from others is refused.
         interval: seconds between saves.
 
     The state of PyTorch's default random generators travels along, so that a resumed run
@@ -50,12 +52,15 @@ class Checkpointer:
         config: Any,
         data: str,
         lengthened: str | None = None,
+        initial: str | None = None,
         interval: float = 60.0,
     ) -> None:
         self.path = None if path is None else Path(path)
         self.identity = {"kind": type(config).__name__, **asdict(config)}
         if lengthened is not None:
             del self.identity[lengthened]
+        if initial is not None:
+            self.identity["initial"] = initial
         self.data, self.interval = data, interval
         self._saved_at = time.monotonic()
 
@@ -67,13 +72,7 @@ class Checkpointer:
         """
         if self.path is None or not self.path.exists():
             return None
-        try:
-            saved = torch.load(self.path, map_location="cpu", weights_only=True)
-        except Exception as error:  # the unpickler raises whatever odd bytes lead to
-            raise self._refuse(f"an unreadable file ({type(error).__name__})") from error
-        parts = {"format", "config", "data", "rng", "state"}
-        if not isinstance(saved, dict) or saved.keys() != parts or saved["format"] != _FORMAT:
-            raise self._refuse("another kind of file")
+        saved = read_checkpoint(self.path)
         if saved["data"] != self.data:
             raise self._refuse("a checkpoint of other training data")
         if saved["config"] != self.identity:
@@ -107,8 +106,29 @@ class Checkpointer:
         self._saved_at = time.monotonic()
 
     def _refuse(self, got: str) -> WeightsError:
-        return WeightsError(
-            expected=f"a checkpoint of this run in {self.path}",
-            got=got,
-            fix="delete the file to start afresh, or restore the options and data it was made with",
-        )
+        assert self.path is not None
+        return _refused(self.path, got)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """What `Checkpointer.save` wrote: "config", "data", "rng" and "state".
+
+    Raises:
+        WeightsError: the file is damaged, or another kind of file.
+    """
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # the unpickler raises whatever odd bytes lead to
+        raise _refused(path, f"an unreadable file ({type(error).__name__})") from error
+    parts = {"format", "config", "data", "rng", "state"}
+    if not isinstance(saved, dict) or saved.keys() != parts or saved["format"] != _FORMAT:
+        raise _refused(path, "another kind of file")
+    return saved
+
+
+def _refused(path: Path, got: str) -> WeightsError:
+    return WeightsError(
+        expected=f"a checkpoint of this run in {path}",
+        got=got,
+        fix="delete the file to start afresh, or restore the options and data it was made with",
+    )

@@ -21,30 +21,44 @@ from latentpath.training.augmentation import augment
 from latentpath.training.checkpoint import Checkpointer
 from latentpath.training.discriminator import Discriminator
 from latentpath.training.generator_config import GeneratorConfig
+from latentpath.training.growing import grow_discriminator, grow_generator
+from latentpath.training.pretrained import Pretrained, as_pretrained, config_of
 from latentpath.training.reproducibility import fingerprint, seeded
 
 
 class _Gan:
     """The networks, optimisers and counters of one run."""
 
-    def __init__(self, images: Tensor, num_classes: int, config: GeneratorConfig) -> None:
+    def __init__(
+        self,
+        images: Tensor,
+        num_classes: int,
+        config: GeneratorConfig,  # without open sizes
+        initial: Pretrained | None = None,
+    ) -> None:
         self.config = config
         _, channels, resolution, _ = images.shape
         c_dim = num_classes if config.conditional else 0
         widths = {"channel_base": config.channel_base, "channel_max": config.channel_max}
+        # What a generator has beyond the sizes, such as another activation, stays its own.
+        more = {} if initial is None else initial.generator.init_kwargs
+        layers = {"num_layers": config.mapping_layers}
         self.generator = StyleGAN2(
             z_dim=config.z_dim,
             c_dim=c_dim,
             w_dim=config.w_dim,
             img_resolution=resolution,
             img_channels=channels,
-            mapping_kwargs={"num_layers": config.mapping_layers},
-            synthesis_kwargs=widths,
+            mapping_kwargs={**more.get("mapping_kwargs", {}), **layers},
+            synthesis_kwargs={**more.get("synthesis_kwargs", {}), **widths},
         )
         self.discriminator = Discriminator(c_dim, resolution, channels, **widths)
-        for network in (self.generator, self.discriminator):
+        average = copy.deepcopy(self.generator)
+        if initial is not None:
+            self._start_from(initial, average)
+        for network in (self.generator, self.discriminator, average):
             place(network, images.device)
-        self.ema = copy.deepcopy(self.generator).eval().requires_grad_(False)
+        self.ema = average.eval().requires_grad_(False)
         lazy = config.r1_interval / (config.r1_interval + 1)
         self.optimizer_g = torch.optim.Adam(
             self.generator.parameters(), config.lr, betas=(0.0, 0.99), eps=1e-8
@@ -52,7 +66,17 @@ class _Gan:
         self.optimizer_d = torch.optim.Adam(
             self.discriminator.parameters(), config.lr * lazy, betas=(0.0, 0.99**lazy), eps=1e-8
         )
-        self.counters: dict[str, float] = {"seen": 0, "step": 0, "p": 0.0, "sign": 0.0}
+        p = 0.0 if initial is None else initial.augment
+        self.counters: dict[str, float] = {"seen": 0, "step": 0, "p": p, "sign": 0.0}
+        self._from_scratch = initial is None
+
+    def _start_from(self, initial: Pretrained, average: StyleGAN2) -> None:
+        state = initial.generator.state_dict()
+        # One start for the layers that are new to both.
+        grow_generator(average, state)
+        grow_generator(self.generator, {**average.state_dict(), **(initial.raw or state)})
+        if initial.discriminator is not None:
+            grow_discriminator(self.discriminator, initial.discriminator)
 
     def parts(self) -> dict[str, Any]:
         """Everything with a state_dict."""
@@ -102,8 +126,10 @@ class _Gan:
         self.discriminator.requires_grad_(True)
         _drop_bad_gradients(self.generator)
         self.optimizer_g.step()
-        # Early on the average must be allowed to follow: its half-life grows with what was seen.
-        half_life = min(self.config.ema_images, 0.05 * self.counters["seen"] + 1)
+        half_life = float(self.config.ema_images)
+        if self._from_scratch:
+            # Early on the average must be able to follow: its half-life grows with what was seen.
+            half_life = min(half_life, 0.05 * self.counters["seen"] + 1)
         decay = 0.5 ** (len(labels) / half_life)
         with torch.no_grad():
             torch._foreach_lerp_(
@@ -127,23 +153,32 @@ def train_generator(
     *,
     num_classes: int,
     config: GeneratorConfig | None = None,
+    initial: Pretrained | StyleGAN2 | None = None,
     checkpoint: str | Path | None = None,
     progress: Progress = silent,
 ) -> StyleGAN2:
     """Train a generator on labelled images and return its moving average, in eval mode.
+
+    With `initial`, training starts from that generator: fine-tuning where it is of the images'
+    resolution, growing where it is of a smaller one (see `latentpath.training.growing`).
 
     Args:
         images: square images, float in [-1, 1], the side a power of two.
         labels: class of each image, 0 to num_classes - 1.
         num_classes: number of classes.
         config: sizes and schedule.
+        initial: a generator to start from, or what `load_pretrained` made of its file, which knows
+            its discriminator, too; without one, the discriminator starts afresh. Sizes that
+            `config` leaves open (0) are this generator's.
         checkpoint: file to continue from and to save to about once a minute and at the end; a
             run that has ended can be lengthened by a larger `total_images`.
         progress: told after every step.
 
     Raises:
         DataError: images or labels of the wrong shape.
-        WeightsError: `checkpoint` belongs to another run.
+        InputError: `initial` is no StyleGAN2.
+        WeightsError: `checkpoint` belongs to another run; or `initial` does not fit the images or
+            `config`.
     """
     config = config or GeneratorConfig()
     check_training_images(images, labels, num_classes)
@@ -153,15 +188,24 @@ def train_generator(
             got=f"{images.shape[3]}x{images.shape[2]}",
             fix="resize them first, or pass --resolution",
         )
-    check_at_least(images.shape[2], channel_base=config.channel_base)
+    start = None if initial is None else as_pretrained(initial)
+    _, channels, resolution, _ = images.shape
+    if start is None:
+        config = config.sized(resolution)
+    else:
+        config = config_of(
+            start, config, resolution=resolution, channels=channels, num_classes=num_classes
+        )
+    check_at_least(resolution, channel_base=config.channel_base)
     with seeded(config.seed, images.device):
         saver = Checkpointer(
             checkpoint,
             config=config,
             data=fingerprint(images, labels),
             lengthened="total_images",
+            initial=None if start is None else start.checksum,
         )
-        gan = _Gan(images, num_classes, config)
+        gan = _Gan(images, num_classes, config, start)
         if (saved := saver.load()) is not None:
             gan.counters = saved["counters"]
             for name, part in gan.parts().items():

@@ -88,7 +88,7 @@ def test_no_field_takes_a_number_that_is_none(config, name, value):
     [
         (GeneratorConfig, "ada_target", 1.5),
         (GeneratorConfig, "ada_target", float("nan")),
-        (GeneratorConfig, "channel_base", 0),
+        (GeneratorConfig, "channel_base", -1),
         (GeneratorConfig, "mapping_layers", 65),
         (GeneratorConfig, "w_dim", 10**12),
         (ClassifierConfig, "label_smoothing", 1.01),
