@@ -70,6 +70,11 @@ from latentpath.core.progress import (
     SummedProgress as SummedProgress,
     silent as silent,
 )
+from latentpath.core.stopping import (
+    StoppedError as StoppedError,
+    StopRequest as StopRequest,
+    stoppable as stoppable,
+)
 from latentpath.core.threads import side_by_side as side_by_side, using_threads as using_threads
 from latentpath.core.values import (
     flat_values as flat_values,

@@ -10,14 +10,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from latentpath.core import Progress, RunError, silent
+from latentpath.core import Progress, RunError, StoppedError, StopRequest, silent
 from latentpath.production.fingerprints import differences
 from latentpath.production.plan import Plan
 from latentpath.production.run.engines import Engine
 from latentpath.production.run.ledger import DONE, FAILED, Ledger, ShardRow, schedule_of
 from latentpath.production.run.run_config import RunConfig
 from latentpath.production.run.run_folder import RunFolder, RunLog, write_durably
-from latentpath.production.run.stopping import StoppedError, StopRequest
 from latentpath.production.synthetic import STAGE
 from latentpath.production.worker import ON_DEVICE, Outcome
 

@@ -10,7 +10,15 @@ from typing import Any
 
 import torch
 
-from latentpath.core import Progress, RunError, check_extra, flat_values, silent
+from latentpath.core import (
+    Progress,
+    RunError,
+    StoppedError,
+    check_extra,
+    flat_values,
+    silent,
+    stoppable,
+)
 from latentpath.data import ImageSet
 from latentpath.production.bundle import Bundle
 from latentpath.production.fingerprints import (
@@ -38,7 +46,6 @@ from latentpath.production.run.run_folder import (
 )
 from latentpath.production.run.run_result import RunResult
 from latentpath.production.run.set_writer import LostShardError, stored_shards, write_set
-from latentpath.production.run.stopping import StoppedError, stoppable
 from latentpath.production.selection import Selection, select
 from latentpath.production.stage_times import StageTimes
 from latentpath.production.walking import walk_pairs

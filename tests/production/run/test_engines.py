@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
+from latentpath.core import StoppedError
 from latentpath.core.errors import InputError, RunError
 from latentpath.production.plan import Task
 from latentpath.production.run import produce_run as perform
-from latentpath.production.run.stopping import StoppedError
 from latentpath.production.worker import (
     Crew,
     Job,

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from latentpath.core import RunError
+from latentpath.core.errors import RunError
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
