@@ -48,6 +48,12 @@ class Bars:
             self._tasks = {}
             bars.stop()
 
+    def say(self, text: str) -> None:
+        """Print a line about the work, unless it is to be quiet."""
+        if not self._quiet:
+            self.leave()
+            print(f"latentpath: {text}", file=sys.stderr)
+
     def __call__(self, stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
         if self._quiet:
             return

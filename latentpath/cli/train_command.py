@@ -79,6 +79,7 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> None:
         half=arguments.half,
         device=device,
         progress=bars,
+        say=bars.say,
     )
     print(summary)
 

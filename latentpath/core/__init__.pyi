@@ -73,6 +73,7 @@ from latentpath.core.progress import (
 from latentpath.core.stopping import (
     StoppedError as StoppedError,
     StopRequest as StopRequest,
+    stop_request as stop_request,
     stoppable as stoppable,
 )
 from latentpath.core.threads import side_by_side as side_by_side, using_threads as using_threads

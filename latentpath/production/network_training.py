@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from latentpath.core import (
     DataError,
     InputError,
     Progress,
+    StoppedError,
     WeightsError,
     check_extra,
     require_extra,
     silent,
+    stoppable,
 )
 from latentpath.data import ImageSet, to_tensor, to_uint8
 from latentpath.generators import StyleGAN2, load_generator, save_generator, save_weights
@@ -53,6 +56,7 @@ def train_network(
     half: bool = False,
     device: torch.device | str = "cpu",
     progress: Progress = silent,
+    say: Callable[[str], None] | None = None,
 ) -> str:
     """Train one network and write its weights into the folder `out`.
 
@@ -72,10 +76,14 @@ def train_network(
         half: store weights as float16.
         device: where to train.
         progress: told after every step.
+        say: shows the line that says where an interrupted training goes on; None shows none.
 
     Returns:
         A line that says what was written and how well it does: on its training images, and the
         surrogate on walks between new pairs of points.
+
+    Raises:
+        StoppedError: Ctrl-C or SIGTERM asked to stop; the checkpoint holds the last step.
     """
     trainers = {
         "generator": _generator,
@@ -90,6 +98,12 @@ def train_network(
             got=repr(network),
             fix="choose one of these",
         )
+    if initial is not None and network != "generator":
+        raise InputError(
+            expected="initial= for a generator alone",
+            got=f"one to start {network} from",
+            fix="leave it out",
+        )
     check_extra("pipeline", "PIL", "monai", "safetensors")
     out = Path(out)
     _check_folder(out)
@@ -98,15 +112,15 @@ def train_network(
     data = at_resolution(data, side)
     images = to_tensor(data.images).to(device)
     checkpoint = out / f"{network}.checkpoint"
-    if initial is None:
-        module, result = trainers[network](data, images, out, config, checkpoint, progress)
-    elif network == "generator":
-        module, result = _generator(data, images, out, config, checkpoint, progress, initial)
-    else:
-        raise InputError(
-            expected="initial= for a generator alone",
-            got=f"a network to start {network} from",
-            fix="leave it out",
+    arguments = (data, images, out, config, checkpoint, progress)
+    with stoppable("this step, which is saved", say or _silent) as stop:
+        if network == "generator":
+            module, result = _generator(*arguments, initial)
+        else:
+            module, result = trainers[network](*arguments)
+    if stop:  # while it was judged what a finished training is worth
+        raise StoppedError(
+            stop.number, "a stop after training, as asked", "the same command goes on from there"
         )
     kind = "stylegan2" if network == "generator" else network
     notes: dict[str, Any] = {
@@ -132,6 +146,10 @@ def train_network(
     if result.get("walk energy ratio", 0.0) > 1:
         line += f"\nwalks end at lower energy without this surrogate: delete {path} to do without"
     return line
+
+
+def _silent(text: str) -> None:
+    pass
 
 
 Trained = tuple[nn.Module, dict[str, float]]

@@ -1,8 +1,13 @@
-"""Checkpoints that survive an interrupted run: atomic, safe to load, refused for another run."""
+"""Checkpoints that survive an interrupted run: atomic, safe to load, refused for another run.
+
+Inside `latentpath.core.stoppable` they are also where a training stops: when that was asked for,
+the next step is saved and the run ends.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latentpath.core import WeightsError, new_file
+from latentpath.core import StoppedError, WeightsError, new_file, stop_request
 
 _FORMAT = "latentpath-checkpoint/1"
 
@@ -39,6 +44,8 @@ class Checkpointer:
             finished run can be continued.
         initial: checksum of the weights that training starts from, if any; a checkpoint of a run
             that started from others is refused.
+        position: how far a state is, such as "12,800 images", for what is said when a run stops
+            and when it goes on.
         interval: seconds between saves.
 
     The state of PyTorch's default random generators travels along, so that a resumed run
@@ -53,6 +60,7 @@ class Checkpointer:
         data: str,
         lengthened: str | None = None,
         initial: str | None = None,
+        position: Callable[[dict[str, Any]], str] = lambda state: f"step {state['step']:,}",
         interval: float = 60.0,
     ) -> None:
         self.path = None if path is None else Path(path)
@@ -61,7 +69,7 @@ class Checkpointer:
             del self.identity[lengthened]
         if initial is not None:
             self.identity["initial"] = initial
-        self.data, self.interval = data, interval
+        self.data, self.position, self.interval = data, position, interval
         self._saved_at = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
@@ -83,14 +91,22 @@ class Checkpointer:
             )
             raise self._refuse(f"a checkpoint of another configuration ({', '.join(changed)})")
         _restore_random_state(saved["rng"])
+        if (request := stop_request()) is not None:
+            request.say(f"training goes on at {self.position(saved['state'])}, from {self.path}")
         return saved["state"]
 
     def due(self) -> bool:
-        """Whether `interval` seconds have passed since the last save."""
-        return self.path is not None and time.monotonic() - self._saved_at >= self.interval
+        """Whether `interval` seconds have passed since the last save, or a stop was asked for."""
+        if self.path is None:
+            return False
+        return bool(stop_request()) or time.monotonic() - self._saved_at >= self.interval
 
     def save(self, state: dict[str, Any]) -> None:
-        """Write `state` under a temporary name, then rename it over the checkpoint."""
+        """Write `state` under a temporary name, then rename it over the checkpoint.
+
+        Raises:
+            StoppedError: it was asked to stop; the state is saved.
+        """
         if self.path is None:
             return
         content = {
@@ -104,6 +120,9 @@ class Checkpointer:
         with new_file(self.path) as partial, partial.open("wb") as file:
             torch.save(content, file)
         self._saved_at = time.monotonic()
+        if request := stop_request():
+            where = f"a stop at {self.position(state)}, as asked, saved in {self.path}"
+            raise StoppedError(request.number, where, "the same command goes on from there")
 
     def _refuse(self, got: str) -> WeightsError:
         assert self.path is not None

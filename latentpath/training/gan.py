@@ -204,6 +204,7 @@ def train_generator(
             data=fingerprint(images, labels),
             lengthened="total_images",
             initial=None if start is None else start.checksum,
+            position=lambda state: f"{int(state['counters']['seen']):,} images",
         )
         gan = _Gan(images, num_classes, config, start)
         if (saved := saver.load()) is not None:

@@ -140,8 +140,14 @@ def train_surrogate(
         data = fingerprint(latents, labels) + trained_for
         run = _SurrogateRun(networks, latents, labels, config, progress)
         run.surrogate.trained_for = trained_for
-        run.train(Checkpointer(checkpoint, config=config, data=data))
+        run.train(Checkpointer(checkpoint, config=config, data=data, position=_position))
     return run.surrogate
+
+
+def _position(state: dict[str, Any]) -> str:
+    if state["fit"] is None:
+        return f"the points of round {state['round']}"
+    return f"step {state['fit']['step']:,} of round {state['round']}"
 
 
 def evaluate_surrogate(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import signal
 from dataclasses import dataclass
 
 import pytest
 import torch
 
-from latentpath.core.errors import WeightsError
+from latentpath.core import StoppedError, WeightsError, stoppable
 from latentpath.training.checkpoint import Checkpointer
 from latentpath.training.reproducibility import fingerprint
 
@@ -87,6 +88,33 @@ def test_a_failed_save_keeps_the_old_checkpoint(path, monkeypatch):
         saver(path).save({"step": 4})
     monkeypatch.undo()
     assert saver(path).load()["step"] == 3
+
+
+class TestAskedToStop:
+    def test_it_saves_at_once_and_says_where_it_stopped(self, tmp_path):
+        keeper = saver(tmp_path / "x", position=lambda state: f"{state['seen']} images")
+        with stoppable("this step") as request:
+            assert not keeper.due()
+            request.ask(signal.SIGTERM)
+            assert keeper.due()
+            with pytest.raises(StoppedError, match=r"at 64 images.*the same command") as stopped:
+                keeper.save({"seen": 64})
+        assert stopped.value.exit_code == 143
+        assert keeper.load() == {"seen": 64}
+
+    def test_it_says_where_it_goes_on(self, path, capsys):
+        saver(path).load()
+        assert capsys.readouterr().err == ""
+        with stoppable("this step"):
+            saver(path).load()
+        assert f"goes on at step 3, from {path}\n" in capsys.readouterr().err
+
+    def test_without_a_file_it_goes_on(self):
+        keeper = saver(None)
+        with stoppable("this step") as request:
+            request.ask()
+            assert not keeper.due()
+            keeper.save({"step": 1})
 
 
 class TestRefused:

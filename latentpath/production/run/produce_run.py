@@ -271,7 +271,7 @@ class _Session:
         if schedule_of(self.plan, self.ledger).complete:
             return
         self._check_machine()
-        with stoppable() as stop:
+        with stoppable("the shards in hand") as stop:
             engine = make_engine(
                 self.job,
                 self.options.run,

@@ -67,7 +67,8 @@ class TestKilled:
         process = killable.start(folder.root, config=endless)
         wait_for(lambda: folder.ledger.exists() and read_status(folder.root).shards)
         os.kill(process.pid, signal.SIGINT)
-        time.sleep(0.3)
+        os.kill(process.pid, signal.SIGINT)  # as one from `timeout`, which tells its group, too
+        time.sleep(1.2)
         assert process.is_alive()
         os.kill(process.pid, signal.SIGINT)
         assert killable.finish(process, 20) == 130
