@@ -9,6 +9,7 @@ registration in the Fourier domain", IEEE TIP 2012. All shifts come from one Fou
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -71,43 +72,67 @@ def working_size(images: Tensor) -> Tensor:
     return F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
 
 
-def correlate(
-    first: Tensor,  # [p, C, H, W]
-    second: Tensor,  # [p, C, H, W]
-    variant: Variant = PLAIN,
-) -> Correlation:
-    """Correlate pairs at all shifts within reach, and return the best of each pair.
+class Side(NamedTuple):
+    """Images `[p, C, H, W]` as one side of p pairs, with all that does not need the other side.
 
-    Args:
-        first: one image of each pair, at its working size.
-        second: the other, which is changed as `variant` says.
-        variant: see `VARIANTS`.
+    Attributes:
+        spectrum: complex [p, C, H'', W''/2 + 1], of the smoothed images less their means.
+        sums: [p, C, S, S], over what overlaps after each of S * S shifts.
+        variance: [p, S, S], likewise, times the number of pixels.
+        enough: bool [p, S, S], whether the overlap holds enough of the image.
+        pixels: [S, S], of the overlap.
+        size: sides of the transform.
     """
-    height, width = first.shape[2:]
+
+    spectrum: Tensor
+    sums: Tensor
+    variance: Tensor
+    enough: Tensor
+    pixels: Tensor
+    size: tuple[int, int]
+
+    def of(self, rows: Tensor) -> Side:
+        """The same of the images of these rows."""
+        return self._replace(
+            spectrum=self.spectrum[rows],
+            sums=self.sums[rows],
+            variance=self.variance[rows],
+            enough=self.enough[rows],
+        )
+
+
+def side_of(
+    images: Tensor,  # [p, C, H, W]
+    variant: Variant = PLAIN,
+) -> Side:
+    """Prepare images for `correlate`, changed as `variant` says, at their working size."""
+    height, width = images.shape[2:]
     side = min(height, width)
     reach = max(1, round(REACH * side)) if side > 1 else 0
     if variant.zoom != 1 or variant.angle != 0:
-        second = _moved(second, variant)
-    a = _centred(smoothed(first, SMOOTHING * side))
-    b = _centred(smoothed(second, SMOOTHING * side * variant.smoothing))
-    size = (height + reach, width + reach)
-    spectrum = torch.fft.rfft2(a, s=size) * torch.fft.rfft2(b, s=size).conj()
-    shifts = torch.arange(-reach, reach + 1, device=a.device)
-    product = torch.fft.irfft2(spectrum, s=size)[..., shifts % size[0], :][..., shifts % size[1]]
-    pixels = _overlap_sums(a.new_ones(1, 1, height, width), reach)
+        images = _moved(images, variant)
+    planes = _centred(smoothed(images, SMOOTHING * side * variant.smoothing))
+    # Room for every shift; multiples of 8 are quicker than some numbers below them.
+    size = (-(-(height + reach) // 8) * 8, -(-(width + reach) // 8) * 8)
+    pixels = _overlap_sums(planes.new_ones(1, 1, height, width), reach)[0, 0]
+    sums = _overlap_sums(planes, reach)
+    variance = (_overlap_sums(planes * planes, reach) - sums**2 / pixels).sum(1)
+    whole = planes.square().sum((1, 2, 3))[:, None, None]
+    spectrum = torch.fft.rfft2(planes, s=size)
+    return Side(spectrum, sums, variance, variance > _CONTENT * whole, pixels, size)
+
+
+def correlate(first: Side, second: Side) -> Correlation:
+    """Correlate pairs at all shifts within reach, and return the best of each pair."""
+    reach = first.pixels.shape[0] // 2
+    shifts = torch.arange(-reach, reach + 1, device=first.sums.device)
+    product = torch.fft.irfft2(first.spectrum * second.spectrum.conj(), s=first.size)
+    product = product[..., shifts % first.size[0], :][..., shifts % first.size[1]]
     # A shift that moves the first image forth moves the second one back.
-    sums = _overlap_sums(a, reach), _overlap_sums(b, reach).flip(2, 3)
-    squares = _overlap_sums(a * a, reach), _overlap_sums(b * b, reach).flip(2, 3)
-    covariance = (product - sums[0] * sums[1] / pixels).sum(1)  # [p, shifts, shifts]
-    variances = [
-        (square - part**2 / pixels).sum(1) for part, square in zip(sums, squares, strict=True)
-    ]
-    enough = [
-        variance > _CONTENT * image.square().sum((1, 2, 3))[:, None, None]
-        for variance, image in zip(variances, (a, b), strict=True)
-    ]
-    scale = (variances[0].clamp_min(0) * variances[1].clamp_min(0)).sqrt()
-    usable = enough[0] & enough[1] & (scale > 1e-6 * pixels[0])
+    covariance = (product - first.sums * second.sums.flip(2, 3) / first.pixels).sum(1)  # [p, S, S]
+    variance = second.variance.flip(1, 2)
+    scale = (first.variance.clamp_min(0) * variance.clamp_min(0)).sqrt()
+    usable = first.enough & second.enough.flip(1, 2) & (scale > 1e-6 * first.pixels)
     value = torch.where(usable, (covariance / scale.clamp_min(1e-12)).abs(), 0.0).flatten(1)
     best, place = value.max(1)
     middle = value.shape[1] // 2
@@ -117,13 +142,20 @@ def correlate(
 
 def smoothed(images: Tensor, deviation: float) -> Tensor:
     """Blur `[p, C, H, W]` with a Gaussian of `deviation` pixels, edges repeated."""
+    kind = images.dtype, images.device
+    rows, columns = (_blur(size, deviation, *kind) for size in images.shape[2:])
+    return rows @ images @ columns.T
+
+
+@lru_cache
+def _blur(size: int, deviation: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The matrix `[size, size]` that blurs a column of so many pixels."""
     radius = math.ceil(3 * deviation)
-    place = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
-    weights = torch.exp(-0.5 * (place / deviation) ** 2)
-    weights = (weights / weights.sum()).expand(images.shape[1], 1, 1, -1)
-    images = F.pad(images, (radius,) * 4, mode="replicate")
-    images = F.conv2d(images, weights, groups=images.shape[1])
-    return F.conv2d(images, weights.transpose(2, 3), groups=images.shape[1])
+    place = torch.arange(-radius, radius + 1, device=device)
+    weights = torch.exp(-0.5 * (place.to(dtype) / deviation) ** 2)
+    pixels = (torch.arange(size, device=device)[:, None] + place).clamp(0, size - 1)
+    blur = torch.zeros(size, size, dtype=dtype, device=device)
+    return blur.scatter_add_(1, pixels, (weights / weights.sum()).expand(size, -1))
 
 
 def _centred(images: Tensor) -> Tensor:
@@ -141,22 +173,21 @@ def _moved(images: Tensor, variant: Variant) -> Tensor:
         [[along, -across * height / width, 0.0], [across * width / height, along, 0.0]],
         device=images.device,
     )
-    grid = F.affine_grid(affine.expand(len(images), 2, 3), list(images.shape), align_corners=False)
+    grid = F.affine_grid(affine[None], [1, *images.shape[1:]], align_corners=False)
+    grid = grid.expand(len(images), -1, -1, -1)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
 def _overlap_sums(planes: Tensor, reach: int) -> Tensor:
     """Sums `[p, C, 2 reach + 1, 2 reach + 1]` over the part that overlaps after every shift."""
-    height, width = planes.shape[2:]
-    # Running sums in float64: differences of large sums are taken below.
-    table = F.pad(planes.double().cumsum(3).cumsum(2), (1, 0, 1, 0))
-    shift = torch.arange(-reach, reach + 1, device=planes.device)
-    low = shift.clamp_min(0)
-    high = shift.clamp_max(0)
+    kind = planes.dtype, planes.device
+    rows, columns = (_overlaps(size, reach, *kind) for size in planes.shape[2:])
+    return rows @ planes @ columns.T
 
-    def corner(rows: Tensor, columns: Tensor) -> Tensor:
-        return table[:, :, rows][..., columns]
 
-    bottom, right = height + high, width + high
-    total = corner(bottom, right) - corner(low, right) - corner(bottom, low) + corner(low, low)
-    return total.to(planes.dtype)
+@lru_cache
+def _overlaps(size: int, reach: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Which of `size` pixels still lie on an image after every shift, `[2 reach + 1, size]`."""
+    pixel = torch.arange(size, device=device)
+    start = torch.arange(-reach, reach + 1, device=device)[:, None]
+    return ((pixel >= start) & (pixel < size + start)).to(dtype)

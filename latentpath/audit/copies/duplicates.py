@@ -17,7 +17,7 @@ there is one, measures the rate of false alarms afresh.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -26,7 +26,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from latentpath.audit.copies.correlation import PLAIN, VARIANTS, Variant, correlate, working_size
+from latentpath.audit.copies.correlation import (
+    PLAIN,
+    VARIANTS,
+    Variant,
+    correlate,
+    side_of,
+    working_size,
+)
 from latentpath.audit.copies.false_alarms import SuspicionCalibration
 from latentpath.audit.copies.pixel_equality import (
     all_turns,
@@ -305,7 +312,7 @@ def _match_block(images: np.ndarray, reference: RealReference, own: np.ndarray |
     row, turn = _candidates(turned, reference, own)  # [n, c]
     queries = {number: working_size(as_planes(these)) for number, these in turned.items()}
     bank = reference.images.images
-    plain, _ = _correlations(queries, bank, row, turn, PLAIN)
+    plain = _correlations(queries, bank, row, turn, (PLAIN,))[0][0]
     # The best pair of each of the best people; pairs of one person are no alternatives.
     order = np.argsort(-plain, axis=1, kind="stable")
     row, turn, plain = (np.take_along_axis(table, order, 1) for table in (row, turn, plain))
@@ -313,11 +320,10 @@ def _match_block(images: np.ndarray, reference: RealReference, own: np.ndarray |
     order = np.argsort(~first, axis=1, kind="stable")[:, :_PEOPLE]
     row = np.take_along_axis(np.where(first, row, -1), order, 1)
     turn = np.take_along_axis(turn, order, 1)
-    correlated = [_correlations(queries, bank, row, turn, variant) for variant in VARIANTS]
-    value = np.stack([values for values, _ in correlated])  # [variants, n, people]
+    value, moved = _correlations(queries, bank, row, turn, VARIANTS)  # [variants, n, people]
     best = value.argmax(0)[None]
     distance = 1 - np.take_along_axis(value, best, 0)[0]  # [n, people]
-    shifted = np.take_along_axis(np.stack([moved for _, moved in correlated]), best, 0)[0]
+    shifted = np.take_along_axis(moved, best, 0)[0]
     nearest = distance.argmin(1)[:, None]
     closest = np.take_along_axis(distance, nearest, 1)[:, 0]
     np.put_along_axis(distance, nearest, 1.0, 1)  # where there is nobody else
@@ -358,19 +364,25 @@ def _correlations(
     bank: np.ndarray,  # uint8 [N, H, W, C]
     row: np.ndarray,  # [n, c], -1 for none
     turn: np.ndarray,  # [n, c]
-    variant: Variant,
+    variants: Sequence[Variant],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Correlations `[n, c]` of images, turned, with rows of the bank, and whether shifted."""
-    value = np.where(row < 0, -1.0, 0.0)
-    shifted = np.zeros(row.shape, dtype=bool)
+    """Correlations `[v, n, c]` of images, turned, with rows of the bank, and whether shifted."""
+    value = np.where(row < 0, -1.0, 0.0)[None].repeat(len(variants), 0)
+    shifted = np.zeros(value.shape, dtype=bool)
     for number, planes in queries.items():
         image, column = np.nonzero((turn == number) & (row >= 0))
+        if not len(image):
+            continue
+        used, position = np.unique(image, return_inverse=True)
+        turned = side_of(planes[torch.from_numpy(used)])
         for start in range(0, len(image), _BLOCK):
             part = slice(start, start + _BLOCK)
             place = image[part], column[part]
+            these = turned.of(torch.from_numpy(position[part]))
             others = working_size(as_planes(bank[row[place]]))
-            correlation = correlate(planes[torch.from_numpy(place[0])], others, variant)
-            value[place], shifted[place] = correlation.value.numpy(), correlation.shifted.numpy()
+            for v, variant in enumerate(variants):
+                found = correlate(these, side_of(others, variant))
+                value[v][place], shifted[v][place] = found.value.numpy(), found.shifted.numpy()
     return value, shifted
 
 

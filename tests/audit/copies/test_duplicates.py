@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from latentpath.audit.copies.correlation import Variant, correlate, smoothed
+from latentpath.audit.copies.correlation import Variant, correlate, side_of, smoothed
 from latentpath.audit.copies.duplicates import KINDS, find_duplicates, prepare_duplicates
 from latentpath.core.errors import InputError, ShapeError
 from latentpath.data import ImageSet, load_digits_split, read_image_set, to_tensor
@@ -247,7 +247,8 @@ def test_correlation_is_the_one_of_the_overlaps(variant):
     """Against shifting by hand in float64, with means and variances of the overlap."""
     first, second = (to_tensor(small(seed, 4, (16, 19))).double() for seed in (0, 1))
     second[0] = first[0].roll((1, -2), (1, 2))
-    found = correlate(first.float(), second.float(), variant)
+    one = side_of(first.float())
+    found = correlate(one, side_of(second.float(), variant))
     a = smoothed(first, 16 / 28)
     b = smoothed(second, 16 / 28 * variant.smoothing)
     best = torch.zeros(4, dtype=torch.float64)
@@ -261,7 +262,7 @@ def test_correlation_is_the_one_of_the_overlaps(variant):
             best = torch.maximum(best, ((p * q).sum((1, 2, 3)) / scale).abs())
     torch.testing.assert_close(found.value.double(), best, atol=1e-4, rtol=0)
     assert found.shifted[0]
-    same = correlate(first.float(), 3 * first.float() + 1)
+    same = correlate(one, side_of(3 * first.float() + 1))
     torch.testing.assert_close(same.value, torch.ones(4))
-    torch.testing.assert_close(correlate(first.float(), -first.float()).value, torch.ones(4))
+    torch.testing.assert_close(correlate(one, side_of(-first.float())).value, torch.ones(4))
     assert not same.shifted.any()
