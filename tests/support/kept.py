@@ -1,6 +1,7 @@
 """Text that took long to make, kept in build/kept by what it was made from.
 
-For compilations ahead of time and what compiled drivers print: whoever changes neither sources nor compiler waits once.
+For compilations ahead of time and what compiled drivers print: whoever changes neither sources nor
+compiler waits once.
 """
 
 from __future__ import annotations
