@@ -56,6 +56,15 @@ def _declare(parser: LateParser, network: str, config: str) -> None:
             "discriminator where the checkpoint lies beside them; a published .pkl; whatever else "
             "`latentpath convert` takes",
         )
+        parser.add_argument(
+            "--sheet-images",
+            type=int,
+            default=20_000,
+            metavar="INT",
+            help="write a sheet of samples, fakes000020.png after 20,000 images, each time that "
+            "training saw so many, and generator.png at every checkpoint; 0 for the last alone "
+            "[%(default)s]",
+        )
     parser.add_argument("--half", action="store_true", help="store weights as float16")
     add_device_option(parser)
     parser.set_defaults(network=network, config=getattr(training, config))
@@ -76,6 +85,7 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> None:
         config=config,
         resolution=arguments.resolution,
         initial=initial,
+        sheet_images=getattr(arguments, "sheet_images", 0),
         half=arguments.half,
         device=device,
         progress=bars,

@@ -12,23 +12,23 @@ import torch
 from torch import Tensor, nn
 
 from latentpath._version import __version__
-from latentpath.audit import contact_sheet
 from latentpath.core import (
     DataError,
     InputError,
     Progress,
     StoppedError,
     WeightsError,
+    check_at_least,
     check_extra,
-    require_extra,
     silent,
     stoppable,
 )
-from latentpath.data import ImageSet, to_tensor, to_uint8
-from latentpath.generators import StyleGAN2, load_generator, save_generator, save_weights
+from latentpath.data import ImageSet, to_tensor
+from latentpath.generators import load_generator, save_generator, save_weights
 from latentpath.models import Surrogate, save_surrogate
 from latentpath.production.bundle import FILES, load_bundle, people_fingerprint
 from latentpath.production.prepared_endpoints import at_resolution
+from latentpath.production.sample_sheets import SampleSheets
 from latentpath.training import (
     Pretrained,
     encode,
@@ -40,7 +40,8 @@ from latentpath.training import (
     train_surrogate,
 )
 
-_SHEET_ROWS = 10
+# The names of sheets count thousands.
+_LEAST_SHEET_IMAGES = 1000
 # StyleGAN2's layers are defined up to 1024; two octaves more leave room.
 _LARGEST_SIDE = 4096
 
@@ -53,6 +54,7 @@ def train_network(
     config: Any,
     resolution: int = 0,
     initial: Pretrained | None = None,
+    sheet_images: int = 0,
     half: bool = False,
     device: torch.device | str = "cpu",
     progress: Progress = silent,
@@ -73,6 +75,9 @@ def train_network(
         resolution: side of the images, pixels, a power of two; 0 takes that of the generator in
             `out`, or else the next power of two from the data's size.
         initial: what the generator starts from; its weights' notes will say so.
+        sheet_images: a generator's training writes a sheet of its samples, `fakes000020.png` after
+            20,000 images, each time it saw so many, and the present one, `generator.png`, at every
+            checkpoint; 0 writes the last one alone.
         half: store weights as float16.
         device: where to train.
         progress: told after every step.
@@ -104,6 +109,8 @@ def train_network(
             got=f"one to start {network} from",
             fix="leave it out",
         )
+    if sheet_images:
+        check_at_least(_LEAST_SHEET_IMAGES, sheet_images=sheet_images)
     check_extra("pipeline", "PIL", "monai", "safetensors")
     out = Path(out)
     _check_folder(out)
@@ -115,7 +122,7 @@ def train_network(
     arguments = (data, images, out, config, checkpoint, progress)
     with stoppable("this step, which is saved", say or _silent) as stop:
         if network == "generator":
-            module, result = _generator(*arguments, initial)
+            module, result = _generator(*arguments, initial, sheet_images)
         else:
             module, result = trainers[network](*arguments)
     if stop:  # while it was judged what a finished training is worth
@@ -163,7 +170,9 @@ def _generator(
     checkpoint: Path,
     progress: Progress,
     initial: Pretrained | None = None,
+    sheet_images: int = 0,
 ) -> Trained:
+    sheets = SampleSheets(out, data.num_classes, config.seed, sheet_images)
     generator = train_generator(
         images,
         torch.as_tensor(data.labels, device=images.device),
@@ -171,9 +180,10 @@ def _generator(
         config=config,
         initial=initial,
         checkpoint=checkpoint,
+        snapshot=sheets if sheet_images else None,
         progress=progress,
     )
-    save_samples(out / "generator.png", generator, data.num_classes, config.seed)
+    sheets(generator, config.total_images, keep=False)
     return generator, {"images seen": float(config.total_images)}
 
 
@@ -233,20 +243,6 @@ def _trained_classifier(
     )
     hits = (predict(model, images).argmax(dim=1) == target).float().mean()
     return model, {"accuracy on the training images": float(hits)}
-
-
-def save_samples(path: Path, generator: StyleGAN2, num_classes: int, seed: int = 0) -> None:
-    """Write a contact sheet of samples, one column per class."""
-    pil = require_extra("PIL.Image", "pipeline")
-    labels = torch.arange(num_classes).repeat(_SHEET_ROWS)
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        w = generator.sample(len(labels), labels if generator.c_dim else None)
-        images = to_uint8(generator.synthesize(w))
-    scale = max(1, 64 // generator.img_resolution)
-    sheet = contact_sheet(images, num_classes, scale=scale)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pil.fromarray(sheet.squeeze(2) if sheet.shape[2] == 1 else sheet).save(path)
 
 
 def check_classes(data: ImageSet) -> None:

@@ -14,7 +14,10 @@ from latentpath.training.encoder_training import (
     encode as encode,
     train_encoder as train_encoder,
 )
-from latentpath.training.gan import train_generator as train_generator
+from latentpath.training.gan import (
+    Snapshot as Snapshot,
+    train_generator as train_generator,
+)
 from latentpath.training.generator_config import GeneratorConfig as GeneratorConfig
 from latentpath.training.pretrained import (
     Pretrained as Pretrained,

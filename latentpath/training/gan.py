@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +24,16 @@ from latentpath.training.generator_config import GeneratorConfig
 from latentpath.training.growing import grow_discriminator, grow_generator
 from latentpath.training.pretrained import Pretrained, as_pretrained, config_of
 from latentpath.training.reproducibility import fingerprint, seeded
+
+
+class Snapshot(Protocol):
+    """Keeps something of a training's present state, such as a sheet of images."""
+
+    every: int
+    """Images between two that are kept."""
+
+    def __call__(self, generator: StyleGAN2, images_seen: int, keep: bool) -> None:
+        """Look at the moving average; `keep` where a multiple of `every` was passed."""
 
 
 class _Gan:
@@ -155,6 +165,7 @@ def train_generator(
     config: GeneratorConfig | None = None,
     initial: Pretrained | StyleGAN2 | None = None,
     checkpoint: str | Path | None = None,
+    snapshot: Snapshot | None = None,
     progress: Progress = silent,
 ) -> StyleGAN2:
     """Train a generator on labelled images and return its moving average, in eval mode.
@@ -172,6 +183,8 @@ def train_generator(
             `config` leaves open (0) are this generator's.
         checkpoint: file to continue from and to save to about once a minute and at the end; a
             run that has ended can be lengthened by a larger `total_images`.
+        snapshot: shown the moving average before every save, and at every multiple of
+            `snapshot.every` images; it may change nothing, random states included.
         progress: told after every step.
 
     Raises:
@@ -211,12 +224,17 @@ def train_generator(
             gan.counters = saved["counters"]
             for name, part in gan.parts().items():
                 part.load_state_dict(saved[name])
-        _run(gan, images, labels, saver, progress)
+        _run(gan, images, labels, saver, snapshot, progress)
     return gan.ema
 
 
 def _run(
-    gan: _Gan, images: Tensor, labels: Tensor, saver: Checkpointer, progress: Progress
+    gan: _Gan,
+    images: Tensor,
+    labels: Tensor,
+    saver: Checkpointer,
+    snapshot: Snapshot | None,
+    progress: Progress,
 ) -> None:
     counters, config = gan.counters, gan.config
     while counters["seen"] < config.total_images:
@@ -228,7 +246,13 @@ def _run(
         figures = {"loss_g": loss_g, "loss_d": loss_d, "augment": counters["p"]}
         seen = min(int(counters["seen"]), config.total_images)
         progress("generator", seen, config.total_images, figures)
-        if saver.due() or counters["seen"] >= config.total_images:
+        due = saver.due() or counters["seen"] >= config.total_images
+        if snapshot is not None:
+            counted = int(counters["seen"])
+            passed = counted // snapshot.every > (counted - config.batch) // snapshot.every
+            if due or passed:
+                snapshot(gan.ema, counted, passed)
+        if due:
             states = {name: part.state_dict() for name, part in gan.parts().items()}
             saver.save({"counters": counters, **states})
 
