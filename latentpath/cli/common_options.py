@@ -314,6 +314,8 @@ def read_data(arguments: argparse.Namespace, bars: Bars) -> ImageSet:
         chosen = not plain or len(survey.sizes) > 1
         how = f"; window {reading.window}, resize {reading.resize}" if chosen else ""
         print(f"data: {survey.summary()}{how}; people by {reading.counted_by}", file=sys.stderr)
+        names = ", ".join(map(repr, image_set.class_names))
+        print(f"class names, which sets and networks show to everybody: {names}", file=sys.stderr)
     return image_set
 
 

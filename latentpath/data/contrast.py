@@ -52,8 +52,8 @@ class Picture:
     """Different values that a flattened image had before; 0 for one that is not flat."""
     view: str = ""
     """What made its levels: "own", the file's window; "chosen", the user's; "range", the range of
-    its bits; "unusable", that range because its window is none; "" where its 8 bits say it, or its
-    colours, and "spared" where they do though the user chose a window."""
+    its bits; "unusable", that range because its window is none; "" where its 8 bits say it, and
+    "spared" where they do though the user chose a window."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ list all such files at once.
 from __future__ import annotations
 
 import stat
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import IO, TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from latentpath.data.contrast import (
     picture_of,
     to_eight_bits,
 )
+from latentpath.data.deep_colour import raw_mode, take_other_bytes, values_of
 from latentpath.data.picture_kinds import unidentified
 from latentpath.data.sources.name_disclosure import damaged, detail, libraries_quiet
 
@@ -42,18 +44,15 @@ _TIFF_PHOTOMETRIC = 262
 _WHITE_IS_ZERO = 0
 _TIFF_BITS, _TIFF_SAMPLE_FORMAT, _SIGNED = 258, 339, 2
 _TIFF_PLANAR, _PLANES = 284, 2
-# How Pillow decodes grey of 16 bits with alpha, which it makes colour of 8 bits.
-_DEEP_GREY_ALPHA = "LA;16B"
 
 
 def read_picture(source: Path | IO[bytes], window: Window = OWN_WINDOW) -> Picture:
     """Read one image file.
 
-    Grey of more than 8 bits becomes 8 bits as `window` says, by default 16-bit grey by its whole
-    range. Of 16-bit colour Pillow keeps the high byte, at most one grey level off. Transparent
-    parts are laid over black, the background of scans. The orientation that cameras note is
-    applied, and 8-bit pixels with a colour profile become sRGB; a profile for other channels than
-    the picture's is not used, as in browsers.
+    What has more than 8 bits becomes 8 bits as `window` says, by default 16-bit grey and colour by
+    their whole range. Transparent parts are laid over black, the background of scans. The
+    orientation that cameras note is applied, and colour and 8-bit grey with a colour profile become
+    sRGB; a profile for other channels than the picture's is not used, as in browsers.
 
     Args:
         source: the file, or a stream of its content.
@@ -70,6 +69,8 @@ def read_picture(source: Path | IO[bytes], window: Window = OWN_WINDOW) -> Pictu
             check_is_file(source)
         # Pillow warns of what we refuse, and of damaged metadata, which we do not use.
         with libraries_quiet(), pil.open(source, formats=FORMATS) as picture:
+            if raw := raw_mode(picture):
+                return _deep_colours(picture, source, raw, pil, window)
             return _eight_bit_picture(picture, pil, window)
     except UndecodableError:
         raise
@@ -120,17 +121,8 @@ def _checked(picture: Image) -> Image:
 
 def _eight_bit_picture(picture: Image, pil: ModuleType, window: Window) -> Picture:
     tags = dict(getattr(picture, "tag_v2", {}))  # a picture turned upright has none
-    depths = tags.get(_TIFF_BITS, (8,))
-    if tags.get(_TIFF_PLANAR) == _PLANES and len(depths) > 1 and max(depths) > 8:
-        # Pillow takes the two bytes of a value for two pixels.
-        raise UndecodableError(
-            "16-bit colour of which each channel lies apart: save it with the channels of a "
-            "pixel together, or as PNG"
-        )
-    grey_alpha = any(_DEEP_GREY_ALPHA in tile for tile in getattr(picture, "tile", ()))
+    _refuse_planes(tags)
     pixels = _pixels(in_srgb(_checked(picture)), pil)
-    if grey_alpha:
-        return Picture(pixels[..., :1], view=window.shallow_view)
     if pixels.ndim == 3:
         return Picture(to_eight_bits(pixels), view=window.shallow_view)
     if tags.get(_TIFF_SAMPLE_FORMAT, (0,))[0] == _SIGNED or pixels.dtype == np.int32:
@@ -138,6 +130,40 @@ def _eight_bit_picture(picture: Image, pil: ModuleType, window: Window) -> Pictu
     # Pillow turns 8-bit negatives round, deeper ones not.
     inverted = pixels.dtype != np.uint8 and tags.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO
     return picture_of(pixels, window, inverted=inverted)
+
+
+def _deep_colours(
+    picture: Image, source: Path | IO[bytes], raw: str, pil: ModuleType, window: Window
+) -> Picture:
+    """Return 16-bit colour, or grey with alpha, by the window."""
+    _refuse_planes(dict(getattr(picture, "tag_v2", {})))
+    high = np.asarray(_checked(picture))
+    if not isinstance(source, Path):
+        source.seek(0)
+    with pil.open(source, formats=FORMATS) as again:
+        take_other_bytes(again)
+        values = values_of(raw, high, np.asarray(_checked(again)))
+    hidden = picture.info.get("transparency")
+    if hidden is not None and raw == "RGB":
+        values[(values == np.asarray(hidden)).all(axis=-1)] = 0
+    deep = picture_of(values, window)
+    profile = picture.info.get("icc_profile")
+    if not profile:
+        return deep
+    shown = pil.fromarray(deep.pixels[..., 0] if raw == "LA" else deep.pixels)
+    shown.info["icc_profile"] = profile
+    pixels = np.asarray(in_srgb(shown)).reshape(deep.pixels.shape)
+    return replace(deep, pixels=pixels)
+
+
+def _refuse_planes(tags: dict[int, Any]) -> None:
+    depths = tags.get(_TIFF_BITS, (8,))
+    if tags.get(_TIFF_PLANAR) == _PLANES and len(depths) > 1 and max(depths) > 8:
+        # Pillow takes the two bytes of a value for two pixels.
+        raise UndecodableError(
+            "16-bit colour of which each channel lies apart: save it with the channels of a "
+            "pixel together, or as PNG"
+        )
 
 
 def _whole_numbers(values: np.ndarray, tags: dict[int, Any]) -> np.ndarray:

@@ -91,11 +91,38 @@ def test_negative_tiffs_are_turned_round(tmp_path):
     assert decode_image(sixteen).ravel().tolist() == [255, 155, 0]
 
 
-def test_sixteen_bit_colour_is_at_most_one_level_off(tmp_path):
-    deep = np.random.default_rng(0).integers(0, 65536, (5, 7, 3), dtype=np.uint16)
+@pytest.mark.parametrize("channels", [3, 4])
+def test_sixteen_bit_colour_is_rounded_as_grey_is(tmp_path, channels):
+    deep = np.random.default_rng(0).integers(0, 65536, (5, 7, channels), dtype=np.uint16)
     path = tmp_path / "deep.png"
     path.write_bytes(sixteen_bit_png(deep))
-    assert abs(decode_image(path) - deep / 257).max() <= 1
+    opacity = deep[..., 3:] / 65535.0 if channels == 4 else 1.0
+    over_black = np.rint(deep[..., :3] * opacity).astype(np.uint16)
+    assert np.array_equal(decode_image(path), to_eight_bits(over_black))
+
+
+def test_a_window_of_colour_of_twelve_bits(tmp_path):
+    """Pillow alone would leave 16 of 256 levels, in silence."""
+    path = tmp_path / "deep.png"
+    path.write_bytes(sixteen_bit_png(COLOUR.astype(np.uint16) * 16))
+    found = read_picture(path, parse_window("2040.5 4081"))
+    assert found.view == "chosen"
+    assert np.array_equal(found.pixels, COLOUR)
+    ramp = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+    path.write_bytes(sixteen_bit_png(np.stack([ramp, ramp.T, ramp], axis=2)))
+    assert read_picture(path).values == 4096
+
+
+def test_a_colour_that_stands_for_transparent_in_sixteen_bits(tmp_path):
+    deep = COLOUR.astype(np.uint16) * 257
+    deep[1, 1] = deep[1, 2] ^ 1  # of the same high bytes
+    hidden = b"tRNS" + deep[1, 2].astype(">u2").tobytes()
+    chunk = struct.pack(">I", 6) + hidden + struct.pack(">I", zlib.crc32(hidden))
+    content = sixteen_bit_png(deep)
+    (tmp_path / "x.png").write_bytes(content[:33] + chunk + content[33:])
+    expected = to_eight_bits(deep)
+    expected[1, 2] = 0
+    assert np.array_equal(decode_image(tmp_path / "x.png"), expected)
 
 
 @pytest.mark.parametrize("compression", [None, "zlib"])
@@ -113,8 +140,7 @@ def test_tiffs_of_another_writer(tmp_path, compression, order):
         tifffile.imwrite(path, deep, photometric=kind, compression=compression, byteorder=order)
         expected = (65535 - deep if kind == "miniswhite" else deep) / 257
         found = decode_image(path).reshape(shape)
-        # Of 16-bit colour Pillow keeps the high byte.
-        assert abs(found - expected).max() <= (1 if kind == "rgb" else 0.5)
+        assert abs(found - expected).max() <= 0.5
 
 
 def test_palette_tiff(tmp_path):
@@ -155,9 +181,10 @@ def sixteen_bit_png(pixels):
             struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
         )
 
-    height, width, _ = pixels.shape
+    height, width, channels = pixels.shape
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
-    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    kind = {2: 4, 3: 2, 4: 6}[channels]
+    header = struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)
     parts = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + parts
 
@@ -228,16 +255,11 @@ def test_one_value_or_colour_may_be_transparent(tmp_path, values):
 
 
 def test_deep_grey_with_alpha_stays_grey(tmp_path):
-    rows = np.dstack([RAMP.astype(">u2") * 257, np.full(RAMP.shape, 65535, ">u2")])
-    packed = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
-    header = struct.pack(">2L5B", *RAMP.shape[::-1], 16, 4, 0, 0, 0)
-    chunks = [(b"IHDR", header), (b"IDAT", packed), (b"IEND", b"")]
-    content = b"".join(
-        struct.pack(">L", len(data)) + kind + data + struct.pack(">L", zlib.crc32(kind + data))
-        for kind, data in chunks
-    )
-    (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n" + content)
-    assert np.array_equal(decode_image(tmp_path / "x.png"), RAMP[:, :, None])
+    half = np.full(RAMP.shape, 32768, np.uint16)
+    for opacity, expected in ((half * 2 - 1, RAMP), (half, np.rint(RAMP / 2))):
+        pixels = np.dstack([RAMP.astype(np.uint16) * 257, opacity])
+        (tmp_path / "x.png").write_bytes(sixteen_bit_png(pixels))
+        assert np.array_equal(decode_image(tmp_path / "x.png"), expected[:, :, None])
 
 
 def test_deep_colour_in_planes_is_refused(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from latentpath.data.identifier_names import alike_names, identifier_evidence
+from latentpath.data.label_words import may_be_people
 
 
 @pytest.mark.parametrize(
@@ -104,3 +105,41 @@ def test_names_that_are_alike():
     assert alike_names(["ill", "ill (1)", "well", "well - Copy", "rare"]) == 4
     assert alike_names(["0,0", "0", "1.0", "grade (1)", "grade (2)"]) == 2
     assert alike_names(["TB +", "TB -", "a", "b"]) == 0
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["Meier", "Huber", "Weber"],
+        ["Anna_Schmidt", "Bernd_Huber", "Carla_Weber"],
+        ["SMITH JOHN", "DOE JANE", "O'Neil, Bob"],
+        ["AB", "CD", "EF", "GH"],
+        ["José", "Zoë", "Łukasz"],
+        ["Meier", "Huber", "Weber", "Schmidt", "Fischer", "normal"],
+    ],
+)
+def test_plain_names_of_people(names):
+    assert may_be_people(names, 5 * len(names))
+    assert not may_be_people(names, 50 * len(names)), "so many images are a class"
+    assert not may_be_people(names[:2], 10), "two words are the usual labels"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["glioma", "meningioma", "notumor", "pituitary"],
+        ["nv", "mel", "bkl", "bcc", "akiec", "vasc", "df"],
+        ["Atelectasis", "Effusion", "Hernia", "No Finding"],
+        ["NonDemented", "VeryMildDemented", "MildDemented"],
+        ["EOSINOPHIL", "LYMPHOCYTE", "MONOCYTE", "NEUTROPHIL"],
+        ["dyed-lifted-polyps", "esophagitis", "normal-z-line", "ulcerative-colitis"],
+        ["Lung_Opacity", "Normal", "Viral Pneumonia"],
+        ["AbdomenCT", "BreastMRI", "ChestCT", "CXR", "Hand", "HeadCT"],
+        ["gutartig", "bösartig", "normal"],
+        ["a", "b", "c", "d"],
+        ["0", "1", "2", "3"],
+        ["grade 1", "grade 2", "grade 3"],
+    ],
+)
+def test_words_that_labels_are_made_of(names):
+    assert not may_be_people(names, 2 * len(names))

@@ -113,6 +113,31 @@ class TestFolderLevels:
                       ["well/x.png", "well/y.png"])  # fmt: skip
         assert "6 folders at depth 2, 6 of them" in refusal(tmp_path, without=words)
 
+    def test_names_of_people(self, tmp_path):
+        names = ("Meier", "Huber", "Weber")
+        save_pictures(tmp_path, [f"{name}/{i}.png" for name in names for i in range(3)])
+        line = refusal(tmp_path, without=names)
+        assert "got 3 plain words for 9 images, none of them one that labels are made of" in line
+        assert "--public-class-names" in line
+        assert "--identity-folder" in line
+        assert read_image_set(tmp_path, public_class_names=True).num_classes == 3
+
+    def test_words_above_several_people_each_are_classes(self, tmp_path):
+        names = [
+            f"{c}/{c}{p}/{i}.png" for c in ("cat", "dog", "bird") for p in "xy" for i in (1, 2)
+        ]
+        found = read_image_set(save_pictures(tmp_path, names), identity_folder=2)
+        assert (found.num_classes, found.num_identities) == (3, 6)
+
+    def test_tables_in_the_folders(self, tmp_path):
+        """Messidor comes in portions, each with its table."""
+        save_pictures(tmp_path, [f"Base{b}/{i}.png" for b in (11, 12) for i in range(3)])
+        for base in (11, 12):
+            write_table(tmp_path / f"Base{base}/t.csv", ["0.png,1"])
+        line = refusal(tmp_path)
+        assert "got 2 top folders with a CSV file in each" in line
+        assert read_image_set(tmp_path, class_folder=1).num_classes == 2
+
     def test_a_folder_around_the_classes(self, tmp_path):
         save_pictures(tmp_path, ["set/ill/1.png", "set/well/1.png"])
         line = refusal(tmp_path)
@@ -318,6 +343,19 @@ class TestNamesOfFiles:
         write_table(tmp_path / "t.csv", rows, "image,label,Patient Age")
         assert scan(tmp_path, csv="t.csv").doubt is None
 
+    def test_a_column_of_people_above_patients_of_dicom_files(self, tmp_path):
+        """CBIS-DDSM gives each image a patient number of its own."""
+        rows = []
+        for number in range(4):
+            person = f"{number // 2}"
+            patient = f"{person}_{number}"
+            save_dicom(tmp_path / f"{number}.dcm", picture(number, (8, 8)), PatientID=patient)
+            rows.append(f"{number}.dcm,{number % 2},{person}")
+        write_table(tmp_path / "t.csv", rows, "image,label,patient_id")
+        assert "--identity-column 'patient_id'" in refusal(tmp_path, csv="t.csv")
+        found = read_image_set(tmp_path, csv="t.csv", identity_column="patient_id")
+        assert found.identities.tolist() == [0, 0, 1, 1]
+
     def test_dicom_patients_stay_together(self, tmp_path):
         for row, patient in enumerate(["X1", "X1", "", ""]):
             save_dicom(tmp_path / "a" / f"{row}.dcm", picture(row, (8, 8)), PatientID=patient)
@@ -389,6 +427,35 @@ class TestSeveralLabels:
         assert found.labels.tolist() == [0, 1]
         (note,) = scan(tmp_path, csv="t.csv", findings="Hernia, Edema, Mass").notes
         assert note == "2 images with none of the findings and 2 with several are left out"
+
+    def test_lists_as_programs_print_them(self, read):
+        """PadChest's cells."""
+        cells = ["['normal']", "['scoliosis', 'nodule']", "['scoliosis']"]
+        with pytest.raises(DataError, match=r"1 of 3 cells with several .* by ','"):
+            read(cells)
+        assert read(cells, findings="scoliosis").labels.tolist() == [0, 1, 1]
+        assert read(cells[::2]).class_names == ("normal", "scoliosis")
+
+    def test_a_row_for_each_finding(self, tmp_path):
+        """VinDr-CXR's table has a row for each box that a radiologist drew."""
+        save_pictures(tmp_path, [f"{i}.png" for i in range(4)])
+        rows = [
+            "0.png,Mass",
+            "1.png,Edema",
+            "2.png,Edema",
+            "2.png,Mass",
+            "3.png,none",
+            "3.png,none",
+        ]
+        write_table(tmp_path / "t.csv", rows)
+        assert "choose with --findings" in refusal(tmp_path, csv="t.csv")
+        with pytest.warns(LatentpathWarning, match="2 rows name an image that another row names"):
+            one = read_image_set(tmp_path, csv="t.csv", findings="Mass")
+        assert one.labels.tolist() == [0, 1, 0, 1]
+        assert one.class_names == ("Mass", "no Mass")
+        two = scan(tmp_path, csv="t.csv", findings="Mass,Edema")
+        assert [images for _, images, _ in two.classes] == [1, 1]
+        assert "1 images with none of the findings and 1 with several are left out" in two.notes
 
     def test_each_combination_as_a_class(self, read):
         assert read(label_separator="none").num_classes == 5

@@ -171,7 +171,7 @@ class TestTablesOfOtherPrograms:
         (tmp_path / "t.csv").write_bytes(content)
         return read_image_set(tmp_path, csv="t.csv").labels.tolist()
 
-    @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
     @pytest.mark.parametrize("first", ["", "sep=;\r\n", '"sep=;"\r\n'])
     def test_excel(self, tmp_path, encoding, first):
         text = first + "\r\n".join(["image;label", *self.ROWS]) + "\r\n"
@@ -179,7 +179,7 @@ class TestTablesOfOtherPrograms:
         assert self.read(tmp_path, mark + text.encode(encoding)) == [0, 1, 0]
 
     def test_an_unusual_separator(self, tmp_path):
-        text = "sep=|\n" + "\n".join(["image;label", *self.ROWS]).replace(";", "|")
+        text = "sep=#\n" + "\n".join(["image;label", *self.ROWS]).replace(";", "#")
         assert self.read(tmp_path, text.encode()) == [0, 1, 0]
 
     def test_lines_are_those_of_the_file(self, tmp_path):

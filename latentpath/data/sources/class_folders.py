@@ -96,7 +96,16 @@ def _check_folders(
             got=f"{len(empty)} folders without{and_first(empty[0])}",
             fix="remove them or add their images",
         )
-    tables = [f for f in others if "/" not in f and PurePosixPath(f).suffix.lower() == ".csv"]
+    every = [file for file in others if PurePosixPath(file).suffix.lower() == ".csv"]
+    tables = [file for file in every if "/" not in file]
+    if {file.split("/")[0] for file in every if "/" in file} >= {*by_class}:
+        raise DataError(
+            expected="one folder per class",
+            got=f"{len(by_class)} top folders with a CSV file in each",
+            fix="if the labels are in these CSV files, give one folder as --data and its file as "
+            "--csv, or one file for all of them; if the folders are the classes, say "
+            "--class-folder 1",
+        )
     if len(by_class) == 1 and tables:
         raise DataError(
             expected="one folder per class",

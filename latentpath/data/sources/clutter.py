@@ -6,12 +6,13 @@ each of these people several times.
 
 from __future__ import annotations
 
-# Synology, QNAP, macOS, Windows, Linux; names without regard to case.
+# Synology, QNAP, NetApp, macOS, Windows, Linux; names without regard to case.
 _NAMES = frozenset(
     {
         "@eadir",
         "#recycle",
         "#snapshot",
+        "~snapshot",
         "@recycle",
         "@recently-snapshot",
         "@sharebin",

@@ -23,9 +23,9 @@ _SPACES_BEHIND_QUOTE = re.compile(r'(?<!")" +(?=[,;\t\r\n]|$)')
 class Table:
     """A CSV file with a header, its columns chosen.
 
-    The separator may be a comma, a semicolon or a tab, spaces around cells and names do not count,
-    nor do rows without anything in them, a first line such as `sep=;` names the separator, and the
-    encoding is UTF-8, or UTF-16 with its mark.
+    The separator may be a comma, a semicolon, a tab or a bar, spaces around cells and names do not
+    count, nor do rows without anything in them, a first line such as `sep=;` names the separator,
+    and the encoding is UTF-8, or UTF-16 or UTF-32 with its mark.
 
     Args:
         path: the file.
@@ -80,7 +80,7 @@ def _read_columns(
             else:
                 stream.seek(0)
             told = [separator[1]] if separator else []
-            marks = (*told, *",;\t")
+            marks = (*told, *",;\t|")
             mark = next((s for s in marks if _place_of(_cells(header, s), columns[0])), ",")
             text = (_SPACES_BEHIND_QUOTE.sub('"', line) for line in stream)
             reader = csv.reader(text, delimiter=mark, strict=True, skipinitialspace=True)
@@ -112,9 +112,11 @@ def _read_columns(
 
 
 def _encoding(path: Path) -> str:
-    """Return UTF-8, or UTF-16 where the first bytes say so."""
+    """Return UTF-8, or UTF-16 or UTF-32 where the first bytes say so."""
     with path.open("rb") as stream:
         start = stream.read(4)
+    if start.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "utf-32"
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     if start.startswith((b"PK\3\4", b"\xd0\xcf\x11\xe0")):

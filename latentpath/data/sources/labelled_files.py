@@ -89,10 +89,11 @@ def list_csv(source: DataSource, found: FoundFiles, progress: Progress) -> Listi
     path = find_table(source.csv, root)
     table = Table(path, columns)
     candidates = [name for name in found.files if is_image(name) or is_dicom(root, name)]
-    files, near = resolve_images(root, table, candidates, keep_absent=True)
-    chosen = choose_labels(table.column(1), source.label_separator, source.findings)
+    several = bool(source.findings)
+    files, near = resolve_images(root, table, candidates, keep_absent=True, several_labels=several)
+    chosen = choose_labels(table.column(1), source.label_separator, source.findings, files)
     label_of = dict(zip(chosen.rows, chosen.names, strict=True))
-    images = images_below(root, files, table, candidates)
+    images = images_below(root, files, table, candidates, several_labels=several)
     order = sorted((file, row) for file, row in images if row in label_of)
     names, labels = number_names([label_of[row] for _, row in order])
     sorted_files = tuple(file for file, _ in order)
@@ -109,7 +110,11 @@ def list_csv(source: DataSource, found: FoundFiles, progress: Progress) -> Listi
     unlisted = len(beside - {file for file, _ in images})
     note = f"{unlisted} images of the data folder are not in the table and are left out"
     again = len(files) - len(set(files))
-    repeats = f"{again} rows say of their image what another row says, and are left out"
+    repeats = (
+        f"{again} rows name an image that another row names, too: each is one image"
+        if several
+        else f"{again} rows say of their image what another row says, and are left out"
+    )
     notes = (
         *near,
         *chosen.notes,
@@ -119,9 +124,14 @@ def list_csv(source: DataSource, found: FoundFiles, progress: Progress) -> Listi
     )
     listing = _from_files("csv", source, ClassFolders(sorted_files, labels, names, notes), people)
     listing = replace(listing, nameless=nameless, counted_by=counted_by)
-    if counted_by == "images":
-        several = len(images) - len({row for _, row in images})
-        doubt = _rows_of_several(several, source) if several else people_column(path, table, source)
+    if not own_people:
+        more = len(images) - len({row for _, row in images}) if counted_by == "images" else 0
+        person_of = dict(zip([row for _, row in order], people.tolist(), strict=True))
+        doubt = (
+            _rows_of_several(more, source)
+            if more
+            else people_column(path, table, source, person_of)
+        )
         listing = replace(listing, doubt=doubt)
     return _with_line_numbers(listing, root, {file: table.lines[row] for file, row in images})
 

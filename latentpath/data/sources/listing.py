@@ -11,6 +11,7 @@ import numpy as np
 from latentpath.core import DataError
 from latentpath.data.contrast import Picture
 from latentpath.data.identifier_names import alike_names, identifier_evidence
+from latentpath.data.label_words import may_be_people
 from latentpath.data.sources.name_disclosure import named
 
 ReadImage = Callable[[int], Picture]
@@ -71,8 +72,8 @@ class Listing:
         """Refuse classes that are people: their names would be shown, and written, as classes.
 
         Raises:
-            DataError: names that look like identifiers, classes of one person each, or names that
-                differ in case or spaces alone.
+            DataError: names that look like identifiers or may be people's, classes of one person
+                each, or names that differ in case or spaces alone.
         """
         if self.ours:
             return
@@ -99,12 +100,28 @@ class Listing:
                 got=f"{len(names)} classes of one person each, with {n} images",
                 fix=fix,
             )
+        if not self.public_class_names and not self._people_above_one() and may_be_people(names, n):
+            raise DataError(
+                expected="names of classes, as they are published",
+                got=f"{len(names)} plain words for {n} images, none of them one that labels are "
+                "made of: they may be names of people",
+                fix="if they are classes whose names may be published, say --public-class-names; "
+                "if they are people, " + fix.split(";")[0] + ", and say who is who with "
+                "--identity-folder or --identity-column",
+            )
         if alike := alike_names(names):
             raise DataError(
                 expected="classes that differ in more than case, spaces or the form of a number",
                 got=f"{alike} of {len(names)} names of classes that do not",
                 fix="give each class one name",
             )
+
+    def _people_above_one(self) -> bool:
+        """Say whether people who were told, not counted by images, are several in each class."""
+        if self.counted_by in ("images", "one-image-per-person"):
+            return False
+        pairs = np.unique(np.stack([self.labels, self.identities], axis=1), axis=0)
+        return bool(np.bincount(pairs[:, 0]).min() > 1)
 
 
 def number_names(names: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:

@@ -28,7 +28,12 @@ class NamedImages(NamedTuple):
 
 
 def resolve_images(
-    root: Path, table: Table, candidates: Sequence[str], *, keep_absent: bool = False
+    root: Path,
+    table: Table,
+    candidates: Sequence[str],
+    *,
+    keep_absent: bool = False,
+    several_labels: bool = False,
 ) -> NamedImages:
     """Return the file that each row of a table means.
 
@@ -42,6 +47,7 @@ def resolve_images(
         table: its first column names images.
         candidates: the files of the data folder that may be meant.
         keep_absent: return cells that name no file as they are, unless none names one.
+        several_labels: let rows of one image differ in the first column behind its name.
 
     Raises:
         DataError: a cell names no file, or several, or one outside of the folder, or rows that
@@ -74,7 +80,7 @@ def resolve_images(
         files.append(path)
     if absent and not (keep_absent and len(absent) < len(cells)):
         raise _all_absent(table, absent, candidates)
-    _refuse_repeats([(file, row) for row, file in enumerate(files)], table)
+    _refuse_repeats([(file, row) for row, file in enumerate(files)], table, several_labels)
     note = (
         f"{nearly} of {len(cells)} images have a little other names in the table than on the disk "
         "(case, the Unicode form of accents, or the data folder's own name in front)"
@@ -83,7 +89,12 @@ def resolve_images(
 
 
 def images_below(
-    root: Path, files: Sequence[str], table: Table, candidates: Sequence[str]
+    root: Path,
+    files: Sequence[str],
+    table: Table,
+    candidates: Sequence[str],
+    *,
+    several_labels: bool = False,
 ) -> list[tuple[str, int]]:
     """Return the images that rows name, each once, and the row: of a folder, all images below it.
 
@@ -92,6 +103,7 @@ def images_below(
         files: what each row names.
         table: the rows.
         candidates: all images.
+        several_labels: as in `resolve_images`.
 
     Raises:
         DataError: rows that differ name the same image.
@@ -106,7 +118,7 @@ def images_below(
         for row, file in enumerate(files)
         for name in (below[file] if file in folders and below[file] else [file])
     ]
-    _refuse_repeats(named_by, table)
+    _refuse_repeats(named_by, table, several_labels)
     return list(dict(reversed(named_by)).items())[::-1]
 
 
@@ -150,10 +162,12 @@ def _without_root(path: str, root: Path) -> str:
     return ""
 
 
-def _refuse_repeats(named_by: Sequence[tuple[str, int]], table: Table) -> None:
+def _refuse_repeats(
+    named_by: Sequence[tuple[str, int]], table: Table, several_labels: bool
+) -> None:
     cells_of: dict[str, set[tuple[str, ...]]] = defaultdict(set)
     for file, row in named_by:
-        cells_of[file].add(tuple(table.rows[row][1:]))
+        cells_of[file].add(tuple(table.rows[row][2 if several_labels else 1 :]))
     twice = {file for file, cells in cells_of.items() if len(cells) > 1}
     if twice:
         first, row = next((file, row) for file, row in named_by if file in twice)
@@ -161,7 +175,8 @@ def _refuse_repeats(named_by: Sequence[tuple[str, int]], table: Table) -> None:
             expected="each image once",
             got=f"{len(twice)} images in several rows of the table that differ, the first is "
             + named(first, f"in line {table.lines[row]}"),
-            fix="keep one row per image (several labels per image are not supported)",
+            fix="keep one row per image, or, if these are several labels, choose with --findings "
+            "NAME (its images are one class, all others another) or --findings NAME,NAME",
         )
 
 

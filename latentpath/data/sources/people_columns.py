@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,13 +28,16 @@ _PEOPLE_COLUMN = re.compile(
 _PARTS_COLUMN = re.compile(rf"(study|exam(ination)?|visit|accession|series|lesion|fall){_ID}+")
 
 
-def people_column(path: Path, table: Table, source: DataSource) -> DataError | None:
-    """Return the refusal to count each image as a person where a column tells otherwise.
+def people_column(
+    path: Path, table: Table, source: DataSource, person_of: Mapping[int, int]
+) -> DataError | None:
+    """Return the refusal to count people as images or DICOM files tell them, against a column.
 
     Args:
         path: of the table.
         table: as it was read.
         source: names its columns.
+        person_of: who is on the image of a row, for rows whose image is used.
     """
     for name in [name for kind in (_PEOPLE_COLUMN, _PARTS_COLUMN) for name in table.names
                  if kind.fullmatch(_plain(name))]:  # fmt: skip
@@ -42,7 +46,10 @@ def people_column(path: Path, table: Table, source: DataSource) -> DataError | N
         if name in (source.image_column, source.label_column):
             continue
         people = Table(path, [source.image_column, name], gaps=True).column(1)
-        several = sum(count > 1 for person, count in Counter(people).items() if person)
+        others: dict[str, set[int]] = defaultdict(set)
+        for row, person in person_of.items():
+            others[people[row]].add(person)
+        several = sum(len(own) > 1 for name, own in others.items() if name)
         if several:
             return DataError(
                 expected="a column of people, as people have several images in the table",

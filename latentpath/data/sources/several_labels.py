@@ -1,9 +1,13 @@
-"""Tables with several labels in a cell, such as `Hernia|Infiltration` in ChestX-ray14."""
+"""Images with several labels: in a cell, or in a row each.
+
+`Hernia|Infiltration` is ChestX-ray14's form, `['normal', 'scoliosis']` PadChest's, and tables of
+boxes, such as VinDr-CXR's, have a row for each finding.
+"""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,6 +16,10 @@ from latentpath.core import DataError, InputError
 AUTO, ONE_LABEL = "auto", "none"
 # A bar parts labels wherever it stands; of the others only where all parts occur elsewhere, too.
 _SURE, _LIKELY = "|", (";", ",", "+", "&", "/")
+
+# A list as programs print it.
+_LIST = re.compile(r"[\[{](.*)[\]}]", re.DOTALL)
+_LIST_MARK = ","
 
 _NEGATIVE = re.compile(r"-[0-9]+([.][0-9]+)?")
 
@@ -27,7 +35,12 @@ class ChosenLabels(NamedTuple):
     """On rows that were left out."""
 
 
-def choose_labels(cells: Sequence[str], separator: str, findings: Sequence[str]) -> ChosenLabels:
+def choose_labels(
+    cells: Sequence[str],
+    separator: str,
+    findings: Sequence[str],
+    images: Sequence[str],
+) -> ChosenLabels:
     """Return one class for each row.
 
     Args:
@@ -36,12 +49,17 @@ def choose_labels(cells: Sequence[str], separator: str, findings: Sequence[str])
             "none" takes each cell as one label.
         findings: labels to choose. Of one, images with it and images without it are the two
             classes; of several, images with exactly one of them are its class.
+        images: the image of each row; its labels are those of all its rows.
 
     Raises:
         DataError: several labels in a cell and no choice, or a finding that no cell has.
         InputError: findings without several labels to choose from.
     """
-    found = _separator(cells) if separator == AUTO else separator
+    if separator == AUTO and cells and all(map(_LIST.fullmatch, cells)):
+        cells = [_items(cell) for cell in cells]
+        found = _LIST_MARK if any(_LIST_MARK in cell for cell in cells) or findings else ""
+    else:
+        found = _separator(cells) if separator == AUTO else separator
     if not findings:
         several = 0 if found in ("", ONE_LABEL) else sum(found in cell for cell in cells)
         if several:
@@ -59,7 +77,7 @@ def choose_labels(cells: Sequence[str], separator: str, findings: Sequence[str])
             got="--label-separator none",
             fix="leave one of the two out",
         )
-    labels = [_parts(cell, found) for cell in cells]
+    labels = _joined([_parts(cell, found) for cell in cells], images)
     absent = [name for name in findings if not any(name in own for own in labels)]
     if absent:
         raise DataError(
@@ -67,7 +85,17 @@ def choose_labels(cells: Sequence[str], separator: str, findings: Sequence[str])
             got=f"{len(absent)} of {len(findings)} in no cell",
             fix="check their spelling, and --label-separator",
         )
-    return _one_finding(labels, findings[0]) if len(findings) == 1 else _several(labels, findings)
+    if len(findings) == 1:
+        return _one_finding(labels, findings[0])
+    return _several(labels, findings, images)
+
+
+def _joined(labels: Sequence[list[str]], images: Sequence[str]) -> list[list[str]]:
+    """Return for each row the labels of all rows of its image."""
+    of_image: dict[str, list[str]] = defaultdict(list)
+    for image, own in zip(images, labels, strict=True):
+        of_image[image] += own
+    return [of_image[image] for image in images]
 
 
 def below_zero(names: Sequence[str]) -> tuple[str, ...]:
@@ -86,10 +114,13 @@ def _one_finding(labels: Sequence[list[str]], name: str) -> ChosenLabels:
     return ChosenLabels(list(range(len(labels))), names)
 
 
-def _several(labels: Sequence[list[str]], findings: Sequence[str]) -> ChosenLabels:
+def _several(
+    labels: Sequence[list[str]], findings: Sequence[str], images: Sequence[str]
+) -> ChosenLabels:
     chosen = [[name for name in findings if name in own] for own in labels]
     rows = [row for row, own in enumerate(chosen) if len(own) == 1]
-    none, many = sum(not own for own in chosen), sum(len(own) > 1 for own in chosen)
+    counts = dict(zip(images, map(len, chosen), strict=True))
+    none, many = sum(not n for n in counts.values()), sum(n > 1 for n in counts.values())
     note = f"{none} images with none of the findings and {many} with several are left out"
     return ChosenLabels(rows, [chosen[row][0] for row in rows], (note,) if none or many else ())
 
@@ -107,6 +138,13 @@ def _separator(cells: Sequence[str]) -> str:
         ):
             return mark
     return ""
+
+
+def _items(cell: str) -> str:
+    """Return the entries of a printed list, without its brackets and quotes."""
+    inner = _LIST.fullmatch(cell)
+    entries = inner[1].split(_LIST_MARK) if inner else [cell]
+    return _LIST_MARK.join(entry.strip().strip("'\"").strip() for entry in entries)
 
 
 def _parts(cell: str, mark: str) -> list[str]:
