@@ -69,7 +69,7 @@ def read_picture(source: Path | IO[bytes], window: Window = OWN_WINDOW) -> Pictu
             check_is_file(source)
         # Pillow warns of what we refuse, and of damaged metadata, which we do not use.
         with libraries_quiet(), pil.open(source, formats=FORMATS) as picture:
-            if raw := raw_mode(picture):
+            if _may_be_deep_colour(picture) and (raw := raw_mode(picture)):
                 return _deep_colours(picture, source, raw, pil, window)
             return _eight_bit_picture(picture, pil, window)
     except UndecodableError:
@@ -130,6 +130,10 @@ def _eight_bit_picture(picture: Image, pil: ModuleType, window: Window) -> Pictu
     # Pillow turns 8-bit negatives round, deeper ones not.
     inverted = pixels.dtype != np.uint8 and tags.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO
     return picture_of(pixels, window, inverted=inverted)
+
+
+def _may_be_deep_colour(picture: Image) -> bool:
+    return picture.mode.startswith("RGB") and ";16" in repr(getattr(picture, "tile", ()))
 
 
 def _deep_colours(

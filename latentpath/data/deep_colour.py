@@ -37,8 +37,8 @@ def raw_mode(picture: Image) -> str:
 
 def take_other_bytes(picture: Image) -> None:
     """Let a picture that was opened, not loaded, decode the bytes that Pillow drops."""
-    tiles: Any = [_with_mode(tile, _other_mode(_mode_of(tile))) for tile in picture.tile]
-    picture.tile = tiles
+    file: Any = picture  # Pillow's images of files alone have tiles
+    file.tile = [_with_mode(tile, _other_mode(_mode_of(tile))) for tile in file.tile]
 
 
 def values_of(raw: str, high: np.ndarray, other: np.ndarray) -> np.ndarray:

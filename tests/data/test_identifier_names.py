@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from latentpath.data.identifier_names import alike_names, identifier_evidence
-from latentpath.data.label_words import may_be_people
+from latentpath.data.identifier_names import alike_names, identifier_evidence, may_be_people
 
 
 @pytest.mark.parametrize(

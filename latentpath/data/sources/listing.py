@@ -10,8 +10,7 @@ import numpy as np
 
 from latentpath.core import DataError
 from latentpath.data.contrast import Picture
-from latentpath.data.identifier_names import alike_names, identifier_evidence
-from latentpath.data.label_words import may_be_people
+from latentpath.data.identifier_names import alike_names, identifier_evidence, may_be_people
 from latentpath.data.sources.name_disclosure import named
 
 ReadImage = Callable[[int], Picture]
