@@ -46,7 +46,11 @@ def cluster():
     os.environ["PYTHONPATH"] = search_path()  # workers unpickle the tests' networks
     import ray  # it takes a second: in the worker that needs it alone
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(
+        num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
+        # Processes are begun when they are asked for: each takes a second.
+        _system_config={"enable_worker_prestart": False, "prestart_worker_first_driver": False},
+    )  # fmt: skip
     yield ray.get_runtime_context().gcs_address
     ray.shutdown()
     if before is None:
@@ -107,7 +111,7 @@ def test_a_worker_is_killed_and_the_set_is_the_same(cluster, perform, tmp_path):
 
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
-    slow = config(solver="published", optim_steps=60)
+    slow = config(solver="published", optim_steps=25)
     made = perform(config=slow, run={"engine": "ray", "workers": 2, "attempts": 5})
     killer.join(timeout=5)
     assert killed
