@@ -10,6 +10,7 @@ from latentpath.audit.audit_config import AuditConfig
 from latentpath.audit.audit_setup import AuditSetup, Subject
 from latentpath.audit.people_behind import Sources
 from latentpath.audit.registry import Measure, Result, all_measures, measure_names
+from latentpath.core import return_freed_memory
 from latentpath.data import ImageSet
 
 
@@ -93,6 +94,7 @@ def measure_real(
 
 
 def _taken(subject: Subject, only: Collection[str] | None) -> SetAudit:
+    return_freed_memory()
     images, missing = subject.images, {}
     results: dict[str, Result] = {}
     for name, measure in all_measures().items():

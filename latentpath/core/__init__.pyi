@@ -60,7 +60,10 @@ from latentpath.core.layouts import (
     place as place,
     without_faulty_layers as without_faulty_layers,
 )
-from latentpath.core.malloc_arenas import share_arenas as share_arenas
+from latentpath.core.malloc_arenas import (
+    return_freed_memory as return_freed_memory,
+    share_arenas as share_arenas,
+)
 from latentpath.core.modes import (
     device_of as device_of,
     evaluating as evaluating,

@@ -27,7 +27,7 @@ from latentpath.models import Classifier
 from support import tiny_models
 
 OPEN = ["--gate-quantile", "0", "--gate-identity", "1", "--no-gate-class"]
-QUICK = ["--quiet", "--k", "3", "--steps", "5", "--optim-steps", "1", *OPEN]
+QUICK = ["--quiet", "--k", "3", "--steps", "5", "--passes", "1", *OPEN]
 
 
 class TestProduce:

@@ -15,7 +15,7 @@ from latentpath.cli.config_file import read_toml, toml_value
 from latentpath.core import InputError, flat_values
 
 OPEN = {"gate_quantile": 0.0, "gate_identity": 1, "gate_class": False}
-QUICK = {"k": 3, "steps": 5, "optim_steps": 1, "count": 6, "shard_walks": 2, **OPEN}
+QUICK = {"k": 3, "steps": 5, "passes": 1.0, "count": 6, "shard_walks": 2, **OPEN}
 
 
 TABLES = {

@@ -27,7 +27,7 @@ from latentpath.core import LatentpathWarning
 from support import tiny_models
 
 ROOT = Path(__file__).parents[2]
-QUICK = ["--quiet", "--k", "3", "--steps", "4", "--optim-steps", "0", "--count", "4",
+QUICK = ["--quiet", "--k", "3", "--steps", "4", "--passes", "1", "--count", "4",
          "--gate-quantile", "0", "--gate-identity", "1", "--no-gate-class"]  # fmt: skip
 # Two folders of classes: one in Chinese, one whose name is no text at all.
 CLASSES = ("正常", os.fsdecode(b"\xff\xfe-pneumonia"))

@@ -16,7 +16,7 @@ from latentpath.cli import main
 from support import tiny_models
 
 OPEN = ["--gate-quantile", "0", "--gate-identity", "1", "--no-gate-class"]
-QUICK = ["--quiet", "--k", "3", "--steps", "5", "--optim-steps", "0", "--count", "6", *OPEN]
+QUICK = ["--quiet", "--k", "3", "--steps", "5", "--passes", "1", "--count", "6", *OPEN]
 AUDIT = ["--audit-steps", "2", "--audit-seeds", "1"]
 
 

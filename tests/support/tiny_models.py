@@ -72,7 +72,9 @@ def save_bundle(folder: Path, bundle: Bundle) -> Path:
 
 def quick_config(**options) -> ProduceConfig:
     """Few steps, the gate open unless asked otherwise; options as on the command line."""
-    return produce_config(**{"k": 3, "steps": 5, "optim_steps": 1, **OPEN_GATE, **options})
+    return produce_config(
+        **{"k": 3, "steps": 5, "passes": 1.0, "optim_steps": 1, **OPEN_GATE, **options}
+    )
 
 
 def produce_config(**options) -> ProduceConfig:

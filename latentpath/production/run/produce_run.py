@@ -16,6 +16,7 @@ from latentpath.core import (
     StoppedError,
     check_extra,
     flat_values,
+    return_freed_memory,
     silent,
     stoppable,
 )
@@ -243,6 +244,7 @@ class _Session:
         plan, folder, output = self.plan, self.folder, self.options.output
         for _ in range(self.options.run.attempts):
             self._work()
+            return_freed_memory()
             rows = self._counted_rows()
             chosen = select(plan, [row.counts for row in rows])
             manifest = existing_set(plan, folder, chosen, output, progress=self.progress)

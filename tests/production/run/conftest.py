@@ -26,7 +26,7 @@ def perform(data, bundle, tmp_path):
 tiny_config = config
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def finished(data, bundle, tmp_path_factory):
     """An undisturbed run; tests leave it as it is."""
     return produce(data, bundle, tmp_path_factory.mktemp("done") / "run", config(), options())
