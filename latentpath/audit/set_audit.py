@@ -94,7 +94,6 @@ def measure_real(
 
 
 def _taken(subject: Subject, only: Collection[str] | None) -> SetAudit:
-    return_freed_memory()
     images, missing = subject.images, {}
     results: dict[str, Result] = {}
     for name, measure in all_measures().items():
@@ -103,6 +102,7 @@ def _taken(subject: Subject, only: Collection[str] | None) -> SetAudit:
         if reason:
             missing[name] = reason
         else:
+            return_freed_memory()  # what another measure does not need any more
             results[name] = measure.compute(subject)
     return SetAudit(
         images=len(images),
