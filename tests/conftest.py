@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import getpass
 import os
 import tempfile
@@ -68,6 +69,11 @@ SLOW = (
     "test_planted_leaks", "test_duplicates", "test_faults", "test_triton_compile", "test_cli",
     "test_run", "test_produce", "test_fast", "test_bench_walk", "test_audit_page",
 )  # fmt: skip
+
+
+def pytest_collection_finish() -> None:
+    """All that was collected stays: the garbage collector need not look at it again and again."""
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

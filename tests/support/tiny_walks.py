@@ -67,12 +67,12 @@ class Setting:
         return [Request(self.start[i], self.end[i], int(self.labels[i])) for i in rows]
 
     def walk(self, rows=slice(None), *, surrogate=None, **options):
-        options = {"micro_batch": 16, "config": quick(), "steps": 17, **options}
+        options = {"micro_batch": 64, "config": quick(), "steps": 17, **options}
         ends = self.start[rows], self.end[rows]
         return walk(*ends, self.labels[rows], self.networks(surrogate), **options)
 
     def stream(self, requests, *, surrogate=None, **options):
-        options = {"micro_batch": 16, "config": quick(), "steps": 17, **options}
+        options = {"micro_batch": 64, "config": quick(), "steps": 17, **options}
         return walk_stream(requests, self.networks(surrogate), **options)
 
     def exact_terms(self, paths, labels, config):  # [B, T, D]
