@@ -276,6 +276,10 @@ REFUSED = {
     "two endings": ([f"a/{WORD}.png", f"a/{WORD}.jpg"], "2 of 2 files that share"),
     "names of classes": ([f"{WORD} a/1.png", f"{WORD}_A/2.png"], "2 of 2 names of classes"),
     "one folder around": ([f"{WORD}/{WORD}a/1.png", f"{WORD}/{WORD}b/2.png"], "one top folder"),
+    "names as classes": (
+        [f"{WORD} {name}/{i}.png" for name in ("Anna", "Bert", "Cleo") for i in range(3)],
+        "3 plain words for 9 images",
+    ),
     "too shallow": (["a/1.png", f"a/{WORD}/2.png"], "1 of 2 less deep", "--class-folder", "2"),
     "no pattern": (["a/x1.png", f"a/{WORD}.png"], "1 of 2 paths", "--identity-pattern", "x(.)"),
     "overlays": ([f"a/{WORD}.png", f"{WORD} mask/{WORD}.png"], "do not look like masks"),
@@ -284,6 +288,11 @@ REFUSED_TABLES = {
     "labels": ([f"{i}.png,{person(i)}" for i in range(6)], "6 classes for 6 images"),
     "studies": ([f"{i}.png,{STUDY}.{i}" for i in range(6)], "6 classes for 6 images"),
     "several": ([f"{i}.png,{WORD}|{WORD} b" for i in range(6)], "6 of 6 cells with several"),
+    "lists": (
+        [f"{i}.png,\"['{WORD}', '{WORD} b']\"" for i in range(6)],
+        "6 of 6 cells with several",
+    ),
+    "rows": ([f"{i // 2}.png,{WORD} {i}" for i in range(6)], "3 images in several rows"),
     "finding": (["0.png,a|b"], "1 of 1 in no cell", "--findings", WORD),
     "zeros": ([f"{WORD}{i:03d},a" for i in range(6)], "6 of 6 absent"),
     "column": ([f"{i}.png,a,{WORD}" for i in range(6)], "column 'Patient ID' in which 1 val"),
