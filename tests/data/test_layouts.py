@@ -158,6 +158,8 @@ class TestFolderLevels:
     def test_places_to_keep_files_are_no_classes(self, tmp_path):
         save_pictures(tmp_path, ["images_001/1.png", "images_002/2.png"])
         assert "2 of 2 top folders with names of places to keep files" in refusal(tmp_path)
+        save_pictures(tmp_path / "small", ["ill/1.png", "well/2.png", "Thumbnails/3.png"])
+        assert "1 of 3 top folders with names of places" in refusal(tmp_path / "small")
 
     def test_a_split_among_others(self, tmp_path):
         save_pictures(tmp_path, ["ill/1.png", "well/2.png", "test/3.png"])

@@ -28,7 +28,7 @@ _PLACE_WORDS = frozenset((
     "image", "images", "img", "imgs", "picture", "pictures", "photo", "photos", "png", "jpg",
     "jpeg", "tif", "tiff", "bmp", "dcm", "dicom", "dicoms", "data", "dataset", "datasets",
     "raw", "original", "originals", "scans", "files", "frames", "input", "inputs", "folder",
-    "archive",
+    "archive", "thumbnail", "thumbnails", "thumb", "thumbs", "preview", "previews",
 ))  # fmt: skip
 # images_part_1 is one of them, too.
 _PORTION_WORDS = frozenset(("part", "parts", "batch", "chunk", "shard"))
