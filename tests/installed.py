@@ -62,12 +62,10 @@ def walk():
     torch.manual_seed(0)
     start, end = torch.randn(2, 3, WIDTH)
     labels = torch.arange(3) % CLASSES
-    networks = {
-        "generator": Generator().requires_grad_(False),
-        "identity": classifier(PEOPLE),
-        "classifier": classifier(CLASSES),
-    }
-    return latentpath.walk(start, end, labels, **networks, steps=POINTS)
+    networks = latentpath.Networks(
+        Generator().requires_grad_(False), classifier(PEOPLE), classifier(CLASSES)
+    )
+    return latentpath.walk(start, end, labels, networks, steps=POINTS)
 
 
 def main():
