@@ -9,7 +9,7 @@ TORCH ?= torch==2.13.0
 # Tests start many processes, each of which would compile all of its modules.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test lint unit isa browser cross build bench versions wheel clean
+.PHONY: demo test lint unit isa isa-avx2 isa-baseline browser cross build bench versions wheel clean
 
 demo: $(VENV)/.demo
 	$(BIN)/latentpath demo --out demo-out --overwrite
@@ -29,12 +29,18 @@ unit: $(VENV)/.dev browser cross isa
 
 # The tests of numbers again, as processors without AVX-512 and without AVX2 would run them: caps
 # for PyTorch, for oneDNN and for our kernels. Triton's interpreter computes with NumPy: not again.
-ISA := $(BIN)/pytest -q -m numeric -k "not triton" --numprocesses 2 --dist worksteal \
+# Beside each other, one worker each: tests are collected once, and a crash costs one of them.
+ISA := $(BIN)/pytest -q -m numeric -k "not triton" --numprocesses 1 --dist worksteal \
   $$(grep -rl "mark.numeric" tests --include="test_*.py")
 
 isa: $(VENV)/.dev
+	$(MAKE) --jobs 2 --output-sync isa-avx2 isa-baseline
+
+isa-avx2: $(VENV)/.dev
 	OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 \
 	  LATENTPATH_MAX_CPU_ISA=avx2 $(ISA)
+
+isa-baseline: $(VENV)/.dev
 	OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 \
 	  LATENTPATH_MAX_CPU_ISA=baseline $(ISA)
 
