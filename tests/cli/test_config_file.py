@@ -22,6 +22,7 @@ TABLES = {
     "k": "endpoints",
     "steps": "walk",
     "optim_steps": "walk.published",
+    "passes": "walk.fast",
     "lr": "walk.published",
 }
 
