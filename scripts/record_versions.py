@@ -1,8 +1,8 @@
 """Put one run of the suite into docs/versions.md: `record_versions.py NAME results.xml`.
 
 NAME is a combination of noxfile.py, results.xml what `pytest --junit-xml` wrote. Run with the
-Python of the combination. The table has one row per name; a new run replaces the old row. Ends with
-exit code 1 where a test failed.
+Python of the combination. The table has one row per name; a new run replaces the old row, and what
+stands below the table is left. Ends with exit code 1 where a test failed.
 """
 
 from __future__ import annotations
@@ -67,11 +67,13 @@ def main() -> int:
     given = parser.parse_args()
     lines = TABLE.read_text(encoding="utf-8").splitlines() if TABLE.is_file() else []
     rows = {line.split("|")[1].strip(): line for line in lines if line.startswith("| ")}
+    table = [number for number, line in enumerate(lines) if line.startswith("|")]
+    notes = lines[table[-1] + 1 :] if table else []
     rows.pop(COLUMNS[0], None)
     rows.pop("---", None)
     rows[given.name] = "| " + " | ".join(row(given.name, given.results)) + " |"
     head = ["| " + " | ".join(COLUMNS) + " |", "| " + " | ".join("---" for _ in COLUMNS) + " |"]
-    TABLE.write_text(TITLE + "\n".join([*head, *rows.values()]) + "\n", encoding="utf-8")
+    TABLE.write_text(TITLE + "\n".join([*head, *rows.values(), *notes]) + "\n", encoding="utf-8")
     return int(counts(given.results)[1] > 0)
 
 

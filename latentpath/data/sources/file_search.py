@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -119,7 +120,7 @@ def inside(root: Path, name: str, where: str) -> str:
 def refuse_outside_link(root: Path, path: Path) -> None:
     """Raise DataError if `path`, links followed, lies outside of `root`."""
     try:
-        leaves = not path.resolve().is_relative_to(root.resolve())
+        leaves = not path.resolve().is_relative_to(root.resolve()) or _in_a_circle(path)
     except (OSError, RuntimeError):
         # A loop of links leads nowhere; Python before 3.13 raises RuntimeError for it.
         leaves = True
@@ -130,6 +131,15 @@ def refuse_outside_link(root: Path, path: Path) -> None:
             got=(f"{name}, " if name else "") + "a link that leaves it",
             fix="copy the file into the folder",
         )
+
+
+def _in_a_circle(path: Path) -> bool:
+    """Whether a link leads back to itself, which Python from 3.13 on resolves without a word."""
+    try:
+        path.stat()
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
 
 
 def is_image(name: str) -> bool:
