@@ -95,7 +95,7 @@ def solver_config(options: WalkOptions) -> FastConfig | PublishedConfig:
 
 
 @torch.no_grad()
-def render(bundle: Bundle, latents: Tensor, batch: int = 256) -> np.ndarray:
+def render(bundle: Bundle, latents: Tensor, batch: int = 64) -> np.ndarray:
     """Images uint8 [n, H, W, C] of latents [n, D]."""
     parts = [to_uint8(bundle.generator.synthesize(rows)) for rows in latents.split(batch)]
     return np.concatenate(parts)

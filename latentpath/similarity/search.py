@@ -22,8 +22,10 @@ from latentpath.core import DataError, InputError, Progress, ShapeError, silent
 # its rounding cannot cost a true neighbour its place.
 SPARE = 4
 
-# Rows per block of the queries and of the bank, where memory allows.
+# Rows per block of the queries and of the bank, where memory allows. Queries pass a bank that is
+# kept in smaller blocks: nothing of it has to be computed again for the next one.
 QUERY_BLOCK = 2048
+KEPT_QUERY_BLOCK = 256
 BANK_BLOCK = 512
 
 # Images per pass of the embedding network.
@@ -195,7 +197,8 @@ def nearest_rows(
     repeats = bank.repeats
     among = torch.arange(len(bank)) if repeats is None else repeats.first()  # [U]
     count = min(k + SPARE, len(among))
-    blocks = _plan(max_bytes, bank.row_bytes, QUERY_BLOCK if bank.kept is None else BANK_BLOCK)
+    most = QUERY_BLOCK if bank.kept is None else KEPT_QUERY_BLOCK
+    blocks = _plan(max_bytes, bank.row_bytes, most)
     distances, indices = [], []
     for start in range(0, len(queries), blocks.queries):
         stop = min(start + blocks.queries, len(queries))
