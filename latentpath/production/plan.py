@@ -44,10 +44,16 @@ from latentpath.production.selection import (
     planned_steps,
     wanted_per_class,
 )
-from latentpath.production.walking import first_visits, micro_batch_of, walks_at_once
+from latentpath.production.walking import (
+    choose_metric,
+    first_visits,
+    micro_batch_of,
+    walks_at_once,
+)
 from latentpath.similarity import RealReference, prepare_real
+from latentpath.walks import LatentMetric
 
-FORMAT = "latentpath-run/3"
+FORMAT = "latentpath-run/4"
 _WHAT = "a run's plan as it was written"
 _FIX = "restore the run's folder 'private' from a copy, or start anew with --overwrite"
 # Workers of one process on processors: with more of them Python's lock would be the bound.
@@ -196,6 +202,7 @@ def make_plan(
         pairing = choose_pairs(endpoints, wanted, config)
         reference = prepare_real(endpoints.real, bundle.lpips, progress=progress)
         threshold = smallest_distance(reference, config.gate.quantile)
+        metric = choose_metric(bundle.generator, config.walk)
     arrays = {
         "centroids": endpoints.centroids.cpu().numpy(),
         "labels": endpoints.labels.astype(np.int64),
@@ -203,6 +210,7 @@ def make_plan(
         "first": first_visits(pairing.pairs),
         **_cut(pairing, wanted, config),
         **_groups(endpoints),
+        **_metric_arrays(metric),
         "salt": _salt(endpoints, config),
     }
     least = sum(least_walks(count, config.walk.steps) for count in wanted.values())
@@ -323,3 +331,23 @@ def _salt(endpoints: Endpoints, config: ProduceConfig) -> np.ndarray:  # uint8 [
 def centroids_of(plan: Plan, device: torch.device | str) -> torch.Tensor:  # [G, D]
     """The endpoints on a device."""
     return torch.tensor(plan.arrays["centroids"], device=device)
+
+
+# Names of the metric's tensors among a plan's arrays.
+_METRIC = {"mean": "metric_mean", "root": "metric_root", "inverse": "metric_inverse"}
+
+
+def _metric_arrays(metric: LatentMetric | None) -> dict[str, np.ndarray]:
+    if metric is None:
+        return {}
+    return {name: getattr(metric, part).cpu().numpy() for part, name in _METRIC.items()}
+
+
+def metric_of(plan: Plan, device: torch.device | str) -> LatentMetric | None:
+    """The metric of latents on a device; None is the Euclidean one."""
+    if _METRIC["mean"] not in plan.arrays:
+        return None
+    parts = {part: plan.arrays[name] for part, name in _METRIC.items()}
+    return LatentMetric(
+        **{part: torch.tensor(values, device=device) for part, values in parts.items()}
+    )

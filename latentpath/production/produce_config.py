@@ -34,6 +34,7 @@ GROUPINGS = ("farthest", "mdav", "auto")
 AGGREGATIONS = ("mean", "geometric_median", "style")
 SMALL_CLASSES = ("error", "drop")
 PAIRINGS = ("random", "nearest", "tour")
+LATENT_METRICS = ("auto", "generator", "euclidean")
 
 
 def option(name: str) -> dict[str, str]:
@@ -111,9 +112,14 @@ class FastOptions:
 
     passes: float = 38.0
     """Generator passes per point, at most, that the solver "fast" spends."""
+    exploration: float = 1.0
+    """How far beside the straight line the inner points of short walks begin, as a share of how
+    far the generator's latents lie apart, in a direction of their own; 0 begins on the line. Sets
+    become more varied and lie farther from people."""
 
     def __post_init__(self) -> None:
         check_above_zero(passes=self.passes)
+        check_at_least(0, exploration=self.exploration)
 
 
 @dataclass(frozen=True)
@@ -162,6 +168,11 @@ class WalkOptions:
     solver: str = "fast"
     """How walks are optimised: "published", as in the paper, or "fast", which is best with a
     surrogate among the weights (`latentpath train surrogate`)."""
+    latent_metric: str = "auto"
+    """How far apart latents are, in the smoothness energy and in the solver's steps: "generator"
+    takes it from the covariance of the generator's own latents, which keeps walks where the
+    generator is good; "euclidean" is as published; "auto" takes the first for the solver "fast"
+    and the second for "published"."""
     fast: FastOptions = field(default_factory=FastOptions, metadata=option(""))
     """Options of the solver "fast"."""
     published: PublishedOptions = field(default_factory=PublishedOptions, metadata=option(""))
@@ -173,6 +184,7 @@ class WalkOptions:
         if self.steps != 0:
             check_within(3, LONGEST_WALK, steps=self.steps)
         check_one_of(SOLVERS, solver=self.solver)
+        check_one_of(LATENT_METRICS, latent_metric=self.latent_metric)
 
 
 @dataclass(frozen=True)

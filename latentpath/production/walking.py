@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,6 +14,7 @@ from latentpath.production.bundle import Bundle
 from latentpath.production.produce_config import ProduceConfig, WalkOptions
 from latentpath.walks import (
     FastConfig,
+    LatentMetric,
     PublishedConfig,
     WalkResult,
     fixed_micro_batch,
@@ -35,6 +38,7 @@ def walk_pairs(
     bundle: Bundle,
     config: ProduceConfig,
     micro_batch: int,
+    metric: LatentMetric | None,
 ) -> WalkResult:
     """Walk between the endpoints of each pair; a walk does not depend on those beside it."""
     index = torch.as_tensor(pairs, device=centroids.device)
@@ -46,6 +50,7 @@ def walk_pairs(
         steps=config.walk.steps,
         solver=config.walk.solver,
         config=solver_config(config.walk),
+        metric=metric,
         micro_batch=micro_batch,
     )
 
@@ -89,9 +94,22 @@ def solver_config(options: WalkOptions) -> FastConfig | PublishedConfig:
     given = options.weights
     weights = EnergyWeights(given.smoothness * share, given.identity, given.classification)
     if options.solver == "fast":
-        return FastConfig(passes=options.fast.passes, weights=weights)
+        fast = options.fast
+        return FastConfig(passes=fast.passes, exploration=fast.exploration, weights=weights)
     published = options.published
     return PublishedConfig(optim_steps=published.optim_steps, lr=published.lr, weights=weights)
+
+
+def choose_metric(generator: Any, options: WalkOptions) -> LatentMetric | None:
+    """The metric of latents that the options ask for; None is the Euclidean one.
+
+    Raises:
+        InputError: the generator's own, of one that cannot sample.
+    """
+    chosen = options.latent_metric
+    if chosen == "euclidean" or (chosen == "auto" and options.solver == "published"):
+        return None
+    return LatentMetric.of_generator(generator)
 
 
 @torch.no_grad()

@@ -33,7 +33,7 @@ from latentpath.energy import EnergyTerms
 from latentpath.production.bundle import Bundle
 from latentpath.production.fingerprints import arithmetic
 from latentpath.production.gate import Gate
-from latentpath.production.plan import MOST_BESIDE, Plan, Planned, Task, centroids_of
+from latentpath.production.plan import MOST_BESIDE, Plan, Planned, Task, centroids_of, metric_of
 from latentpath.production.shard import ENERGIES, Shard, ShardCounts
 from latentpath.production.walking import render, sample_places, walk_pairs
 from latentpath.similarity import RealReference, prepare_real
@@ -136,6 +136,7 @@ class Worker:
             reference = job.reference or prepare_real(job.real, job.bundle.lpips)
         self.job = replace(job, reference=reference)
         self._centroids = centroids_of(job.plan, job.device)
+        self._metric = metric_of(job.plan, job.device)
         self._labels = job.plan.arrays["labels"]
         self.arithmetic = arithmetic(job.device)
         self._gate = Gate(
@@ -163,7 +164,13 @@ class Worker:
         clock = _Clock(self.job.device)
         pairs = np.concatenate([task.pairs for task in tasks])
         walked = walk_pairs(
-            self._centroids, self._labels, pairs, self.job.bundle, plan.config, plan.micro_batch
+            self._centroids,
+            self._labels,
+            pairs,
+            self.job.bundle,
+            plan.config,
+            plan.micro_batch,
+            self._metric,
         )
         clock.lap("walk")
         each = clock.seconds["walk"] / len(pairs)

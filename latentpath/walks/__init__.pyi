@@ -6,6 +6,7 @@ from latentpath.walks.endpoints import (
 )
 from latentpath.walks.fast_config import FastConfig as FastConfig
 from latentpath.walks.hull import Neighbourhood as Neighbourhood
+from latentpath.walks.latent_metric import LatentMetric as LatentMetric
 from latentpath.walks.levels import level_sizes as level_sizes
 from latentpath.walks.pool import Request as Request
 from latentpath.walks.published import (

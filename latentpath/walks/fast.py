@@ -24,6 +24,10 @@ Six ideas, each of which saves generator passes:
   they were last evaluated. The others keep their correction; settled ones wait longest.
 - Paths stop one by one, when their true energy has stopped falling.
 
+Short paths have one level and a handful of passes, so that no first step comes right by trial: a
+path whose energy rose goes back to the best place where it was evaluated and on from there with
+shorter steps. With `exploration` its inner points begin beside the line.
+
 Long, stiff paths take Sobolev steps: Adam's step is smoothed along the path (`ops.path_smooth_`),
 since steps that differ from point to point cost more smoothness than they gain.
 """
@@ -38,6 +42,7 @@ import torch
 from torch import Tensor
 
 from latentpath import ops
+from latentpath.core import hash_bytes
 from latentpath.energy import PathEnergy, SurrogateGuide
 from latentpath.walks.error_field import ErrorField, Memory
 from latentpath.walks.fast_config import FastConfig
@@ -47,6 +52,8 @@ from latentpath.walks.published import straight_line
 
 # Of latents, as a share of their own size, where the ends of a path nearly meet.
 _LEAST_SPREAD = 0.1
+# Of the first steps' length, on paths of one level.
+_ONE_LEVEL = 0.35
 
 
 @dataclass
@@ -94,6 +101,7 @@ class FastSolver:
         steps: points T of the finished paths.
         guide: the surrogate's energy, None to do without.
         visited: told the points [m, D] of every true evaluation.
+        spread: how far apart latents are, per coordinate; None asks the surrogate or the ends.
     """
 
     def __init__(
@@ -103,6 +111,8 @@ class FastSolver:
         steps: int,
         guide: SurrogateGuide | None = None,
         visited: Callable[[Tensor], None] | None = None,
+        *,
+        spread: float | None = None,
     ) -> None:
         self.energy, self.config, self.guide, self.visited = energy, config, guide, visited
         self.levels = plan_levels(steps, config.passes, config.coarsest, config.starts)
@@ -112,14 +122,20 @@ class FastSolver:
         self.point_weight = math.ceil(interior / config.chunk) / interior
         weights = config.weights
         self.damping = config.damping * (weights.identity or 0.1 * weights.classification)
-        self.spread = None if guide is None else float(guide.surrogate.spread)
+        self.spread = spread
+        if spread is None and guide is not None:
+            self.spread = float(guide.surrogate.spread)
 
     def take_off(self, number: int, label: int, start: Tensor, end: Tensor) -> Flight:  # [D] x2
-        """A path on the straight line, with the knots of the first level."""
+        """A path on the straight line or beside it, with the knots of the first level."""
         path = resample(torch.stack([start, end]), self.levels[0].points)
         none = torch.zeros_like(path[1:-1])
         spread, memory = self._spread(start, end), Memory(self.config.memory, start)
         rate = self.config.lr * spread / math.sqrt(len(start))
+        if self.schedule.single:
+            rate *= _ONE_LEVEL
+            if self.config.exploration:
+                path[1:-1] += self.config.exploration * spread * _noise(start, end, len(none))
         none_yet = none, none, none, none, none[:, 0]
         flight = Flight(number, label, 0, path, *none_yet, memory, spread, rate)
         return self.schedule.enter(flight, 0, path, none)
@@ -306,3 +322,10 @@ class FastSolver:
         weights = knots.new_full((len(stack.labels),), stack.weight)
         slope = self.guide.gradient(knots.reshape(-1, knots.shape[2]), stack.labels, weights)
         return slope.view(knots.shape).to(knots.dtype)
+
+
+def _noise(start: Tensor, end: Tensor, rows: int) -> Tensor:  # [D] x2 -> [rows, D]
+    """Standard normal numbers that a path's ends decide: the same for it in whatever company."""
+    digest = hash_bytes(torch.stack([start, end]).cpu().numpy().tobytes())
+    source = torch.Generator().manual_seed(int(digest[:15], 16))
+    return torch.randn(rows, len(start), generator=source).to(start)

@@ -23,7 +23,8 @@ class FastConfig:
     """Length of the first steps on the coarsest level, in spreads of the latents: each coordinate
     moves by up to lr * spread / sqrt(D). The spread is the root mean square deviation per
     coordinate that the surrogate noted of the latents; without a surrogate, the difference of the
-    path's ends. Steps shrink on finer levels with the distance of the knots."""
+    path's ends. Steps shrink on finer levels with the distance of the knots. Short paths, which
+    have one level, begin with a third of it."""
     betas: tuple[float, float] = (0.9, 0.99)
     """Decay of Adam's moments."""
     eps: float = 1e-8
@@ -38,6 +39,10 @@ class FastConfig:
     evaluation; 0 always uses all passes."""
     coarsest: int = 6
     """Interior knots of the coarsest level."""
+    exploration: float = 0.0
+    """Root mean square distance per coordinate, in spreads, by which the inner points of short
+    paths, which have one level, begin beside the straight line, in a direction that the path's
+    ends decide. Sets of many short paths become more varied, at some cost in energy."""
     starts: int = 3
     """Times that the coarsest level is walked from the straight line, each time with shorter steps.
     The path of least energy goes on with its steps: so walks leave bad valleys, and find the steps
@@ -52,10 +57,12 @@ class FastConfig:
         whole = ("inner_steps", "coarsest", "starts", "chunk")
         check_whole(1, **{name: getattr(self, name) for name in whole})
         check_whole(0, memory=self.memory)
-        numbers = ("passes", "lr", "damping", "eps", "active", "tolerance")
+        numbers = ("passes", "lr", "damping", "eps", "active", "tolerance", "exploration")
         check_finite(**{name: getattr(self, name) for name in numbers})
         check_above_zero(passes=self.passes, lr=self.lr, eps=self.eps)
-        check_at_least(0, damping=self.damping, tolerance=self.tolerance)
+        check_at_least(
+            0, damping=self.damping, tolerance=self.tolerance, exploration=self.exploration
+        )
         if not 0 < self.active <= 1:
             raise InputError(
                 expected="active above 0, at most 1", got=str(self.active), fix="use 0.5"

@@ -18,6 +18,8 @@ _WHOLE = 16
 _LAST_RATE = 0.2
 # From one start to the next, steps become so much shorter.
 _SHORTER = 0.55
+# Of the steps' length, where a short path's energy rose.
+_TURNED_BACK = 0.35
 # Evaluations in a row without progress after which a path has settled.
 _PATIENCE = 2
 
@@ -52,7 +54,8 @@ class Flight:
     starts: int = 1
     """Times that this level was begun."""
     best: tuple[float, Tensor, Tensor, float] | None = None
-    """Energy, path, correction and rate of the best of the times that are through."""
+    """Energy, path, correction and rate of the best of the times that are through; of a path of
+    one level, of its best evaluation."""
     adam_steps: int = 0
     """Steps that the moments hold."""
     evaluations: int = 0
@@ -81,6 +84,8 @@ class PassSchedule:
 
     def __init__(self, config: FastConfig, levels: tuple[Level, ...]) -> None:
         self.config, self.levels = config, levels
+        self.single = len(levels) == 1 and self.active(levels[0]) == levels[0].interior
+        """Whether paths have one level, whose knots are all evaluated every time."""
 
     def active(self, level: Level) -> int:
         """Knots that one true evaluation looks at."""
@@ -102,6 +107,7 @@ class PassSchedule:
         """Send a path to its next level, or end it."""
         level = self.levels[flight.level]
         last = flight.level == len(self.levels) - 1
+        rose = self.single and self._rose(flight, energy)
         small = self.config.tolerance * abs(energy)
         # While knots are unknown the energy is NaN, and no path is idle.
         flight.idle = flight.idle + 1 if flight.energy - energy < small else 0
@@ -113,6 +119,26 @@ class PassSchedule:
                 flight.stopped = "schedule"
             elif self._best_so_far(flight):
                 self._refine(flight)
+        if rose:
+            self._turn_back(flight)
+
+    def _rose(self, flight: Flight, energy: float) -> bool:
+        """Whether the path that was evaluated is worse than an earlier one; else it is kept."""
+        best = flight.best
+        if best is not None and not math.isnan(best[0]) and not energy <= best[0]:
+            return True
+        path = torch.cat([flight.path[:1], flight.anchor, flight.path[-1:]])
+        flight.best = energy, path, flight.correction, flight.rate
+        return False
+
+    def _turn_back(self, flight: Flight) -> None:
+        """On from the best path so far, with shorter steps; its energies stay known."""
+        assert flight.best is not None
+        flight.energy, path, _, _ = flight.best
+        flight.path, flight.anchor = path.clone(), path[1:-1].clone()
+        flight.exp_avg, flight.exp_avg_sq = (torch.zeros_like(flight.anchor) for _ in range(2))
+        flight.rate *= _TURNED_BACK
+        flight.adam_steps = flight.idle = 0
 
     def _best_so_far(self, flight: Flight) -> bool:
         """Take the best of the level's starts, or begin with the next and say no."""

@@ -143,6 +143,9 @@ class Pool:
         after = self._terms(paths, labels)
         stopped = [flight.stopped for flight in landed]
         kept = [after[i] for i in range(len(landed))]
+        passes = [flight.evaluated_points / (self.steps - 2) + 2.0 for flight in landed]
+        for i in self._take_earlier(landed, paths, labels, kept):
+            passes[i] += 1.0
         for i, flight in enumerate(landed):
             request, before = lines[flight.number]
             # Also where the energy is NaN.
@@ -152,13 +155,31 @@ class Pool:
         nearest = self._distances(paths)
         for i, flight in enumerate(landed):
             _, before = lines.pop(flight.number)
-            spent = flight.evaluated_points / (self.steps - 2) + 2.0
             distances = None if nearest is None else nearest[i]
             yield (
                 flight.number,
                 # Of its own memory: whoever keeps or saves one path keeps no other with it.
-                PathResult(paths[i].clone(), before, kept[i], spent, stopped[i], distances),
+                PathResult(paths[i].clone(), before, kept[i], passes[i], stopped[i], distances),
             )
+
+    def _take_earlier(
+        self, landed: list[Flight], paths: Tensor, labels: Tensor, kept: list[EnergyTerms]
+    ) -> list[int]:
+        """Replace paths of one level whose last steps made them worse; says which were tried."""
+        if not self.solver.schedule.single:
+            return []
+        earlier: dict[int, Tensor] = {}
+        for i, flight in enumerate(landed):
+            if flight.best is not None and not float(kept[i].total) <= flight.best[0]:
+                path = flight.best[1]
+                if not torch.equal(path, paths[i]):
+                    earlier[i] = path
+        if earlier:
+            terms = self._terms(torch.stack(list(earlier.values())), labels[list(earlier)])
+            for row, (i, path) in enumerate(earlier.items()):
+                if not bool(kept[i].total <= terms[row].total):
+                    paths[i], kept[i] = path, terms[row]
+        return list(earlier)
 
     def _distances(self, paths: Tensor) -> Tensor | None:  # [B, T, D] -> [B, T]
         if self.nearest is None:

@@ -57,6 +57,12 @@ def straight_line(start: Tensor, end: Tensor, steps: int) -> Tensor:  # [B, D] x
     return start[:, None] * (1 - t) + end[:, None] * t
 
 
+def with_ends(paths: Tensor, start: Tensor, end: Tensor) -> Tensor:  # [B, T, D], [B, D] x2
+    """Paths, in place, with these first and last points, bit for bit."""
+    paths[:, 0], paths[:, -1] = start, end
+    return paths
+
+
 def chunk_weights(steps: int, chunk: int) -> Tensor:  # -> [T]
     """One over the size of the chunk that each interior point falls into; zero at the two ends."""
     weights = torch.zeros(steps)

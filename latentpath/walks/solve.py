@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 
 import torch
@@ -20,8 +22,9 @@ from latentpath.walks.arguments import (
 )
 from latentpath.walks.fast import FastSolver
 from latentpath.walks.fast_config import FastConfig
+from latentpath.walks.latent_metric import LatentMetric
 from latentpath.walks.pool import Pool, Request
-from latentpath.walks.published import PublishedConfig, published_walk, straight_line
+from latentpath.walks.published import PublishedConfig, published_walk, straight_line, with_ends
 from latentpath.walks.walk_result import PathResult, WalkResult
 
 SOLVERS: dict[str, type[FastConfig] | type[PublishedConfig]] = {
@@ -39,6 +42,7 @@ def walk(
     steps: int = 50,
     solver: str | None = None,
     config: FastConfig | PublishedConfig | None = None,
+    metric: LatentMetric | None = None,
     precision: Precision | PrecisionName = "auto",
     micro_batch: int = 0,
     in_flight: int = 0,
@@ -60,6 +64,8 @@ def walk(
         solver: "fast", or "published", the optimisation as published. None takes the one that
             `config` belongs to, and "fast" without a config.
         config: the solver's options, `FastConfig` or `PublishedConfig`; its defaults if left out.
+        metric: how far apart latents are, in the smoothness energy and in the solver's steps; the
+            Euclidean distance, as published, if left out.
         precision: of the fast solver's gradients; "published" computes in float32, and the
             energies in the result are always float32.
         micro_batch: points that go through the networks together; bounds the memory. 0 chooses
@@ -100,6 +106,7 @@ def walk(
             networks,
             steps=steps,
             config=config,
+            metric=metric,
             precision=precision,
             micro_batch=micro_batch,
             in_flight=in_flight,
@@ -113,13 +120,17 @@ def walk(
     _refuse_options_of_fast(
         in_flight=in_flight, cuda_graphs=cuda_graphs, nearest=nearest, visited=visited
     )
+    networks, ends = networks.for_latents(start.shape[1]), (start, end)
+    if metric is not None:
+        networks, ends = metric.networks(networks), (metric.into(start), metric.into(end))
     energy = PathEnergy(
-        networks.for_latents(start.shape[1]),
-        weights=config.weights,
-        micro_batch=micro_batch,
-        split_head=split_head,
+        networks, weights=config.weights, micro_batch=micro_batch, split_head=split_head
     )
-    return published_walk(straight_line(start, end, int(steps)), labels, energy, config, progress)
+    result = published_walk(straight_line(*ends, int(steps)), labels, energy, config, progress)
+    if metric is None:
+        return result
+    latents = with_ends(metric.back(result.latents), start, end)
+    return dataclasses.replace(result, latents=latents)
 
 
 def walk_stream(
@@ -128,6 +139,7 @@ def walk_stream(
     *,
     steps: int = 50,
     config: FastConfig | None = None,
+    metric: LatentMetric | None = None,
     precision: Precision | PrecisionName = "auto",
     micro_batch: int = 0,
     in_flight: int = 0,
@@ -158,6 +170,10 @@ def walk_stream(
         return iter(())
     device, width = first.start.device, first.start.shape[0]
     networks = networks.for_latents(width)
+    if metric is not None:
+        if networks.surrogate is not None:
+            networks.check_surrogate()
+        networks, visited = metric.networks(networks), metric.visited(visited)
     energy = PathEnergy(
         networks,
         weights=config.weights,
@@ -168,8 +184,9 @@ def walk_stream(
         cuda_graphs=cuda_graphs,
         fold_norms=True,
     )
-    guide = _surrogate_guide(networks, energy, first.start)
-    solver = FastSolver(energy, config, int(steps), guide, visited)
+    guide = _surrogate_guide(networks, energy, _into(metric, first).start)
+    spread = None if metric is None else 1.0
+    solver = FastSolver(energy, config, int(steps), guide, visited, spread=spread)
     pool = Pool(
         solver,
         energy,
@@ -179,7 +196,33 @@ def walk_stream(
         progress=progress,
         count=count,
     )
-    return pool.run(checked)
+    if metric is None:
+        return pool.run(checked)
+    return _walked_in(metric, pool, checked)
+
+
+def _into(metric: LatentMetric | None, request: Request) -> Request:
+    if metric is None:
+        return request
+    return Request(metric.into(request.start), metric.into(request.end), request.label)
+
+
+def _walked_in(
+    metric: LatentMetric, pool: Pool, requests: Iterable[Request]
+) -> Iterator[PathResult]:
+    """Paths walked in the coordinates of a metric, as latents, their ends bit for bit."""
+    ends: deque[Request] = deque()
+
+    def entering() -> Iterator[Request]:
+        for request in requests:
+            ends.append(request)
+            yield _into(metric, request)
+
+    for result in pool.run(entering()):
+        request = ends.popleft()
+        latents = metric.back(result.latents)
+        latents = with_ends(latents[None], request.start[None], request.end[None])[0]
+        yield dataclasses.replace(result, latents=latents)
 
 
 def _refuse_options_of_fast(**options: object) -> None:

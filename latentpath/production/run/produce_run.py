@@ -28,7 +28,14 @@ from latentpath.production.fingerprints import (
     data_fingerprint,
     models_fingerprint,
 )
-from latentpath.production.plan import Plan, Planned, make_plan, read_plan, worker_threads
+from latentpath.production.plan import (
+    Plan,
+    Planned,
+    make_plan,
+    metric_of,
+    read_plan,
+    worker_threads,
+)
 from latentpath.production.prepared_endpoints import at_resolution
 from latentpath.production.private_file import settle
 from latentpath.production.produce_config import ProduceConfig
@@ -168,6 +175,7 @@ def _try_a_walk(planned: Planned, bundle: Bundle, config: ProduceConfig) -> None
         bundle,
         replace(config, walk=cheap),
         planned.plan.micro_batch,
+        metric_of(planned.plan, planned.endpoints.centroids.device),
     )
 
 
