@@ -13,7 +13,6 @@ from latentpath.production import (
     GateConfig,
     ProduceConfig,
     WalkOptions,
-    WeightOptions,
 )
 from latentpath.training import (
     ClassifierConfig,
@@ -207,7 +206,7 @@ class Recipe:
 
 
 _PRODUCE = ProduceConfig(
-    walk=WalkOptions(steps=26, fast=FastOptions(passes=16.0), weights=WeightOptions(identity=0.2)),
+    walk=WalkOptions(fast=FastOptions(passes=8.0)),
     gate=GateConfig(quantile=0.2),
 )
 

@@ -14,7 +14,7 @@ from latentpath.data import ImageSet, is_written_set, load_digits_split, write_i
 from latentpath.production.bundle import ASSETS, load_bundle
 from latentpath.production.comparison import compare, make_baselines
 from latentpath.production.prepared_endpoints import at_resolution
-from latentpath.production.produce_config import FastOptions, ProduceConfig, WalkOptions
+from latentpath.production.produce_config import FastOptions, GateConfig, ProduceConfig, WalkOptions
 from latentpath.production.run.produce_run import produce, store_times
 from latentpath.production.run.run_config import RunOptions
 from latentpath.production.run.run_folder import RunFolder
@@ -24,7 +24,9 @@ from latentpath.production.synthetic import SyntheticSet
 from latentpath.training import ClassifierConfig
 
 # Sized for less than three minutes on two cores.
-DEMO_CONFIG = ProduceConfig(count=2000, walk=WalkOptions(fast=FastOptions(passes=8.0)))
+DEMO_CONFIG = ProduceConfig(
+    count=2000, walk=WalkOptions(fast=FastOptions(passes=8.0)), gate=GateConfig(quantile=0.2)
+)
 DEMO_AUDIT = AuditConfig(seeds=(0, 1), classifier=ClassifierConfig(steps=200, width=8))
 
 

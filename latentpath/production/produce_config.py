@@ -112,7 +112,7 @@ class FastOptions:
 
     passes: float = 38.0
     """Generator passes per point, at most, that the solver "fast" spends."""
-    exploration: float = 1.0
+    exploration: float = 0.7
     """How far beside the straight line the inner points of short walks begin, as a share of how
     far the generator's latents lie apart, in a direction of their own; 0 begins on the line. Sets
     become more varied and lie farther from people."""
@@ -143,8 +143,8 @@ class WeightOptions:
     smoothness: float = 1.0
     """Weight of the smoothness energy on a walk of 50 points. Other numbers of points T rescale
     it by ((T - 1) / 49)^2, so that the same curve has the same share of each energy."""
-    identity: float = 0.1
-    """Weight of the repulsion from real people."""
+    identity: float = 0.15
+    """Weight of the repulsion from real people; 0.1 as published."""
     classification: float = 1.0
     """Weight of class consistency."""
 

@@ -50,6 +50,7 @@ APART = {ProduceConfig: [("dp.epsilon",), ("endpoints.",)]}
 # Other values of fields that take a few words alone.
 WORDS = {
     "solver": "fast",
+    "latent_metric": "euclidean",
     "kind": "safe",
     "grouping": "mdav",
     "aggregation": "style",
