@@ -7,7 +7,7 @@ import torch
 
 from latentpath.core.errors import InputError
 from latentpath.energy import EnergyWeights
-from latentpath.walks import FastConfig, LatentMetric, PublishedConfig, Request
+from latentpath.walks import FastConfig, LatentMetric, PublishedConfig
 from latentpath.walks.published import straight_line
 from support.tiny_walks import D, Setting, quick
 
@@ -159,11 +159,9 @@ class TestExploration:
 
 
 def test_short_paths_turn_back_from_steps_that_are_too_long(setting):
-    """With steps of any length a short path ends below its line, more often than not."""
-    requests = [
-        Request(a, b, int(k))
-        for a, b, k in zip(setting.start, setting.end, setting.labels, strict=True)
-    ]
-    for lr in (0.5, 5.0, 50.0):
-        results = list(setting.stream(requests, steps=4, config=quick(passes=12, lr=lr)))
-        assert sum(result.stopped == "line" for result in results) <= 2, lr
+    """Going on from a bad place would leave most on the line."""
+    config = {"passes": 16, "weights": EnergyWeights(smoothness=0.01)}
+    for lr in (0.5, 5.0):
+        result = setting.walk(steps=4, config=quick(lr=lr, **config))
+        lower = result.after.total < 0.9 * result.before.total
+        assert lower.sum() >= 7, (lr, result.after.total / result.before.total)
