@@ -6,8 +6,8 @@ side of the first limit, and red only if the whole of it lies on the bad side of
 Everything else is amber: the set may be good, but these images cannot show it. So a small set is
 never green by luck, nor red.
 
-What was not measured is grey. Grey never counts as green: where one question is open, the whole
-is amber at best.
+What was not measured is grey, and so is what was measured with an instrument that failed. Grey
+never counts as green: where one question is open, the whole is amber at best.
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ class Finding:
         percent: whether the figure is a share, shown as percent, or a plain number.
         at_best: colour that this finding cannot be better than, with `caveat` as the reason.
         caveat: what weakens the figure, in plain words.
+        answers: False where what it was measured with has failed: it is grey then, whatever the
+            figure, and `caveat` says why.
 
     Raises:
         InputError: the limits stand in the wrong order, or are no numbers.
@@ -73,6 +75,7 @@ class Finding:
     percent: bool = True
     at_best: Colour = "green"
     caveat: str = ""
+    answers: bool = True
 
     def __post_init__(self) -> None:
         sign = 1 if self.lower_is_better else -1
@@ -87,6 +90,8 @@ class Finding:
     @property
     def colour(self) -> Colour:
         """What the interval says, and no better than `at_best`."""
+        if not self.answers:
+            return "grey"
         colour = grade(self.interval, self.green, self.red, lower_is_better=self.lower_is_better)
         return max(colour, self.at_best, key=SEVERITY.__getitem__)
 

@@ -172,6 +172,20 @@ def test_without_a_holdout_nobody_is_called_safe():
     assert "holdout" in verdict.why
 
 
+@pytest.mark.parametrize("accuracy", [0.3, 0.5, 0.9])
+def test_a_yardstick_that_learnt_nothing_answers_nothing(accuracy):
+    """Neither green for a set that is as bad as guessing, nor red for one that is worse."""
+    real = made.real_audit(utility=made.utility(0.52))
+    (verdict,) = [
+        verdict
+        for verdict in answer(made.audit(utility=made.utility(accuracy)), real)
+        if verdict.key == "utility"
+    ]
+    assert verdict.colour == "grey"
+    assert "Guessing gives 50.0%" in verdict.why
+    assert overall([verdict]) == "grey"
+
+
 def test_limits_are_options():
     strict = AuditLimits(closeness=ClosenessLimits(0.5, 0.5))
     assert colours(strict)["closeness"] == "amber"

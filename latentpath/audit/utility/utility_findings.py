@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from latentpath.audit.statistics.intervals import Interval
 from latentpath.audit.verdict import Evidence, Finding, check_limits
@@ -22,6 +22,9 @@ class UtilityLimits:
     green."""
     red: float = 0.1
     """The loss above which it is red."""
+    skill: float = 0.2
+    """How far models trained on the real images must surely get from chance (0) to no error (1) in
+    balanced accuracy, lest the comparison with them say nothing."""
 
     def __post_init__(self) -> None:
         check_limits(self)
@@ -44,4 +47,22 @@ def utility_findings(evidence: Evidence) -> Iterator[Finding]:
         Interval(-gain.value, -gain.high, -gain.low, gain.level),
         limits.green,
         limits.red,
+        **_yardstick_fails(real, limits),
     )
+
+
+def _yardstick_fails(real: Utility, limits: UtilityLimits) -> dict[str, Any]:
+    """What holds where models trained on the real images themselves have learnt next to nothing."""
+    reached = real.balanced_accuracy_interval
+    classes = sum(recall is not None for recall in real.runs[0].recall)
+    if reached is None or not classes:
+        return {}
+    chance = 1 / classes
+    if reached.low >= chance + limits.skill * (1 - chance):
+        return {}
+    return {
+        "answers": False,
+        "caveat": f"Guessing gives {chance:.1%}: models trained on the real images have not learnt "
+        f"enough ({reached.low:.1%} to {reached.high:.1%}) to be a yardstick. Train them longer "
+        "(--classifier-steps), or give more test images.",
+    }
