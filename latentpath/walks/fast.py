@@ -25,8 +25,8 @@ Six ideas, each of which saves generator passes:
 - Paths stop one by one, when their true energy has stopped falling.
 
 Short paths have one level and a handful of passes, so that no first step comes right by trial: a
-path whose energy rose goes back to the best place where it was evaluated and on from there with
-shorter steps. With `exploration` its inner points begin beside the line.
+path whose energy rose goes most of the way back to the best place where it was evaluated and on
+with shorter steps. With `exploration` its inner points begin beside the line.
 
 Long, stiff paths take Sobolev steps: Adam's step is smoothed along the path (`ops.path_smooth_`),
 since steps that differ from point to point cost more smoothness than they gain.

@@ -18,7 +18,7 @@ _WHOLE = 16
 _LAST_RATE = 0.2
 # From one start to the next, steps become so much shorter.
 _SHORTER = 0.55
-# Of the steps' length, where a short path's energy rose.
+# Of the way and of the steps' length, where a short path's energy rose.
 _TURNED_BACK = 0.35
 # Evaluations in a row without progress after which a path has settled.
 _PATIENCE = 2
@@ -107,7 +107,9 @@ class PassSchedule:
         """Send a path to its next level, or end it."""
         level = self.levels[flight.level]
         last = flight.level == len(self.levels) - 1
-        rose = self.single and self._rose(flight, energy)
+        if self.single and self._rose(flight, energy):
+            self._turn_back(flight)
+            return
         small = self.config.tolerance * abs(energy)
         # While knots are unknown the energy is NaN, and no path is idle.
         flight.idle = flight.idle + 1 if flight.energy - energy < small else 0
@@ -119,8 +121,6 @@ class PassSchedule:
                 flight.stopped = "schedule"
             elif self._best_so_far(flight):
                 self._refine(flight)
-        if rose:
-            self._turn_back(flight)
 
     def _rose(self, flight: Flight, energy: float) -> bool:
         """Whether the path that was evaluated is worse than an earlier one; else it is kept."""
@@ -132,10 +132,15 @@ class PassSchedule:
         return False
 
     def _turn_back(self, flight: Flight) -> None:
-        """On from the best path so far, with shorter steps; its energies stay known."""
+        """On from some of the way between the best path and the one evaluated; or end there."""
         assert flight.best is not None
         flight.energy, path, _, _ = flight.best
-        flight.path, flight.anchor = path.clone(), path[1:-1].clone()
+        flight.path = path.clone()
+        if flight.evaluations >= self.evaluations(self.levels[0]):
+            flight.stopped = "schedule"
+            return
+        flight.path[1:-1] += _TURNED_BACK * (flight.anchor - path[1:-1])
+        flight.anchor = path[1:-1].clone()
         flight.exp_avg, flight.exp_avg_sq = (torch.zeros_like(flight.anchor) for _ in range(2))
         flight.rate *= _TURNED_BACK
         flight.adam_steps = flight.idle = 0
