@@ -61,6 +61,8 @@ MOST_BESIDE = 4
 # A class needs several shards, lest the last one makes many more samples than are missing: so many
 # where this share of samples passes the gate.
 _SHARDS_PER_CLASS, _USUALLY_PASS = 4, 0.9
+# Names of the metric's tensors among a plan's arrays.
+_METRIC = {"mean": "metric_mean", "root": "metric_root", "inverse": "metric_inverse"}
 
 
 @dataclass(frozen=True)
@@ -331,10 +333,6 @@ def _salt(endpoints: Endpoints, config: ProduceConfig) -> np.ndarray:  # uint8 [
 def centroids_of(plan: Plan, device: torch.device | str) -> torch.Tensor:  # [G, D]
     """The endpoints on a device."""
     return torch.tensor(plan.arrays["centroids"], device=device)
-
-
-# Names of the metric's tensors among a plan's arrays.
-_METRIC = {"mean": "metric_mean", "root": "metric_root", "inverse": "metric_inverse"}
 
 
 def _metric_arrays(metric: LatentMetric | None) -> dict[str, np.ndarray]:

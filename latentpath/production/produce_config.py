@@ -142,7 +142,8 @@ class WeightOptions:
 
     smoothness: float = 1.0
     """Weight of the smoothness energy on a walk of 50 points. Other numbers of points T rescale
-    it by ((T - 1) / 49)^2, so that the same curve has the same share of each energy."""
+    it by ((T - 1) / 49)^2, so that the same curve has the same share of each energy. Lengths are
+    those of the latent metric."""
     identity: float = 0.15
     """Weight of the repulsion from real people; 0.1 as published."""
     classification: float = 1.0

@@ -28,11 +28,12 @@ from latentpath.models import Networks, Surrogate
 
 # Draws that the covariance is estimated from, for each coordinate, and at least.
 _PER_COORDINATE, _LEAST = 32, 4096
+_EUCLIDEAN = "walk in the Euclidean metric: --latent-metric euclidean, metric=None in Python"
 
 
 @dataclass(frozen=True, eq=False)
 class LatentMetric:
-    """Coordinates u = (w - mean) inverse^T in which a metric of latents is the usual one."""
+    """Coordinates u = (w - mean) inverse in which a metric of latents is the usual one."""
 
     mean: Tensor
     """[D]"""
@@ -55,14 +56,15 @@ class LatentMetric:
             InputError: a covariance of nothing, or a floor that is not above zero.
         """
         check_above_zero(floor=floor)
-        values, vectors = torch.linalg.eigh(covariance.double().cpu())
-        largest = float(values[-1])
-        if not 0 < largest < float("inf"):
+        covariance = covariance.double().cpu()
+        if not (bool(covariance.isfinite().all()) and bool(covariance.any())):
             raise InputError(
-                expected="latents that differ from each other",
-                got=f"a covariance whose largest eigenvalue is {largest}",
-                fix="check the generator's sample(n), or walk in the Euclidean metric",
+                expected="finite latents that differ from each other",
+                got="a covariance of zeros" if bool(covariance.isfinite().all()) else "NaN",
+                fix=f"check the generator's sample(n), or {_EUCLIDEAN}",
             )
+        values, vectors = torch.linalg.eigh(covariance)
+        largest = float(values[-1])
         lengths = (2 * (values.clamp_min(0) + floor * largest)).sqrt()
         root = (vectors * lengths) @ vectors.T
         inverse = (vectors / lengths) @ vectors.T
@@ -85,11 +87,11 @@ class LatentMetric:
             InputError: a generator that cannot sample, or whose latents are all the same.
         """
         check_at_least(0, seed=seed)
-        if not can_sample(generator):
+        if not callable(getattr(generator, "sample", None)):
             raise InputError(
                 expected="a generator with sample(n), whose latents show how far apart they are",
                 got=f"a {type(generator).__name__} without one",
-                fix="walk in the Euclidean metric",
+                fix=_EUCLIDEAN,
             )
         count = max(_LEAST, _PER_COORDINATE * generator.latent_dim)
         with torch.random.fork_rng(), torch.no_grad():
@@ -139,13 +141,9 @@ def _draws(generator: Any, count: int) -> Iterator[Tensor]:  # [count, D] each, 
     classes = int(getattr(generator, "c_dim", 0))
     if classes < 2:
         yield generator.sample(count).double()
-    for label in range(classes if classes > 1 else 0):
+        return
+    for label in range(classes):
         yield generator.sample(count, labels=torch.full((count,), label)).double()
-
-
-def can_sample(generator: Any) -> bool:
-    """Whether a generator can draw latents."""
-    return callable(getattr(generator, "sample", None))
 
 
 class _InMetric:

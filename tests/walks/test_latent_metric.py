@@ -47,7 +47,7 @@ class TestCoordinates:
 
     @pytest.mark.parametrize("covariance", [torch.zeros(D, D), torch.full((D, D), float("nan"))])
     def test_latents_that_do_not_differ_are_refused(self, covariance):
-        with pytest.raises((InputError, torch.linalg.LinAlgError), match=r"differ|eig"):
+        with pytest.raises(InputError, match=r"differ.*--latent-metric euclidean"):
             LatentMetric.of_covariance(torch.zeros(D), covariance)
 
 
@@ -74,7 +74,7 @@ class TestOfGenerator:
         assert torch.equal(first.root, again.root)
 
     def test_one_that_cannot_sample_is_refused(self, setting):
-        with pytest.raises(InputError, match="sample"):
+        with pytest.raises(InputError, match=r"sample.*--latent-metric euclidean"):
             LatentMetric.of_generator(setting.generator)
 
 
