@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,8 @@ from latentpath.training import (
 _LEAST_SHEET_IMAGES = 1000
 # StyleGAN2's layers are defined up to 1024; two octaves more leave room.
 _LARGEST_SIDE = 4096
+
+Trained = tuple[nn.Module, dict[str, float]]
 
 
 def train_network(
@@ -90,8 +93,8 @@ def train_network(
     Raises:
         StoppedError: Ctrl-C or SIGTERM asked to stop; the checkpoint holds the last step.
     """
-    trainers = {
-        "generator": _generator,
+    trainers: dict[str, Callable[..., Trained]] = {
+        "generator": partial(_generator, initial=initial, sheet_images=sheet_images),
         "encoder": _encoder,
         "identity": _identity,
         "classifier": _classifier,
@@ -121,10 +124,7 @@ def train_network(
     checkpoint = out / f"{network}.checkpoint"
     arguments = (data, images, out, config, checkpoint, progress)
     with stoppable("this step, which is saved", say or _silent) as stop:
-        if network == "generator":
-            module, result = _generator(*arguments, initial, sheet_images)
-        else:
-            module, result = trainers[network](*arguments)
+        module, result = trainers[network](*arguments)
     if stop:  # while it was judged what a finished training is worth
         raise StoppedError(
             stop.number, "a stop after training, as asked", "the same command goes on from there"
@@ -159,9 +159,6 @@ def _silent(text: str) -> None:
     pass
 
 
-Trained = tuple[nn.Module, dict[str, float]]
-
-
 def _generator(
     data: ImageSet,
     images: Tensor,
@@ -169,8 +166,9 @@ def _generator(
     config: Any,
     checkpoint: Path,
     progress: Progress,
-    initial: Pretrained | None = None,
-    sheet_images: int = 0,
+    *,
+    initial: Pretrained | None,
+    sheet_images: int,
 ) -> Trained:
     sheets = SampleSheets(out, data.num_classes, config.seed, sheet_images)
     generator = train_generator(
