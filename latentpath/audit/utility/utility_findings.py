@@ -64,5 +64,5 @@ def _yardstick_fails(real: Utility, limits: UtilityLimits) -> dict[str, Any]:
         "answers": False,
         "caveat": f"Guessing gives {chance:.1%}: models trained on the real images have not learnt "
         f"enough ({reached.low:.1%} to {reached.high:.1%}) to be a yardstick. Train them longer "
-        "(--classifier-steps), or give more test images.",
+        "(--classifier-steps of `latentpath audit`), or give more test images.",
     }
