@@ -8,8 +8,8 @@ to 9.
 
 No form tells `Meier, Huber, Weber` from `nodule, mass, hernia`. What tells them apart is the words:
 labels of medical images are findings, organs, cells, degrees and judgements, whose words are few
-and whose endings are Greek and Latin. Where none of a set's names has such a word, and each holds
-a handful of images only, they may as well be people.
+and whose endings are Greek and Latin. Where next to none of a set's names has such a word, and each
+holds no more images than a scan of one person has slices, they may as well be people.
 """
 
 from __future__ import annotations
@@ -100,7 +100,28 @@ coad gbm lgg hgg crc basophil eosinophil monocyte neutrophil platelet ig rbc wbc
 gesund krank auffällig unauffällig pathologisch gutartig bösartig befund lunge herz kopf knie
 sain malade bénin malin normale anormal anormale sano sana enfermo enferma benigno maligno
 malato malata neumonía polmonite saudável doente pneumonie gezond ziek
+hernie fraktur bruch rechts links ja nein oui
 正常 异常 異常 肺炎 健康 良性 恶性 悪性
+od os ou axial sagittal coronal frontal lateral oblique apical basal parasternal plax psax cc mlo
+dense fatty scattered heterogeneous homogeneous
+asthma copd ards ild ipf scar scars scarring calcified calculus caries plaque gum
+psoriatic rosacea vitiligo lupus herpes scabies ringworm shingles chickenpox measles monkeypox
+smallpox impetigo urticaria hives alopecia blister blisters bruise bruises burn rash rashes
+sores nail nails hair scalp
+hemorrhoids barretts serrated bowel doubtful adi back deb lym muc mus norm str tum
+hp ssa ack nev sek ba bne eo erb ly mmy plt pmy sne ssl tva
+ischemia hydrocephalus epidural subdural subarachnoid intraventricular intraparenchymal
+meniscus acl tear tears ligament tendon cartilage disc joint toe thumb leg arm rib ribs vertebra
+aorta artery vein trachea bronchus bronchial alveolar gallbladder ovarian testis penis larynx
+vocal cord tonsil nose ear mouth lip jaw
+embryo fetus fetal placenta sperm oocyte head tail midpiece
+erythroblast promyelocyte myelocyte metamyelocyte band segmented blast reticulocyte
+in situ invasive noninvasive aggressive dysplastic regular irregular defect defective
+diagnosed undiagnosed treated untreated responder nonresponder progressive stable
+opaque clear dark light dilated open closed awake drowsy
+referable nonreferable proliferative nonproliferative wet dry
+filled filling fillings canal impacted impaction periapical implants
+train test val validation valid training
 """
 _LABEL_WORDS = frozenset(_TEXT.split())
 # Of at least so many letters, words with these endings are no names.
@@ -108,14 +129,15 @@ _ENDINGS = (
     "itis", "noma", "loma", "roma", "coma", "osis", "asis", "emia", "aemia", "pathy", "plasia",
     "plastic", "thorax", "megaly", "trophy", "edema", "oedema", "rrhage", "rrhagic", "penia",
     "cyte", "cytes", "blast", "blasts", "algia", "plegia", "tumor", "tumour", "monia", "static",
-    "genic", "nchyma", "tion", "sion", "ity", "ectasia", "ectasy", "phil", "phils", "ology",
+    "genic", "nchyma", "esis", "tion", "sion", "ity", "ectasia", "ectasy", "phil", "phils", "ology",
 )  # fmt: skip
 _LEAST_LETTERS = 6
 _CAMEL = re.compile(r"(?<=[a-zß-ÿ])(?=[A-ZÀ-Þ])")
-_PLAIN = re.compile(r"[^\W\d_](?:[^\W\d_]|[ _.,'’-])+")
+# Letters alone (of one letter, a name says nothing), or with digits where there is a word, too.
+_PLAIN = re.compile(r"[^\W\d_](?:[^\W\d_]|[ _.,'’-])+|(?=.*[^\W\d_]{3})[\w .,'’-]+")
 
-# So many names at least, each with so few images, and this share with a word of labels.
-_LEAST_NAMES, _FEW_IMAGES, _LABEL_SHARE = 3, 20, 0.2
+# A scan of one person may have so many slices; of labels' names this share has words of labels.
+_IMAGES_OF_A_PERSON, _LABEL_SHARE = 1000, 0.2
 
 
 def identifier_evidence(names: Sequence[str], images: int | None = None) -> str:
@@ -309,10 +331,12 @@ def may_be_people(names: Sequence[str], images: int) -> bool:
     >>> may_be_people(["glioma", "meningioma", "no tumor"], 30)
     False
     """
-    if len(names) < _LEAST_NAMES or images > _FEW_IMAGES * len(names):
+    if len(names) < 2 or images > _IMAGES_OF_A_PERSON * len(names):
         return False
-    if not all(_PLAIN.fullmatch(unicodedata.normalize("NFC", name.strip())) for name in names):
-        return False
+    names = [unicodedata.normalize("NFC", name.strip()) for name in names]
+    words = {"".join(filter(str.isalpha, name)).casefold() for name in names}
+    if len(words) < len(names) or not all(map(_PLAIN.fullmatch, names)):
+        return False  # one word with several numbers is `identifier_evidence`'s
     return sum(map(_is_label, names)) < _LABEL_SHARE * len(names)
 
 
@@ -322,4 +346,5 @@ def _is_label(name: str) -> bool:
 
 
 def _is_label_word(word: str) -> bool:
-    return word in _LABEL_WORDS or (len(word) >= _LEAST_LETTERS and word.endswith(_ENDINGS))
+    known = word in _LABEL_WORDS or word in CLASS_WORDS
+    return known or (len(word) >= _LEAST_LETTERS and word.endswith(_ENDINGS))

@@ -91,8 +91,8 @@ class Survey:
         if self.nameless:
             raise DataError(
                 expected="a patient number in every DICOM file",
-                got=f"{len(self.nameless)} of {self.readable} images without, the first is "
-                f"{self.nameless[0]}",
+                got=f"{len(self.nameless)} of {self.readable} images without, or with a word in "
+                f"its place that several studies share; the first is {self.nameless[0]}",
                 fix="name a table of people with --identities, or say --identity-folder, "
                 "--identity-pattern or --one-image-per-person",
             )

@@ -427,7 +427,7 @@ class TestFolders:
         data = pydicom.dcmread(hospital / "a" / "2")
         data.PatientID = " "
         save(hospital / "a" / "2", data)
-        with pytest.raises(DataError, match="1 of 5 images without, the first is file 2 of 5"):
+        with pytest.raises(DataError, match="1 of 5 images without, or"):
             read_image_set(hospital)
         report = scan(hospital)
         assert report.nameless == ("file 2 of 5",)
@@ -443,6 +443,24 @@ class TestFolders:
         )
         found = read_image_set(hospital, identities="people.csv", identity_column="who")
         assert found.identities.tolist() == [0, 1, 0, 1, 1]
+
+    @pytest.mark.parametrize("word", ["ANONYMOUS", "Anonymized", "000000", "xxx", "Patient ID"])
+    def test_a_word_in_the_place_of_all_numbers_numbers_nobody(self, tmp_path, word):
+        for number in range(6):
+            stored = np.full((4, 4), 900 * number, np.uint16)
+            stored[0, 0] = 4095
+            study = f"1.2.3.{number // 2}"
+            save(
+                tmp_path / "ab"[number % 2] / f"{number // 2}" / f"{number}.dcm",
+                dataset(stored, bits=12, PatientID=word, StudyInstanceUID=study),
+            )
+        with pytest.raises(DataError, match="6 of 6 images without, or with a word in its place"):
+            read_image_set(tmp_path)
+        found = read_image_set(tmp_path, identity_folder=2)
+        assert found.identities.tolist() == [0, 1, 2, 0, 1, 2]
+        for file in (path for path in tmp_path.rglob("*.dcm") if path.parent.name != "0"):
+            file.unlink()
+        assert read_image_set(tmp_path).num_identities == 1, "one study is one patient"
 
     def test_a_table_of_labels(self, hospital):
         """Cells are paths, paths without endings, or names of files."""

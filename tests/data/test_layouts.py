@@ -122,6 +122,14 @@ class TestFolderLevels:
         assert "--identity-folder" in line
         assert read_image_set(tmp_path, public_class_names=True).num_classes == 3
 
+    @pytest.mark.parametrize("names", [("Meier", "Huber"), ("Tanaka", "Sato", "Ito")])
+    def test_names_of_people_with_a_scan_each(self, tmp_path, names):
+        """Slices of one person are many images, as those of a class are."""
+        save_pictures(tmp_path, [f"{name}/{i}.png" for name in names for i in range(60)])
+        line = refusal(tmp_path, without=names)
+        assert f"got {len(names)} plain words for {60 * len(names)} images" in line
+        assert read_image_set(tmp_path, public_class_names=True).num_classes == len(names)
+
     def test_words_above_several_people_each_are_classes(self, tmp_path):
         names = [
             f"{c}/{c}{p}/{i}.png" for c in ("cat", "dog", "bird") for p in "xy" for i in (1, 2)
@@ -309,8 +317,8 @@ class TestNamesOfFiles:
             ["a/{i}.png", "b/{i}.png"],
             ["a/img_{i:05d}.png"],
             ["a/class0_{i}.png", "b/class1_{i}.png"],
-            ["cat/{i:04d}_cat.png", "dog/{i:04d}_dog.png"],
-            ["auk/auk_{i:04d}_{i}1.png", "owl/owl_{i:04d}_{i}7.png"],
+            ["ill/{i:04d}_ill.png", "well/{i:04d}_well.png"],
+            ["pos/pos_{i:04d}_{i}1.png", "neg/neg_{i:04d}_{i}7.png"],
             ["ill/ill ({i}).png", "well/well ({i}).png"],
             ["a/TCGA-02-{i:04d}-01Z.png", "b/TCGA-05-{i:04d}-01Z.png"],
             ["a/0_{i}.png", "b/1_{i}.png"],

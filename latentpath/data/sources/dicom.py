@@ -7,6 +7,7 @@ counts up is as good as the number.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -75,6 +76,11 @@ _NO_PEOPLE = {
     "SEG": "a segmentation, not an image of a person",
     "RTDOSE": "a radiotherapy dose, not an image of a person",
 }
+# What programs that take patients' numbers out of files write in their place: it numbers nobody.
+_PLACEHOLDER = re.compile(
+    r"anon(ym(ous|i[sz]ed|e|isiert|isé|o)?)?|anónimo|anonimo|deidentified|redacted|removed|deleted"
+    r"|unknown|unbekannt|none|null|nil|na|no(id|name)|patient(id|name)?|x+|0+|dummy|test"
+)
 
 
 class DicomFiles:
@@ -132,7 +138,7 @@ def number_patients(
     an issuer, or if they are of one study (by the standard a study is one patient's), and so do
     files that others join: rather one patient too few than one counted twice. A file without any
     of these counts as a patient of its own, and so does one that cannot be read; to decode it will
-    say why.
+    say why. A word in the number's place that several studies share, ANONYMOUS, is no number.
 
     Returns:
         int64 [n], and the rows whose patient nothing numbers.
@@ -153,10 +159,21 @@ def number_patients(
             patient = issuer = study = ""
         found.append((patient.casefold(), issuer.casefold(), study))
         progress(STAGE, row + 1, len(files), {})
+    found = _without_placeholders(found)
     people = join_people(_patient_keys(found))
     numbered = {people[row] for row, (patient, _, _) in enumerate(found) if patient}
     nameless = (row for row in range(len(files)) if people[row] not in numbered)
     return people, frozenset(nameless)
+
+
+def _without_placeholders(found: Sequence[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """Return patients, issuers and studies, numbers empty that only stand for numbers."""
+    studies: dict[str, set[object]] = {}
+    for row, (patient, _, study) in enumerate(found):
+        if _PLACEHOLDER.fullmatch("".join(filter(str.isalnum, patient))):
+            studies.setdefault(patient, set()).add(study or row)
+    shared = {patient for patient, own in studies.items() if len(own) > 1}
+    return [("" if p in shared else p, issuer, study) for p, issuer, study in found]
 
 
 def _patient_keys(found: Sequence[tuple[str, str, str]]) -> list[list[Hashable]]:
