@@ -21,6 +21,8 @@ from latentpath.cli.progress_bars import Bars
 EXPERIMENTS = (
     ("digits", "on the 2,000 private digits of the demo, with the networks that ship"),
     ("pneumoniamnist", "on chest X-rays from a MedMNIST .npz file (or any other of its kind)"),
+    ("chest-xray-64", "on chest X-rays of 64x64 from an .npz file with the splits 0, 1 and 2"),
+    ("chest-xray-128", "on chest X-rays of 128x128 from an .npz file with the splits 0, 1 and 2"),
 )
 
 
@@ -53,7 +55,12 @@ def _declare(parser: LateParser, name: str) -> None:
         help="folder for tables and pictures; the same command again goes on where it stopped",
     )
     if recipe.data is None:
-        parser.add_argument("--data", required=True, metavar="FILE", help="MedMNIST .npz file")
+        parser.add_argument(
+            "--data",
+            required=True,
+            metavar="FILE",
+            help="an .npz file with the splits " + ", ".join(recipe.splits),
+        )
         add_people_options(parser)
     parser.add_argument(
         "--weights",

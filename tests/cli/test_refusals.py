@@ -166,7 +166,10 @@ OUTPUTS = {"out", "target", "run"}
 ENOUGH = {
     "audit": ["--real", "{data}", "--synthetic", "{data}"],
     "convert": ["{weights}/generator.safetensors"],
-    "experiment pneumoniamnist": ["--data", "{data}/none.npz"],
+    **{
+        f"experiment {name}": ["--data", "{data}/none.npz"]
+        for name in ("pneumoniamnist", "chest-xray-64", "chest-xray-128")
+    },
     "produce": ["--data", "{data}", "--weights", "{weights}"],
     "scan": ["--data", "{data}"],
     "train": ["--data", "{data}"],

@@ -51,6 +51,41 @@ class TestSplits:
         with pytest.raises(DataError, match="train_images"):
             read_splits(PNEUMONIA, write_npz(tmp_path / "x.npz", test=4))
 
+    def test_splits_of_other_arrays(self, shared_data):
+        """The splits 0, 1 and 2 of one file, with people who have several images."""
+        found = read_splits(RECIPES["chest-xray-64"], shared_data / "chest_xray_64.npz")
+        assert (len(found.private), found.private.num_identities) == (3535, 2451)
+        assert (len(found.holdout), found.holdout.num_identities) == (846 + 568, 614 + 422)
+        assert found.private.class_names == found.holdout.class_names == ("normal", "pneumonia")
+
+    def test_a_split_that_is_not_there(self, tmp_path):
+        private = tiny_models.private_set((4, 4))
+        split = np.zeros(len(private), np.int64)
+        np.savez(
+            tmp_path / "x.npz", images=private.images[..., 0], labels=private.labels, split=split
+        )
+        with pytest.raises(DataError, match="the split '1'"):
+            read_splits(RECIPES["chest-xray-64"], tmp_path / "x.npz")
+
+    def test_drawn_people_keep_all_of_their_images(self, shared_data):
+        recipe = RECIPES["chest-xray-64"]
+        path = shared_data / "chest_xray_64.npz"
+        whole = read_splits(recipe, path).private
+        drawn = read_splits(replace(recipe, compare=CompareConfig(people=600)), path).private
+        assert drawn.num_identities == 600
+        rows = {image.tobytes(): row for row, image in enumerate(whole.images)}
+        behind = whole.identities[[rows[image.tobytes()] for image in drawn.images]]
+        assert len(set(behind.tolist())) == 600
+        assert np.isin(whole.identities, behind).sum() == len(drawn)
+        share = np.mean(whole.labels[np.unique(whole.identities, return_index=True)[1]])
+        first = drawn.labels[np.unique(drawn.identities, return_index=True)[1]]
+        assert abs(np.mean(first) - share) < 1 / 600
+
+    def test_more_people_than_there_are(self, tmp_path):
+        recipe = replace(PNEUMONIA, compare=CompareConfig(people=13))
+        with pytest.raises(InputError, match="at most 12 people"):
+            read_splits(recipe, write_npz(tmp_path / "x.npz", train=4, test=3))
+
     @pytest.mark.parametrize("name", [None, "folder", "x.zip"])
     def test_no_npz(self, tmp_path, name):
         with pytest.raises(InputError, match=r"\.npz"):
@@ -187,7 +222,7 @@ class TestCommand:
         assert cli.main([*argv, "--data", "x.npz", "--sets", "walks"]) == 2
         told = capsys.readouterr().err.splitlines()
         assert len(told) == 2
-        assert "MedMNIST .npz" in told[0]
+        assert "an .npz file" in told[0]
         assert "'walks'" in told[1]
 
     def test_runs(self, npz, weights, recipe, tmp_path, capsys):
