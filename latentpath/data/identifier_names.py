@@ -57,11 +57,22 @@ _KINDS_OF_PEOPLE = (
     (re.compile(r"[A-Za-z]{1,3}[-_ ]?[0-9]{3,}[A-Za-z]?"), "are initials with numbers"),
     (re.compile(r"[^\W\d]+[-_ ]?(19|20)[0-9]{2}"), "are words with years"),
     (re.compile(r"[^\W\d_][^\d_,]*, ?[^\W\d_][^\d_,]*"), "are two names with a comma between"),
-    (re.compile(r"(patient|subject|person|participant|proband|volunteer)s?[-_ ]?[a-z]", re.I),
+    (re.compile(r"(patient|subject|person|participant|proband|volunteer|pat|pt|case|fall|donor|"
+                r"client|paciente|kind|child)s?[-_. ]?[a-z]", re.I),
      "are a word for people with a letter"),
+    (re.compile(r"((mrs|miss|herr|frau|hr|dr|prof|mme|sra|sig|pan|pani)[. _]|(mr|ms|fr|sr|m)[.]) *"
+                r"[^\W\d_].*", re.I), "begin with a title"),
+    (re.compile(r"[mfw][-_ ]?[1-9][0-9]", re.I), "are a sex with an age"),
     (re.compile(r"(.*[\W_])?(?=[a-f]*[0-9])[0-9a-f]{6,}", re.I),
      "end in hexadecimal numbers"),
 )  # fmt: skip
+
+_CODES = (
+    re.compile(r"(?P<letters>[A-Za-z]{1,3})[-_ ]?(?P<number>[0-9]{1,3})"),
+    re.compile(r"(?P<number>[0-9]{1,3})[-_ ]?(?P<letters>[A-Za-z]{1,3})"),
+)
+_LEAST_CODES = 3
+_ICD = re.compile(r"[A-Z][0-9]{2}")  # codes of diseases
 
 # Numbers up to here may number classes; more of them have to hold many images each.
 _SMALL, _FEW, _RATHER_FEW = 100, 5, 12
@@ -108,6 +119,17 @@ asthma copd ards ild ipf scar scars scarring calcified calculus caries plaque gu
 psoriatic rosacea vitiligo lupus herpes scabies ringworm shingles chickenpox measles monkeypox
 smallpox impetigo urticaria hives alopecia blister blisters bruise bruises burn rash rashes
 sores nail nails hair scalp
+homogeneous speckled nucleolar centromere centromeric golgi cytoplasmic mitotic
+asc us lsil hsil nilm asch lsil agc msi mss msih hem all cll aml cml mds frac nofrac
+falciparum vivax ovale malariae knowlesi gametocyte schizont trophozoite ring
+coli aureus epidermidis pneumoniae albicans candida aspergillus mucor escherichia staphylococcus
+streptococcus pseudomonas klebsiella enterococcus lactobacillus aegypti albopictus anopheles aedes
+culex hookworm whipworm roundworm tapeworm ascaris trichuris taenia egg eggs larva
+systole diastole systolic diastolic smoker smokers nonsmoker intact ruptured torn dorsal palmar
+plantar unilateral bilateral heel sacrum buttock ruq luq rlq llq quadrant polio rickets kids elderly
+pediatric paediatric va vb vc philips siemens
+норма патология здоров больной здоровые больные 정상 폐렴 비정상 정상군 zdrowy chory
+καρκίνος φυσιολογικό طبيعي مريض tuberkulose unauffaellig auffaellig boesartig krebs
 hemorrhoids barretts serrated bowel doubtful adi back deb lym muc mus norm str tum
 hp ssa ack nev sek ba bne eo erb ly mmy plt pmy sne ssl tva
 ischemia hydrocephalus epidural subdural subarachnoid intraventricular intraparenchymal
@@ -123,7 +145,7 @@ referable nonreferable proliferative nonproliferative wet dry
 filled filling fillings canal impacted impaction periapical implants
 train test val validation valid training
 """
-_LABEL_WORDS = frozenset(_TEXT.split())
+_LABEL_WORDS = frozenset(_TEXT.casefold().split())
 # Of at least so many letters, words with these endings are no names.
 _ENDINGS = (
     "itis", "noma", "loma", "roma", "coma", "osis", "asis", "emia", "aemia", "pathy", "plasia",
@@ -132,12 +154,13 @@ _ENDINGS = (
     "genic", "nchyma", "esis", "tion", "sion", "ity", "ectasia", "ectasy", "phil", "phils", "ology",
 )  # fmt: skip
 _LEAST_LETTERS = 6
+_NEGATIONS = ("no", "non", "not", "never", "un", "in", "without", "anti")
 _CAMEL = re.compile(r"(?<=[a-zß-ÿ])(?=[A-ZÀ-Þ])")
 # Letters alone (of one letter, a name says nothing), or with digits where there is a word, too.
 _PLAIN = re.compile(r"[^\W\d_](?:[^\W\d_]|[ _.,'’-])+|(?=.*[^\W\d_]{3})[\w .,'’-]+")
 
 # A scan of one person may have so many slices; of labels' names this share has words of labels.
-_IMAGES_OF_A_PERSON, _LABEL_SHARE = 1000, 0.2
+_IMAGES_OF_A_PERSON, _LABEL_SHARE = 1000, 0.3
 
 
 def identifier_evidence(names: Sequence[str], images: int | None = None) -> str:
@@ -165,7 +188,7 @@ def identifier_evidence(names: Sequence[str], images: int | None = None) -> str:
     per_name = None if images is None else images / len(names)
     if reason := _numbers_evidence(names, per_name):
         return reason
-    for find in (_words_evidence, _kinds_evidence, _varying_evidence):
+    for find in (_words_evidence, _kinds_evidence, _codes_evidence, _varying_evidence):
         if reason := find(names):
             return reason
     if (
@@ -226,6 +249,20 @@ def _kinds_evidence(names: Sequence[str]) -> str:
         count = sum(kind.fullmatch(name) is not None for name in names)
         if count > 1 and count >= _SHARE * len(names):
             return f"{count} of {len(names)} {what}"
+    return ""
+
+
+def _codes_evidence(names: Sequence[str]) -> str:
+    """Letters with a number, other letters and another number in each: HM1, EM2, UH3; 7B, 12A."""
+    if all(map(_ICD.fullmatch, names)):
+        return ""
+    for form in _CODES:
+        parts = [match for match in map(form.fullmatch, names) if match]
+        letters = {part["letters"].casefold() for part in parts}
+        numbers = {part["number"] for part in parts}
+        least = max(_LEAST_CODES, _SHARE * len(names))
+        if min(len(letters), len(numbers)) >= least and len(parts) >= least:
+            return f"{len(parts)} of {len(names)} are letters with a number, others in each"
     return ""
 
 
@@ -337,14 +374,43 @@ def may_be_people(names: Sequence[str], images: int) -> bool:
     words = {"".join(filter(str.isalpha, name)).casefold() for name in names}
     if len(words) < len(names) or not all(map(_PLAIN.fullmatch, names)):
         return False  # one word with several numbers is `identifier_evidence`'s
-    return sum(map(_is_label, names)) < _LABEL_SHARE * len(names)
+    return not are_labels(names)
 
 
-def _is_label(name: str) -> bool:
+def are_labels(names: Sequence[str]) -> bool:
+    """Say whether enough of the names have a word that labels are made of.
+
+    A word that several of them share tells none of them apart: with `CT_Meier, CT_Huber` it is what
+    stands beside that counts.
+
+    >>> are_labels(["COVID positive", "COVID negative"]), are_labels(["ill_Meier", "ill_Huber"])
+    (True, False)
+    """
+    spelt = [_words_of(name) for name in names]
+    counts = Counter(word for words in spelt for word in set(words))
+    telling = [[word for word in words if counts[word] == 1] for words in spelt]
+    if not all(any(len(word) > 1 for word in words) for words in telling):
+        telling = spelt  # some say nothing but what others say, too: polyps, dyed polyps
+    labels = sum(any(map(_is_label_word, words)) for words in telling)
+    pairs = _negated(spelt)
+    return max(labels, pairs) >= _LABEL_SHARE * len(names)
+
+
+def _negated(spelt: Sequence[Sequence[str]]) -> int:
+    """Count names that are another one with a word for its absence: smoker, never smoker."""
+    whole = {"".join(words) for words in spelt}
+    return sum(
+        "".join(words).startswith(no) and "".join(words).removeprefix(no) in whole
+        for words in spelt
+        for no in _NEGATIONS
+    )
+
+
+def _words_of(name: str) -> list[str]:
     words = _TOKEN.findall(_CAMEL.sub(" ", unicodedata.normalize("NFC", name)))
-    return any(map(_is_label_word, (word.casefold() for word in words)))
+    return [word.casefold() for word in words]
 
 
 def _is_label_word(word: str) -> bool:
-    known = word in _LABEL_WORDS or word in CLASS_WORDS
+    known = word in _LABEL_WORDS or (word in CLASS_WORDS and len(word) > 1)
     return known or (len(word) >= _LEAST_LETTERS and word.endswith(_ENDINGS))

@@ -113,6 +113,31 @@ class TestFolderLevels:
                       ["well/x.png", "well/y.png"])  # fmt: skip
         assert "6 folders at depth 2, 6 of them" in refusal(tmp_path, without=words)
 
+    @pytest.mark.parametrize("tops", [("ill", "well"), ("HGG", "LGG")])
+    def test_the_same_people_below_classes(self, tmp_path, tops):
+        names = [f"{c}/{p}/{i}.png" for c in tops for p in ("Meier", "Huber") for i in range(4)]
+        line = refusal(save_pictures(tmp_path, names), without=["Meier", "Huber"])
+        assert "2 top folders with the same 2 names of folders below them" in line
+        assert "--class-folder 1 --identity-folder 2" in line
+        found = read_image_set(tmp_path, class_folder=1, identity_folder=2)
+        assert (found.class_names, found.num_identities) == (tops, 2)
+
+    @pytest.mark.parametrize(
+        "tops", [("training_set", "test_set"), ("fold1", "fold2", "fold3"), ("Train", "Val-Data")]
+    )
+    def test_splits_above_classes(self, tmp_path, tops):
+        names = [f"{t}/{c}/{n}{i}.png" for n, t in enumerate(tops) for c in ("ill", "well")
+                 for i in range(2)]  # fmt: skip
+        line = refusal(save_pictures(tmp_path, names))
+        assert "got folders that look like splits" in line
+        assert "--class-folder 2" in line
+        found = read_image_set(tmp_path, class_folder=2)
+        assert (found.class_names, found.num_identities) == (("ill", "well"), len(names))
+
+    def test_a_class_whose_name_ends_like_a_place(self, tmp_path):
+        save_pictures(tmp_path, ["Oral Cancer photos/1.png", "Leukoplakia/2.png"])
+        assert read_image_set(tmp_path).class_names == ("Leukoplakia", "Oral Cancer photos")
+
     def test_names_of_people(self, tmp_path):
         names = ("Meier", "Huber", "Weber")
         save_pictures(tmp_path, [f"{name}/{i}.png" for name in names for i in range(3)])

@@ -11,10 +11,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from latentpath.core import DataError
-from latentpath.data.identifier_names import identifier_evidence
+from latentpath.data.identifier_names import are_labels, identifier_evidence
 from latentpath.data.sources.name_disclosure import and_first
 
-SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
+_SPLIT_WORDS = frozenset((
+    "train", "training", "val", "valid", "validation", "test", "testing", "holdout", "fold",
+    "split",
+))  # fmt: skip
+_BESIDE_SPLITS = frozenset(("set", "sets", "data", "dataset", "images", "imgs", "new", "cv", "x"))
 # Sides, views, planes and sequences: folders of these below others are no classes.
 VIEW_NAMES = frozenset((
     "left", "right", "l", "r", "od", "os", "ou", "ap", "pa", "lat", "lateral", "frontal",
@@ -38,6 +42,11 @@ _FEW_BELOW = 12
 _SAY_CLASSES = "--class-folder 1"
 _SAY_PUBLIC = "--public-class-names"
 _TURNED = "--class-folder 2 --identity-folder 1"
+_CLASSES_ABOVE = (
+    "if the top folders are classes and those below them people, say --class-folder 1 "
+    f"--identity-folder 2, and {_SAY_CLASSES} alone if those below them are neither; if the top "
+    "folders are neither and those below them classes, say --class-folder 2"
+)
 
 
 def folders_at(files: Sequence[str], depth: int, option: str) -> list[str]:
@@ -81,7 +90,7 @@ def refuse_doubtful_levels(files: Sequence[str], public_names: bool) -> None:
     same = _same_below(below, len(tops), len(files))
     if reason and same:
         raise _two_readings(len(tops), f", whose names look like people's: {reason},", same,
-                            _SAY_PUBLIC)  # fmt: skip
+                            f"if the top folders are classes, say {_SAY_PUBLIC}")  # fmt: skip
     if reason:
         raise DataError(
             expected="classes in the top folders",
@@ -93,25 +102,26 @@ def refuse_doubtful_levels(files: Sequence[str], public_names: bool) -> None:
     # Few classes above folders of numbers alone: these are rather people, which is said later.
     counted = len(tops) <= same and all(map(str.isdecimal, below))
     if same and not counted and not public_names:
-        raise _two_readings(len(tops), "", same, _SAY_CLASSES)
+        raise _two_readings(len(tops), "", same, _CLASSES_ABOVE)
 
 
 def _two_readings(tops: int, looks: str, same: int, otherwise: str) -> DataError:
     return DataError(
         expected="folders of which it is clear what they mean",
         got=f"{tops} top folders{looks} with the same {same} names of folders below them",
-        fix=f"if the top folders are people and those below them classes, say {_TURNED}; if the "
-        f"top folders are classes, say {otherwise}",
+        fix=f"if the top folders are people and those below them classes, say {_TURNED}; "
+        f"{otherwise}",
     )
 
 
 def _refuse_splits(tops: Sequence[str]) -> None:
-    splits = sorted(name for name in tops if name.lower() in SPLIT_NAMES)
+    splits = sorted(filter(is_split, tops))
     if len(splits) == len(tops):
         raise DataError(
             expected="one folder per class",
             got=f"folders that look like splits: {', '.join(splits)}",
-            fix=f"give the path of one of them, such as {splits[0]!r}",
+            fix=f"give the path of one of them, such as {splits[0]!r}, or say --class-folder 2 for "
+            "the images of all of them",
         )
     if splits:
         raise DataError(
@@ -125,6 +135,8 @@ def _refuse_splits(tops: Sequence[str]) -> None:
 
 def _refuse_places(files: Sequence[str], tops: Sequence[str]) -> None:
     places = sum(map(is_place, tops))
+    if places < len(tops):  # `tumor photos` may be a class beside others
+        places = sum(is_place(name) and not are_labels([name]) for name in tops)
     if len(tops) == 1 and all(file.count("/") > 1 for file in files):
         _refuse_wrapping(files, bool(places))
     if places and len(tops) > 1:
@@ -145,7 +157,7 @@ def _refuse_wrapping(files: Sequence[str], place: bool) -> None:
     folders = [file.split("/")[:-1] for file in files]
     for depth in range(2, min(map(len, folders)) + 1):
         inner = {own[depth - 1] for own in folders}
-        if all(name.lower() in SPLIT_NAMES for name in inner) or (
+        if all(map(is_split, inner)) or (
             len(inner) == 1 and not (place and depth == min(map(len, folders)))
         ):
             continue
@@ -158,6 +170,12 @@ def _refuse_wrapping(files: Sequence[str], place: bool) -> None:
         )
 
 
+def is_split(name: str) -> bool:
+    """Say whether a folder of this name is a split: train, Test Set, fold_3."""
+    words = set(re.findall(r"[a-z]+", name.lower())) - _BESIDE_SPLITS
+    return bool(words) and words <= _SPLIT_WORDS
+
+
 def is_place(name: str) -> bool:
     """Say whether a folder of this name is a place to keep files: images_001, png, raw data."""
     words = [word for word in re.split(r"[\W_0-9]+", name.lower()) if word]
@@ -168,7 +186,7 @@ def is_place(name: str) -> bool:
 
 def is_no_class(name: str) -> bool:
     """Say whether a folder of this name holds a split, a side, a view or a scale."""
-    return name.lower() in SPLIT_NAMES | VIEW_NAMES or bool(_SCALE.fullmatch(name))
+    return is_split(name) or name.lower() in VIEW_NAMES or bool(_SCALE.fullmatch(name))
 
 
 def _below(files: Sequence[str]) -> dict[str, set[str]]:
