@@ -14,7 +14,10 @@ export PYTHONDONTWRITEBYTECODE :=
 demo: $(VENV)/.demo
 	$(BIN)/latentpath demo --out demo-out --overwrite
 
-test: lint unit
+# The linters take one core: the numbers under other instruction sets are computed beside them.
+test: $(VENV)/.dev
+	$(MAKE) --jobs 3 --output-sync lint isa-avx2 isa-baseline
+	$(MAKE) unit
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -24,7 +27,7 @@ lint: $(VENV)/.dev
 # One thread per process: threads that wait for each other spin, which is slower than none.
 # Workers steal from each other's lists: a worker that dies then costs the test that it ran, where
 # loadfile would run that test again in every worker (tests/test_workers.py).
-unit: $(VENV)/.dev browser cross isa
+unit: $(VENV)/.dev browser cross
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q --numprocesses logical --maxprocesses 8 --dist worksteal
 
 # The tests of numbers again, as processors without AVX-512 and without AVX2 would run them: caps

@@ -97,8 +97,9 @@ def test_a_replaced_layer_keeps_names_parameters_and_results():
     assert faulty_layers(network) == []
     assert network.state_dict().keys() == plain.state_dict().keys()
     images = torch.randn(3, 1, 13, 14, requires_grad=True)
-    assert torch.equal(network(images), plain(images))
-    assert torch.equal(torch.jit.script(network)(images), plain(images))
+    # Not to the bit: another shape may be another kernel's, which adds in another order.
+    torch.testing.assert_close(network(images), plain(images))
+    torch.testing.assert_close(torch.jit.script(network)(images), plain(images))
     found = torch.autograd.grad(network(images).square().sum(), [images, *network.parameters()])
     right = torch.autograd.grad(plain(images).square().sum(), [images, *plain.parameters()])
     for gradient, expected in zip(found, right, strict=True):
