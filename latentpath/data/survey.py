@@ -15,6 +15,9 @@ from latentpath.data.contrast_survey import ContrastSurvey, ContrastSurveyor
 from latentpath.data.near_copies import NearCopies
 from latentpath.data.sources.listing import Listing
 
+# More sizes than this are summed up.
+_SIZES_SHOWN = 4
+
 
 @dataclass(frozen=True)
 class Survey:
@@ -155,10 +158,7 @@ class Survey:
         lines.append(
             f"people: {self.people:,}, with {least} to {most} images each, median {median:g}"
         )
-        lines += [
-            f"size: {width}x{height} {'grey' if channels == 1 else 'colour'}, {count:,} images"
-            for width, height, channels, count in self.sizes
-        ]
+        lines += self._size_lines()
         lines.append(
             f"exact copies: {self.copies:,} images, {self.copies_across_people:,} across people, "
             f"{self.copies_across_classes:,} across classes"
@@ -198,6 +198,35 @@ class Survey:
             "notes": [*self.notes, *self.suspicions()],
         }
 
+    def _size_lines(self) -> list[str]:
+        """Return a line for each size, or for many of them where the commonest and the ends lie."""
+        lines = [
+            f"size: {width}x{height} {_kind(channels)}, {count:,} image{'s' if count > 1 else ''}"
+            for width, height, channels, count in self.sizes[:_SIZES_SHOWN]
+        ]
+        if len(self.sizes) > _SIZES_SHOWN:
+            order = sorted((w * h, w, h, count) for w, h, _, count in self.sizes)
+            half = np.searchsorted(np.cumsum([count for *_, count in order]), self.readable / 2)
+            smallest, median, largest = (
+                f"{order[place][1]}x{order[place][2]}" for place in (0, int(half), -1)
+            )
+            kinds = [
+                f"{sum(count for *_, own, count in self.sizes if own == channels):,} "
+                f"{_kind(channels)}"
+                for channels in sorted({own for *_, own, _ in self.sizes})
+            ]
+            lines = [
+                f"sizes: {len(self.sizes)}, from {smallest} to {largest} pixels, half of the "
+                f"images up to {median}; {' and '.join(kinds)}",
+                *(line for line in lines[: _SIZES_SHOWN - 1] if not line.endswith(" 1 image")),
+            ]
+        oblong = sum(count for width, height, _, count in self.sizes if width != height)
+        if oblong:
+            lines.append(
+                f"no squares: {oblong:,} images, which --resize pads (else crops or stretches)"
+            )
+        return lines
+
     def _sizes_as_read(self, channels: int | None) -> dict[tuple[int, int, int], int]:
         sizes: Counter[tuple[int, int, int]] = Counter()
         for width, height, own, count in self.sizes:
@@ -214,7 +243,7 @@ class Survey:
             expected="images that are all grey or all colour",
             got=f"{counts[1]} grey and {counts[3]} colour ones, the first of the rarer kind is "
             f"{example}",
-            fix="choose 1 or 3 channels to convert all of them to",
+            fix="say --channels 1 to turn all of them grey, or --channels 3 for colour",
         )
 
     def _mixed_sizes(self, sizes: dict[tuple[int, int, int], int]) -> DataError:
@@ -224,9 +253,10 @@ class Survey:
         example = next(place for place, size in places if size[:2] == rare[:2])
         return DataError(
             expected="images of one size",
-            got=f"{len(ranked)} sizes, {count} images of {common[0]}x{common[1]} pixels and "
-            f"{rare_count} of {rare[0]}x{rare[1]}, the first of these is {example}",
-            fix="choose a resolution to resize all of them to",
+            got=f"{len(ranked)} sizes, {count} image{'s' if count > 1 else ''} of "
+            f"{common[0]}x{common[1]} pixels and {rare_count} of {rare[0]}x{rare[1]}, the first of "
+            f"these is {example}",
+            fix="resize all of them, such as with --resolution 64",
         )
 
 
@@ -312,6 +342,10 @@ class Surveyor:
             counted_by=listing.counted_by,
             doubt=listing.doubt,
         )
+
+
+def _kind(channels: int) -> str:
+    return "grey" if channels == 1 else "colour"
 
 
 def _across(groups: list[list[int]], values: np.ndarray) -> int:

@@ -42,6 +42,13 @@ def test_chest_xrays_as_published(command, originals, tmp_path):
     assert "images: 97 of 97 readable" in report
     assert "people: 66, with 1 to 3 images each, median 1" in report
     assert "87 grey and 10 colour ones" in errors[-1]
+    assert "--channels 1" in errors[-1]
+    assert len(report.splitlines()) < 20
+    assert (
+        "sizes: 97, from 492x156 to 1976x1496 pixels, half of the images up to 1256x960; 87 grey "
+        "and 10 colour" in report
+    )
+    assert "no squares: 97 images" in report
 
     data = read_image_set(originals, **TABLE, channels=1, resolution=16, resize="crop")
     assert (data.num_identities, data.class_counts()) == (66, {"normal": 24, "pneumonia": 73})

@@ -187,7 +187,7 @@ def _room_for(total: int, shape: tuple[int, ...]) -> np.ndarray:
         raise DataError(
             expected="a set that fits into memory",
             got=f"{total} images of {shape[1]}x{shape[0]} pixels",
-            fix="choose a resolution to resize all of them to",
+            fix="resize all of them, such as with --resolution 64",
         ) from error
 
 
