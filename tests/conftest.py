@@ -25,6 +25,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from support.plain_figures import draw_nothing
+
 # Tests are small: more threads than this only get in each other's way under pytest-xdist.
 torch.set_num_threads(min(2, torch.get_num_threads()))
 
@@ -56,10 +58,7 @@ def reference_dir(shared_data: Path) -> Path:
 @pytest.fixture
 def plain_figures(monkeypatch):
     """Pages without figures, which take most of a page's time: for tests of what else it says."""
-    from latentpath.audit.report import measure_figures, run_figures
-
-    for module in (measure_figures, run_figures):
-        monkeypatch.setattr(module, "as_svg", lambda figure: b"<svg></svg>")
+    draw_nothing(monkeypatch)
 
 
 # Modules with tests of many seconds. They come first, so that no worker is left with one of them

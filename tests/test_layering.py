@@ -132,7 +132,8 @@ KNOWS = {
     "production": ("models", "energy", "walks", "ksame", "training", "data", "audit"),
     "compat": ("walks",),
     "experiments": ("production", "audit"),
-    "cli": ("experiments", "production", "audit", "training"),
+    "project": ("production", "audit", "training", "similarity"),
+    "cli": ("experiments", "project", "production", "audit", "training"),
     "__main__": ("cli",),
     # Public names, resolved on first use; never the command line.
     "__init__": ("compat", "production"),

@@ -38,6 +38,7 @@ __all__ = ["main"]
 COMMANDS = {
     "demo": "run the whole pipeline on real handwritten digits",
     "scan": "look at your own images: classes, people, sizes, copies, unreadable files",
+    "run": "go all the way from your own images to a set and its report",
     "produce": "make a synthetic set from your own images",
     "status": "show how far a run is",
     "verify": "check that a set, or a run and its set, is as it was written",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from latentpath.cli.audit_sets import (
     ROLES,
@@ -117,7 +117,14 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> int:
         device=device,
         progress=bars,
     )
-    report = report_on(audit, title=arguments.title, created=today())
+    manifest = _manifest(arguments.synthetic)
+    report = report_on(
+        audit,
+        title=arguments.title,
+        created=today(),
+        certificate=manifest.get("certificate"),
+        seal=str(manifest.get("seal", "")),
+    )
     written = write_report(out / REPORT, report, include_real=not arguments.no_real_images)
     for verdict in audit.verdicts:
         print(f"{verdict.colour:<6} {verdict.question} {verdict.why}")
@@ -126,6 +133,14 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> int:
     print(f"report: {written} ({shown}), numbers: {written.with_name(NUMBERS)}")
     limit = arguments.fail_on
     return FAILED if limit and SEVERITY[audit.overall] >= SEVERITY[limit] else 0
+
+
+def _manifest(synthetic: str) -> dict[str, Any]:
+    """The manifest of a set of ours; empty of any other."""
+    from latentpath.data import is_written_set, read_manifest
+
+    folder = set_folder(Path(synthetic))
+    return read_manifest(folder) if is_written_set(folder) else {}
 
 
 def _measures(arguments: argparse.Namespace) -> tuple[str, ...]:

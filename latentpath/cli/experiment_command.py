@@ -42,9 +42,8 @@ def _declare(parser: LateParser, name: str) -> None:
         CompareConfig,
         MeasureConfig,
         TradeoffConfig,
-        TrainingConfig,
     )
-    from latentpath.production import ProduceConfig
+    from latentpath.production import ProduceConfig, TrainingConfig
 
     recipe = RECIPES[name]
     parser.set_defaults(recipe=name)
@@ -95,10 +94,9 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> None:
         CompareConfig,
         MeasureConfig,
         TradeoffConfig,
-        TrainingConfig,
         run_experiment,
     )
-    from latentpath.production import ProduceConfig
+    from latentpath.production import ProduceConfig, TrainingConfig
 
     recipe = RECIPES[arguments.recipe]
     recipe = replace(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 
 from latentpath.cli.command import LateParser, declare_command
 from latentpath.cli.progress_bars import Bars
+from latentpath.core import InputError
 
 
 def declare(parser: LateParser) -> None:
@@ -26,16 +28,51 @@ def declare(parser: LateParser) -> None:
     parser.add_argument(
         "--seal", metavar="HEX", help="the seal that `produce` printed, noted down elsewhere"
     )
+    parser.add_argument(
+        "--report",
+        metavar="FILE",
+        help="audit.json, or the report beside it: is it about this very set?",
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def _run(arguments: argparse.Namespace, bars: Bars) -> int:
     from latentpath.production import RunFolder, verify_run, verify_set
 
+    seal = arguments.seal
+    if arguments.report is not None:
+        seal = _seal_of(Path(arguments.report), seal)
     check = verify_run if RunFolder.at(arguments.set).has_plan() else verify_set
-    found = check(arguments.set, arguments.private, seal=arguments.seal, progress=bars)
+    found = check(arguments.set, arguments.private, seal=seal, progress=bars)
     if arguments.json:
         print(json.dumps(found.as_dict(), indent=1))
     else:
         print("\n".join(found.lines()))
     return 0 if found.ok else 2
+
+
+def _seal_of(report: Path, given: str | None) -> str:
+    """The seal of the set that a report is about."""
+    from latentpath.production import read_object
+
+    numbers = report if report.suffix == ".json" else report.with_name("audit.json")
+    if not numbers.is_file():
+        raise InputError(
+            expected="the audit.json of a report, or the report beside it, as --report",
+            got="none there",
+            fix="name the file that `latentpath audit` or `latentpath run` wrote",
+        )
+    seal = read_object(numbers).get("seal")
+    if not isinstance(seal, str) or not seal:
+        raise InputError(
+            expected="a report that names the seal of its set",
+            got="one without: its set was not one of ours, or it is an older report",
+            fix="audit the set again",
+        )
+    if given not in (None, seal):
+        raise InputError(
+            expected="one seal from --seal and --report",
+            got="two different ones",
+            fix="give the one of them that you trust",
+        )
+    return seal

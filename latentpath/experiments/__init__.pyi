@@ -9,7 +9,6 @@ from latentpath.experiments.recipe import (
     MeasureConfig as MeasureConfig,
     Recipe as Recipe,
     TradeoffConfig as TradeoffConfig,
-    TrainingConfig as TrainingConfig,
 )
 from latentpath.experiments.scoreboard import (
     AIMS as AIMS,

@@ -16,7 +16,6 @@ from latentpath.audit import check_packages, encode_png
 from latentpath.core import InputError, Progress, flat_values, silent
 from latentpath.data import ImageSet
 from latentpath.experiments.columns import figures, worst_attack
-from latentpath.experiments.experiment_networks import absent_networks, ready_networks
 from latentpath.experiments.pictures import (
     bars_picture,
     sample_sheet,
@@ -34,6 +33,7 @@ from latentpath.experiments.tradeoff import REFERENCE, GridPoint, grid_points
 from latentpath.production import (
     Bundle,
     ProduceConfig,
+    absent_networks,
     arithmetic,
     at_resolution,
     check_promise,
@@ -41,6 +41,7 @@ from latentpath.production import (
     load_bundle,
     models_fingerprint,
     produce_set,
+    ready_networks,
     write_durably,
 )
 

@@ -12,6 +12,7 @@ from latentpath.production import (
     FastOptions,
     GateConfig,
     ProduceConfig,
+    TrainingConfig,
     WalkOptions,
 )
 from latentpath.training import (
@@ -140,22 +141,6 @@ class TradeoffConfig:
     def chosen(self) -> tuple[str, ...]:
         """The knobs' names, each once."""
         return tuple(dict.fromkeys(name.strip() for name in self.knobs.split(",")))
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How the networks are trained that the recipe's weights folder lacks."""
-
-    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
-    """The GAN that images come from."""
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    """Images to latents."""
-    identity: IdentityConfig = field(default_factory=IdentityConfig)
-    """Which real person an image looks like."""
-    classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
-    """Which class an image belongs to."""
-    surrogate: SurrogateConfig = field(default_factory=SurrogateConfig)
-    """What the classifiers see at a latent."""
 
 
 @dataclass(frozen=True)

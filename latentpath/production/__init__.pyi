@@ -1,3 +1,8 @@
+from latentpath.production.agreed_settings import (
+    AgreedSettings as AgreedSettings,
+    read_object as read_object,
+    write_object as write_object,
+)
 from latentpath.production.bundle import (
     ASSETS as ASSETS,
     FILES as FILES,
@@ -101,4 +106,10 @@ from latentpath.production.verification import (
 )
 from latentpath.production.walking import (
     render as render,
+)
+from latentpath.production.weights_folder import (
+    NETWORKS as NETWORKS,
+    TrainingConfig as TrainingConfig,
+    absent_networks as absent_networks,
+    ready_networks as ready_networks,
 )

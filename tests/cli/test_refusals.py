@@ -19,7 +19,7 @@ from latentpath import cli
 from latentpath.audit import AuditConfig
 from latentpath.cli.command import PLACES
 from latentpath.core import InputError
-from latentpath.experiments import CompareConfig, MeasureConfig, TradeoffConfig, TrainingConfig
+from latentpath.experiments import CompareConfig, MeasureConfig, TradeoffConfig
 from latentpath.ksame.grouping import _METHODS
 from latentpath.ksame.pair_methods import PAIR_METHODS
 from latentpath.production import (
@@ -28,6 +28,7 @@ from latentpath.production import (
     OutputConfig,
     ProduceConfig,
     RunConfig,
+    TrainingConfig,
     WalkOptions,
 )
 from latentpath.production.produce_config import GROUPINGS, PAIRINGS
@@ -171,6 +172,7 @@ ENOUGH = {
         for name in ("pneumoniamnist", "chest-xray-64", "chest-xray-128")
     },
     "produce": ["--data", "{data}", "--weights", "{weights}"],
+    "run": ["--data", "{data}"],
     "scan": ["--data", "{data}"],
     "train": ["--data", "{data}"],
     "verify": ["{data}"],

@@ -17,8 +17,8 @@ from latentpath.experiments import (
     CompareConfig,
     MeasureConfig,
     TradeoffConfig,
-    TrainingConfig,
 )
+from latentpath.production import TrainingConfig
 from latentpath.training import ClassifierConfig, SurrogateConfig
 from latentpath.training.witness_training import WitnessConfig
 from support import tiny_models

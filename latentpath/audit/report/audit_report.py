@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from latentpath.audit.report.report_model import Report, ReportSet
 from latentpath.audit.run_audit import Audit
 
 
-def report_on(audit: Audit, *, title: str = "", created: str = "") -> Report:
+def report_on(
+    audit: Audit,
+    *,
+    title: str = "",
+    created: str = "",
+    certificate: Mapping[str, Any] | None = None,
+    seal: str = "",
+) -> Report:
     """Put an audit into a report: the set last, after the real one, the holdout and the baselines.
 
     Args:
         audit: from `audit_set`.
         title: headline; one that says what was audited if empty.
         created: date to show.
+        certificate: of the set's manifest, where it has one.
+        seal: of the set's manifest, likewise: it tells which set was audited.
     """
     rows = [ReportSet("real", "Real images", audit.yardstick)]
     if audit.holdout is not None:
@@ -29,6 +39,8 @@ def report_on(audit: Audit, *, title: str = "", created: str = "") -> Report:
         real=audit.setup.real,
         subject="synthetic",
         baseline=next(iter(audit.baselines), ""),
+        certificate=certificate,
+        seal=seal,
         settings=_settings(audit),
         created=created,
         verdicts=audit.verdicts,

@@ -45,6 +45,7 @@ def page_context(report: Report, include_real: bool) -> dict[str, Any]:
         "gate_columns": run_tables.GATE_COLUMNS,
         "gates": [marked(report, row, run_tables.gate(row.gate)) for row in rows if row.gate],
         "certificate": run_tables.certificate(report.certificate),
+        "seal": report.seal,
         "settings": flat(report.settings),
         "made_here": report.made_here,
         "methods": list(_methods(report)),

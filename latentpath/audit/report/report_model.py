@@ -71,6 +71,7 @@ class Report:
         profile: distances along walks.
         energies: path energies before and after.
         certificate: the k-anonymity certificate, as plain values.
+        seal: of the set that the report is about, where it has one.
         settings: configuration and seeds, as plain values, shown at the end.
         verdicts: the answers about the subject; none leaves the traffic lights out.
         created: date, as it should be shown.
@@ -89,6 +90,7 @@ class Report:
     profile: WalkProfile | None = None
     energies: EnergyComparison | None = None
     certificate: Mapping[str, Any] | None = None
+    seal: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     created: str = ""
     verdicts: tuple[QuestionVerdict, ...] = ()
@@ -137,6 +139,7 @@ class Report:
                 "profile": self.profile and _profile_figures(self.profile),
                 "energies": self.energies and _energy_figures(self.energies),
                 "certificate": self.certificate,
+                "seal": self.seal,
                 "settings": self.settings,
             },
             for_readers=True,

@@ -1,16 +1,25 @@
-"""The networks of an experiment: those that ship, or trained in its folder where absent."""
+"""All networks of a weights folder: what is absent is trained, in the order of need."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
 from latentpath.core import Progress, WeightsError, silent
 from latentpath.data import ImageSet
-from latentpath.experiments.recipe import TrainingConfig
 from latentpath.generators import read_weights
-from latentpath.production import FILES, Bundle, check_classes, load_bundle, train_network
+from latentpath.production.bundle import FILES, Bundle, load_bundle
+from latentpath.production.network_training import check_classes, train_network
+from latentpath.training import (
+    ClassifierConfig,
+    EncoderConfig,
+    GeneratorConfig,
+    IdentityConfig,
+    SurrogateConfig,
+)
 
 # In the order in which they need each other, with their kinds.
 NETWORKS = {
@@ -22,9 +31,25 @@ NETWORKS = {
 }
 
 
-def absent_networks(folder: Path) -> list[str]:
-    """Networks that the folder has no weights of, in the order of training."""
-    return [name for name, kind in NETWORKS.items() if not (folder / FILES[kind]).exists()]
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How the networks are trained that a weights folder lacks."""
+
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    """The GAN that images come from."""
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    """Images to latents."""
+    identity: IdentityConfig = field(default_factory=IdentityConfig)
+    """Which real person an image looks like."""
+    classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
+    """Which class an image belongs to."""
+    surrogate: SurrogateConfig = field(default_factory=SurrogateConfig)
+    """What the classifiers see at a latent."""
+
+
+def absent_networks(folder: Path, wanted: Sequence[str] = tuple(NETWORKS)) -> list[str]:
+    """Networks out of the wanted ones that the folder has no weights of, in the order of need."""
+    return [name for name in wanted if not (folder / FILES[NETWORKS[name]]).exists()]
 
 
 def ready_networks(
@@ -32,8 +57,12 @@ def ready_networks(
     folder: Path,
     config: TrainingConfig,
     *,
+    wanted: Sequence[str] = tuple(NETWORKS),
+    resolution: int = 0,
+    sheet_images: int = 0,
     device: torch.device | str = "cpu",
     progress: Progress = silent,
+    say: Callable[[str], None] | None = None,
 ) -> Bundle:
     """Train what is absent and open all of it; checkpoints beside the weights let it go on.
 
@@ -41,24 +70,34 @@ def ready_networks(
         data: the private people.
         folder: the weights folder.
         config: how to train.
+        wanted: names of the networks to train; the surrogate alone may be left out.
+        resolution: of the generator, pixels; see `train_network`.
+        sheet_images: images between two sheets of the generator's samples; see `train_network`.
         device: where to train.
         progress: told after every step.
+        say: shows lines about what was trained and where an interrupted training goes on.
 
     Raises:
+        StoppedError: Ctrl-C or SIGTERM asked to stop; the checkpoint holds the last step.
         WeightsError: the weights are of another set, or a checkpoint is of another configuration.
     """
     check_classes(data)
     _check_present(folder, data)
-    for network in absent_networks(folder):
-        train_network(
+    for network in absent_networks(folder, wanted):
+        line = train_network(
             network,
             data,
             folder,
             config=getattr(config, network),
+            resolution=resolution if network == "generator" else 0,
+            sheet_images=sheet_images if network == "generator" else 0,
             half=True,
             device=device,
             progress=progress,
+            say=say,
         )
+        if say is not None:
+            say(line)
     bundle = load_bundle(folder, device)
     bundle.check(data)
     return bundle

@@ -1,0 +1,88 @@
+"""`latentpath run`: all of it, from a folder of images to a set and its report."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from latentpath.cli.command import LateParser, declare_command
+from latentpath.cli.common_options import (
+    add_data_options,
+    add_device_option,
+    check_apart,
+    data_source,
+    device_of,
+    read_data,
+    today,
+)
+from latentpath.cli.config_options import add_options, read_options
+from latentpath.cli.progress_bars import Bars
+
+_EPILOG = (
+    "The same command goes on where it was stopped. DIR/run/set is the set; everything else in DIR "
+    "is for the data holder. What a stage can do besides, `latentpath train`, `produce` and "
+    "`audit` offer one by one."
+)
+
+
+def declare(parser: LateParser) -> None:
+    """Declare the command and its options."""
+    declare_command(parser, _run)
+    from latentpath.project import ProjectConfig
+
+    parser.epilog = _EPILOG
+    add_data_options(parser)
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder of the project")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="measure for a minute or two, say how long each stage will take, and end",
+    )
+    add_device_option(parser)
+    add_options(parser.add_argument_group("project"), ProjectConfig)
+
+
+def _run(arguments: argparse.Namespace, bars: Bars) -> None:
+    from latentpath.data import scan
+    from latentpath.production import RunOptions, seal_line, shortage_lines, summary_lines
+    from latentpath.project import ProjectConfig, reading_side, run_project
+
+    config = read_options(arguments, ProjectConfig)
+    check_apart(arguments, "out")
+    device = device_of(arguments)
+    asked = arguments.resolution
+    if not asked and arguments.data != "digits":
+        survey = scan(data_source(arguments), progress=bars)
+        arguments.resolution = reading_side(survey)
+    result = run_project(
+        read_data(arguments, bars),
+        arguments.out,
+        config,
+        resolution=asked,
+        dry_run=arguments.dry_run,
+        device=device,
+        created=today(),
+        options=RunOptions(threads=arguments.threads, verbose=arguments.verbose),
+        progress=bars,
+        say=_say(bars),
+    )
+    if result is None:
+        return
+    print("\n".join(summary_lines(result.run)))
+    for line in shortage_lines(result.run):
+        print(f"latentpath: warning: {line}", file=sys.stderr)
+    if result.audit is not None:
+        for verdict in result.audit.verdicts:
+            print(f"{verdict.colour:<6} {verdict.question} {verdict.why}")
+        print(f"{result.audit.overall:<6} all together")
+    print(f"report: {result.report_file} (shows real images: for the data holder)")
+    print(seal_line(result.run.manifest))
+
+
+def _say(bars: Bars) -> Callable[[str], None]:
+    def say(text: str) -> None:
+        bars.leave()
+        print(text, flush=True)
+
+    return say

@@ -1,0 +1,16 @@
+from latentpath.project.people_split import (
+    PeopleSplit as PeopleSplit,
+    split_people as split_people,
+)
+from latentpath.project.project import (
+    ProjectResult as ProjectResult,
+    run_project as run_project,
+)
+from latentpath.project.project_config import ProjectConfig as ProjectConfig
+from latentpath.project.time_trial import (
+    StageEstimate as StageEstimate,
+    estimate_lines as estimate_lines,
+    estimate_times as estimate_times,
+    reading_side as reading_side,
+    time_generator as time_generator,
+)

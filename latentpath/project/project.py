@@ -1,0 +1,249 @@
+"""A project from real images to a synthetic set and its report, or from where it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from latentpath.audit import Audit, audit_set, check_report, report_on, write_report
+from latentpath.core import InputError, OutputExistsError, Progress, check_extra, silent
+from latentpath.data import ImageSet, read_image_set
+from latentpath.production import (
+    NETWORKS,
+    AgreedSettings,
+    Bundle,
+    RunOptions,
+    RunResult,
+    absent_networks,
+    at_resolution,
+    check_promise,
+    data_fingerprint,
+    make_baselines,
+    people_behind,
+    produce,
+    read_object,
+    ready_networks,
+    synthetic_set,
+)
+from latentpath.project.people_split import PeopleSplit, split_people
+from latentpath.project.project_config import ProjectConfig
+from latentpath.project.time_trial import (
+    StageEstimate,
+    duration,
+    estimate_lines,
+    estimate_times,
+    likely_resolution,
+)
+
+_SETTINGS = "project.json"
+_SHEET_IMAGES = 20_000
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class ProjectResult:
+    """A finished project."""
+
+    folder: Path
+    """Where its parts lie."""
+    run: RunResult
+    """The run that made the set."""
+    report_file: Path
+    """The report, which shows real images."""
+    audit: Audit | None
+    """What it says; None where an earlier call wrote it."""
+
+
+def run_project(
+    data: ImageSet,
+    out: str | Path,
+    config: ProjectConfig | None = None,
+    *,
+    resolution: int = 0,
+    dry_run: bool = False,
+    device: torch.device | str = "cpu",
+    created: str = "",
+    options: RunOptions | None = None,
+    progress: Progress = silent,
+    say: Say | None = None,
+) -> ProjectResult | None:
+    """Train what is absent, make a synthetic set and audit it, and go on where a call stopped.
+
+    `out/weights` holds the networks with their checkpoints, `out/run` the run with the set in
+    `out/run/set`, `out/report/report.html` the report. The people who are held out take no part in
+    weights and set. All but `out/run/set` is for the data holder.
+
+    Args:
+        data: all real images, with people.
+        out: the project's folder.
+        config: of the project.
+        resolution: of the generator, pixels, a power of two; 0 takes the largest one that the
+            images have and that the hours allow by a trial.
+        dry_run: end after the estimate; nothing but `out/project.json` is written.
+        device: where to compute.
+        created: date that the report shows.
+        options: of the run; it always goes on where it was.
+        progress: told about every stage.
+        say: shows lines about what comes and what was done.
+
+    Returns:
+        What was made; None after a dry run.
+
+    Raises:
+        OutputExistsError: the folder holds anything else.
+        InputError: the folder's work was begun with other data or options, or the estimate is more
+            than the hours that it may take.
+        DataError, PrivacyError: too few people, in all or in a class.
+        MissingExtraError: a package is not installed that is needed later.
+        RunError: it stopped before its end, and the same call goes on.
+    """
+    config, options, say = config or ProjectConfig(), options or RunOptions(), say or _silent
+    check_extra("pipeline", "PIL", "monai", "safetensors", "matplotlib", "jinja2")
+    folder = Path(out)
+    settings = _settings(folder)
+    people = split_people(data, config.hold_out, config.hold_out_seed)
+    check_promise(people.private, config.produce)
+    settings.agree(
+        "people",
+        {
+            "data": data_fingerprint(data),
+            "hold_out": config.hold_out,
+            "hold_out_seed": config.hold_out_seed,
+        },
+    )
+    say(
+        f"people: {people.private.num_identities:,} behind the set, "
+        f"{people.others.num_identities:,} held out for the audit"
+    )
+    known = settings.get("resolution")
+    side = resolution or (
+        known["pixels"]
+        if known
+        else likely_resolution(people.private, config, device=device, progress=progress)
+    )
+    settings.agree("resolution", {"pixels": side})
+    weights = folder / "weights"
+    if dry_run or absent_networks(weights, config.networks):
+        estimates = _estimate(folder, people, config, side, device, progress)
+        for line in estimate_lines(estimates, side, people.private.num_identities):
+            say(line)
+        if dry_run:
+            return None
+        _check_hours(estimates, config)
+    bundle = ready_networks(
+        people.private,
+        weights,
+        config.training,
+        wanted=config.networks,
+        resolution=side,
+        sheet_images=_SHEET_IMAGES,
+        device=device,
+        progress=progress,
+        say=say,
+    )
+    run = produce(
+        people.private,
+        bundle,
+        folder / "run",
+        config.produce,
+        replace(options, output=config.output, resume=True),
+        progress=progress,
+    )
+    report, audit = _report(folder, run, people, bundle, config, created, progress)
+    return ProjectResult(folder, run, report, audit)
+
+
+def _silent(text: str) -> None:
+    pass
+
+
+def _settings(folder: Path) -> AgreedSettings:
+    if folder.exists() and not folder.is_dir():
+        raise OutputExistsError(
+            expected="a folder for the project", got="a file", fix="choose another --out"
+        )
+    path = folder / _SETTINGS
+    if folder.exists() and any(folder.iterdir()) and not path.exists():
+        raise OutputExistsError(
+            expected=f"an empty folder, or that of a project ({_SETTINGS})",
+            got="other files",
+            fix="choose another --out",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    return AgreedSettings(path)
+
+
+def _estimate(
+    folder: Path,
+    people: PeopleSplit,
+    config: ProjectConfig,
+    side: int,
+    device: torch.device | str,
+    progress: Progress,
+) -> list[StageEstimate]:
+    """Estimates of the stages that are not finished."""
+    estimates = estimate_times(people.private, config, side, device=device, progress=progress)
+    absent = absent_networks(folder / "weights", config.networks)
+    return [e for e in estimates if e.stage not in NETWORKS or e.stage in absent]
+
+
+def _check_hours(estimates: list[StageEstimate], config: ProjectConfig) -> None:
+    total = sum(estimate.seconds for estimate in estimates)
+    if total > 3600 * config.hours:
+        raise InputError(
+            expected=f"a project of at most {config.hours:g} hours, as --hours says",
+            got=f"about {duration(total)} by the estimate",
+            fix="choose a smaller --resolution or --train-generator-total-images, a GPU, or more "
+            "--hours",
+        )
+
+
+def _report(
+    folder: Path,
+    run: RunResult,
+    people: PeopleSplit,
+    bundle: Bundle,
+    config: ProjectConfig,
+    created: str,
+    progress: Progress,
+) -> tuple[Path, Audit | None]:
+    """Audit the set beside lines and centroids, unless the report of this very set is there."""
+    place, numbers = folder / "report" / "report.html", folder / "report" / "audit.json"
+    seal = str(run.manifest["seal"])
+    if place.exists() and numbers.exists() and read_object(numbers).get("seal") == seal:
+        return place, None
+    check_report(place, overwrite=True)
+    side = bundle.generator.img_resolution
+    real = at_resolution(people.private, side)
+    made = synthetic_set(run, people.private, bundle, progress)
+    baselines = make_baselines(made, bundle)
+    samples = read_image_set(run.folder.set)
+    sources = None
+    if made.endpoints.grouping is not None:
+        sources = people_behind(run.folder.set, run.folder.private_file, samples, real)
+    audit = audit_set(
+        samples,
+        real=real,
+        holdout=at_resolution(people.others, side),
+        baselines={"straight lines": baselines.line, "centroids": baselines.centroids},
+        sources=sources,
+        identity=bundle.identity,
+        lpips=bundle.lpips,
+        config=config.audit,
+        device=bundle.encoder.centre.device,
+        progress=progress,
+    )
+    title = f"A synthetic set of {len(samples):,} images"
+    place.parent.mkdir(exist_ok=True)
+    report = report_on(
+        audit,
+        title=title,
+        created=created,
+        certificate=run.manifest["certificate"],
+        seal=seal,
+    )
+    written = write_report(place, report)
+    return written, audit

@@ -1,0 +1,55 @@
+"""What a project is made with, beside the options of its stages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from latentpath.audit import AuditConfig
+from latentpath.core import InputError, check_at_least
+from latentpath.production import OutputConfig, ProduceConfig, TrainingConfig
+
+
+@dataclass(frozen=True)
+class ProjectConfig:
+    """How a project goes from images to a report."""
+
+    hold_out: float = 0.2
+    """Share of the people whom nothing is made of: the audit tests classifiers on their images,
+    and holds the set against them as strangers. 0.05 to 0.5."""
+    hours: float = 12.0
+    """Hours that all of it may take by the measured estimate: the resolution is the largest one
+    that fits, where none is given, and no work begins that would take longer."""
+    surrogate: bool = False
+    """Also train the network that predicts the classifiers from latents. It takes long, and makes
+    long walks (--steps) and large sets faster."""
+    hold_out_seed: int = 0
+    """Seed of who is held out."""
+    training: TrainingConfig = field(default_factory=TrainingConfig, metadata={"option": "train"})
+    """How the networks are trained."""
+    produce: ProduceConfig = field(default_factory=ProduceConfig, metadata={"option": ""})
+    """How the set is made."""
+    output: OutputConfig = field(default_factory=OutputConfig, metadata={"option": ""})
+    """What the set looks like on the disk."""
+    audit: AuditConfig = field(default_factory=AuditConfig)
+    """What the audit measures with."""
+
+    def __post_init__(self) -> None:
+        check_at_least(0, hold_out_seed=self.hold_out_seed)
+        if not 0.05 <= self.hold_out <= 0.5:
+            raise InputError(
+                expected="a hold_out from 0.05 to 0.5, a share of the people",
+                got=str(self.hold_out),
+                fix="0.2 keeps every fifth person out of the set",
+            )
+        if not 0 < self.hours < float("inf"):
+            raise InputError(
+                expected="hours above 0 that all of it may take",
+                got=str(self.hours),
+                fix="12 is a night",
+            )
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Names of the networks to train, in the order of need."""
+        names = ("generator", "encoder", "identity", "classifier")
+        return (*names, "surrogate") if self.surrogate else names

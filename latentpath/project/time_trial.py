@@ -1,0 +1,355 @@
+"""How long a project will take here: every stage is done for some seconds, and extrapolated."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latentpath.core import PrivacyError, Progress, silent
+from latentpath.data import ImageSet, Survey, to_tensor
+from latentpath.production import (
+    Bundle,
+    GateConfig,
+    ProduceConfig,
+    StageTimes,
+    TrainingConfig,
+    at_resolution,
+    produce_set,
+)
+from latentpath.project.project_config import ProjectConfig
+from latentpath.similarity import LPIPS
+from latentpath.training import train_classifier, train_encoder, train_generator
+
+STAGE = "time trial"
+
+# Seconds of trial for each network, and the most steps: R1 is a part of every 16th.
+_SECONDS, _STEPS = 8.0, 33
+# Samples of the trial set, of which walks have a few points each; the share that passes the gate
+# is known only afterwards: this is what passed with the networks that ship.
+_SAMPLES, _PASSING = 48, 0.7
+# Sets that the audit trains classifiers on: real, straight lines, centroids, the set.
+_AUDITED_SETS = 4
+_LEAST_SIDE = 16
+
+
+@dataclass(frozen=True)
+class StageEstimate:
+    """What one stage will take."""
+
+    stage: str
+    """Its name."""
+    seconds: float
+    """By extrapolation."""
+    what: str
+    """What was counted, at which rate."""
+
+
+class _EnoughError(Exception):
+    """Ends a trial from within its progress."""
+
+
+class _Clock:
+    """A progress callback that times the steps after the first one, and then ends the work."""
+
+    def __init__(self) -> None:
+        self.first: tuple[float, int] | None = None
+        self.last = (0.0, 0)
+
+    def __call__(self, stage: str, done: int, total: int, metrics: Mapping[str, float]) -> None:
+        now = time.perf_counter()
+        if self.first is None:
+            self.first = now, done
+            self._steps = 0
+            return
+        self.last = now, done
+        self._steps += 1
+        if now - self.first[0] > _SECONDS or self._steps >= _STEPS:
+            raise _EnoughError
+
+    def per_unit(self) -> float:
+        """Seconds for each unit of what was counted."""
+        assert self.first is not None
+        (began, before), (ended, after) = self.first, self.last
+        return (ended - began) / max(after - before, 1)
+
+
+def estimate_times(
+    private: ImageSet,
+    config: ProjectConfig,
+    resolution: int,
+    *,
+    device: torch.device | str = "cpu",
+    progress: Progress = silent,
+) -> list[StageEstimate]:
+    """Time every stage for some seconds with networks of the real sizes, and extrapolate.
+
+    Args:
+        private: the people behind the set.
+        config: of the project.
+        resolution: of the generator, pixels.
+        device: where to compute.
+        progress: told after every stage.
+
+    Returns:
+        An estimate of each stage, in their order. The audit's counts its trainings alone.
+    """
+    training = config.training
+    private = at_resolution(private, resolution)
+    images, labels = _tensors(private, device)
+    people = torch.as_tensor(private.identities, device=images.device)
+    estimates: list[StageEstimate] = []
+
+    def told(*found: StageEstimate) -> None:
+        estimates.extend(found)
+        progress(STAGE, len(estimates), len(config.networks) + 2, {})
+
+    told(time_generator(private, config, resolution, device=device))
+    generator = train_generator(
+        images,
+        labels,
+        num_classes=private.num_classes,
+        config=replace(training.generator, total_images=training.generator.batch),
+    )
+    per_step = _timed(
+        lambda clock: train_encoder(images, generator, config=training.encoder, progress=clock)
+    )
+    told(_steps("encoder", training.encoder.steps, per_step))
+    for name, target, count in (
+        ("identity", people, private.num_identities),
+        ("classifier", labels, private.num_classes),
+    ):
+        settings = getattr(training, name)
+
+        def train(
+            clock: Progress, target: Tensor = target, count: int = count, s: Any = settings
+        ) -> object:
+            return train_classifier(images, target, num_classes=count, config=s, progress=clock)
+
+        told(_steps(name, settings.steps, _timed(train)))
+    bundle = _untrained(private, images, labels, generator, training)
+    walks = _time_walks(private, bundle, config.produce)
+    if config.surrogate:
+        told(_surrogate(training, walks))
+    count = config.produce.count or len(private)
+    told(
+        StageEstimate(
+            "set",
+            walks * count / _PASSING,
+            f"{count:,} images at {_rate(_PASSING / walks)}, if {_PASSING:.0%} pass the gate",
+        )
+    )
+    told(_audit(config, images, labels, private.num_classes))
+    return estimates
+
+
+def time_generator(
+    private: ImageSet,
+    config: ProjectConfig,
+    resolution: int,
+    *,
+    device: torch.device | str = "cpu",
+) -> StageEstimate:
+    """Time the generator's training alone, which tells most about a resolution.
+
+    Args:
+        private: the people behind the set.
+        config: of the project.
+        resolution: pixels.
+        device: where to compute.
+    """
+    images, labels = _tensors(at_resolution(private, resolution), device)
+    settings = config.training.generator
+
+    def train(clock: Progress) -> object:
+        return train_generator(
+            images, labels, num_classes=private.num_classes, config=settings, progress=clock
+        )
+
+    per_image = _timed(train)
+    total = settings.total_images
+    what = f"{total:,} images at {_rate(1 / per_image)}"
+    return StageEstimate("generator", per_image * total, what)
+
+
+def estimate_lines(estimates: list[StageEstimate], resolution: int, people: int) -> list[str]:
+    """Return what to show of an estimate: the resolution, each stage, and all of it.
+
+    Args:
+        estimates: of the stages.
+        resolution: of the generator, pixels.
+        people: behind the set.
+    """
+    total = sum(estimate.seconds for estimate in estimates)
+    return [
+        f"resolution: {resolution}x{resolution} pixels, {people:,} people behind the set",
+        *(f"{e.stage}: about {duration(e.seconds)} ({e.what})" for e in estimates),
+        f"all together: about {duration(total)} on this machine, as busy as it is now",
+    ]
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the unit in which people would say it.
+
+    >>> duration(50), duration(600), duration(9000)
+    ('50 seconds', '10 minutes', '2.5 hours')
+    """
+    if seconds < 90:
+        return f"{max(1, round(seconds))} seconds"
+    if seconds < 5400:
+        return f"{round(seconds / 60)} minutes"
+    return f"{seconds / 3600:.1f} hours"
+
+
+def reading_side(survey: Survey, most: int = 128) -> int:
+    """The side at which images of several sizes are read before a resolution is chosen, pixels.
+
+    Args:
+        survey: of the images.
+        most: the largest side: images are held in memory.
+
+    Returns:
+        The largest power of two that half of the images have, or `most`; 0 where all are of one
+        size, in which they are read.
+    """
+    if len({(width, height) for width, height, *_ in survey.sizes}) < 2:
+        return 0
+    sides = sorted((min(width, height), count) for width, height, _, count in survey.sizes)
+    reached = np.cumsum([count for _, count in sides])
+    half = sides[int(np.searchsorted(reached, survey.readable / 2))][0]
+    return min(most, 1 << int(math.log2(max(half, _LEAST_SIDE))))
+
+
+def likely_resolution(
+    data: ImageSet,
+    config: ProjectConfig,
+    *,
+    device: torch.device | str = "cpu",
+    progress: Progress = silent,
+) -> int:
+    """The largest resolution that the images have and that the hours allow.
+
+    The generator is timed at each resolution, from 32 pixels (or what the images have) upwards, and
+    may take half of the hours: the other stages take about as long together.
+
+    Args:
+        data: the people behind the set.
+        config: of the project.
+        device: where to compute.
+        progress: told after every resolution.
+    """
+    largest = 1 << int(math.log2(max(_LEAST_SIDE, min(data.images.shape[1:3]))))
+    chosen = min(32, largest)
+    side = 2 * chosen
+    while side <= largest:
+        estimate = time_generator(data, config, side, device=device)
+        progress("resolution", side, largest, {"hours": estimate.seconds / 3600})
+        if estimate.seconds > 3600 * config.hours / 2:
+            break
+        chosen, side = side, 2 * side
+    return chosen
+
+
+def _tensors(data: ImageSet, device: torch.device | str) -> tuple[Tensor, Tensor]:
+    return to_tensor(data.images).to(device), torch.as_tensor(data.labels, device=device)
+
+
+def _timed(work: Callable[[Progress], object]) -> float:
+    """Seconds for each unit that the work's progress counts; work shorter than a trial ends."""
+    clock, began = _Clock(), time.perf_counter()
+    try:
+        work(clock)
+    except _EnoughError:
+        return clock.per_unit()
+    if clock.last[1]:
+        return clock.per_unit()
+    return time.perf_counter() - began  # one step was all
+
+
+def _steps(name: str, steps: int, per_step: float) -> StageEstimate:
+    return StageEstimate(name, per_step * steps, f"{steps:,} steps at {_rate(1 / per_step)}")
+
+
+def _rate(per_second: float) -> str:
+    if per_second < 1:
+        return f"{60 * per_second:.2g} a minute"
+    return f"{per_second:.{0 if per_second >= 10 else 1}f} a second"
+
+
+def _untrained(
+    private: ImageSet,
+    images: Tensor,
+    labels: Tensor,
+    generator: Any,
+    training: TrainingConfig,
+) -> Bundle:
+    """Networks of the real sizes after one step."""
+    people = torch.as_tensor(private.identities, device=images.device)
+    encoder = train_encoder(images, generator, config=replace(training.encoder, steps=1))
+    identity = train_classifier(
+        images,
+        people,
+        num_classes=private.num_identities,
+        config=replace(training.identity, steps=1),
+    )
+    classifier = train_classifier(
+        images,
+        labels,
+        num_classes=private.num_classes,
+        config=replace(training.classifier, steps=1),
+    )
+    return Bundle(generator, encoder, identity, classifier, LPIPS.load(images.device))
+
+
+def _time_walks(private: ImageSet, bundle: Bundle, config: ProduceConfig) -> float:
+    """Seconds for each sample that goes to the gate, which is open: its tests are done all the
+    same but for the last one."""
+    open_gate = GateConfig(quantile=0.0, identity=1.0, in_class=False)
+    count = min(config.count or len(private), _SAMPLES)
+    trial = replace(config, count=count, gate=open_gate)
+    times = StageTimes(silent)
+    began = time.perf_counter()
+    try:
+        made = produce_set(private, bundle, trial, times)
+    except PrivacyError:  # untrained networks have no class: nothing was left
+        return (time.perf_counter() - began) / count
+    return times.seconds.get("produce", time.perf_counter() - began) / max(made.tested, 1)
+
+
+def _surrogate(training: TrainingConfig, per_sample: float) -> StageEstimate:
+    """A walk's sample costs some gradients; so do the surrogate's points."""
+    settings = training.surrogate
+    points = settings.points + settings.rounds * settings.walk_points
+    return StageEstimate(
+        "surrogate", per_sample * points, f"{points:,} points at {_rate(1 / per_sample)}, at most"
+    )
+
+
+def _audit(config: ProjectConfig, images: Tensor, labels: Tensor, classes: int) -> StageEstimate:
+    """The audit's trainings: classifiers of every set, the witness, shadow models and targets."""
+    audit = config.audit
+
+    def train(clock: Progress) -> object:
+        return train_classifier(
+            images, labels, num_classes=classes, config=audit.classifier, progress=clock
+        )
+
+    per_step = _timed(train)
+    per_image = per_step / audit.classifier.batch / audit.classifier.width
+    steps = audit.classifier.steps * len(audit.seeds) * _AUDITED_SETS
+    attacks = audit.membership
+    seconds = steps * per_step
+    for settings, times in (
+        (audit.witness, int(audit.use_witness)),
+        (attacks.training, attacks.shadows + attacks.targets * (_AUDITED_SETS - 1)),
+    ):
+        width = getattr(settings, "width", audit.classifier.width)
+        seconds += times * settings.steps * settings.batch * width * per_image
+    models = len(audit.seeds) * _AUDITED_SETS + attacks.shadows + 1
+    return StageEstimate("report", seconds, f"{models} classifiers, a rough guess")

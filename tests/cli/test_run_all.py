@@ -1,0 +1,80 @@
+"""`latentpath run`: from published X-rays to a report, with the smallest settings."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import zipfile
+
+import pytest
+
+from latentpath.data import read_image_set
+
+TABLE = ["--csv=people.csv", "--image-column=file", "--identity-column=patient", "--channels=1"]
+SMALL = shlex.split("""
+--train-generator-total-images 32 --train-generator-batch 16 --train-generator-channel-max 4
+--train-generator-z-dim 4 --train-generator-w-dim 8 --train-encoder-steps 2 --train-encoder-batch 8
+--train-encoder-width 2 --train-identity-steps 2 --train-identity-batch 16
+--train-identity-width 2 --train-classifier-steps 2 --train-classifier-batch 16
+--train-classifier-width 2 --count 12 --k 3 --passes 1 --gate-quantile 0 --gate-identity 1
+--no-gate-class --audit-seeds 0 --audit-classifier-steps 2 --audit-classifier-width 2
+--audit-witness-steps 2 --audit-witness-width 2 --audit-membership-shadows 2
+--audit-membership-targets 1 --audit-membership-training-steps 2
+""")
+
+
+@pytest.fixture
+def originals(shared_data, tmp_path):
+    packed = shared_data / "chest_xray_originals.zip"
+    if not packed.is_file():
+        pytest.skip("needs chest_xray_originals.zip in the folder ../shared/data, which is absent")
+    with zipfile.ZipFile(packed) as archive:
+        archive.extractall(tmp_path / "xrays")
+    return tmp_path / "xrays"
+
+
+def test_from_published_xrays_to_a_report(command, originals, tmp_path):
+    out = tmp_path / "project"
+    words = ["run", "--quiet", "--data", originals, "--out", out, *TABLE, *SMALL]
+    code, shown, errors = command(*words, "--resolution=16")
+    assert (code, errors) == (0, [])
+    lines = shown.splitlines()
+    assert "people: 53 behind the set, 13 held out for the audit" in lines
+    assert "resolution: 16x16 pixels, 53 people behind the set" in lines
+    assert any(line.startswith("all together: about ") for line in lines)
+    assert lines[-1].startswith("seal: ")
+    made = read_image_set(out / "run" / "set")
+    assert (len(made), made.class_names) == (12, ("normal", "pneumonia"))
+    assert (out / "report" / "report.html").is_file()
+    numbers = json.loads((out / "report" / "audit.json").read_text())
+    assert len(numbers["questions"]) >= 6
+    code, told, errors = command("verify", "--quiet", out / "run")
+    assert (code, errors) == (0, []), told
+
+    assert numbers["certificate"]["k"] == 3
+    assert numbers["seal"] in lines[-1]
+    report = out / "report" / "report.html"
+    assert numbers["seal"] in report.read_text()
+    assert command("verify", "--quiet", out / "run" / "set", "--report", report)[0] == 0
+    other = tmp_path / "audit.json"
+    other.write_text(json.dumps({**numbers, "seal": "0" * 64}))
+    code, told, errors = command("verify", "--quiet", out / "run" / "set", "--report", other)
+    assert code == 2
+    assert "seal" in told
+    other.write_text(json.dumps({**numbers, "seal": ""}))
+    code, _, errors = command("verify", "--quiet", out / "run" / "set", "--report", other)
+    assert code == 2
+    assert "audit the set again" in errors[-1]
+
+    seal = lines[-1]
+    code, shown, errors = command(*words, "--resolution=16")
+    assert (code, errors) == (0, [])
+    assert shown.splitlines()[-1] == seal
+    assert "about" not in shown, "nothing is left to do"
+
+
+def test_errors_come_before_any_work(refused, originals, tmp_path):
+    words = ["run", "--quiet", "--data", originals, "--out", tmp_path / "p", *TABLE]
+    assert "hold_out from 0.05 to 0.5" in refused(*words, "--hold-out", "0.9")
+    assert "hours" in refused(*words, "--hours", "0")
+    assert not (tmp_path / "p").exists()

@@ -1,0 +1,156 @@
+"""All the way in one call: from images to a set and its report, and on from a stop."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+pytest.importorskip("monai")
+pytest.importorskip("safetensors")
+pytest.importorskip("matplotlib")
+
+from latentpath.audit import AuditConfig, MembershipConfig
+from latentpath.core.errors import InputError, OutputExistsError, PrivacyError
+from latentpath.data import read_image_set
+from latentpath.production import TrainingConfig
+from latentpath.project import ProjectConfig, run_project, time_generator
+from latentpath.training import (
+    ClassifierConfig,
+    EncoderConfig,
+    GeneratorConfig,
+    IdentityConfig,
+    ShadowConfig,
+    WitnessConfig,
+)
+from support import tiny_models
+from support.plain_figures import draw_nothing
+
+SMALL = {"steps": 2, "batch": 8, "width": 2}
+CONFIG = ProjectConfig(
+    training=TrainingConfig(
+        generator=GeneratorConfig(
+            total_images=16, batch=8, z_dim=4, w_dim=8, channel_base=64, channel_max=4
+        ),
+        encoder=EncoderConfig(**SMALL),
+        identity=IdentityConfig(**SMALL),
+        classifier=ClassifierConfig(**SMALL),
+    ),
+    produce=tiny_models.quick_config(count=8),
+    audit=AuditConfig(
+        seeds=(0,),
+        classifier=ClassifierConfig(**SMALL),
+        witness=WitnessConfig(**SMALL),
+        membership=MembershipConfig(
+            shadows=2, targets=1, blind_folds=2, training=ShadowConfig(steps=2), resamples=20
+        ),
+    ),
+)
+DATA = tiny_models.private_set((14, 12), per_person=2)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished project, what it told, and its files with the times of their last change."""
+    folder = tmp_path_factory.mktemp("projects") / "one"
+    told = []
+    with pytest.MonkeyPatch.context() as patch:
+        draw_nothing(patch)
+        made = run_project(DATA, folder, CONFIG, resolution=16, say=told.append)
+    return folder, made, told
+
+
+def test_it_makes_a_set_and_its_report(finished):
+    folder, made, told = finished
+    samples = read_image_set(folder / "run" / "set")
+    assert samples.images.shape == (8, 16, 16, 1)
+    assert samples.class_names == DATA.class_names
+    assert made.report_file.is_file()
+    assert (folder / "report" / "audit.json").is_file()
+    assert {verdict.question for verdict in made.audit.verdicts}
+    assert set(made.audit.baselines) == {"straight lines", "centroids"}
+    assert made.audit.holdout is not None
+    lines = "\n".join(told)
+    assert "people: 21 behind the set, 5 held out for the audit" in lines
+    for stage in ("generator", "encoder", "identity", "classifier", "set", "report"):
+        assert f"\n{stage}: about" in lines
+    assert "all together: about" in lines
+
+
+def test_the_people_held_out_are_in_nothing(finished):
+    _, made, _ = finished
+    assert made.run.plan.settings["certificate"]["identities_used"] == 21
+
+
+def test_a_finished_project_is_left_as_it_is(finished):
+    folder, made, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    again = run_project(DATA, folder, CONFIG, resolution=16)
+    assert again.audit is None
+    assert again.run.manifest == made.run.manifest
+    kept = ("weights/", "run/set/", "report/")
+    for path, changed in before.items():
+        if str(path.relative_to(folder)).startswith(kept):
+            assert path.stat().st_mtime_ns == changed, path
+
+
+def test_other_data_or_options_are_refused(finished):
+    folder, _, _ = finished
+    other = tiny_models.private_set((14, 12), per_person=2, seed=9)
+    with pytest.raises(InputError, match="data"):
+        run_project(other, folder, CONFIG, resolution=16)
+    with pytest.raises(InputError, match="hold_out"):
+        run_project(DATA, folder, replace(CONFIG, hold_out=0.3), resolution=16)
+    with pytest.raises(InputError, match="pixels"):
+        run_project(DATA, folder, CONFIG, resolution=32)
+
+
+def test_a_network_that_is_absent_is_trained_again(finished, tmp_path):
+    folder, made, _ = finished
+    path = folder / "weights" / "classifier.safetensors"
+    before = path.read_bytes()
+    path.unlink()
+    told = []
+    again = run_project(DATA, folder, CONFIG, resolution=16, say=told.append)
+    assert path.read_bytes() == before
+    assert again.run.manifest == made.run.manifest
+    assert sum(line.startswith("generator: about") for line in told) == 0, "it is there"
+
+
+def test_a_dry_run_makes_nothing(tmp_path):
+    told = []
+    folder = tmp_path / "dry"
+    assert run_project(DATA, folder, CONFIG, dry_run=True, say=told.append) is None
+    assert [path.name for path in folder.iterdir()] == ["project.json"]
+    assert any(line.startswith("resolution: 16x16 pixels") for line in told)
+
+
+def test_no_work_begins_that_takes_too_long(tmp_path):
+    slow = replace(CONFIG.training, identity=replace(CONFIG.training.identity, steps=10**7))
+    config = replace(CONFIG, hours=0.01, training=slow)
+    with pytest.raises(
+        InputError, match=r"at most 0\.01 hours, as --hours says, got about"
+    ) as error:
+        run_project(DATA, tmp_path / "slow", config, resolution=16)
+    assert "--resolution" in str(error.value)
+    assert not (tmp_path / "slow" / "weights").exists()
+
+
+def test_too_few_people_are_told_before_any_work(tmp_path):
+    few = tiny_models.private_set((4, 12))
+    with pytest.raises(PrivacyError, match="at least k = 3 people"):
+        run_project(few, tmp_path / "few", replace(CONFIG, hold_out=0.5), resolution=16)
+
+
+def test_a_folder_of_something_else(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(OutputExistsError, match="project"):
+        run_project(DATA, tmp_path, CONFIG, resolution=16)
+
+
+def test_estimates_grow_with_the_work():
+    generator = replace(CONFIG.training.generator, total_images=80_000)
+    longer = replace(CONFIG, training=replace(CONFIG.training, generator=generator))
+    short, long = (time_generator(DATA, config, 16) for config in (CONFIG, longer))
+    assert long.seconds > 100 * short.seconds
+    assert long.what.startswith("80,000 images at ")
