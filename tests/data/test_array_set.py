@@ -173,3 +173,111 @@ def test_published_sets(shared_data, name, split, count, people, classes):
         assert np.array_equal(
             found.images.squeeze(), arrays["images"][arrays["split"] == int(split)]
         )
+
+
+class TestPeopleByOtherNames:
+    PEOPLE = np.repeat(np.arange(4), 3)
+    KINDS = (
+        PEOPLE,
+        PEOPLE + 47110,
+        np.array(["Meier", "Huber", "Weber", "Klein"])[PEOPLE],
+        np.array(["P1", "p 02", "P3", "P10"])[PEOPLE],
+    )
+
+    def scan(self, tmp_path, **arrays):
+        images = RNG.integers(0, 256, (12, 6, 5), dtype=np.uint8)
+        return scan(npz(tmp_path, images=images, labels=np.arange(12) % 2, **arrays))
+
+    @pytest.mark.parametrize(
+        "name",
+        ["PatientID", "patientId", "pid", "mrn", "subjectID", "patients_id", "deid_patient_id"],
+    )
+    @pytest.mark.parametrize("people", KINDS)
+    def test_names_of_people(self, tmp_path, name, people):
+        report = self.scan(tmp_path, **{name: people})
+        assert (report.people, report.counted_by, report.doubt) == (4, "identity-column", None)
+
+    @pytest.mark.parametrize("name", ["case_id", "ids", "study_id", "group", "groups", "names"])
+    @pytest.mark.parametrize("people", KINDS)
+    def test_names_that_may_be_others(self, tmp_path, name, people):
+        report = self.scan(tmp_path, **{name: people})
+        with pytest.raises(DataError, match=f"say --identity-column '{name}', or --one-image-per"):
+            report.check()
+        path = tmp_path / "x.npz"
+        assert scan(path, identity_column=name).people == 4
+        assert scan(path, one_image_per_person=True).people == 12
+
+    @pytest.mark.parametrize("people", [*KINDS, PEOPLE[::-1, None], RNG.permutation(PEOPLE)])
+    def test_by_value(self, tmp_path, people):
+        report = self.scan(tmp_path, Miller_John=people)
+        with pytest.raises(DataError, match=r"of another name in which . values recur.*--verbose"):
+            report.check()
+        assert "Miller" not in str(report.doubt)
+
+    @pytest.mark.parametrize(
+        "more",
+        [
+            {"age": np.array([20, 31, 45, 20, 31, 45, 50, 50, 61, 70, 20, 31])},
+            {"site": np.arange(12) % 5},
+            {"what": np.arange(12) % 2},
+            {"what": np.arange(12)},
+            {"what": np.arange(12) / 7},
+            {"what": np.array(["T1", "T2", "FLAIR"] * 4)},
+            {"names": np.array(["nevus", "melanoma"] * 6)},
+            {"patient_age": np.array([20, 31, 45, 50] * 3)},
+            {"what": np.arange(9) // 3},
+            {"what": np.array([{}] * 12)},
+        ],
+    )
+    def test_others(self, tmp_path, more):
+        report = self.scan(tmp_path, **more)
+        assert (report.people, report.doubt) == (12, None)
+
+    def test_another_array_that_joins_them(self, tmp_path):
+        report = self.scan(tmp_path, patients=np.arange(12), mrn=self.PEOPLE)
+        with pytest.raises(DataError, match="'mrn' in which 4 values recur"):
+            report.check()
+        assert self.scan(tmp_path, patients=self.PEOPLE, study_id=np.arange(12)).doubt is None
+
+    def test_pickled_ones(self, tmp_path):
+        people = np.array(list("abcd"), dtype=object)[self.PEOPLE]
+        with pytest.raises(DataError, match="pickled Python objects"):
+            self.scan(tmp_path, PatientID=people).check()
+        assert scan(tmp_path / "x.npz", one_image_per_person=True).people == 12
+
+    def test_unknown_people_are_pointed_out(self, tmp_path):
+        people = np.where(np.arange(12) < 3, -1, np.arange(12))
+        report = self.scan(tmp_path, patients=people)
+        assert report.people == 10
+        assert report.notes[0].startswith("3 of 12 images have no person's name or number")
+
+
+class TestMedMnistWithPeople:
+    def write(self, tmp_path, **more):
+        images = RNG.integers(0, 256, (2, 12, 6, 5), dtype=np.uint8)
+        labels = np.arange(12, dtype=np.uint8)[:, None] % 2
+        return npz(tmp_path, train_images=images[0], train_labels=labels, val_images=images[1],
+                   val_labels=labels, **more)  # fmt: skip
+
+    people = np.repeat(np.arange(4), 3)
+
+    def test_they_are_counted(self, tmp_path):
+        path = self.write(tmp_path, train_patients=self.people, val_patients=self.people + 4)
+        assert (scan(path).people, scan(path, split="all").people) == (4, 8)
+
+    def test_a_split_without(self, tmp_path):
+        report = scan(self.write(tmp_path, train_PatientID=self.people), split="all")
+        assert report.people == 5
+        assert "12 of 24 images have no person's" in report.notes[0]
+
+    @pytest.mark.parametrize("name", ["ids", "who"])
+    def test_doubt(self, tmp_path, name):
+        path = self.write(tmp_path, **{f"train_{name}": self.people})
+        with pytest.raises(DataError, match=f"--identity-column '{name}'"):
+            read_image_set(path)
+        assert scan(path, identity_column=name).people == 4
+        assert scan(path, identity_column=f"train_{name}").people == 4
+        assert read_image_set(path, one_image_per_person=True).num_identities == 12
+        assert read_image_set(path, split="val").num_identities == 12
+        with pytest.raises(DataError, match="none of the name that was given"):
+            scan(path, identity_column="nobody")

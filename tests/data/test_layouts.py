@@ -378,6 +378,73 @@ class TestNamesOfFiles:
         write_table(tmp_path / "t.csv", rows, "image,label,Patient Age")
         assert scan(tmp_path, csv="t.csv").doubt is None
 
+    @pytest.mark.parametrize("header", [
+        "empi_anon", "src_subject_id", "eid", "deid_patient_id", "masked_patient_id",
+        "patient_uid_hash", "person_source_value", "ID_paciente", "paziente", "N° patient",
+        "患者ID", "Hospital Number", "NHS No", "CPR", "Versichertennummer", "Aktenzeichen",
+        "kis_id", "PatientRef", "SubjectLabel", "Patient Code Name", "Geburtsdatum", "ID пациента",
+        "patientid", "PatientBirthDate", "Nachname",
+    ])  # fmt: skip
+    def test_words_for_people_in_the_names_of_columns(self, tmp_path, header):
+        save_pictures(tmp_path, ["x.png", "y.png", "z.png"])
+        rows = ["x.png,a,7", "y.png,b,7", "z.png,b,8"]
+        write_table(tmp_path / "t.csv", rows, f"image,label,{header}")
+        assert f"--identity-column '{header}'" in refusal(tmp_path, csv="t.csv")
+        assert scan(tmp_path, csv="t.csv", identity_column=header).people == 2
+
+    def columns(self, tmp_path, header, values):
+        names = [f"x{value}.png" for value in range(len(values))]
+        save_pictures(tmp_path, names)
+        rows = [f"{name},{'ab'[row * 2 // len(values)]},{values[row]}"
+                for row, name in enumerate(names)]  # fmt: skip
+        return write_table(tmp_path / "t.csv", rows, f"image,label,{header}")
+
+    @pytest.mark.parametrize("values", [
+        [f"{p}5501{p}" for p in range(6)] * 2,
+        [f"P{p:02d}" for p in range(6)] * 2,
+        [f"{p:02d}ab{p}9c" for p in range(6)] * 2,
+        [f"Meier{'ab'[p % 2]}^Anna{'cde'[p // 2]}" for p in range(6)] * 2,
+        [str(p // 3) for p in range(12)],
+        [w for w in ("Meier", "Huber", "Weber", "Klein", "Tanaka") for _ in "12"],
+    ])  # fmt: skip
+    def test_values_that_recur_like_those_of_people(self, tmp_path, values):
+        table = self.columns(tmp_path, "Miller", values)
+        line = refusal(tmp_path, csv=table, without=["Miller", *(v for v in values if len(v) > 1)])
+        assert "a column number 3 of 3 in which" in line
+        assert "--identity-column with its name" in line
+        people = scan(tmp_path, csv=table, identity_column="Miller").people
+        assert people == len(set(values))
+        assert scan(tmp_path, csv=table, one_image_per_person=True).people == len(values)
+
+    @pytest.mark.parametrize(("header", "values"), [
+        ("age", ["31", "45", "50", "62"] * 3),
+        ("Patient Age", ["031Y", "045Y", "050Y", "062Y"] * 3),
+        ("site", [f"S{s}100" for s in range(4)] * 3),
+        ("scanner", [f"GE-{s}100" for s in range(4)] * 3),
+        ("view", ["AP", "PA", "LAT"] * 4),
+        ("year", ["2017", "2018", "2019", "2020"] * 3),
+        ("when", ["20190304", "20190305", "20200304", "20210304"] * 3),
+        ("what", ["M", "F"] * 6),
+        ("patient_smokes", ["yes", "no"] * 6),
+        ("what", ["J18.9", "C34", "I50.1", "E11"] * 3),
+        ("what", ["a100", "b200"] * 6),
+        ("name", ["a"] * 6 + ["b"] * 6),
+        ("number", ["3", "1", "2", "5", "4", "6"] * 2),
+        ("spacing", ["0.143", "0.168", "0.139", "0.171"] * 3),
+        ("what", ["512x512", "1024x1024", "300x400", "2000x3000"] * 3),
+        ("inpatient", ["1", "0"] * 6),
+    ])  # fmt: skip
+    def test_values_that_recur_like_others(self, tmp_path, header, values):
+        table = self.columns(tmp_path, header, values)
+        assert scan(tmp_path, csv=table).doubt is None
+
+    def test_cells_that_name_nobody(self, tmp_path):
+        table = self.columns(tmp_path, "who", ["unknown"] * 3 + ["1.23E+15"] * 2 + ["7", "8"])
+        report = scan(tmp_path, csv=table, identity_column="who")
+        assert report.people == 4
+        assert "3 of 7 images have no person's name" in report.notes[0]
+        assert "2 of 7 images have a person's number that a spreadsheet" in report.notes[1]
+
     def test_a_column_of_people_above_patients_of_dicom_files(self, tmp_path):
         """CBIS-DDSM gives each image a patient number of its own."""
         rows = []

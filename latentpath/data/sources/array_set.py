@@ -16,7 +16,7 @@ import numpy as np
 from latentpath.core import DataError
 from latentpath.data.sources.archive import UNREADABLE, open_archive, unreadable
 from latentpath.data.sources.array_images import read_images
-from latentpath.data.sources.listing import Listing, number_names, number_people
+from latentpath.data.sources.listing import Listing, number_names
 from latentpath.data.sources.npz_arrays import (
     LIMITS,
     USUAL_NAMES,
@@ -24,6 +24,14 @@ from latentpath.data.sources.npz_arrays import (
     array_names,
     read_array,
     shown_name,
+)
+from latentpath.data.sources.people_arrays import (
+    cells,
+    chosen_people,
+    columns_of,
+    doubtful_array,
+    numbered_people,
+    unreadable_people,
 )
 
 if TYPE_CHECKING:
@@ -78,9 +86,20 @@ def _listing(archive: zipfile.ZipFile, source: DataSource) -> Listing:
     rows = _rows_of_split(columns.get("split"), source.split, count)
     images = read_images(archive, arrays["images"], source.contrast, rows)
     kept = np.flatnonzero(np.ones(count, bool) if rows is None else rows)
-    people = np.arange(len(kept))
+    people, notes = np.arange(len(kept)), tuple[str, ...]()
     if "people" in columns:
-        people = number_people(columns["people"][kept])
+        people, notes = numbered_people(cells(columns["people"][kept]))
+    doubt = None
+    if source.identity_column is None:
+        others = columns_of(archive, set(array_names(archive)) - set(arrays.values()), count)
+        doubt = doubtful_array(
+            {name: cells(column[kept]) for name, column in sorted(others.items())},
+            labels[kept].tolist(),
+            people.tolist(),
+            told="people" in columns,
+        )
+        if "people" not in columns:
+            doubt = doubt or unreadable_people(archive, array_names(archive))
     return Listing(
         "npz",
         tuple(map(str, range(len(kept)))),
@@ -88,8 +107,10 @@ def _listing(archive: zipfile.ZipFile, source: DataSource) -> Listing:
         names,
         people,
         images.picture,
+        notes,
         pixels=images.pixels,
         counted_by="identity-column" if "people" in columns else "images",
+        doubt=doubt,
     )
 
 
@@ -105,10 +126,14 @@ def _chosen_arrays(archive: zipfile.ZipFile, source: DataSource) -> dict[str, st
         "label names": source.label_names,
         "split": source.split_column,
     }
-    chosen = {}
+    chosen: dict[str, str] = {}
     for what, usual in USUAL_NAMES.items():
         name = given[what]
         known = [n for n in present if n.lower() in usual]
+        if what == "people":
+            count = (array_kind(archive, chosen["images"])[0] or (0,))[0]
+            readable = columns_of(archive, set(present) - set(chosen.values()), count)
+            known = known or chosen_people(sorted(readable))
         if name:
             if name not in present:
                 raise _doubt(archive, what, "none of the name that was given")

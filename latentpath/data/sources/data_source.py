@@ -206,7 +206,8 @@ def _zip_format(path: Path) -> str:
 
 
 def _list_medmnist(source: DataSource, found: FoundFiles, progress: Progress) -> Listing:
-    return list_medmnist(source.path, source.split, source.contrast)
+    people = source.identity_column if source.identities is None else None
+    return list_medmnist(source.path, source.split, source.contrast, people)
 
 
 def _list_arrays(source: DataSource, found: FoundFiles, progress: Progress) -> Listing:

@@ -10,16 +10,50 @@ import numpy as np
 
 from latentpath.data.sources.listing import number_people
 
+# What stands in tables and arrays where a person is not known.
+_NOBODY = frozenset((
+    "", "-1", "nan", "none", "null", "na", "n/a", "#n/a", "unknown", "unbekannt", "?", "-", "--",
+    "missing", "anonymous", "anonymized", "anonymised", "anonym", "notavailable", "tbd", "xxx",
+))  # fmt: skip
+# Of a long number a spreadsheet keeps the first digits alone: 1.23E+15.
+_SHORTENED = re.compile(r"[0-9]([.,][0-9]+)?e[+]?[0-9]{2}")
+_LEADING_ZEROS = re.compile(r"(?<![0-9.])0+(?=[0-9])")
+
 
 def person_key(cell: str) -> str:
     """Return a person's name or number as tables write it, without what they write otherwise.
 
-    >>> [person_key(cell) for cell in ("P 1", "p1", "P-1", "007", "7.0")]
+    >>> [person_key(cell) for cell in ("P 1", "p01", "P-1", "007", "7.0")]
     ['p1', 'p1', 'p-1', '7', '7']
     """
     name = "".join(unicodedata.normalize("NFKC", cell).casefold().split())
     number = re.fullmatch(r"0*([0-9]+)(?:[.]0*)?", name)
-    return number[1] if number else name
+    return number[1] if number else _LEADING_ZEROS.sub("", name)
+
+
+def is_nobody(key: str) -> bool:
+    """Say whether a person's key stands for nobody in particular."""
+    return key in _NOBODY
+
+
+def people_notes(keys: Sequence[str]) -> tuple[str, ...]:
+    """Return what should be known of cells that name people: each counts as one person at most.
+
+    Args:
+        keys: of n images, as `person_key` writes them.
+    """
+    notes = []
+    if unknown := sum(map(is_nobody, keys)):
+        notes.append(
+            f"{unknown} of {len(keys)} images have no person's name or number (empty, -1, unknown "
+            "and the like) and count as one person for each way to say so"
+        )
+    if shortened := sum(_SHORTENED.fullmatch(key) is not None for key in keys):
+        notes.append(
+            f"{shortened} of {len(keys)} images have a person's number that a spreadsheet cut "
+            "(as 1.23E+15): people whose numbers begin alike count as one; import them as text"
+        )
+    return tuple(notes)
 
 
 def join_people(keys: Sequence[Collection[Hashable]]) -> np.ndarray:  # int64 [n]

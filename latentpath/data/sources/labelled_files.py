@@ -23,7 +23,7 @@ from latentpath.data.sources.conventions import (
 from latentpath.data.sources.csv_table import Table, find_table
 from latentpath.data.sources.dicom import DicomFiles, number_patients
 from latentpath.data.sources.file_search import FoundFiles, is_dicom, is_image
-from latentpath.data.sources.joined_people import person_key
+from latentpath.data.sources.joined_people import people_notes, person_key
 from latentpath.data.sources.listing import Listing, number_names, number_people
 from latentpath.data.sources.named_images import images_below, resolve_images
 from latentpath.data.sources.people_columns import people_column
@@ -85,6 +85,7 @@ def list_csv(source: DataSource, found: FoundFiles, progress: Progress) -> Listi
     assert source.csv is not None, "checked with the options"
     root = source.path
     own_people = source.identity_column if source.identities is None else None
+    said: tuple[str, ...] = ()
     columns = [source.image_column, source.label_column, *([own_people] if own_people else [])]
     path = find_table(source.csv, root)
     table = Table(path, columns)
@@ -99,7 +100,8 @@ def list_csv(source: DataSource, found: FoundFiles, progress: Progress) -> Listi
     sorted_files = tuple(file for file, _ in order)
     if own_people:
         cells = table.column(2)
-        people = number_people([person_key(cells[row]) for _, row in order])
+        keys = [person_key(cells[row]) for _, row in order]
+        people, said = number_people(keys), people_notes(keys)
         nameless = frozenset[int]()
         counted_by = "identity-column"
     else:
@@ -119,6 +121,7 @@ def list_csv(source: DataSource, found: FoundFiles, progress: Progress) -> Listi
         *near,
         *chosen.notes,
         *below_zero(names),
+        *said,
         *((note,) if unlisted else ()),
         *((repeats,) if again else ()),
     )
@@ -130,7 +133,7 @@ def list_csv(source: DataSource, found: FoundFiles, progress: Progress) -> Listi
         doubt = (
             _rows_of_several(more, source)
             if more
-            else people_column(path, table, source, person_of)
+            else people_column(path, table, source, person_of, label_of)
         )
         listing = replace(listing, doubt=doubt)
     return _with_line_numbers(listing, root, {file: table.lines[row] for file, row in images})

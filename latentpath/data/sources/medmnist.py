@@ -17,7 +17,21 @@ from latentpath.data.manifest import is_written_set
 from latentpath.data.sources.archive import UNREADABLE, open_archive, unreadable
 from latentpath.data.sources.array_images import EightBitImages, read_images
 from latentpath.data.sources.listing import Listing
-from latentpath.data.sources.npz_arrays import LIMITS, MEDMNIST_NAMES, SPLITS, read_array
+from latentpath.data.sources.npz_arrays import (
+    LIMITS,
+    MEDMNIST_NAMES,
+    SPLITS,
+    array_names,
+    read_array,
+)
+from latentpath.data.sources.people_arrays import (
+    cells,
+    chosen_people,
+    columns_of,
+    doubtful_array,
+    numbered_people,
+    unreadable_people,
+)
 
 MAX_CLASSES = 256
 
@@ -26,17 +40,24 @@ _WHAT = "an .npz file"
 _PLAUSIBLE_CLASSES = 1000
 
 
-def list_medmnist(path: Path, split: str = "train", window: Window = OWN_WINDOW) -> Listing:
+def list_medmnist(
+    path: Path,
+    split: str = "train",
+    window: Window = OWN_WINDOW,
+    identity_column: str | None = None,
+) -> Listing:
     """List one split, or all of them, of a MedMNIST file.
 
     Classes are named "0" .. "K-1", with K from the labels of all splits, so that a label means
-    the same in each of them. Each image is one identity. Values of more than 8 bits become 8 bits
-    as in image files. The pixels are in memory.
+    the same in each of them. Each image is one identity, unless the file has arrays of people
+    besides, such as train_patients. Values of more than 8 bits become 8 bits as in image files. The
+    pixels are in memory.
 
     Args:
         path: the `.npz` file.
         split: "train", "val", "test", or "all" for the three behind one another.
         window: what of grey values of more than 8 bits becomes black and white.
+        identity_column: name of the arrays of people, without the split in front.
 
     Raises:
         DataError: not such a file, keys absent, several labels per image, pickled objects, sizes
@@ -55,6 +76,8 @@ def list_medmnist(path: Path, split: str = "train", window: Window = OWN_WINDOW)
         try:
             labels = {s: _labels(f"{s}_labels", archive) for s in present}
             images = [read_images(archive, f"{s}_images", window) for s in wanted]
+            others = _other_columns(archive, {s: len(labels[s]) for s in wanted})
+            pickled = unreadable_people(archive, array_names(archive))
         except DataError:
             raise
         except UNREADABLE as error:
@@ -82,17 +105,69 @@ def list_medmnist(path: Path, split: str = "train", window: Window = OWN_WINDOW)
         )
     joined = filled[0] if len(filled) == 1 else EightBitImages.joined(filled)
     num_classes = 1 + max(int(column.max(initial=0)) for column in labels.values())
-
+    classes = np.concatenate([labels[s] for s in wanted])
+    named = _people_column(others, identity_column)
+    people, notes = np.arange(len(joined.pixels)), tuple[str, ...]()
+    if named is not None:
+        people, notes = numbered_people(others.pop(named))
+    ours = is_written_set(path.parent)
+    doubt = None
+    if identity_column is None and not ours:
+        doubt = doubtful_array(others, classes.tolist(), people.tolist(), told=named is not None)
+        doubt = doubt or (pickled if named is None else None)
     return Listing(
         "medmnist",
         tuple(map(str, range(len(joined.pixels)))),
-        np.concatenate([labels[s] for s in wanted]),
+        classes,
         tuple(map(str, range(num_classes))),
-        np.arange(len(joined.pixels)),
+        people,
         joined.picture,
+        notes,
         pixels=joined.pixels,
-        ours=is_written_set(path.parent),
+        ours=ours,
+        counted_by="images" if named is None else "identity-column",
+        doubt=doubt,
     )
+
+
+def _other_columns(archive: zipfile.ZipFile, counts: dict[str, int]) -> dict[str, list[str]]:
+    """Return the cells of other arrays, one for each image of the splits, by their names.
+
+    The split in front of a name is left out.
+
+    Args:
+        archive: the file.
+        counts: images of each split that is read.
+    """
+    found: dict[str, dict[str, list[str]]] = {}
+    plain = [key for key in array_names(archive) if not key.startswith(SPLITS)]
+    for split, count in counts.items():
+        own = [key for key in array_names(archive) if key.startswith(f"{split}_")]
+        keys = [key for key in own if key not in MEDMNIST_NAMES]
+        # One without a split in its name may be of any split of that size.
+        for key, column in columns_of(archive, [*plain, *keys], count).items():
+            found.setdefault(key.removeprefix(f"{split}_"), {})[split] = cells(column)
+    return {
+        key: [cell for split, count in counts.items() for cell in parts.get(split, [""] * count)]
+        for key, parts in sorted(found.items())
+    }
+
+
+def _people_column(others: dict[str, list[str]], wanted: str | None) -> str | None:
+    if wanted is None:
+        known = chosen_people(list(others))
+        return known[0] if len(known) == 1 else None  # of several, `doubtful_array` names one
+    for split in SPLITS:
+        if wanted not in others and wanted.startswith(f"{split}_"):
+            wanted = wanted.removeprefix(f"{split}_")
+    if wanted not in others:
+        raise DataError(
+            expected="arrays of people such as train_patients, with one whole number or text per "
+            "image of each split that is read, in the .npz file",
+            got="none of the name that was given",
+            fix="check --identity-column (--verbose shows names), or read one split",
+        )
+    return wanted
 
 
 def is_medmnist(path: Path) -> bool:

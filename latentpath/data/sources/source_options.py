@@ -120,7 +120,7 @@ def _check_pattern(pattern: str) -> None:
 def check_format(source: DataSource, name: str) -> None:
     """Refuse options that the form of the set cannot use."""
     tables = source.csv is not None or source.identities is not None or name == "aptos"
-    if source.identity_column is not None and not tables and name != "npz":
+    if source.identity_column is not None and not tables and name not in ("npz", "medmnist"):
         raise InputError(
             expected="a table with the column of identities",
             got=f"the column {source.identity_column!r} and no table",
