@@ -60,6 +60,25 @@ class TestStyleGAN:
         found = read_image_set(tmp_path / "set")
         assert found.labels.tolist() == list(self.LABELS)
 
+    @pytest.mark.parametrize("front", ["MRN471{}", "patient_{}", "4711{}", "Meier{}"])
+    def test_folders_of_people(self, tmp_path, front):
+        names = [f"{front.format(person)}/{i}.png" for person in range(3) for i in range(2)]
+        table = json.dumps({"labels": [[name, i % 2] for i, name in enumerate(names)]})
+        members = {name: png(picture(i)) for i, name in enumerate(names)}
+        path = packed(tmp_path / "x.zip", {**members, "dataset.json": table})
+        with pytest.raises(DataError, match="--identity-folder 1") as error:
+            read_image_set(path)
+        assert front.format(1) not in str(error.value)
+        assert read_image_set(path, identity_folder=1).num_identities == 3
+
+    def test_listed_images_that_are_absent(self, tmp_path):
+        members = self.members()
+        del members[self.NAMES[1]]
+        report = scan(packed(tmp_path / "x.zip", members))
+        assert (report.readable, report.notes) == (
+            3, ("1 images that dataset.json lists are absent",)
+        )  # fmt: skip
+
     def test_what_we_wrote(self, tmp_path):
         images = np.stack([picture(i, (8, 8, 3)) for i in range(5)])
         labels = np.array([1, 0, 2, 2, 1])

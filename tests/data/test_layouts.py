@@ -246,6 +246,65 @@ class TestFolderLevels:
             save_dicom(path, picture(row, (8, 8)), PatientID=f"X{patient}")
         assert scan(tmp_path, identity_folder=2).people == 2
 
+    @pytest.mark.parametrize("per_class", [
+        {"ill": ("Meier", "Huber"), "well": ("Weber", "Klein")},
+        {"ill": ("Amann", "Bauer", "Cramm"), "well": ("Ebner", "Fuchs", "Gruber", "Haas")},
+    ])  # fmt: skip
+    def test_surnames_below_classes(self, tmp_path, per_class):
+        names = [f"{c}/{p}/{i}.png" for c, people in per_class.items() for p in people
+                 for i in range(20)]  # fmt: skip
+        save_pictures(tmp_path, names)
+        count = sum(map(len, per_class.values()))
+        line = refusal(tmp_path, without=["Meier", "Amann"])
+        assert f"{count} folders at depth 2, {count} of them with several images" in line
+        assert scan(tmp_path, identity_folder=2).people == count
+        assert scan(tmp_path, one_image_per_person=True).people == len(names)
+
+    @pytest.mark.parametrize("front", ["patient", "Meier"])
+    def test_folders_of_people_beside_images(self, tmp_path, front):
+        names = [f"covid/{front}{p}/{i}.png" for p in range(3) for i in (1, 2)]
+        save_pictures(tmp_path, [*names, *(f"normal/{i}.png" for i in range(6))])
+        assert "--identity-folder 2" in refusal(tmp_path)
+        report = scan(tmp_path, identity_folder=2)
+        assert report.people == 9
+        report.check()
+        assert report.notes[0].startswith("6 of 12 images lie less deep than --identity-folder 2")
+        save_pictures(tmp_path, [f"normal/p{p}_{i}.png" for p in (1, 2) for i in (1, 2)])
+        line = refusal(tmp_path, identity_folder=2)
+        assert "outside of people's folders 4 of 10 images whose names share" in line
+        save_pictures(tmp_path, ["normal/x/1.png"])
+        assert "got 17 of 17 less deep" in refusal(tmp_path, identity_folder=3, class_folder=1)
+
+    def test_surnames_with_a_table(self, tmp_path):
+        names = [f"{p}/{i}.png" for p in ("Meier", "Huber", "Weber") for i in range(20)]
+        save_pictures(tmp_path / "set", names)
+        table = write_table(tmp_path / "t.csv", [f"{n},{i % 2}" for i, n in enumerate(names)])
+        line = refusal(tmp_path / "set", csv=table, without=["Meier"])
+        assert "3 folders at depth 1, 3 of them with several images" in line
+        assert read_image_set(tmp_path / "set", csv=table, identity_folder=1).num_identities == 3
+
+    @pytest.mark.parametrize("folders", [
+        ("ill/images", "well/images"), ("ill/some", "well/other"), ("ill/AP", "ill/PA", "well/AP"),
+        ("benign/adenosis", "benign/fibroadenoma", "malignant/ductal", "malignant/lobular"),
+        ("ill/train", "ill/test", "well/train"), ("ill/site1", "ill/site2", "well/site3"),
+        ("ill/images_part_1", "ill/images_part_2", "well/x"), ("ill/set1", "ill/set2", "well"),
+    ])  # fmt: skip
+    def test_folders_below_classes_that_are_nobodys(self, tmp_path, folders):
+        names = [f"{f}/{n}{i}.png" for n, f in zip("abcd", folders, strict=False) for i in range(7)]
+        assert scan(save_pictures(tmp_path, names)).doubt is None
+
+    @pytest.mark.parametrize(("folders", "labels"), [
+        (("cat", "dog"), ("cat", "dog")), (("cat", "dog"), ("0", "1")), (("all", "all"), "01"),
+        (("images_1", "images_2"), "01"), (("nevus", "melanoma"), "00"),
+    ])  # fmt: skip
+    def test_folders_with_a_table_that_are_nobodys(self, tmp_path, folders, labels):
+        rows = {f"{folder}/{'xy'[n]}{i}.png": label
+                for n, (folder, label) in enumerate(zip(folders, labels, strict=True))
+                for i in range(7)}  # fmt: skip
+        save_pictures(tmp_path / "set", rows)
+        table = write_table(tmp_path / "t.csv", [f"{n},{label}" for n, label in rows.items()])
+        assert scan(tmp_path / "set", csv=table).doubt is None
+
 
 class TestNamesOfFiles:
     @pytest.mark.parametrize(
@@ -279,6 +338,49 @@ class TestNamesOfFiles:
         assert found.num_identities == people
         assert found.reading.counted_by == "identity-pattern"
 
+    SURNAMES = ("meier", "huber", "weber", "klein", "tanaka", "silva")
+    HASHES = ("a1b2c3d4e5f6", "b1c2d3e4f5a6", "0a1b2c3d4e5f", "ff12ab34cd56", "1deadbeef123",
+              "12ab12ab12ab")  # fmt: skip
+
+    @pytest.mark.parametrize("form", [
+        "{word}_{i}", "{word} ({i})", "{word}anna{i}", "{hash}_{i}", "P{p:02d}S{i:02d}",
+        "ID100{p}n{i}", "1234{p}S{i:02d}", "{view}_{p:04d}", "{side}3{p}", "{sequence}_3{p}",
+        "slice_{i}_of_patient{p}", "view{i}_{p:02d}", "scan{i}_case{p}", "frame_{i}_Proband-{p}",
+        "{word}-{view}", "{view}-{word}", "{i:03d}_{word}", "患者{p}_{i}", "пациент{p}_{i}",
+        *(f"{{p}}{sign}{{i}}" for sign in "#+,;=@&~ ."),
+    ])  # fmt: skip
+    def test_people_in_names_and_the_pattern_that_is_offered(self, tmp_path, form):
+        """Followed, it tells the people who are there."""
+        files = []
+        for p in range(6):
+            for i in range(3):
+                name = form.format(
+                    word=self.SURNAMES[p], hash=self.HASHES[p], p=p, i=i,
+                    view=("OD", "OS", "OU")[i], side="LR"[i % 2] * (i < 2) or "od",
+                    sequence=("T1", "T2", "FLAIR")[i],
+                )  # fmt: skip
+                files.append(f"{'ab'[p % 2]}/{name}.png")
+        save_pictures(tmp_path, files)
+        line = refusal(tmp_path, without=[*self.SURNAMES, *self.HASHES])
+        offered = re.search("--identity-pattern '([^']+)'", line)[1]
+        assert len(offered) < 80
+        assert read_image_set(tmp_path, identity_pattern=offered).num_identities == 6
+
+    def test_words_behind_numbers_may_be_either(self, tmp_path):
+        save_pictures(
+            tmp_path, [f"a/{i:03d}_{word}.png" for word in self.SURNAMES for i in range(3)]
+        )
+        line = refusal(tmp_path)
+        assert "if the word is, --identity-pattern" in line
+        assert "if the number is, --identity-pattern '([0-9]+)_[^/]*$'" in line
+
+    def test_where_no_pattern_is_clear(self, tmp_path):
+        forms = ("q7-{}", "ww8_{}", "e-r9+{}", "zz 5 k {}")
+        save_pictures(tmp_path, [f"a/{form.format(11 + p)}{side}.png" for form in forms
+                                 for p in range(2) for side in "LR"])  # fmt: skip
+        line = refusal(tmp_path)
+        assert "name a table of people with --identities, or say --identity-pattern with a" in line
+
     def test_both_kinds_of_kermanys_names(self, tmp_path):
         files = [f"PNEUMONIA/person{p}_virus_{p * 5 + i}.png" for p in range(3) for i in range(2)]
         files += [f"NORMAL/IM-{p:04d}-{i:04d}.png" for p in range(3) for i in range(2)]
@@ -311,6 +413,7 @@ class TestNamesOfFiles:
         if not copy.endswith("{}"):
             offered = re.search("--identity-pattern '([^']+)'", line)[1]
             assert read_image_set(tmp_path, identity_pattern=offered).num_identities == 3
+            assert len(offered) < 100
 
     @pytest.mark.parametrize(
         "folders", [("flair", "t1"), ("OD", "OS"), ("CT", "MR"), ("ill/AP", "well/PA"), ("x", "y")]
@@ -352,6 +455,15 @@ class TestNamesOfFiles:
             ["a/fold{i}_x.png", "a/fold{i}_y.png"],
             ["a/{i:06x}1434d8d7.png"],
             ["a/1.2.840.{i}.5.6.png", "b/1.2.840.{i}.5.7.png"],
+            ["a/slice_2_of_patient{i}.png"],
+            ["a/nevus_{i}.png", "a/melanoma_{i}.png"],
+            ["a/cat_{i}.png", "b/dog_{i}.png"],
+            ["a/img_{i}.png", "a/photo_{i}.png", "b/scan_{i}.png"],
+            ["a/x{i}37y{i}91.png"],
+            ["a/IMG20190304T12{i}007.png"],
+            ["a/patient{i}_slice_3.png"],
+            ["a/ISIC_00243{i}6.png", "b/ISIC_00243{i}7.png"],
+            ["a/{i}_meier.png"],
         ],
     )
     def test_names_that_say_nothing(self, tmp_path, names):

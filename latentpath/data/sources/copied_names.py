@@ -11,24 +11,25 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-_CHANGES = (
-    r"(?:rot(?:at(?:ed?|ion))?|[hv]?flip(?:ped)?(?:_?(?:lr|ud|h|v))?|mirror(?:ed)?|aug(?:mented)?"
-    r"|crop(?:ped)?|nois[ey]|blur(?:red)?|bright(?:ness)?|contrast|shift(?:ed)?|zoom(?:ed)?"
-    r"|shear(?:ed)?|transposed?|clahe|gamma|equali[sz]ed?|resized?|thumb(?:nail)?|small|large"
-    r"|preview|original|orig)"
-)
+_WORDS = (
+    "rot(?:at(?:ed?|ion))?", "[hv]?flip(?:ped)?(?:_?(?:lr|ud|h|v))?", "mirror(?:ed)?",
+    "aug(?:mented)?", "crop(?:ped)?", "nois[ey]", "blur(?:red)?", "bright(?:ness)?", "contrast",
+    "shift(?:ed)?", "zoom(?:ed)?", "shear(?:ed)?", "transposed?", "clahe", "gamma",
+    "equali[sz]ed?", "resized?", "thumb(?:nail)?", "small", "large", "preview", "original", "orig",
+)  # fmt: skip
 _COPY = r"(?:copy|copie|copia|kopie)"
 # Behind a name; what each of them takes away is the copy's own.
+_CHANGE_ENDS = tuple(rf"[ _.-]+{word}[ _-]?[0-9]*(?:deg)?" for word in _WORDS)
 _ENDS = (
     rf"[ _-]+{_COPY}(?: ?[(]?[0-9]+[)]?)?",
     r" ?[(][0-9]{1,2}[)]",
-    rf"[ _.-]+{_CHANGES}[ _-]?[0-9]*(?:deg)?",
+    *_CHANGE_ENDS,
     r"[._](?:jpe?g|png|bmp)[.]rf[.][0-9a-f]{16,}",
 )
+# Before it.
+_BEGINNINGS = (rf"{_COPY} (?:of|von|de) ", *(rf"{word}[ _-]?[0-9]*[ _-]+" for word in _WORDS))
 _END = re.compile(f"(?:{'|'.join(_ENDS)})$", re.IGNORECASE)
-_BEGINNING = re.compile(rf"(?:{_COPY} (?:of|von|de) |{_CHANGES}[ _-]?[0-9]*[ _-]+)", re.IGNORECASE)
-# Finds what is left of a name without all of them.
-PATTERN = f"(?i)([^/]+?)(?:{'|'.join(_ENDS)})*[.][^/.]*$"
+_BEGINNING = re.compile(f"(?:{'|'.join(_BEGINNINGS)})", re.IGNORECASE)
 _ROBOFLOW = re.compile(r"[._](?:jpe?g|png|bmp)[.]rf[.]", re.IGNORECASE)
 
 
@@ -50,6 +51,32 @@ def copied_names(files: Sequence[str]) -> int:
             plain.add(key)
     # x (1) and x (2) without an x are numbered names, as some sets have them.
     return sum(len(own) for key, own in rows_of.items() if len(own) > 1 and key in plain)
+
+
+def copies_pattern(files: Sequence[str]) -> str:
+    """Return a regular expression that finds what copies share, with the changes that there are.
+
+    >>> copies_pattern(["a/x.png", "a/x (1).png"])
+    '(?i)([^/]+?)(?: ?[(][0-9]{1,2}[)])*[.][^/.]*$'
+    """
+    ends: dict[str, None] = {}
+    beginnings: dict[str, None] = {}
+    for file in files:
+        stem = PurePosixPath(file).stem
+        while found := _END.search(stem):
+            ends.update(_fitting(_ENDS, found[0]))
+            stem = stem[: found.start()]
+        if found := _BEGINNING.match(stem):
+            beginnings.update(_fitting(_BEGINNINGS, found[0]))
+    front = f"(?:^|/)(?:{'|'.join(beginnings)})?" if beginnings else ""
+    behind = f"(?:{'|'.join(ends)})*" if ends else ""
+    return f"(?i){front}([^/]+?){behind}[.][^/.]*$"
+
+
+def _fitting(patterns: Sequence[str], text: str) -> dict[str, None]:
+    """Return the first of the patterns that a text has the form of."""
+    first = next(own for own in patterns if re.fullmatch(own, text, re.IGNORECASE))
+    return {first: None}
 
 
 def _original(stem: str) -> str:

@@ -19,6 +19,7 @@ from latentpath.data.sources.people_words import (
     words_of,
 )
 from latentpath.data.sources.recurring_values import (
+    are_names,
     look_like_identifiers,
     may_tell_people,
     recurring,
@@ -72,7 +73,12 @@ def people_column(
         several = recurring(values, people)
         if not several:
             continue
-        if is_certain(name) or (names_births(name) and several > _SHARE_BORN * len(set(values))):
+        named_so = words_of(name) in (["name"], ["names"]) and are_names(values, labels)
+        if (
+            is_certain(name)
+            or named_so
+            or (names_births(name) and several > _SHARE_BORN * len(set(values)))
+        ):
             return _refusal(repr(name), f"'{name}'", several)
         if is_likely(name, values) and may_tell_people(values, labels, people):
             by_value.append((name, several))

@@ -20,7 +20,9 @@ from latentpath.data.sources.joined_people import join_people, person_key
 from latentpath.data.sources.listing import Listing, number_people
 from latentpath.data.sources.name_disclosure import and_first
 from latentpath.data.sources.named_images import resolve_images
-from latentpath.data.sources.repeated_people import evidence_in_folders, evidence_in_names
+from latentpath.data.sources.people_folders import evidence_in_folders
+from latentpath.data.sources.repeated_people import evidence_in_names
+from latentpath.data.sources.stylegan_set import is_packed
 
 if TYPE_CHECKING:
     from latentpath.data.sources.data_source import DataSource
@@ -45,9 +47,7 @@ def with_people(source: DataSource, listing: Listing) -> Listing:
         return _told(listing, _joined(listing, keys), "identity-pattern")
     if source.identity_folder is not None:
         files = _names(listing, "--identity-folder")
-        folders = folders_at(files, source.identity_folder, "--identity-folder")
-        keys = [("folder", name.strip().casefold()) for name in folders]
-        return _told(listing, _joined(listing, keys), "identity-folder")
+        return _by_folder(source, listing, files, source.identity_folder)
     if source.one_image_per_person:
         # Files that name their patients know better.
         people = _joined(listing, [None] * len(listing.files))
@@ -83,6 +83,41 @@ def _names(listing: Listing, option: str) -> tuple[str, ...]:
     return listing.files
 
 
+def _by_folder(source: DataSource, listing: Listing, files: Sequence[str], depth: int) -> Listing:
+    """Return people by their folders; an image right in the folder of its class is one itself."""
+    own = _class_depth(source, listing)
+    flat = np.array([file.count("/") == own < depth for file in files])  # [n]
+    if any(file.count("/") < depth for file, alone in zip(files, flat, strict=True) if not alone):
+        flat[:] = False
+    flat &= not flat.all()  # then nobody has a folder
+    deep = [file for file, alone in zip(files, flat, strict=True) if not alone]
+    names = iter(folders_at(deep, depth, "--identity-folder"))
+    keys = [None if alone else ("folder", next(names).strip().casefold()) for alone in flat]
+    told = _told(listing, _joined(listing, keys), "identity-folder")
+    if not flat.any():
+        return told
+    note = (
+        f"{flat.sum()} of {len(files)} images lie less deep than --identity-folder {depth} says, "
+        "beside folders of people, and count as a person each"
+    )
+    return replace(told, notes=(*listing.notes, note), doubt=_doubt_of_flat(listing, files, flat))
+
+
+def _doubt_of_flat(listing: Listing, files: Sequence[str], flat: np.ndarray) -> DataError | None:
+    """Return what tells that people have several images among those outside of their folders."""
+    alone = [file for file, own in zip(files, flat, strict=True) if own]
+    doubt = (
+        evidence_in_names(alone, listing.labels[flat]) if listing.counted_by == "images" else None
+    )
+    if doubt is None:
+        return None
+    return DataError(
+        expected=doubt.expected,
+        got=f"among the images outside of people's folders {doubt.got}",
+        fix="name a table of people with --identities, or put them into folders of people",
+    )
+
+
 def _by_pattern(pattern: str, files: Sequence[str]) -> list[tuple[str, ...]]:
     found = [re.search(pattern, file) for file in files]
     without = [
@@ -107,10 +142,17 @@ def _doubt(source: DataSource, listing: Listing) -> DataError | None:
     if listing.format in _ARRAYS:
         return None  # rows of an array have no names
     doubt = evidence_in_names(listing.files, listing.labels)
-    if doubt is not None or listing.format == "stylegan":  # its folders are packed by the thousand
+    if doubt is not None or (listing.format == "stylegan" and is_packed(listing.files)):
         return doubt
-    depth = 0 if listing.format not in ("folder", "dicom") else source.class_folder or 1
-    return evidence_in_folders(listing.files, depth)
+    depth = _class_depth(source, listing)
+    if depth:
+        return evidence_in_folders(listing.files, depth)
+    return evidence_in_folders(listing.files, 0, listing.labels, listing.class_names)
+
+
+def _class_depth(source: DataSource, listing: Listing) -> int:
+    """Return the depth of the folders of classes, 0 where something else tells the classes."""
+    return 0 if listing.format not in ("folder", "dicom") else source.class_folder or 1
 
 
 def _from_table(source: DataSource, listing: Listing) -> np.ndarray:  # int64 [n]

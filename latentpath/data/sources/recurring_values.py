@@ -11,7 +11,7 @@ from itertools import pairwise
 from latentpath.data.identifier_names import may_be_people
 
 # A value has a few images, and there are at least so many: few values are classes, sites or folds.
-_LEAST_VALUES, _LEAST_RECURRING, _LEAST_SHARE = 3, 2, 0.25
+_LEAST_VALUES, _LEAST_RECURRING, _LEAST_SHARE = 4, 2, 0.25
 # A tenth may be empty, or of another form.
 _OF_THE_KIND = 0.8
 _FEW_WORDS = 5
@@ -66,6 +66,16 @@ def may_tell_people(
         return False
     pairs = {pair for pair in zip(values, labels, strict=True) if pair[0]}
     return len(pairs) > len(counts) or len(counts) > len(set(labels))
+
+
+def are_names(values: Sequence[str], labels: Sequence[Hashable]) -> bool:
+    """Say whether the values of a column of names may be people's, and not those of classes."""
+    different = {value for value in values if value}
+    pairs = {pair for pair in zip(values, labels, strict=True) if pair[0]}
+    if len(pairs) == len(different) <= len(set(labels)):
+        return False
+    plain = [value for value in different if value.replace(" ", "").isalpha()]
+    return not plain or may_be_people([*plain, "Meierhuber"], len(values))
 
 
 def look_like_identifiers(values: Sequence[str], *, of_an_array: bool = False) -> bool:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import unicodedata
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ LABELS_NAME = "dataset.json"
 _WHAT = f"a StyleGAN dataset with {LABELS_NAME}"
 _MOST_LABEL_BYTES = 1 << 30
 _MOST_CLASSES = 100_000
+_PACKED = re.compile(r"(?:.*/)?([0-9]{5})/img([0-9]{8})[.][A-Za-z]+")
 
 
 def list_stylegan_zip(path: Path, window: Window = OWN_WINDOW) -> Listing:
@@ -95,6 +97,18 @@ def has_labels_file(path: Path) -> bool:
         return False
 
 
+def is_packed(files: Sequence[str]) -> bool:
+    """Say whether folders are those that dataset_tool.py packs images into by the thousand.
+
+    >>> is_packed(["00004/img00004711.png"]), is_packed(["47110/0.png"])
+    (True, False)
+    """
+    return all(
+        (found := _PACKED.fullmatch(file)) is not None and found[2].startswith(found[1])
+        for file in files
+    )
+
+
 def _labels_places(members: Mapping[str, str]) -> list[str]:
     if LABELS_NAME in members:
         return [LABELS_NAME]
@@ -111,7 +125,8 @@ def _listing(names: list[str], raw: bytes | None, read: Any) -> Listing:
             got=f"{len(images)} images" + ("" if raw is not None else f" and no {LABELS_NAME}"),
             fix="pack it with dataset_tool.py, with labels",
         )
-    labels = _labels(raw, images)
+    labels, absent = _labels(raw, images)
+    note = f"{absent} images that {LABELS_NAME} lists are absent"
     classes = tuple(str(label) for label in range(int(labels.max()) + 1))
     return Listing(
         "stylegan",
@@ -120,11 +135,12 @@ def _listing(names: list[str], raw: bytes | None, read: Any) -> Listing:
         classes,
         np.arange(len(images)),
         read,
-        left_out_note(others, IMAGE_KINDS),
+        (*left_out_note(others, IMAGE_KINDS), *((note,) if absent else ())),
     )
 
 
-def _labels(raw: bytes, images: list[str]) -> np.ndarray:  # int64 [n]
+def _labels(raw: bytes, images: list[str]) -> tuple[np.ndarray, int]:
+    """Return the class of each image, int64 [n], and how many labels are those of no image."""
     table = _label_table(raw)
     keys = [unicodedata.normalize("NFC", name) for name in images]
     without = [name for name, key in zip(images, keys, strict=True) if key not in table]
@@ -134,7 +150,7 @@ def _labels(raw: bytes, images: list[str]) -> np.ndarray:  # int64 [n]
     odd = [name for name, value in zip(images, values, strict=True) if value is None]
     if odd:
         raise _bad_labels(f"{len(odd)} labels that are no class{and_first(odd[0])}")
-    return np.array(values, dtype=np.int64)
+    return np.array(values, dtype=np.int64), len(table.keys() - set(keys))
 
 
 def _label_table(raw: bytes) -> dict[str, Any]:
