@@ -63,3 +63,30 @@ def test_a_study_names_whom_a_file_does_not(hospital, tmp_path):
     assert report.nameless == ("file 4 of 4",)
     with pytest.raises(DataError, match="1 of 4 images without"):
         read_image_set(tmp_path)
+
+
+def test_one_number_in_several_forms(hospital):
+    forms = ("12345", "0012345", "P1", "P 1", "p01", "P-1", "P10")
+    report = hospital(*((number, "", "") for number in forms))
+    assert report.people == 4
+    assert not report.notes
+
+
+def test_one_study_of_several_numbers_is_pointed_out(hospital):
+    report = hospital(*((f"P{number}", "", "1.2.3") for number in range(6)))
+    assert report.people == 1
+    assert report.notes == (
+        "1 studies bear several patient numbers, 6 in all: the files of one study count as one "
+        "person, as the standard has it; if they are several people, name a table of people with "
+        "--identities",
+    )
+
+
+def test_one_series_is_one_persons(tmp_path):
+    for number in range(6):
+        path = tmp_path / "ab"[number % 2] / f"{number}.dcm"
+        save_dicom(path, picture(number, (8, 8)), PatientID=f"P{number}",
+                   SeriesInstanceUID=f"1.2.{number // 3}")  # fmt: skip
+    report = scan(tmp_path)
+    assert report.people == 2
+    assert report.notes[0].startswith("2 series bear several patient numbers, 6 in all")

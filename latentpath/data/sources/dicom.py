@@ -1,21 +1,14 @@
-"""DICOM files: their pixels, and which of them show the same patient.
-
-Nothing but the elements listed here is read, and of these the patient's number is turned into a
-row's number at once: it is neither kept nor written nor hashed, because a hash of a number that
-counts up is as good as the number.
-"""
+"""DICOM files: their pixels. Nothing but the elements listed here is read."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Hashable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from latentpath.core import MissingExtraError, Progress, require_extra, silent
+from latentpath.core import MissingExtraError, require_extra
 from latentpath.data.contrast import (
     OWN_WINDOW,
     Picture,
@@ -34,12 +27,8 @@ from latentpath.data.sources.dicom_file import (
     whole_number,
 )
 from latentpath.data.sources.dicom_grey import GROUPS, FrameElements, grey_levels
-from latentpath.data.sources.joined_people import join_people
 from latentpath.data.sources.name_disclosure import damaged, detail, libraries_quiet, named
 
-STAGE = "read patients"
-
-_PATIENT = ("PatientID", "IssuerOfPatientID", "StudyInstanceUID")
 _SHAPE = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit")
 _VALUES = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _PIXELS = (
@@ -76,11 +65,6 @@ _NO_PEOPLE = {
     "SEG": "a segmentation, not an image of a person",
     "RTDOSE": "a radiotherapy dose, not an image of a person",
 }
-# What programs that take patients' numbers out of files write in their place: it numbers nobody.
-_PLACEHOLDER = re.compile(
-    r"anon(ym(ous|i[sz]ed|e|isiert|isé|o)?)?|anónimo|anonimo|deidentified|redacted|removed|deleted"
-    r"|unknown|unbekannt|none|null|nil|na|no(id|name)|patient(id|name)?|x+|0+|dummy|test"
-)
 
 
 class DicomFiles:
@@ -127,65 +111,6 @@ class DicomFiles:
             _check_image(dataset)
             self._last = path, dataset
         return self._last[1]
-
-
-def number_patients(
-    root: Path, files: Sequence[str], progress: Progress = silent
-) -> tuple[np.ndarray, frozenset[int]]:
-    """Number the patients of DICOM files in the order in which they first occur.
-
-    Files show one patient if patient number and issuer agree, if any file has that number without
-    an issuer, or if they are of one study (by the standard a study is one patient's), and so do
-    files that others join: rather one patient too few than one counted twice. A file without any
-    of these counts as a patient of its own, and so does one that cannot be read; to decode it will
-    say why. A word in the number's place that several studies share, ANONYMOUS, is no number.
-
-    Returns:
-        int64 [n], and the rows whose patient nothing numbers.
-
-    Raises:
-        MissingExtraError: pydicom is not installed.
-    """
-    require_extra("pydicom", "dicom")
-    found: list[tuple[str, str, str]] = []
-    for row, file in enumerate(files):
-        patient = issuer = study = ""
-        try:
-            with libraries_quiet():
-                header = read_elements(root / file, _PATIENT, header_only=True)
-                values = (str(header.get(name) or "").strip() for name in _PATIENT)
-                patient, issuer, study = values
-        except Exception:  # whatever is wrong with it, `DicomFiles` meets it again and tells
-            patient = issuer = study = ""
-        found.append((patient.casefold(), issuer.casefold(), study))
-        progress(STAGE, row + 1, len(files), {})
-    found = _without_placeholders(found)
-    people = join_people(_patient_keys(found))
-    numbered = {people[row] for row, (patient, _, _) in enumerate(found) if patient}
-    nameless = (row for row in range(len(files)) if people[row] not in numbered)
-    return people, frozenset(nameless)
-
-
-def _without_placeholders(found: Sequence[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
-    """Return patients, issuers and studies, numbers empty that only stand for numbers."""
-    studies: dict[str, set[object]] = {}
-    for row, (patient, _, study) in enumerate(found):
-        if _PLACEHOLDER.fullmatch("".join(filter(str.isalnum, patient))):
-            studies.setdefault(patient, set()).add(study or row)
-    shared = {patient for patient, own in studies.items() if len(own) > 1}
-    return [("" if p in shared else p, issuer, study) for p, issuer, study in found]
-
-
-def _patient_keys(found: Sequence[tuple[str, str, str]]) -> list[list[Hashable]]:
-    """Return what joins each file with others, from its patient, issuer and study."""
-    bare = {patient for patient, issuer, _ in found if not issuer}
-    keys: list[list[Hashable]] = []
-    for patient, issuer, study in found:
-        own: list[Hashable] = [("study", study)] if study else []
-        if patient:
-            own.append(("patient", patient, "" if patient in bare else issuer))
-        keys.append(own)
-    return keys
 
 
 def _check_image(dataset: Any) -> None:

@@ -21,7 +21,8 @@ from latentpath.data.sources.conventions import (
     list_by_last_digit,
 )
 from latentpath.data.sources.csv_table import Table, find_table
-from latentpath.data.sources.dicom import DicomFiles, number_patients
+from latentpath.data.sources.dicom import DicomFiles
+from latentpath.data.sources.dicom_patients import number_patients
 from latentpath.data.sources.file_search import FoundFiles, is_dicom, is_image
 from latentpath.data.sources.joined_people import people_notes, person_key
 from latentpath.data.sources.listing import Listing, number_names, number_people
@@ -54,9 +55,14 @@ def list_dicom(source: DataSource, found: FoundFiles, progress: Progress) -> Lis
         depth=source.class_folder,
         public_names=source.public_class_names,
     )
-    people, nameless = number_patients(source.path, listed.files, progress)
-    listing = _from_files("dicom", source, listed, people)
-    return replace(listing, nameless=nameless, counted_by="patients")
+    patients = number_patients(source.path, listed.files, progress)
+    listing = _from_files("dicom", source, listed, patients.people)
+    return replace(
+        listing,
+        nameless=patients.nameless,
+        counted_by="patients",
+        notes=(*listing.notes, *patients.notes),
+    )
 
 
 def list_shenzhen(source: DataSource, found: FoundFiles, progress: Progress) -> Listing:
@@ -105,7 +111,7 @@ def list_csv(source: DataSource, found: FoundFiles, progress: Progress) -> Listi
         nameless = frozenset[int]()
         counted_by = "identity-column"
     else:
-        people, nameless, counted_by = _patients_among(root, sorted_files, progress)
+        people, nameless, counted_by, said = _patients_among(root, sorted_files, progress)
     # A folder of test images beside that of the table is none of its business.
     folders = {file.split("/")[0] for file, _ in images if "/" in file}
     beside = {name for name in candidates if "/" not in name or name.split("/")[0] in folders}
@@ -163,19 +169,20 @@ def _with_line_numbers(listing: Listing, root: Path, lines: dict[str, int]) -> L
 
 def _patients_among(
     root: Path, files: Sequence[str], progress: Progress
-) -> tuple[np.ndarray, frozenset[int], str]:
-    """Return the person of each file, the rows without one, and what tells people apart.
+) -> tuple[np.ndarray, frozenset[int], str, tuple[str, ...]]:
+    """Return the person of each file, the rows without one, what tells people apart, and notes.
 
     A picture is a person of its own.
     """
     scans = [row for row, file in enumerate(files) if is_dicom(root, file)]
     if not scans:
-        return np.arange(len(files)), frozenset(), "images"
-    patients, nameless = number_patients(root, [files[row] for row in scans], progress)
-    patient_of = dict(zip(scans, patients.tolist(), strict=True))
+        return np.arange(len(files)), frozenset(), "images", ()
+    patients = number_patients(root, [files[row] for row in scans], progress)
+    patient_of = dict(zip(scans, patients.people.tolist(), strict=True))
     # Patients are counted from 0, pictures from -1 downwards.
     people = [patient_of.get(row, -1 - row) for row in range(len(files))]
-    return number_people(people), frozenset(scans[place] for place in nameless), "patients"
+    nameless = frozenset(scans[place] for place in patients.nameless)
+    return number_people(people), nameless, "patients", patients.notes
 
 
 def _from_files(name: str, source: DataSource, listed: ClassFolders, people: np.ndarray) -> Listing:
