@@ -15,6 +15,8 @@ from latentpath.data.sources.listing import Listing
 _DARK, _BRIGHT, _MIDDLE = 70, 185, 128
 # A few such images are night and snow; more of them are files of another depth.
 _ODD_SHARE, _FEW = 0.1, 2
+# Of one level alone there may be this share.
+_BLANK_SHARE = 0.05
 _FULL = "--window full takes them as they are"
 
 
@@ -32,6 +34,8 @@ class ContrastSurvey:
     """Places of images that the window of the user flattened."""
     flat_by_file: tuple[str, ...]
     """Places of images that their own window flattened."""
+    blank: tuple[str, ...]
+    """Places of those of them of which a single level is left."""
     fewest_levels: int
     """Grey levels of the flattest of all three, of 256."""
     dark: tuple[str, ...]
@@ -55,6 +59,12 @@ class ContrastSurvey:
             raise DataError(
                 expected="images whose values make use of the 256 grey levels",
                 got=self._flattened(),
+                fix=f"choose what becomes black and white with {CHOICES}; {_FULL}",
+            )
+        if len(self.blank) == self.images > 0 or len(self.blank) > self._few_blank:
+            raise DataError(
+                expected="images whose values make use of the 256 grey levels",
+                got=self._blanked(),
                 fix=f"choose what becomes black and white with {CHOICES}; {_FULL}",
             )
 
@@ -88,6 +98,17 @@ class ContrastSurvey:
         """How many odd images a set may have, never all of them."""
         return min(max(_FEW, _ODD_SHARE * self.images), self.images - 1)
 
+    @property
+    def _few_blank(self) -> float:
+        """How many images may be of one level alone: scouts, and slices beside the body."""
+        return max(1, _BLANK_SHARE * self.images)
+
+    def _blanked(self) -> str:
+        return (
+            f"{len(self.blank)} of {self.images} images of a single grey level, which their own "
+            f"window makes of many values, the first is {self.blank[0]}"
+        )
+
     def _flattened(self) -> str:
         return (
             f"{len(self.flat)} of {self.images} images flattened, the worst to "
@@ -97,11 +118,12 @@ class ContrastSurvey:
 
     def _flat_sentences(self) -> list[str]:
         said = [self._flattened()] if self.flat else []
+        said += [f"{self._blanked()}: --window gives another"] if self.blank else []
         for whose, places, least in (
             ("the window that was chosen", self.flat_by_choice, 0),
             ("their own window: --window gives another", self.flat_by_file, self._few),
         ):
-            if places and len(places) > least:
+            if len(places) > max(least, len(self.blank) if places is self.flat_by_file else 0):
                 said.append(
                     f"{len(places)} of {self.images} images, the first is {places[0]}, keep few of "
                     f"the 256 grey levels ({self.fewest_levels} at least) with {whose}"
@@ -142,7 +164,7 @@ class ContrastSurveyor:
     def __init__(self, listing: Listing) -> None:
         self._listing = listing
         self._views: dict[str, list[int]] = {}  # number of images, first row
-        kinds = ("flat", "chosen", "own", "dark", "bright", "half")
+        kinds = ("flat", "chosen", "own", "blank", "dark", "bright", "half")
         self._rows: dict[str, list[int]] = {kind: [] for kind in kinds}
         self._images, self._levels = 0, 256
         self._darkest, self._brightest = 255, 0
@@ -157,7 +179,10 @@ class ContrastSurveyor:
         if picture.values:
             by_window = picture.view in ("chosen", "own")
             self._rows[picture.view if by_window else "flat"].append(row)
-            self._levels = min(self._levels, len(np.unique(picture.pixels)))
+            levels = len(np.unique(picture.pixels))
+            self._levels = min(self._levels, levels)
+            if picture.view == "own" and levels == 1:
+                self._rows["blank"].append(row)
         elif brightest < _DARK:
             self._rows["dark"].append(row)
         elif darkest > _BRIGHT:
@@ -175,6 +200,7 @@ class ContrastSurveyor:
             flat=places["flat"],
             flat_by_choice=places["chosen"],
             flat_by_file=places["own"],
+            blank=places["blank"],
             fewest_levels=self._levels,
             dark=places["dark"],
             bright=places["bright"],

@@ -387,6 +387,26 @@ class TestWindowsOfTheUser:
         with pytest.warns(LatentpathWarning, match="2 of 2 images.*with their own window"):
             read_image_set(tmp_path)
 
+    @pytest.mark.parametrize(("blank", "of", "refused"), [
+        (8, 8, True), (1, 1, True), (1, 4, False), (2, 4, True), (3, 30, True), (1, 30, False),
+    ])  # fmt: skip
+    def test_a_window_of_the_files_that_leaves_one_level(self, tmp_path, blank, of, refused):
+        for row in range(of):
+            window = {"WindowCenter": -900 if row < blank else 2000, "WindowWidth": 4000}
+            window["WindowWidth"] = 40 if row < blank else 4000
+            data = dataset(STORED, bits=12, PatientID=str(row), **window)
+            data.PixelData = np.roll(STORED, row).tobytes()
+            save(tmp_path / "a" / f"{row:02d}.dcm", data)
+        what = f"{blank} of {of} images of a single grey level, which their own window makes of"
+        report = scan(tmp_path)
+        assert [what in line for line in report.suspicions()].count(True) == 1
+        if refused:
+            with pytest.raises(DataError, match=f"{what}.*first is file 1 of .*--window CENTRE"):
+                read_image_set(tmp_path)
+        else:
+            with pytest.warns(LatentpathWarning, match=what):
+                read_image_set(tmp_path)
+
     def test_windows_in_some_files_only(self, tmp_path):
         for row, window in enumerate(({"WindowCenter": 2000, "WindowWidth": 4000}, {})):
             save(

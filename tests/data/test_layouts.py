@@ -630,6 +630,17 @@ class TestSeveralLabels:
             read([c.replace("|Edema", "|Hernia").replace("|", mark) for c in self.CELLS])
         assert read(["ill", "well", f"well{mark}so so"]).num_classes == 3
 
+    @pytest.mark.parametrize("mark", [" and ", " und ", " et ", "\\", " ", " with ", ";", ","])
+    def test_parts_that_are_labels_elsewhere(self, read, mark):
+        """Where other cells have the mark within a label."""
+        cells = ["Mass", f"Mass{mark}Nodule", "Nodule", "No Finding", f"so{mark}la", "Mass"]
+        with pytest.raises(DataError, match=r"1 of 6 cells with several .*--label-separator none"):
+            read(cells)
+        assert read(cells, findings="Mass").labels.tolist() == [0, 0, 1, 1, 1, 0]
+        assert read(cells, label_separator="none").num_classes == 5
+        others = ["Pleural Thickening", "Pleural Effusion", "No Finding", "left and right", "Mass"]
+        assert read(others).num_classes == 5
+
     def test_one_finding(self, read):
         found = read(findings="Mass")
         assert found.class_names == ("Mass", "no Mass")

@@ -16,6 +16,8 @@ from latentpath.core import DataError, InputError
 AUTO, ONE_LABEL = "auto", "none"
 # A bar parts labels wherever it stands; of the others only where all parts occur elsewhere, too.
 _SURE, _LIKELY = "|", (";", ",", "+", "&", "/")
+# Words and signs that part labels in a cell whose parts are all cells of their own elsewhere.
+_WEAK = (" and ", " und ", " et ", " y ", " e ", " en ", " och ", " with ", "\\", " - ", " ")
 
 # A list as programs print it.
 _LIST = re.compile(r"[\[{](.*)[\]}]", re.DOTALL)
@@ -57,27 +59,30 @@ def choose_labels(
     """
     if separator == AUTO and cells and all(map(_LIST.fullmatch, cells)):
         cells = [_items(cell) for cell in cells]
-        found = _LIST_MARK if any(_LIST_MARK in cell for cell in cells) or findings else ""
+        listed = findings or any(_LIST_MARK in cell for cell in cells)
+        parting = _Parting(_LIST_MARK if listed else "")
     else:
-        found = _separator(cells) if separator == AUTO else separator
+        parting = _parting(cells) if separator == AUTO else _Parting(separator)
+    parted = [parting.labels(cell) for cell in cells]
     if not findings:
-        several = 0 if found in ("", ONE_LABEL) else sum(found in cell for cell in cells)
+        several = sum(own != [cell] for own, cell in zip(parted, cells, strict=True))
         if several:
             raise DataError(
                 expected="one label per image",
-                got=f"{several} of {len(cells)} cells with several labels, parted by {found!r}",
+                got=f"{several} of {len(cells)} cells with several labels, parted by "
+                f"{parting.mark!r}",
                 fix="choose with --findings NAME (its images are one class, all others another) "
                 "or --findings NAME,NAME (a class each); or name a column of one finding with "
                 "--label-column; --label-separator none takes each combination for a class",
             )
         return ChosenLabels(list(range(len(cells))), list(cells))
-    if found == ONE_LABEL:
+    if parting.mark == ONE_LABEL:
         raise InputError(
             expected="--findings with cells of several labels",
             got="--label-separator none",
             fix="leave one of the two out",
         )
-    labels = _joined([_parts(cell, found) for cell in cells], images)
+    labels = _joined(parted, images)
     absent = [name for name in findings if not any(name in own for own in labels)]
     if absent:
         raise DataError(
@@ -125,10 +130,28 @@ def _several(
     return ChosenLabels(rows, [chosen[row][0] for row in rows], (note,) if none or many else ())
 
 
-def _separator(cells: Sequence[str]) -> str:
-    """Return what parts labels in the cells, "" where each is one label."""
+class _Parting(NamedTuple):
+    """How cells are parted into labels."""
+
+    mark: str = ""
+    """What stands between labels; "" where each cell is one."""
+    single: frozenset[str] | None = None
+    """If given, only cells are parted whose parts all are among these."""
+
+    def labels(self, cell: str) -> list[str]:
+        """Return the labels of a cell."""
+        if self.mark in ("", ONE_LABEL):
+            return [cell]
+        parts = _parts(cell, self.mark)
+        if self.single is None or (len(parts) > 1 and self.single.issuperset(parts)):
+            return parts
+        return [cell]
+
+
+def _parting(cells: Sequence[str]) -> _Parting:
+    """Return what parts labels in the cells, by itself."""
     if any(len(_parts(cell, _SURE)) > 1 for cell in cells):
-        return _SURE
+        return _Parting(_SURE)
     for mark in _LIKELY:
         joined = [_parts(cell, mark) for cell in cells if mark in cell]
         single = {cell for cell in cells if mark not in cell}
@@ -136,8 +159,12 @@ def _separator(cells: Sequence[str]) -> str:
         if joined and all(
             len(own) > 1 and all(part in single or uses[part] > 1 for part in own) for own in joined
         ):
-            return mark
-    return ""
+            return _Parting(mark)
+    for mark in (*_LIKELY, *_WEAK):
+        parting = _Parting(mark, frozenset(cells))
+        if any(len(parting.labels(cell)) > 1 for cell in cells):
+            return parting
+    return _Parting()
 
 
 def _items(cell: str) -> str:
