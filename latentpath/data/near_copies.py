@@ -1,8 +1,10 @@
-"""Pictures that are in a set twice: in another size, format or contrast, turned or mirrored.
+"""Pictures that are in a set twice: at another size, in another format or contrast, turned,
+mirrored, inverted, cropped a little or within a border.
 
-Each image is reduced to 16x16 grey values by area, without its brightness and contrast. Two images
-are near copies if these are all but equal, and that is far closer than the images of the set are to
-one another: sets of one organ in one position are alike throughout.
+Each image is reduced to 16x16 grey values by area, without its brightness and contrast, and once
+more without a border of one grey. Two images are near copies if these are all but equal, or each
+the other's opposite, and that is far closer than the images of the set are to one another: sets of
+one organ in one position are alike throughout.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ from __future__ import annotations
 import functools
 
 import numpy as np
+
+from latentpath.data.cropped_copies import DETAIL, CroppedCopies
 
 _SIDE = 16
 # 1 - correlation of near copies: at most this, and this share of the median of all pairs. Of chest
@@ -25,6 +29,13 @@ _PAIRS, _CHUNK = 4096, 1024
 # Images that are turned and mirrored for comparison. Those of different people are no nearer than
 # unturned ones: at least 0.0135 among digits, 0.033 among X-rays and 0.036 among photographs.
 _TURNED = 4096
+# Images are turned so that their third moment is positive, where it is above this: the inverse of
+# one has the same form then. Others are compared both ways.
+_EVEN = 0.1
+# Images that are kept in detail, to be compared with parts of each other.
+_DETAILED = 20_000
+# Grey levels within which a border is one grey, and the share of a side that it leaves at least.
+_BORDER, _WITHIN = 10.0, 0.6
 
 
 class NearCopies:
@@ -33,16 +44,31 @@ class NearCopies:
     def __init__(self) -> None:
         self._rows: list[int] = []
         self._forms: list[np.ndarray] = []
+        self._inner_rows: list[int] = []
+        self._inner: list[np.ndarray] = []
+        self._details: list[np.ndarray] = []
+        self._inner_details: list[np.ndarray] = []
 
     def add(self, row: int, image: np.ndarray) -> None:
-        """Keep the small form of an image, uint8 [H, W, C]."""
+        """Keep the small forms of an image, uint8 [H, W, C]."""
         grey = image.astype(np.float32).mean(axis=2)
-        small = _area_weights(grey.shape[0]) @ grey @ _area_weights(grey.shape[1]).T
-        small -= small.mean()
-        spread = float(small.std())
-        if spread >= _FLAT:
-            self._rows.append(row)
-            self._forms.append((small / (spread * _SIDE)).ravel().astype(np.float16))
+        form = _form(grey)
+        if form is None:
+            return
+        self._rows.append(row)
+        self._forms.append(form)
+        self._keep(grey, self._details)
+        inner = _without_border(grey)
+        form = _form(inner) if inner.shape != grey.shape else None
+        if form is not None:
+            self._inner_rows.append(row)
+            self._inner.append(form)
+            self._keep(inner, self._inner_details)
+
+    @staticmethod
+    def _keep(grey: np.ndarray, kept: list[np.ndarray]) -> None:
+        if len(kept) < _DETAILED:
+            kept.append(reduced(grey, DETAIL).astype(np.float16))
 
     def across(self, values: np.ndarray) -> int:
         """Count the images that have a near copy with another value.
@@ -52,21 +78,38 @@ class NearCopies:
         """
         if len(self._rows) < 2:
             return 0
-        forms = np.stack(self._forms).astype(np.float32)  # [n, 256], of length 1
-        own = values[np.array(self._rows)]
-        limit = min(_NEAR, _SHARE * _usual_distance(forms))
+        plain = np.stack(self._forms).astype(np.float32)  # [n, 256], of length 1
+        limit = min(_NEAR, _SHARE * _usual_distance(plain))
         if limit <= _ROUNDING:
             return 0
-        search = _Search(forms, own, limit)
+        forms, place = self._signed(plain)
+        rows = np.array([*self._rows, *self._inner_rows])[place]
+        search = _Search(forms, values[rows], limit)
         search.compare(forms, np.arange(len(forms)))
         some = np.unique(np.linspace(0, len(forms) - 1, _TURNED).astype(int))
         squares = forms[some].reshape(-1, _SIDE, _SIDE)
-        for turns in range(8):
+        for turns in range(1, 8):
             turned = np.rot90(squares, turns % 4, (1, 2))
-            if turns:
-                turned = turned[:, :, ::-1] if turns > 3 else turned
-                search.compare(turned.reshape(len(some), -1), some)
-        return int(search.found.sum())
+            turned = turned[:, :, ::-1] if turns > 3 else turned
+            search.compare(turned.reshape(len(some), -1), some)
+        return len({*rows[search.found].tolist(), *self._cropped(plain, values, limit)})
+
+    def _cropped(self, plain: np.ndarray, values: np.ndarray, limit: float) -> list[int]:
+        """Return the rows of images that are parts of others, borders left aside or not."""
+        count, inner = len(self._details), len(self._inner_details)
+        forms = np.concatenate([plain[:count], *(form[None] for form in self._inner[:inner])])
+        rows = np.array([*self._rows[:count], *self._inner_rows[:inner]])
+        copies = CroppedCopies([*self._details, *self._inner_details], forms, values[rows])
+        return rows[copies.find(limit)].tolist()
+
+    def _signed(self, plain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return all forms, of an image and of its inverse one, and the place of each before."""
+        inner = np.stack(self._inner).astype(np.float32) if self._inner else plain[:0]
+        forms = np.concatenate([plain, inner])
+        skew = (forms.astype(np.float64) ** 3).mean(axis=1) * _SIDE**3  # of unit variance
+        forms = np.where(skew < 0, -1.0, 1.0).astype(np.float32)[:, None] * forms
+        even = np.flatnonzero(np.abs(skew) < _EVEN)
+        return np.concatenate([forms, -forms[even]]), np.concatenate([np.arange(len(forms)), even])
 
 
 class _Search:
@@ -108,13 +151,48 @@ class _Search:
             self.found[others[near.any(axis=0)]] = True
 
 
-@functools.lru_cache(maxsize=64)
-def _area_weights(side: int) -> np.ndarray:  # float32 [16, side]
-    """Return the share of each pixel in each of 16 equal parts of a side."""
-    edges = np.linspace(0.0, side, _SIDE + 1)
+def reduced(grey: np.ndarray, side: int) -> np.ndarray:  # float32 [side, side]
+    """Return the means of equal parts of an image, float32 [H, W]."""
+    return _area_weights(grey.shape[0], side) @ grey @ _area_weights(grey.shape[1], side).T
+
+
+def _form(grey: np.ndarray) -> np.ndarray | None:  # float16 [256]
+    """Return the small form of an image, of length 1; None for one that shows nothing."""
+    small = reduced(grey, _SIDE)
+    small -= small.mean()
+    spread = float(small.std())
+    return (small / (spread * _SIDE)).ravel().astype(np.float16) if spread >= _FLAT else None
+
+
+def _without_border(grey: np.ndarray) -> np.ndarray:
+    """Return what lies within a border of one grey, the whole where little would be left."""
+    edges = (grey[0], grey[-1], grey[:, 0], grey[:, -1])
+    if not any(np.ptp(edge) <= _BORDER for edge in edges):
+        return grey
+    rows, columns = _inside(grey), _inside(grey.T)
+    inner = grey[rows, columns]
+    least = [max(1, round(_WITHIN * side)) for side in grey.shape]
+    return inner if all(a >= b for a, b in zip(inner.shape, least, strict=True)) else grey
+
+
+def _inside(grey: np.ndarray) -> slice:
+    """Return the rows between those of one grey at either end."""
+    even = np.ptp(grey, axis=1) <= _BORDER
+    middle = grey.mean(axis=1)
+    top = even & (np.abs(middle - middle[0]) <= _BORDER)
+    bottom = even & (np.abs(middle - middle[-1]) <= _BORDER)
+    first = len(top) if top.all() else int(top.argmin())
+    last = 0 if bottom.all() else int(bottom[::-1].argmin())
+    return slice(first, len(grey) - last)
+
+
+@functools.lru_cache(maxsize=256)
+def _area_weights(side: int, parts: int) -> np.ndarray:  # float32 [parts, side]
+    """Return the share of each pixel in each of the equal parts of a side."""
+    edges = np.linspace(0.0, side, parts + 1)
     pixels = np.arange(side)
     overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
-    return (np.clip(overlap, 0.0, None) * (_SIDE / side)).astype(np.float32)
+    return (np.clip(overlap, 0.0, None) * (parts / side)).astype(np.float32)
 
 
 def _usual_distance(forms: np.ndarray) -> float:

@@ -41,7 +41,7 @@ class Survey:
     """Those of them whose copy belongs to another person."""
     near_copies: int
     """Images that show the same picture as another person's: exact copies, and those at another
-    size, in another format or with another contrast."""
+    size, in another format or with another contrast, turned, inverted, cropped or in a border."""
     copies_across_classes: int
     """Those of them whose copy is in another class."""
     contrast: ContrastSurvey
@@ -103,7 +103,7 @@ class Survey:
             raise DataError(
                 expected="a picture of another person in every image, as nothing says who is who",
                 got=f"{self.near_copies} of {self.readable} images with a copy among the others, "
-                "in whole, at another size, turned or in another form",
+                "in whole, at another size, turned, inverted, cropped or in another form",
                 fix="remove the copies, name a table of people with --identities, or say "
                 "--one-image-per-person if they show different people",
             )

@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from latentpath.core import DataError, LatentpathWarning
 from latentpath.data import read_image_set, scan
@@ -26,6 +26,13 @@ def compared(images, people=None):
     return copies.across(np.arange(len(images)) if people is None else np.array(people))
 
 
+def compared_arrays(images):
+    copies = NearCopies()
+    for row, image in enumerate(images):
+        copies.add(row, image if image.ndim == 3 else image[..., None])
+    return copies.across(np.arange(len(images)))
+
+
 class TestPixels:
     @pytest.mark.parametrize(
         "change",
@@ -38,6 +45,16 @@ class TestPixels:
             lambda image: image.rotate(180).resize((48, 48)),
             lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
             lambda image: image.transpose(Image.Transpose.TRANSVERSE),
+            lambda image: ImageOps.invert(image),
+            lambda image: ImageOps.invert(image.rotate(90)).resize((48, 48)),
+            lambda image: ImageOps.expand(image, 6),
+            lambda image: ImageOps.expand(image, (0, 10), 255),
+            lambda image: ImageOps.expand(image, 9).resize((80, 80)),
+            lambda image: ImageOps.invert(ImageOps.expand(image, 5).rotate(180)),
+            lambda image: ImageOps.crop(image, 2),
+            lambda image: ImageOps.crop(image, (3, 0, 0, 2)),
+            lambda image: ImageOps.crop(image, (0, 0, 4, 0)).resize((64, 64)),
+            lambda image: ImageOps.crop(image, 3).point(lambda value: 20 + value * 3 // 4),
         ],
     )
     def test_changed_copies(self, change):
@@ -48,6 +65,26 @@ class TestPixels:
         assert compared([smooth(seed) for seed in range(40)]) == 0
         assert compared([smooth(0)]) == 0
         assert compared([]) == 0
+
+    def test_borders_alone_are_no_copies(self):
+        bordered = [ImageOps.expand(smooth(seed), 8) for seed in range(20)]
+        assert compared(bordered) == 0
+        assert compared([*bordered, ImageOps.expand(smooth(3), 14)]) == 2
+
+    @pytest.mark.parametrize("name", ["chest_xray_64", "skin_lesions_64", "pneumoniamnist"])
+    def test_published_sets_of_one_image_a_person(self, shared_data, name):
+        with np.load(shared_data / f"{name}.npz") as arrays:
+            if "patients" in arrays:
+                first = np.unique(arrays["patients"], return_index=True)[1]
+                images = arrays["images"][first[:700]]
+            else:
+                images = arrays["train_images"][:700]
+        assert compared_arrays(images) == 0
+        some = images[:20]
+        changed = [255 - some, some[:, 2:-1, 1:-2], np.pad(some, ((0, 0), (6, 6), (5, 5))
+                   + ((0, 0),) * (some.ndim - 3))]  # fmt: skip
+        for part in changed:
+            assert compared_arrays([*images, *part]) >= 38
 
     def test_one_persons_own(self):
         images = [smooth(seed) for seed in (0, 1, 2, 0, 3)]
