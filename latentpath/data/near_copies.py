@@ -78,7 +78,7 @@ class NearCopies:
         """
         if len(self._rows) < 2:
             return 0
-        plain = np.stack(self._forms).astype(np.float32)  # [n, 256], of length 1
+        plain = _stacked(self._forms)  # [n, 256]
         limit = min(_NEAR, _SHARE * _usual_distance(plain))
         if limit <= _ROUNDING:
             return 0
@@ -97,14 +97,14 @@ class NearCopies:
     def _cropped(self, plain: np.ndarray, values: np.ndarray, limit: float) -> list[int]:
         """Return the rows of images that are parts of others, borders left aside or not."""
         count, inner = len(self._details), len(self._inner_details)
-        forms = np.concatenate([plain[:count], *(form[None] for form in self._inner[:inner])])
+        forms = np.concatenate([plain[:count], *(_stacked([form]) for form in self._inner[:inner])])
         rows = np.array([*self._rows[:count], *self._inner_rows[:inner]])
         copies = CroppedCopies([*self._details, *self._inner_details], forms, values[rows])
         return rows[copies.find(limit)].tolist()
 
     def _signed(self, plain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return all forms, of an image and of its inverse one, and the place of each before."""
-        inner = np.stack(self._inner).astype(np.float32) if self._inner else plain[:0]
+        inner = _stacked(self._inner) if self._inner else plain[:0]
         forms = np.concatenate([plain, inner])
         skew = (forms.astype(np.float64) ** 3).mean(axis=1) * _SIDE**3  # of unit variance
         forms = np.where(skew < 0, -1.0, 1.0).astype(np.float32)[:, None] * forms
@@ -193,6 +193,12 @@ def _area_weights(side: int, parts: int) -> np.ndarray:  # float32 [parts, side]
     pixels = np.arange(side)
     overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
     return (np.clip(overlap, 0.0, None) * (parts / side)).astype(np.float32)
+
+
+def _stacked(forms: list[np.ndarray]) -> np.ndarray:  # float32 [n, 256]
+    """Return forms of length 1 again, which rounding to half precision makes shorter or longer."""
+    wide = np.stack(forms).astype(np.float32)
+    return wide / np.linalg.norm(wide, axis=1, keepdims=True)
 
 
 def _usual_distance(forms: np.ndarray) -> float:
