@@ -556,6 +556,10 @@ class TestNamesOfFiles:
         assert report.people == 4
         assert "3 of 7 images have no person's name" in report.notes[0]
         assert "2 of 7 images have a person's number that a spreadsheet" in report.notes[1]
+        table.rename(tmp_path / "people.csv")
+        write_table(tmp_path / "l.csv", [f"x{row}.png,{row % 2}" for row in range(7)])
+        told = scan(tmp_path, csv="l.csv", identities="people.csv", identity_column="who")
+        assert told.notes == report.notes
 
     def test_a_column_of_people_above_patients_of_dicom_files(self, tmp_path):
         """CBIS-DDSM gives each image a patient number of its own."""

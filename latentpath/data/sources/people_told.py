@@ -16,7 +16,7 @@ import numpy as np
 from latentpath.core import DataError, InputError
 from latentpath.data.sources.csv_table import Table, find_table
 from latentpath.data.sources.folder_levels import folders_at
-from latentpath.data.sources.joined_people import join_people, person_key
+from latentpath.data.sources.joined_people import join_people, people_notes, person_key
 from latentpath.data.sources.listing import Listing, number_people
 from latentpath.data.sources.name_disclosure import and_first
 from latentpath.data.sources.named_images import resolve_images
@@ -40,8 +40,9 @@ def with_people(source: DataSource, listing: Listing) -> Listing:
         InputError: files without names to look at.
     """
     if source.identities is not None:
-        people = _from_table(source, listing)
-        return _told(listing, people, "identities")
+        named = _from_table(source, listing)
+        told = _told(listing, number_people(named), "identities")
+        return replace(told, notes=(*listing.notes, *people_notes(named)))
     if source.identity_pattern is not None:
         keys = _by_pattern(source.identity_pattern, _names(listing, "--identity-pattern"))
         return _told(listing, _joined(listing, keys), "identity-pattern")
@@ -155,8 +156,8 @@ def _class_depth(source: DataSource, listing: Listing) -> int:
     return 0 if listing.format not in ("folder", "dicom") else source.class_folder or 1
 
 
-def _from_table(source: DataSource, listing: Listing) -> np.ndarray:  # int64 [n]
-    """Return the person of each image, from the table of people."""
+def _from_table(source: DataSource, listing: Listing) -> list[str]:
+    """Return the person's key of each of n images, from the table of people."""
     assert source.identities is not None, "checked by the caller"
     root = source.path if source.path.is_dir() else source.path.parent
     column = source.identity_column or DEFAULT_IDENTITY_COLUMN
@@ -178,7 +179,7 @@ def _from_table(source: DataSource, listing: Listing) -> np.ndarray:  # int64 [n
             f"{listing.place(without[0])}",
             fix="add a row for each of them",
         )
-    return number_people([person[file] for file in listing.files])
+    return [person[file] for file in listing.files]
 
 
 def _lookup_keys(source: DataSource, listing: Listing, table: Table) -> Sequence[str]:
