@@ -417,7 +417,7 @@ class TestScan:
         text = "\n".join(report.lines())
         for words in (
             "class 'b': 6 images of 6 people",
-            "size: 9x6 grey, 1 images",
+            "size: 9x6 grey, 1 image",
             "unreadable: file 10 of 11: the file is empty",
             "4 images are exact copies",
             "under several classes",
