@@ -28,6 +28,7 @@ So the rule, the same on every processor, whichever kernel it would choose:
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any, TypeVar
 
 import torch
@@ -128,25 +129,14 @@ def without_faulty_layers(network: Network) -> Network:
     return network
 
 
-class ConvolutionWatch(TorchDispatchMode):
-    """Sees every convolution that runs inside it, whatever calls it.
+class _Dispatch:
+    """What `ConvolutionWatch` does at every operator, outside of the mode's own body.
 
-    Modules, functions, TorchScript and programs of `torch.export` alike call the same few
-    operators in the end; compiled functions run as they were written while it watches.
-
-    Example:
-        >>> import torch
-        >>> layer = torch.jit.script(nn.Conv2d(4, 8, 1, stride=2))
-        >>> with ConvolutionWatch() as seen:
-        ...     _ = layer(torch.zeros(1, 4, 8, 8))
-        >>> seen.faulty
-        True
+    There PyTorch would wrap it, for the sake of compiled functions, in what imports all of
+    torch.compile when it is first called: two seconds that a walk should not spend.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.faulty = False
-        """Whether one of them must not run channels-last on a processor."""
+    faulty: bool
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -167,3 +157,34 @@ class ConvolutionWatch(TorchDispatchMode):
                 stride=stride if isinstance(stride, (list, tuple)) else (stride,),
                 groups=groups or 1,
             )
+
+
+class ConvolutionWatch(_Dispatch, TorchDispatchMode):
+    """Sees every convolution that runs inside it, whatever calls it.
+
+    Modules, functions, TorchScript and programs of `torch.export` alike call the same few
+    operators in the end; compiled functions run as they were written while it watches.
+
+    Example:
+        >>> import torch
+        >>> layer = torch.jit.script(nn.Conv2d(4, 8, 1, stride=2))
+        >>> with ConvolutionWatch() as seen:
+        ...     _ = layer(torch.zeros(1, 4, 8, 8))
+        >>> seen.faulty
+        True
+    """
+
+    def __new__(cls) -> ConvolutionWatch:
+        # Where functions may be compiled, the compiler has been imported.
+        return super().__new__(_UncompiledWatch if "torch._dynamo" in sys.modules else cls)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.faulty = False
+        """Whether one of them must not run channels-last on a processor."""
+
+
+class _UncompiledWatch(ConvolutionWatch):
+    """With PyTorch's wrapper: what the watch does is not compiled itself."""
+
+    __torch_dispatch__ = _Dispatch.__torch_dispatch__

@@ -147,3 +147,13 @@ def test_the_watch_sees_functions_programs_and_gradients():
     with ConvolutionWatch() as seen:
         F.conv2d(images, weight)
     assert not seen.faulty
+
+
+def test_the_watch_itself_is_not_compiled():
+    from torch._dynamo.utils import counters
+
+    compiled = torch.compile(nn.Conv2d(4, 8, 1), backend="eager")
+    before = counters["frames"]["total"]
+    with ConvolutionWatch():
+        compiled(torch.randn(2, 4, 8, 8))
+    assert counters["frames"]["total"] == before
