@@ -30,7 +30,7 @@ from support.tiny_runs import config, options
 
 torch.set_num_threads(1)
 DATA = tiny_models.private_set()
-BUNDLE = tiny_models.bundle_for(DATA)
+BUNDLE = tiny_models.bundle_for(DATA, monai=False)
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload([__name__])

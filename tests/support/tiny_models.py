@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import typing
+from contextlib import ExitStack
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import nn
 
 from latentpath.data import ImageSet
 from latentpath.generators import StyleGAN2, save_generator
 from latentpath.generators.weights import save_weights
-from latentpath.models import Classifier, Encoder
+from latentpath.models import Classifier, Encoder, classifiers, encoder as encoder_module
 from latentpath.production import Bundle, ProduceConfig
 from latentpath.similarity import LPIPS
 
@@ -46,17 +49,44 @@ def generator(*, latent_dim=8, channels=1, side=SIDE, seed=0) -> StyleGAN2:
     return network.eval().requires_grad_(False)
 
 
+def plain_trunk(channels: int, _side: int, width: int) -> nn.Module:
+    """Features as wide as those of `residual_trunk`, without MONAI."""
+    return nn.Sequential(
+        nn.Conv2d(channels, 4, 3, stride=2, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Conv2d(4, 8 * width, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    )
+
+
 def bundle_for(
-    data: ImageSet, *, latent_dim: int = 8, side: int = SIDE, seed: int = 0, lpips=None
+    data: ImageSet,
+    *,
+    latent_dim: int = 8,
+    side: int = SIDE,
+    seed: int = 0,
+    lpips=None,
+    monai: bool = True,
 ) -> Bundle:
-    """Random networks of the shapes that `data` needs."""
+    """Random networks of the shapes that `data` needs.
+
+    Without `monai` they cannot be saved, and other processes open them without importing it,
+    which takes each of them three seconds.
+    """
     made = generator(latent_dim=latent_dim, channels=data.channels, side=side, seed=seed)
     shape = (data.channels, side, 2)
-    networks = [
-        Encoder(latent_dim, *shape),
-        Classifier(data.num_identities, *shape),
-        Classifier(data.num_classes, *shape),
-    ]
+    with ExitStack() as patched:
+        if not monai:
+            for module in (classifiers, encoder_module):
+                patched.enter_context(patch.object(module, "residual_trunk", plain_trunk))
+        networks = [
+            Encoder(latent_dim, *shape),
+            Classifier(data.num_identities, *shape),
+            Classifier(data.num_classes, *shape),
+        ]
     encoder, identity, classifier = (n.eval().requires_grad_(False) for n in networks)
     return Bundle(made, encoder, identity, classifier, lpips or LPIPS.load())
 

@@ -7,7 +7,14 @@ import shutil
 import pytest
 
 from latentpath.production.run import RunFolder, produce
+from support import tiny_models
 from support.tiny_runs import config, options
+
+
+@pytest.fixture(scope="session")
+def bundle(data, tiny_lpips):
+    """Networks that other processes open quickly, as `killable` has them."""
+    return tiny_models.bundle_for(data, lpips=tiny_lpips, monai=False)
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ class TestKilled:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_asked_to_stop_it_stops_at_a_shard(self, finished, tmp_path, number):
         folder = RunFolder(tmp_path / "run")
-        slow = {"config": {"solver": "published", "optim_steps": 60}}
+        slow = {"config": {"solver": "published", "optim_steps": 15}}
         process = killable.start(folder.root, **slow)
         wait_for(lambda: folder.shard_numbers())
         os.kill(process.pid, number)
@@ -260,7 +260,7 @@ class TestDamagedAfterwards:
         assert not verify_run(copied.root).ok
 
     def test_a_set_that_was_swapped_for_another_with_its_private_file(self, perform, copied):
-        other = perform("other", config=killable.config(solver="published", optim_steps=20))
+        other = perform("other", config=killable.config(solver="published", optim_steps=2))
         shutil.rmtree(copied.set)
         shutil.copytree(other.folder.set, copied.set)
         shutil.copy(other.folder.private_file, copied.private_file)

@@ -125,8 +125,9 @@ def test_the_driver_is_killed_and_the_run_goes_on(cluster, data, bundle, finishe
 from support import tiny_models, tiny_runs
 from latentpath.production.run import produce
 data = tiny_models.private_set()
-produce(data, tiny_models.bundle_for(data), {str(tmp_path / "run")!r}, tiny_runs.config(),
-            tiny_runs.options(run={{"engine": "ray", "ray_address": {cluster!r}, "workers": 1}}))
+bundle = tiny_models.bundle_for(data, monai=False)
+produce(data, bundle, {str(tmp_path / "run")!r}, tiny_runs.config(),
+        tiny_runs.options(run={{"engine": "ray", "ray_address": {cluster!r}, "workers": 1}}))
 """
     environment = {**os.environ, "PYTHONPATH": search_path()}
     driver = subprocess.Popen([sys.executable, "-c", script], env=environment)
