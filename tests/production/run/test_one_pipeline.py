@@ -35,10 +35,15 @@ def from_python(places):
 
 
 @pytest.mark.parametrize("engine", ["local", "ray"])
-def test_the_command_line_makes_what_python_makes(places, from_python, engine, capsys):
+def test_the_command_line_makes_what_python_makes(
+    places, from_python, engine, capsys, monkeypatch
+):
     words = ["produce", "--data", places / "images", "--weights", places, "--out", places / engine]
     if engine == "ray":
         pytest.importorskip("ray")
+        # Processes are begun when they are asked for: each takes a second.
+        monkeypatch.setenv("RAY_enable_worker_prestart", "0")
+        monkeypatch.setenv("RAY_prestart_worker_first_driver", "0")
         words += ["--engine", "ray", "--workers", "1", "--device", "cpu"]
     assert main([str(word) for word in (*words, *WORDS)]) == 0
     assert same_set(RunFolder(places / engine), from_python.folder)
