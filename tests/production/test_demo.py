@@ -44,6 +44,8 @@ def shown(out):
         patch.setattr(digits_demo, "load_digits_split", lambda: digits)
         patch.setattr(digits_demo, "DEMO_AUDIT", AuditConfig(seeds=(0,), classifier=quick))
         argv = ["demo", "--out", str(out), "--quiet", "--count", "60", "--steps", "6"]
+        # A gate that most pass: one that few pass takes many walks.
+        argv += ["--gate-quantile", "0.02"]
         printed: list[str] = []
         patch.setattr("builtins.print", lambda *words, **_: printed.append(" ".join(words)))
         code = cli.main([*argv, "--passes", "2", "--audit-steps", "3"])
