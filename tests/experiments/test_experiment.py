@@ -106,7 +106,16 @@ def test_the_attack_on_groups_is_the_one_of_the_audit(result, recipe, npz, weigh
     assert row["group_top1_chance"] == found["images_private"].chance[1]
 
 
-def test_earlier_results_without_it_make_a_table(result, recipe, npz, weights, out, tmp_path):
+@pytest.fixture
+def without_pictures(monkeypatch):
+    """Drawing them takes most of the time of an experiment that computes nothing."""
+    for name in ("samples", "bars", "tradeoff"):
+        monkeypatch.setattr(f"latentpath.experiments.experiment.{name}_picture", lambda *_: b"")
+
+
+def test_earlier_results_without_it_make_a_table(
+    result, recipe, npz, weights, out, tmp_path, without_pictures
+):
     shutil.copytree(out, tmp_path / "out")
     for path in (tmp_path / "out" / "results").glob("*.json"):
         earlier = json.loads(path.read_text())
@@ -179,13 +188,16 @@ def test_the_grid(result, out):
     assert counts["count", "2x"] == 18
 
 
-def test_a_finished_experiment_computes_nothing(result, recipe, npz, weights, out, monkeypatch):
+def test_a_finished_experiment_computes_nothing(
+    result, recipe, npz, weights, out, tmp_path, monkeypatch, without_pictures
+):
+    shutil.copytree(out, tmp_path / "out")
     monkeypatch.setattr("latentpath.experiments.experiment.produce_set", None)
     monkeypatch.setattr("latentpath.experiments.sets.produce_set", None)
-    again = run_experiment(recipe, out, data=npz, weights=weights, tradeoff=True)
+    again = run_experiment(recipe, tmp_path / "out", data=npz, weights=weights, tradeoff=True)
     assert again.rows == result.rows
     fewer = replace(recipe, compare=replace(recipe.compare, seeds=1, sets="line,walk"))
-    assert len(run_experiment(fewer, out, data=npz, weights=weights).rows) == 3
+    assert len(run_experiment(fewer, tmp_path / "out", data=npz, weights=weights).rows) == 3
 
 
 @pytest.mark.parametrize(
