@@ -110,10 +110,15 @@ def run_experiment(
         bundle = load_bundle(recipe.weights, device)  # nothing is ever trained into the package
     else:
         folder = store.folder / "weights" if weights is None else Path(weights)
-        if absent_networks(folder):
+        if absent_networks(folder, recipe.networks):
             store.agree("training", flat_values(asdict(recipe.training)))
         bundle = ready_networks(
-            splits.private, folder, recipe.training, device=device, progress=progress
+            splits.private,
+            folder,
+            recipe.training,
+            wanted=recipe.networks,
+            device=device,
+            progress=progress,
         )
     store.agree("networks", models_fingerprint(bundle))
     side = bundle.generator.img_resolution

@@ -35,9 +35,7 @@ def from_python(places):
 
 
 @pytest.mark.parametrize("engine", ["local", "ray"])
-def test_the_command_line_makes_what_python_makes(
-    places, from_python, engine, capsys, monkeypatch
-):
+def test_the_command_line_makes_what_python_makes(places, from_python, engine, capsys, monkeypatch):
     words = ["produce", "--data", places / "images", "--weights", places, "--out", places / engine]
     if engine == "ray":
         pytest.importorskip("ray")
