@@ -280,6 +280,33 @@ REFUSED = {
         [f"{WORD} {name}/{i}.png" for name in ("Anna", "Bert", "Cleo") for i in range(3)],
         "3 plain words for 9 images",
     ),
+    "scans as classes": (
+        [f"{WORD} {name}/{i}.png" for name in ("Anna", "Bert") for i in range(13)],
+        "2 plain words for 26 images",
+    ),
+    "labels with names": (
+        [f"ill_{WORD}{name}/{i}.png" for name in ("anna", "bert", "cleo") for i in range(3)],
+        "3 plain words for 9 images",
+    ),
+    "titles": ([f"Mrs. {WORD} {c}/{i}.png" for c in "abcd" for i in "12"], "begin with a title"),
+    "names below classes": (
+        [
+            f"{c}/{WORD} {name}/{i}.png"
+            for c, pair in (("ill", ("Anna", "Bert")), ("well", ("Cleo", "Dora")))
+            for name in pair
+            for i in range(5)
+        ],
+        "4 folders at depth 2, 4 of them with several images",
+    ),
+    "the same names below classes": (
+        [
+            f"{c}/{WORD} {name}/{i}.png"
+            for c in ("ill", "well")
+            for name in ("Anna", "Bert")
+            for i in range(5)
+        ],
+        "--class-folder 1 --identity-folder 2",
+    ),
     "too shallow": (["a/1.png", f"a/{WORD}/2.png"], "1 of 2 less deep", "--class-folder", "2"),
     "no pattern": (["a/x1.png", f"a/{WORD}.png"], "1 of 2 paths", "--identity-pattern", "x(.)"),
     "overlays": ([f"a/{WORD}.png", f"{WORD} mask/{WORD}.png"], "do not look like masks"),
@@ -430,6 +457,21 @@ class TestRefused:
         header = "image,label" + ",Patient ID" * (rows is REFUSED_TABLES["column"])
         folder = many(tmp_path, private, [f"{i}.png" for i in range(6)], [header, *cells])
         self.check(shown, words, "--data", folder, "--csv", "t.csv", *options)
+
+    def test_an_array_of_people_by_another_name(self, shown, tmp_path, private):
+        path = place(tmp_path) / "x.npz"
+        people = np.array([person(row // 2) for row in range(len(private))])
+        arrays = {"images": private.images[..., 0], "labels": private.labels, WORD: people}
+        np.savez(path, **arrays)
+        self.check(shown, "an array of another name", "--data", path)
+
+    def test_a_word_in_the_place_of_numbers(self, shown, tmp_path, private):
+        folder, _ = dicom(tmp_path, private)
+        for path in folder.rglob("*.dcm"):
+            scan = pydicom.dcmread(path)
+            scan.PatientID = "ANONYMOUS"
+            scan.save_as(path)
+        self.check(shown, "26 of 26 images without", "--data", folder)
 
     def test_labels_of_a_zip(self, shown, tmp_path, private):
         path, options = stylegan(tmp_path, private)
