@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import ast
 import dataclasses
+import functools
 import inspect
 import itertools
 import textwrap
@@ -41,7 +42,7 @@ def add_options(
     """
     table = prefix if table is None else table
     defaults = config() if defaults is None else defaults
-    types, docs = typing.get_type_hints(config), _field_docs(config)
+    types, docs = _field_types(config), _field_docs(config)
     for field in dataclasses.fields(config):
         kind, value = types[field.name], getattr(defaults, field.name)
         name = field.metadata.get("option", field.name)
@@ -80,7 +81,7 @@ def read_options(
         table: as there.
     """
     table = prefix if table is None else table
-    types = typing.get_type_hints(config)
+    types = _field_types(config)
     values: dict[str, Any] = {}
     for field in dataclasses.fields(config):  # type: ignore[arg-type]
         kind, name = types[field.name], field.metadata.get("option", field.name)
@@ -94,6 +95,11 @@ def read_options(
     return config(**values)
 
 
+# Both read sources: once for each configuration, which belongs to several commands.
+_field_types = functools.cache(typing.get_type_hints)
+
+
+@functools.cache
 def _field_docs(config: type) -> dict[str, str]:
     """The docstrings below the fields of a dataclass and its bases, with single spaces."""
     docs: dict[str, str] = {}
