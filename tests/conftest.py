@@ -22,19 +22,26 @@ os.environ.setdefault(
     ),
 )
 
-# Runs flush all they write to the disk, and the tests write thousands: in memory, where there is
-# plenty, nobody waits for that.
-MEMORY = Path("/dev/shm")
-if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 4 << 30:
-    may_run = not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC
-    if may_run and os.access(MEMORY, os.W_OK):
-        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
-
 import pytest
 import torch
 from hypothesis import settings
 
 from support.plain_figures import draw_nothing
+
+MEMORY = Path("/dev/shm")
+
+
+def pytest_configure() -> None:
+    """Keep temporary files in memory, where there is plenty.
+
+    Runs flush all they write to the disk, and the tests write thousands of files: there nobody
+    waits for that.
+    """
+    if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 4 << 30:
+        may_run = not os.statvfs(MEMORY).f_flag & os.ST_NOEXEC
+        if may_run and os.access(MEMORY, os.W_OK):
+            os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
 
 # Tests are small: more threads than this only get in each other's way under pytest-xdist.
 torch.set_num_threads(min(2, torch.get_num_threads()))
