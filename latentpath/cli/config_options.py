@@ -81,7 +81,7 @@ def read_options(
         table: as there.
     """
     table = prefix if table is None else table
-    types = _field_types(config)
+    types = _field_types(typing.cast(type, config))
     values: dict[str, Any] = {}
     for field in dataclasses.fields(config):  # type: ignore[arg-type]
         kind, name = types[field.name], field.metadata.get("option", field.name)
@@ -95,8 +95,10 @@ def read_options(
     return config(**values)
 
 
-# Both read sources: once for each configuration, which belongs to several commands.
-_field_types = functools.cache(typing.get_type_hints)
+# These two read sources: once for each configuration, which belongs to several commands.
+@functools.cache
+def _field_types(config: type) -> dict[str, Any]:
+    return typing.get_type_hints(config)
 
 
 @functools.cache
