@@ -17,13 +17,14 @@ def test_rates_of_files_alone():
 
 
 @pytest.mark.parametrize("engine", ["local:1"])
-def test_rates_of_a_run(data, bundle, tmp_path, monkeypatch, engine):
+def test_rates_of_a_run(data, tiny_lpips, tmp_path, monkeypatch, engine):
     options = bench_produce._parser().parse_args(
         ["--engines", engine, "--images", "9", "--steps", "5", "--passes", "2"]
     )
     quick = bench_produce.ProduceConfig
     monkeypatch.setattr(bench_produce, "ProduceConfig", lambda **given: quick(**{**given, **OPEN}))
     options.data = str(tiny_models.write_folder(tmp_path / "images", data))
+    bundle = tiny_models.bundle_for(data, lpips=tiny_lpips)
     options.weights = tiny_models.save_bundle(tmp_path / "weights", bundle)
     (row,) = bench_produce._runs(options)
     assert row["what"] == engine
