@@ -18,6 +18,7 @@ from latentpath.cli.command import LateParser, declare_command
 from latentpath.cli.common_options import (
     add_device_option,
     device_of,
+    say_verdicts,
     today,
 )
 from latentpath.cli.progress_bars import Bars
@@ -126,9 +127,7 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> int:
         seal=str(manifest.get("seal", "")),
     )
     written = write_report(out / REPORT, report, include_real=not arguments.no_real_images)
-    for verdict in audit.verdicts:
-        print(f"{verdict.colour:<6} {verdict.question} {verdict.why}")
-    print(f"{audit.overall:<6} all together")
+    say_verdicts(audit)
     shown = "without real images" if arguments.no_real_images else "shows real images"
     print(f"report: {written} ({shown}), numbers: {written.with_name(NUMBERS)}")
     limit = arguments.fail_on

@@ -14,7 +14,7 @@ from latentpath.cli.progress_bars import Bars
 from latentpath.core import InputError, check_at_least, check_within
 
 if TYPE_CHECKING:
-    from latentpath.audit import AuditConfig
+    from latentpath.audit import Audit, AuditConfig
     from latentpath.data import DataSource, ImageSet
     from latentpath.production import StageTimes
 
@@ -80,8 +80,19 @@ def device_of(arguments: argparse.Namespace) -> str:
     return name
 
 
-def add_data_options(parser: argparse.ArgumentParser) -> None:
-    """Add where the private images are, and how to read them; `read_data` does."""
+_RESOLUTION = (
+    "resize images of different sizes to this side, a power of two; 0 takes that of the generator, "
+    "or the next one up from the data's, and refuses mixed sizes"
+)
+
+
+def add_data_options(parser: argparse.ArgumentParser, resolution: str = _RESOLUTION) -> None:
+    """Add where the private images are, and how to read them; `read_data` does.
+
+    Args:
+        parser: the command's.
+        resolution: what --resolution means to the command.
+    """
     from latentpath.data import FORMATS
 
     parser.add_argument(
@@ -118,8 +129,7 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="PIXELS",
-        help="resize images of different sizes to this side, a power of two; 0 takes that of the "
-        "generator, or the next one up from the data's, and refuses mixed sizes [0]",
+        help=f"{resolution} [0]",
     )
     parser.add_argument(
         "--channels", type=int, choices=(1, 3), help="turn all images grey (1) or colour (3)"
@@ -298,7 +308,7 @@ def read_data(arguments: argparse.Namespace, bars: Bars) -> ImageSet:
     """Read the private images, and say what was found."""
     from latentpath.data import RESIZES, load_digits_split, read_and_survey
 
-    if arguments.data == "digits" and not Path("digits").exists():
+    if is_demo_data(arguments):
         return load_digits_split().private
     image_set, survey = read_and_survey(
         data_source(arguments),
@@ -317,6 +327,18 @@ def read_data(arguments: argparse.Namespace, bars: Bars) -> ImageSet:
         names = ", ".join(map(repr, image_set.class_names))
         print(f"class names, which sets and networks show to everybody: {names}", file=sys.stderr)
     return image_set
+
+
+def is_demo_data(arguments: argparse.Namespace) -> bool:
+    """Say whether --data is the word for the demo's digits, and no folder of that name."""
+    return arguments.data == "digits" and not Path("digits").exists()
+
+
+def say_verdicts(audit: Audit) -> None:
+    """Print the answer to every question of an audit, and that to all of them together."""
+    for verdict in audit.verdicts:
+        print(f"{verdict.colour:<6} {verdict.question} {verdict.why}")
+    print(f"{audit.overall:<6} all together")
 
 
 def check_apart(arguments: argparse.Namespace, *outputs: str) -> None:

@@ -13,7 +13,9 @@ from latentpath.cli.common_options import (
     check_apart,
     data_source,
     device_of,
+    is_demo_data,
     read_data,
+    say_verdicts,
     today,
 )
 from latentpath.cli.config_options import add_options, read_options
@@ -24,6 +26,10 @@ _EPILOG = (
     "is for the data holder. What a stage can do besides, `latentpath train`, `produce` and "
     "`audit` offer one by one."
 )
+_RESOLUTION = (
+    "side of the generator's images, a power of two; 0 takes the largest one, up to 128, that the "
+    "images have and that --hours allows by a trial, and an earlier call's where it goes on"
+)
 
 
 def declare(parser: LateParser) -> None:
@@ -32,7 +38,7 @@ def declare(parser: LateParser) -> None:
     from latentpath.project import ProjectConfig
 
     parser.epilog = _EPILOG
-    add_data_options(parser)
+    add_data_options(parser, _RESOLUTION)
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the project")
     parser.add_argument(
         "--dry-run",
@@ -52,7 +58,7 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> None:
     check_apart(arguments, "out")
     device = device_of(arguments)
     asked = arguments.resolution
-    if not asked and arguments.data != "digits":
+    if not asked and not is_demo_data(arguments):
         survey = scan(data_source(arguments), progress=bars)
         arguments.resolution = reading_side(survey)
     result = run_project(
@@ -73,9 +79,7 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> None:
     for line in shortage_lines(result.run):
         print(f"latentpath: warning: {line}", file=sys.stderr)
     if result.audit is not None:
-        for verdict in result.audit.verdicts:
-            print(f"{verdict.colour:<6} {verdict.question} {verdict.why}")
-        print(f"{result.audit.overall:<6} all together")
+        say_verdicts(result.audit)
     print(f"report: {result.report_file} (shows real images: for the data holder)")
     print(seal_line(result.run.manifest))
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 from latentpath.cli.command import LateParser, declare_command
-from latentpath.cli.common_options import add_data_options, data_source
+from latentpath.cli.common_options import add_data_options, data_source, is_demo_data
 from latentpath.cli.progress_bars import Bars
 from latentpath.core import InputError
 
@@ -22,7 +21,7 @@ def declare(parser: LateParser) -> None:
 def _run(arguments: argparse.Namespace, bars: Bars) -> None:
     from latentpath.data import check_reading, scan
 
-    if arguments.data == "digits" and not Path("digits").exists():
+    if is_demo_data(arguments):
         raise InputError(
             expected="images of your own to look at",
             got="the demo's digits",

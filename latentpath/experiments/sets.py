@@ -21,11 +21,13 @@ from latentpath.production import (
     StyleConfig,
     SyntheticSet,
     align_style,
+    group_people,
     make_baselines,
     prepare_endpoints,
     produce_set,
     render,
     safe_endpoints,
+    walk_people,
 )
 
 
@@ -159,11 +161,7 @@ def on_walks(result: SyntheticSet, images: ImageSet, walks: np.ndarray) -> MadeS
         images: n images.
         walks: [n] walk of each, a row of `result.walks.pairs`.
     """
-    people = group_people(result.endpoints)
-    if people is None:
-        return MadeSet(images, None, walks)
-    ends = [np.union1d(people[a], people[b]) for a, b in result.walks.pairs]
-    return MadeSet(images, [ends[walk] for walk in walks], walks)
+    return MadeSet(images, walk_people(result, walks), walks)
 
 
 def made_centroids(endpoints: Endpoints, bundle: Bundle) -> MadeSet:
@@ -172,15 +170,6 @@ def made_centroids(endpoints: Endpoints, bundle: Bundle) -> MadeSet:
     names = endpoints.real.class_names
     samples = ImageSet(images, endpoints.labels, np.arange(len(images)), names)
     return MadeSet(samples, group_people(endpoints))
-
-
-def group_people(endpoints: Endpoints) -> list[np.ndarray] | None:
-    """The people behind each centroid."""
-    grouping = endpoints.grouping
-    if grouping is None:
-        return None
-    people = endpoints.real.identities
-    return [np.unique(people[grouping.rows(g)]) for g in range(grouping.num_groups)]
 
 
 def chosen_groups(labels: np.ndarray, most: int) -> np.ndarray:  # [G] -> [g], ascending

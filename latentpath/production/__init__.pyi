@@ -35,7 +35,9 @@ from latentpath.production.gate import (
     Gate as Gate,
 )
 from latentpath.production.group_members import (
+    group_people as group_people,
     people_behind as people_behind,
+    walk_people as walk_people,
 )
 from latentpath.production.network_training import (
     check_classes as check_classes,
@@ -59,6 +61,7 @@ from latentpath.production.produce_config import (
     WalkOptions as WalkOptions,
     WeightOptions as WeightOptions,
 )
+from latentpath.production.public_names import refuse_identifiers as refuse_identifiers
 from latentpath.production.run.existing_set import (
     add_audit as add_audit,
 )

@@ -70,16 +70,12 @@ def read_object(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise DataError(
-            expected="a result as it was written",
-            got=f"{path.name}, which is damaged",
-            fix="remove that file; its result will be made again",
-        ) from error
+    except ValueError:
+        content = None
     if not isinstance(content, dict):
         raise DataError(
-            expected="a result as it was written",
-            got=f"{path.name} with another content",
-            fix="remove that file; its result will be made again",
+            expected="a JSON file as it was written",
+            got=f"{path.name}, which is damaged or another one",
+            fix="restore it, or remove it where what it tells can be made again",
         )
     return content

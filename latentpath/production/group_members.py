@@ -1,4 +1,4 @@
-"""The people behind every image of a written set, from its private file.
+"""The people behind every image of a set, in memory or written with a private file beside it.
 
 For the audit, which knows nothing of how sets are made: it takes the people of the real set behind
 each image as plain arrays. A wrong match would go unseen there (an image tells nothing of people
@@ -22,6 +22,7 @@ from latentpath.data import (
     number_people,
     read_manifest,
 )
+from latentpath.production.prepared_endpoints import Endpoints
 from latentpath.production.private_file import (
     People,
     PrivateRecord,
@@ -30,6 +31,7 @@ from latentpath.production.private_file import (
     read_record,
     samples_hash,
 )
+from latentpath.production.synthetic import SyntheticSet
 
 
 def people_behind(
@@ -68,6 +70,33 @@ def people_behind(
     of_endpoint = np.split(real.identities[order], np.cumsum(sizes)[:-1])[1:]
     of_walk = [np.union1d(of_endpoint[a], of_endpoint[b]) for a, b in record.pairs]
     return [of_walk[walk] for walk in path]
+
+
+def group_people(endpoints: Endpoints) -> list[np.ndarray] | None:
+    """The people behind each endpoint; None where endpoints are no groups."""
+    grouping = endpoints.grouping
+    if grouping is None:
+        return None
+    people = endpoints.real.identities
+    return [np.unique(people[grouping.rows(g)]) for g in range(grouping.num_groups)]
+
+
+def walk_people(result: SyntheticSet, walks: np.ndarray) -> list[np.ndarray] | None:
+    """The people behind each of some images of a set in memory: those of both ends of its walk.
+
+    Args:
+        result: the set.
+        walks: [n] walk of each image, a row of `result.walks.pairs`.
+
+    Returns:
+        n arrays of numbers of people, ascending, as `result.endpoints.real.identities` has them;
+        None where endpoints are no groups.
+    """
+    people = group_people(result.endpoints)
+    if people is None:
+        return None
+    ends = [np.union1d(people[a], people[b]) for a, b in result.walks.pairs]
+    return [ends[walk] for walk in walks]
 
 
 def _places(folder: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -6,11 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from latentpath.audit import Audit, audit_set, check_report, report_on, write_report
-from latentpath.core import InputError, OutputExistsError, Progress, check_extra, silent
-from latentpath.data import ImageSet, read_image_set
+from latentpath.audit import (
+    Audit,
+    audit_set,
+    check_packages,
+    check_report,
+    report_on,
+    write_report,
+)
+from latentpath.core import InputError, OutputExistsError, Progress, silent
+from latentpath.data import ImageSet
 from latentpath.production import (
     NETWORKS,
     AgreedSettings,
@@ -22,11 +30,12 @@ from latentpath.production import (
     check_promise,
     data_fingerprint,
     make_baselines,
-    people_behind,
     produce,
     read_object,
     ready_networks,
+    refuse_identifiers,
     synthetic_set,
+    walk_people,
 )
 from latentpath.project.people_split import PeopleSplit, split_people
 from latentpath.project.project_config import ProjectConfig
@@ -82,7 +91,7 @@ def run_project(
         config: of the project.
         resolution: of the generator, pixels, a power of two; 0 takes the largest one that the
             images have and that the hours allow by a trial.
-        dry_run: end after the estimate; nothing but `out/project.json` is written.
+        dry_run: end after the estimate; nothing is written.
         device: where to compute.
         created: date that the report shows.
         options: of the run; it always goes on where it was.
@@ -95,44 +104,45 @@ def run_project(
     Raises:
         OutputExistsError: the folder holds anything else.
         InputError: the folder's work was begun with other data or options, or the estimate is more
-            than the hours that it may take.
-        DataError, PrivacyError: too few people, in all or in a class.
+            than the hours that it may take; or a layout cannot hold the set.
+        DataError, PrivacyError: too few people in a class, or class names that look like people's.
         MissingExtraError: a package is not installed that is needed later.
         RunError: it stopped before its end, and the same call goes on.
     """
     config, options, say = config or ProjectConfig(), options or RunOptions(), say or _silent
-    check_extra("pipeline", "PIL", "monai", "safetensors", "matplotlib", "jinja2")
+    check_packages()
     folder = Path(out)
     settings = _settings(folder)
     people = split_people(data, config.hold_out, config.hold_out_seed)
-    check_promise(people.private, config.produce)
-    settings.agree(
-        "people",
-        {
-            "data": data_fingerprint(data),
-            "hold_out": config.hold_out,
-            "hold_out_seed": config.hold_out_seed,
-        },
-    )
+    _check_people(people, config)
     say(
         f"people: {people.private.num_identities:,} behind the set, "
         f"{people.others.num_identities:,} held out for the audit"
     )
-    known = settings.get("resolution")
+    begun = settings.get("project")
     side = resolution or (
-        known["pixels"]
-        if known
+        begun["resolution"]
+        if begun
         else likely_resolution(people.private, config, device=device, progress=progress)
     )
-    settings.agree("resolution", {"pixels": side})
+    agreed = {
+        "data": data_fingerprint(data),
+        "hold_out": config.hold_out,
+        "hold_out_seed": config.hold_out_seed,
+        "resolution": side,
+    }
+    if begun:
+        settings.agree("project", agreed)
+    config.output.check(people.private, side)
     weights = folder / "weights"
-    if dry_run or absent_networks(weights, config.networks):
+    if dry_run or not begun:
         estimates = _estimate(folder, people, config, side, device, progress)
         for line in estimate_lines(estimates, side, people.private.num_identities):
             say(line)
         if dry_run:
             return None
         _check_hours(estimates, config)
+        settings.agree("project", agreed)
     bundle = ready_networks(
         people.private,
         weights,
@@ -160,6 +170,13 @@ def _silent(text: str) -> None:
     pass
 
 
+def _check_people(people: PeopleSplit, config: ProjectConfig) -> None:
+    """Find out before any work what `produce` would refuse after hours of training."""
+    refuse_identifiers(people.private)
+    if not config.produce.uses_dp:  # else noise decides how many endpoints there are
+        check_promise(people.private, config.produce)
+
+
 def _settings(folder: Path) -> AgreedSettings:
     if folder.exists() and not folder.is_dir():
         raise OutputExistsError(
@@ -172,7 +189,6 @@ def _settings(folder: Path) -> AgreedSettings:
             got="other files",
             fix="choose another --out",
         )
-    folder.mkdir(parents=True, exist_ok=True)
     return AgreedSettings(path)
 
 
@@ -220,16 +236,14 @@ def _report(
     real = at_resolution(people.private, side)
     made = synthetic_set(run, people.private, bundle, progress)
     baselines = make_baselines(made, bundle)
-    samples = read_image_set(run.folder.set)
-    sources = None
-    if made.endpoints.grouping is not None:
-        sources = people_behind(run.folder.set, run.folder.private_file, samples, real)
+    # To every interval the images of one walk are one person's.
+    samples = replace(made.samples, identities=np.unique(made.path, return_inverse=True)[1])
     audit = audit_set(
         samples,
         real=real,
         holdout=at_resolution(people.others, side),
         baselines={"straight lines": baselines.line, "centroids": baselines.centroids},
-        sources=sources,
+        sources=walk_people(made, made.path),
         identity=bundle.identity,
         lpips=bundle.lpips,
         config=config.audit,

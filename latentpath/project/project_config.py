@@ -17,8 +17,9 @@ class ProjectConfig:
     """Share of the people whom nothing is made of: the audit tests classifiers on their images,
     and holds the set against them as strangers. 0.05 to 0.5."""
     hours: float = 12.0
-    """Hours that all of it may take by the measured estimate: the resolution is the largest one
-    that fits, where none is given, and no work begins that would take longer."""
+    """Hours that all of it may take by the estimate that comes before the first training: the
+    resolution is the largest one that fits, where none is given, and nothing is begun that would
+    take longer. What was begun goes on."""
     surrogate: bool = False
     """Also train the network that predicts the classifiers from latents. It takes long, and makes
     long walks (--steps) and large sets faster."""

@@ -134,14 +134,14 @@ def estimate_times(
 
         told(_steps(name, settings.steps, _timed(train)))
     bundle = _untrained(private, images, labels, generator, training)
-    walks = _time_walks(private, bundle, config.produce)
+    once, walks = _time_set(private, bundle, config.produce)
     if config.surrogate:
         told(_surrogate(training, walks))
     count = config.produce.count or len(private)
     told(
         StageEstimate(
             "set",
-            walks * count / _PASSING,
+            once + walks * count / _PASSING,
             f"{count:,} images at {_rate(_PASSING / walks)}, if {_PASSING:.0%} pass the gate",
         )
     )
@@ -208,7 +208,7 @@ def duration(seconds: float) -> str:
 
 
 def reading_side(survey: Survey, most: int = 128) -> int:
-    """The side at which images of several sizes are read before a resolution is chosen, pixels.
+    """The side at which images are read before a resolution is chosen, pixels.
 
     Args:
         survey: of the images.
@@ -216,9 +216,10 @@ def reading_side(survey: Survey, most: int = 128) -> int:
 
     Returns:
         The largest power of two that half of the images have, or `most`; 0 where all are of one
-        size, in which they are read.
+        small size, in which they are read.
     """
-    if len({(width, height) for width, height, *_ in survey.sizes}) < 2:
+    sizes = {(width, height) for width, height, *_ in survey.sizes}
+    if len(sizes) < 2 and max(map(max, sizes), default=0) <= most:
         return 0
     sides = sorted((min(width, height), count) for width, height, _, count in survey.sizes)
     reached = np.cumsum([count for _, count in sides])
@@ -307,19 +308,21 @@ def _untrained(
     return Bundle(generator, encoder, identity, classifier, LPIPS.load(images.device))
 
 
-def _time_walks(private: ImageSet, bundle: Bundle, config: ProduceConfig) -> float:
-    """Seconds for each sample that goes to the gate, which is open: its tests are done all the
-    same but for the last one."""
-    open_gate = GateConfig(quantile=0.0, identity=1.0, in_class=False)
+def _time_set(private: ImageSet, bundle: Bundle, config: ProduceConfig) -> tuple[float, float]:
+    """Seconds that a set takes once, for its endpoints, and for each sample that is tested.
+
+    The gate does all of its tests but lets everything pass: untrained networks have no classes.
+    """
+    nearly_all = math.nextafter(1.0, 0.0)  # 1 is refused with safe endpoints
+    open_gate = GateConfig(quantile=0.0, identity=nearly_all, in_class=False)
     count = min(config.count or len(private), _SAMPLES)
-    trial = replace(config, count=count, gate=open_gate)
-    times = StageTimes(silent)
-    began = time.perf_counter()
+    times, began = StageTimes(silent), time.perf_counter()
     try:
-        made = produce_set(private, bundle, trial, times)
-    except PrivacyError:  # untrained networks have no class: nothing was left
-        return (time.perf_counter() - began) / count
-    return times.seconds.get("produce", time.perf_counter() - began) / max(made.tested, 1)
+        made = produce_set(private, bundle, replace(config, count=count, gate=open_gate), times)
+    except PrivacyError:  # nothing was left, such as of endpoints that had to be safe
+        return 0.0, (time.perf_counter() - began) / count
+    walking = times.seconds.pop("produce", 0.0)
+    return sum(times.seconds.values()), walking / max(made.tested, 1)
 
 
 def _surrogate(training: TrainingConfig, per_sample: float) -> StageEstimate:

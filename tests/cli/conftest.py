@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+
 import pytest
 
 pytest.importorskip("monai")
@@ -33,6 +35,17 @@ def _plain_figures(plain_figures):
 def images(tmp_path, private):
     """The set as a folder of images, for one test alone."""
     return tiny_models.write_folder(tmp_path / "elsewhere-clinic", private)
+
+
+@pytest.fixture
+def originals(shared_data, tmp_path):
+    """97 chest X-rays of 66 people as published, in the folders of their classes."""
+    packed = shared_data / "chest_xray_originals.zip"
+    if not packed.is_file():
+        pytest.skip("needs chest_xray_originals.zip in the folder ../shared/data, which is absent")
+    with zipfile.ZipFile(packed) as archive:
+        archive.extractall(tmp_path / "xrays")
+    return tmp_path / "xrays"
 
 
 @pytest.fixture

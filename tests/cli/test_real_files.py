@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import zipfile
-
 import numpy as np
-import pytest
 
 from latentpath.data import read_image_set, read_manifest
 from latentpath.production import load_bundle, produce, train_network
@@ -22,17 +19,6 @@ NETWORKS = {
     "identity": IdentityConfig(**SMALL),
     "classifier": ClassifierConfig(**SMALL),
 }
-
-
-@pytest.fixture
-def originals(shared_data, tmp_path):
-    """97 chest X-rays of 66 people as published, in the folders of their classes."""
-    packed = shared_data / "chest_xray_originals.zip"
-    if not packed.is_file():
-        pytest.skip("needs chest_xray_originals.zip in the folder ../shared/data, which is absent")
-    with zipfile.ZipFile(packed) as archive:
-        archive.extractall(tmp_path / "xrays")
-    return tmp_path / "xrays"
 
 
 def test_chest_xrays_as_published(command, originals, tmp_path):

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import zipfile
-
-import pytest
 
 from latentpath.data import read_image_set
 
@@ -21,16 +18,6 @@ SMALL = shlex.split("""
 --audit-witness-steps 2 --audit-witness-width 2 --audit-membership-shadows 2
 --audit-membership-targets 1 --audit-membership-training-steps 2
 """)
-
-
-@pytest.fixture
-def originals(shared_data, tmp_path):
-    packed = shared_data / "chest_xray_originals.zip"
-    if not packed.is_file():
-        pytest.skip("needs chest_xray_originals.zip in the folder ../shared/data, which is absent")
-    with zipfile.ZipFile(packed) as archive:
-        archive.extractall(tmp_path / "xrays")
-    return tmp_path / "xrays"
 
 
 def test_from_published_xrays_to_a_report(command, originals, tmp_path):

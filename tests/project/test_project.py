@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 pytest.importorskip("monai")
@@ -13,8 +14,8 @@ pytest.importorskip("matplotlib")
 from latentpath.audit import AuditConfig, MembershipConfig
 from latentpath.core.errors import InputError, OutputExistsError, PrivacyError
 from latentpath.data import read_image_set
-from latentpath.production import TrainingConfig
-from latentpath.project import ProjectConfig, run_project, time_generator
+from latentpath.production import OutputConfig, TrainingConfig
+from latentpath.project import ProjectConfig, estimate_times, run_project, time_generator
 from latentpath.training import (
     ClassifierConfig,
     EncoderConfig,
@@ -37,6 +38,7 @@ CONFIG = ProjectConfig(
         classifier=ClassifierConfig(**SMALL),
     ),
     produce=tiny_models.quick_config(count=8),
+    output=OutputConfig(layouts="npz"),  # no folder to read images from
     audit=AuditConfig(
         seeds=(0,),
         classifier=ClassifierConfig(**SMALL),
@@ -62,12 +64,14 @@ def finished(tmp_path_factory):
 
 def test_it_makes_a_set_and_its_report(finished):
     folder, made, told = finished
-    samples = read_image_set(folder / "run" / "set")
+    samples = read_image_set(folder / "run" / "set" / "medmnist.npz", split="all")
     assert samples.images.shape == (8, 16, 16, 1)
-    assert samples.class_names == DATA.class_names
+    assert samples.num_classes == DATA.num_classes
     assert made.report_file.is_file()
     assert (folder / "report" / "audit.json").is_file()
-    assert {verdict.question for verdict in made.audit.verdicts}
+    assert "group_attack" in made.audit.results, "who is behind each image was told"
+    walks = made.audit.sets["synthetic"].identities
+    assert 1 < len(np.unique(walks)) < 8, "to every interval a walk is one person"
     assert set(made.audit.baselines) == {"straight lines", "centroids"}
     assert made.audit.holdout is not None
     lines = "\n".join(told)
@@ -101,7 +105,7 @@ def test_other_data_or_options_are_refused(finished):
         run_project(other, folder, CONFIG, resolution=16)
     with pytest.raises(InputError, match="hold_out"):
         run_project(DATA, folder, replace(CONFIG, hold_out=0.3), resolution=16)
-    with pytest.raises(InputError, match="pixels"):
+    with pytest.raises(InputError, match="resolution"):
         run_project(DATA, folder, CONFIG, resolution=32)
 
 
@@ -114,14 +118,21 @@ def test_a_network_that_is_absent_is_trained_again(finished, tmp_path):
     again = run_project(DATA, folder, CONFIG, resolution=16, say=told.append)
     assert path.read_bytes() == before
     assert again.run.manifest == made.run.manifest
-    assert sum(line.startswith("generator: about") for line in told) == 0, "it is there"
+    assert not any("about" in line for line in told), "what was begun goes on"
+
+
+def test_what_was_begun_goes_on_however_slow_the_machine_is_today(finished):
+    folder, made, _ = finished
+    (folder / "weights" / "identity.safetensors").unlink()
+    again = run_project(DATA, folder, replace(CONFIG, hours=1e-6))
+    assert again.run.manifest == made.run.manifest
 
 
 def test_a_dry_run_makes_nothing(tmp_path):
     told = []
     folder = tmp_path / "dry"
     assert run_project(DATA, folder, CONFIG, dry_run=True, say=told.append) is None
-    assert [path.name for path in folder.iterdir()] == ["project.json"]
+    assert not folder.exists()
     assert any(line.startswith("resolution: 16x16 pixels") for line in told)
 
 
@@ -133,13 +144,30 @@ def test_no_work_begins_that_takes_too_long(tmp_path):
     ) as error:
         run_project(DATA, tmp_path / "slow", config, resolution=16)
     assert "--resolution" in str(error.value)
-    assert not (tmp_path / "slow" / "weights").exists()
+    assert not (tmp_path / "slow").exists()
 
 
 def test_too_few_people_are_told_before_any_work(tmp_path):
     few = tiny_models.private_set((4, 12))
     with pytest.raises(PrivacyError, match="at least k = 3 people"):
         run_project(few, tmp_path / "few", replace(CONFIG, hold_out=0.5), resolution=16)
+
+
+def test_what_no_set_can_be_is_told_before_any_training(tmp_path):
+    people = replace(DATA, class_names=("patient 1", "patient 2"))
+    with pytest.raises(PrivacyError, match="names of classes"):
+        run_project(people, tmp_path / "names", CONFIG, resolution=16)
+    assert not any(tmp_path.iterdir())
+
+
+def test_safe_endpoints_are_timed():
+    safe = tiny_models.quick_config(
+        count=8, endpoints="safe", gate_identity=0.9, gate_quantile=0.01
+    )
+    found = estimate_times(DATA, replace(CONFIG, produce=safe), 16)
+    names = ["generator", "encoder", "identity", "classifier", "set", "report"]
+    assert [estimate.stage for estimate in found] == names
+    assert all(estimate.seconds > 0 for estimate in found)
 
 
 def test_a_folder_of_something_else(tmp_path):
