@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("monai")
 pytest.importorskip("safetensors")
@@ -13,9 +14,15 @@ pytest.importorskip("matplotlib")
 
 from latentpath.audit import AuditConfig, MembershipConfig
 from latentpath.core.errors import InputError, OutputExistsError, PrivacyError
-from latentpath.data import read_image_set
+from latentpath.data import DataSource, read_image_set, scan
 from latentpath.production import OutputConfig, TrainingConfig
-from latentpath.project import ProjectConfig, estimate_times, run_project, time_generator
+from latentpath.project import (
+    ProjectConfig,
+    estimate_times,
+    reading_side,
+    run_project,
+    time_generator,
+)
 from latentpath.training import (
     ClassifierConfig,
     EncoderConfig,
@@ -182,3 +189,22 @@ def test_estimates_grow_with_the_work():
     short, long = (time_generator(DATA, config, 16) for config in (CONFIG, longer))
     assert long.seconds > 100 * short.seconds
     assert long.what.startswith("80,000 images at ")
+
+
+@pytest.mark.parametrize(
+    ("sides", "side"),
+    [
+        ([(20, 24)], 0),  # as they are
+        ([(20, 24), (40, 70), (90, 36), (300, 33)], 32),
+        ([(200, 300)], 128),
+        ([(200, 300), (600, 500)], 128),
+        ([(5, 7), (9, 8)], 16),
+    ],
+)
+def test_large_and_mixed_images_are_read_at_one_side(tmp_path, sides, side):
+    rng = np.random.default_rng(0)
+    for number, (width, height) in enumerate(sides):
+        path = tmp_path / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (height, width), dtype=np.uint8)).save(path)
+    assert reading_side(scan(DataSource(tmp_path))) == side

@@ -29,8 +29,7 @@ from latentpath.data.sources.people_arrays import (
     cells,
     chosen_people,
     columns_of,
-    doubtful_array,
-    numbered_people,
+    people_of_arrays,
     unreadable_people,
 )
 
@@ -86,31 +85,25 @@ def _listing(archive: zipfile.ZipFile, source: DataSource) -> Listing:
     rows = _rows_of_split(columns.get("split"), source.split, count)
     images = read_images(archive, arrays["images"], source.contrast, rows)
     kept = np.flatnonzero(np.ones(count, bool) if rows is None else rows)
-    people, notes = np.arange(len(kept)), tuple[str, ...]()
-    if "people" in columns:
-        people, notes = numbered_people(cells(columns["people"][kept]))
-    doubt = None
-    if source.identity_column is None:
-        others = columns_of(archive, set(array_names(archive)) - set(arrays.values()), count)
-        doubt = doubtful_array(
-            {name: cells(column[kept]) for name, column in sorted(others.items())},
-            labels[kept].tolist(),
-            people.tolist(),
-            told="people" in columns,
-        )
-        if "people" not in columns:
-            doubt = doubt or unreadable_people(archive, array_names(archive))
+    others = columns_of(archive, set(array_names(archive)) - set(arrays.values()), count)
+    told = people_of_arrays(
+        cells(columns["people"][kept]) if "people" in columns else None,
+        {name: cells(column[kept]) for name, column in sorted(others.items())},
+        labels[kept],
+        unreadable_people(archive, array_names(archive)),
+        asked=source.identity_column is not None,
+    )
     return Listing(
         "npz",
         tuple(map(str, range(len(kept)))),
         labels[kept],
         names,
-        people,
+        told.people,
         images.picture,
-        notes,
+        told.notes,
         pixels=images.pixels,
-        counted_by="identity-column" if "people" in columns else "images",
-        doubt=doubt,
+        counted_by=told.counted_by,
+        doubt=told.doubt,
     )
 
 

@@ -28,8 +28,7 @@ from latentpath.data.sources.people_arrays import (
     cells,
     chosen_people,
     columns_of,
-    doubtful_array,
-    numbered_people,
+    people_of_arrays,
     unreadable_people,
 )
 
@@ -82,7 +81,42 @@ def list_medmnist(
             raise
         except UNREADABLE as error:
             raise unreadable(_WHAT, error) from error
-    for s, array in zip(wanted, images, strict=True):
+    joined = _joined_images(dict(zip(wanted, images, strict=True)), labels, split)
+    num_classes = 1 + max(int(column.max(initial=0)) for column in labels.values())
+    classes = np.concatenate([labels[s] for s in wanted])
+    named = _people_column(others, identity_column)
+    ours = is_written_set(path.parent)
+    told = people_of_arrays(
+        None if named is None else others.pop(named),
+        others,
+        classes,
+        pickled,
+        asked=identity_column is not None or ours,
+    )
+    return Listing(
+        "medmnist",
+        tuple(map(str, range(len(joined.pixels)))),
+        classes,
+        tuple(map(str, range(num_classes))),
+        told.people,
+        joined.picture,
+        told.notes,
+        pixels=joined.pixels,
+        ours=ours,
+        counted_by=told.counted_by,
+        doubt=told.doubt,
+    )
+
+
+def _joined_images(
+    images: dict[str, EightBitImages], labels: dict[str, np.ndarray], split: str
+) -> EightBitImages:
+    """Return the images of the splits behind one another.
+
+    Raises:
+        DataError: not as many as labels, none at all, or of several sizes.
+    """
+    for s, array in images.items():
         if len(array.pixels) != len(labels[s]):
             raise DataError(
                 expected="one label per image in the .npz file",
@@ -90,12 +124,13 @@ def list_medmnist(
                 fix="check how the file was made",
             )
     # The splits that a writer left empty have no size worth comparing.
-    filled = [array for array in images if len(array.pixels)]
+    filled = [array for array in images.values() if len(array.pixels)]
     if not filled:
         raise DataError(
             expected=f"images in the split {split!r} of the .npz file",
             got="none",
-            fix=f"choose another split: {', '.join(s for s in present if len(labels[s])) or '-'}",
+            fix="choose another split: "
+            f"{', '.join(s for s, column in labels.items() if len(column)) or '-'}",
         )
     if len({array.pixels.shape[1:] for array in filled}) > 1:
         raise DataError(
@@ -103,31 +138,7 @@ def list_medmnist(
             got=", ".join(str(list(array.pixels.shape[1:])) for array in filled),
             fix="read the splits one by one",
         )
-    joined = filled[0] if len(filled) == 1 else EightBitImages.joined(filled)
-    num_classes = 1 + max(int(column.max(initial=0)) for column in labels.values())
-    classes = np.concatenate([labels[s] for s in wanted])
-    named = _people_column(others, identity_column)
-    people, notes = np.arange(len(joined.pixels)), tuple[str, ...]()
-    if named is not None:
-        people, notes = numbered_people(others.pop(named))
-    ours = is_written_set(path.parent)
-    doubt = None
-    if identity_column is None and not ours:
-        doubt = doubtful_array(others, classes.tolist(), people.tolist(), told=named is not None)
-        doubt = doubt or (pickled if named is None else None)
-    return Listing(
-        "medmnist",
-        tuple(map(str, range(len(joined.pixels)))),
-        classes,
-        tuple(map(str, range(num_classes))),
-        people,
-        joined.picture,
-        notes,
-        pixels=joined.pixels,
-        ours=ours,
-        counted_by="images" if named is None else "identity-column",
-        doubt=doubt,
-    )
+    return filled[0] if len(filled) == 1 else EightBitImages.joined(filled)
 
 
 def _other_columns(archive: zipfile.ZipFile, counts: dict[str, int]) -> dict[str, list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -75,9 +76,45 @@ def cells(column: np.ndarray) -> list[str]:
     return ["" if is_nobody(key) else key for key in keys]
 
 
-def numbered_people(keys: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Number people, int64 [n], by the cells of a column, and say what is said of nobody."""
-    return number_people(keys), people_notes(keys)
+class ArrayPeople(NamedTuple):
+    """Who is on the images of an `.npz` file."""
+
+    people: np.ndarray
+    """int64 [n]."""
+    counted_by: str
+    """What told them apart, one of `COUNTED_BY`."""
+    notes: tuple[str, ...] = ()
+    """On cells that name nobody in particular."""
+    doubt: DataError | None = None
+    """Why they must not be counted so."""
+
+
+def people_of_arrays(
+    named: Sequence[str] | None,
+    others: Mapping[str, Sequence[str]],
+    labels: np.ndarray,
+    unreadable: DataError | None,
+    *,
+    asked: bool,
+) -> ArrayPeople:
+    """Return the people whom an array tells, else one for each image, with what speaks against it.
+
+    Args:
+        named: n cells of the array of people, None without one.
+        others: cells of arrays that are used for nothing else, by their names.
+        labels: [n] class of each image.
+        unreadable: of `unreadable_people`.
+        asked: whether the user named the array: then no other one counts.
+    """
+    people, notes = np.arange(len(labels)), tuple[str, ...]()
+    if named is not None:
+        people, notes = number_people(named), people_notes(named)
+    doubt = None
+    if not asked:
+        told = named is not None
+        doubt = doubtful_array(others, labels.tolist(), people.tolist(), told=told)
+        doubt = doubt or (None if told else unreadable)
+    return ArrayPeople(people, "images" if named is None else "identity-column", notes, doubt)
 
 
 def doubtful_array(
