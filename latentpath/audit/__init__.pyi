@@ -79,7 +79,9 @@ from latentpath.audit.utility.classifier_utility import (
 )
 from latentpath.audit.verdict import (
     SEVERITY as SEVERITY,
+    AspectVerdict as AspectVerdict,
     Evidence as Evidence,
     Finding as Finding,
     QuestionVerdict as QuestionVerdict,
+    headline as headline,
 )

@@ -14,7 +14,7 @@ import importlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from latentpath.core import InputError
 
@@ -37,6 +37,10 @@ _BUILT_IN = tuple(
         ("fidelity", "fidelity_wing"),
     )
 )
+
+
+# What a question is about: whether people are protected, or whether the set is of use.
+Aspect = Literal["privacy", "use"]
 
 
 class Result(Protocol):
@@ -114,8 +118,8 @@ class Wing:
     """The figures that answer, each with its limits."""
     answered_by: tuple[str, ...]
     """Measures whose absence leaves the question open."""
-    about_people: bool = True
-    """Whether the question is one of privacy; it is one of use if not."""
+    about: Aspect = "privacy"
+    """What the question is about; each aspect has a verdict of its own."""
     overview: tuple[Column, ...] = ()
     """Columns of the table that begins the report."""
     sections: Callable[[Report], Iterable[Section]] = _none_of_it

@@ -14,7 +14,14 @@ from latentpath.audit.image_forms import shared_images, without_shared
 from latentpath.audit.people_behind import Sources, checked_sources
 from latentpath.audit.registry import all_measures, chosen_measures
 from latentpath.audit.set_audit import SetAudit, measure_real, measure_set
-from latentpath.audit.verdict import Colour, QuestionVerdict, answer, overall
+from latentpath.audit.verdict import (
+    AspectVerdict,
+    Colour,
+    QuestionVerdict,
+    answer,
+    headline,
+    overall,
+)
 from latentpath.core import InputError, LatentpathWarning, Progress, silent
 from latentpath.data import ImageSet
 from latentpath.similarity import LPIPS, RealReference
@@ -44,8 +51,13 @@ class Audit(SetAudit):
     sets: Mapping[str, ImageSet] = field(repr=False)
 
     @property
+    def headline(self) -> tuple[AspectVerdict, ...]:
+        """One verdict on privacy and one on use."""
+        return headline(self.verdicts)
+
+    @property
     def overall(self) -> Colour:
-        """The answer to all questions together; see `latentpath.audit.verdict`."""
+        """The worse of the two, for scripts; see `latentpath.audit.verdict`."""
         return overall(self.verdicts)
 
 

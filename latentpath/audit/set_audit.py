@@ -6,6 +6,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from latentpath.audit.audit_config import AuditConfig
 from latentpath.audit.audit_setup import AuditSetup, Subject
 from latentpath.audit.people_behind import Sources
@@ -23,6 +25,7 @@ class SetAudit:
 
     Attributes:
         images: number of images.
+        people: number of people in them; of a set of walks, that of the walks.
         class_counts: images per class name.
         config: what it was measured with.
         results: what every measure that was taken returned, by its name.
@@ -30,6 +33,7 @@ class SetAudit:
     """
 
     images: int
+    people: int
     class_counts: dict[str, int]
     config: AuditConfig
     results: Mapping[str, Result]
@@ -44,6 +48,7 @@ class SetAudit:
         """Return plain JSON values: figures of the set, nothing about single images."""
         return {
             "images": self.images,
+            "people": self.people,
             "class_counts": self.class_counts,
             **{
                 name: self.results[name].as_dict() if name in self.results else None
@@ -106,6 +111,7 @@ def _taken(subject: Subject, only: Collection[str] | None) -> SetAudit:
             results[name] = measure.compute(subject)
     return SetAudit(
         images=len(images),
+        people=len(np.unique(images.identities)),
         class_counts=images.class_counts(),
         config=subject.setup.config,
         results=results,

@@ -7,16 +7,20 @@ Everything else is amber: the set may be good, but these images cannot show it. 
 never green by luck, nor red.
 
 What was not measured is grey, and so is what was measured with an instrument that failed. Grey
-never counts as green: where one question is open, the whole is amber at best.
+never counts as green: where one question is open, its aspect is amber at best.
+
+Questions are about two things, whether people are protected and whether the set is of use. Each of
+these aspects has a verdict of its own (`AspectVerdict`), and neither can make up for the other.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from latentpath.audit.registry import Wing, wings
+from latentpath.audit.registry import Aspect, Wing, wings
 from latentpath.audit.statistics.intervals import Interval
 from latentpath.core import InputError
 
@@ -32,6 +36,11 @@ SEVERITY: dict[Colour, int] = {"green": 0, "grey": 1, "amber": 2, "red": 3}
 NEEDS_HOLDOUT = "It needs real images of other people (a holdout), and there are none."
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """A number of things in words: "1 walk", "1,200 walks"."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
 class Evidence(NamedTuple):
     """What a question is answered from."""
 
@@ -43,6 +52,20 @@ class Evidence(NamedTuple):
     """Those of the holdout, taken as if it were the set; None without one."""
     limits: AuditLimits
     """Where green ends and where red begins."""
+
+    @property
+    def sample(self) -> str:
+        """How many images of the set count: its walks, where several images lie on each."""
+        if self.own.people < self.own.images:
+            return counted(self.own.people, "walk")
+        return counted(self.own.images, "image")
+
+    @property
+    def sample_and_others(self) -> str:
+        """The same beside the people of the holdout."""
+        if self.holdout is None:
+            return self.sample
+        return f"{self.sample} and {counted(self.holdout.people, 'other person', 'other people')}"
 
 
 @dataclass(frozen=True)
@@ -61,6 +84,9 @@ class Finding:
         caveat: what weakens the figure, in plain words.
         answers: False where what it was measured with has failed: it is grey then, whatever the
             figure, and `caveat` says why.
+        of: what the interval is of, where that is not the figure that `what` gives, such as "the
+            loss".
+        sample: what the interval counts, such as "3 walks and 600 people".
 
     Raises:
         InputError: the limits stand in the wrong order, or are no numbers.
@@ -76,6 +102,8 @@ class Finding:
     at_best: Colour = "green"
     caveat: str = ""
     answers: bool = True
+    of: str = ""
+    sample: str = ""
 
     def __post_init__(self) -> None:
         sign = 1 if self.lower_is_better else -1
@@ -95,6 +123,51 @@ class Finding:
         colour = grade(self.interval, self.green, self.red, lower_is_better=self.lower_is_better)
         return max(colour, self.at_best, key=SEVERITY.__getitem__)
 
+    @property
+    def reason(self) -> str:
+        """Why it is amber or red, by its interval; nothing where `caveat` is the reason."""
+        low, high = self.interval.low, self.interval.high
+        if self.colour not in ("amber", "red") or low == high:
+            return ""
+        by_interval = grade(
+            self.interval, self.green, self.red, lower_is_better=self.lower_is_better
+        )
+        if by_interval == "green":
+            return ""
+        if math.isnan(low) or math.isnan(high):
+            return "Amber because the figure is no number"
+        reach = f"{self.written(low)} to {self.written(high)}"
+        green, red = self.written(self.green), self.written(self.red)
+        whose = f"the 95% interval{f' of {self.of}' if self.of else ''}"
+        few = f"with {self.sample} " if self.sample else ""
+        if by_interval == "red":
+            return f"Red because {few}{whose}, {reach}, lies wholly beyond {red}"
+        near, far = (low, high) if self.lower_is_better else (high, low)
+        sign = 1 if self.lower_is_better else -1
+        if sign * near <= sign * self.green:
+            return f"Amber because {few}{whose} is {reach}, and green ends at {green}"
+        if sign * far <= sign * self.red:
+            return (
+                f"Amber because {few}{whose}, {reach}, lies between {green}, where green ends, and "
+                f"{red}, where red begins"
+            )
+        return f"Amber because {few}{whose} is {reach}, and red begins at {red}"
+
+    @property
+    def why(self) -> str:
+        """The figure, what its interval makes of it, and what weakens it, as sentences."""
+        parts = (self.what, self.reason, self.caveat)
+        return " ".join(part if part.endswith(".") else f"{part}." for part in parts if part)
+
+    def written(self, value: float) -> str:
+        """A value of this figure for readers: a share as percent."""
+        if not math.isfinite(value):
+            return "no figure"
+        if not self.percent:
+            return f"{value:.3g}"
+        # A digit more where a share is small, so that limits stay apart.
+        return f"{100 * value:.2f}%" if 0 < abs(value) < 0.01 else f"{100 * value:.1f}%"
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return {
@@ -105,6 +178,7 @@ class Finding:
             "red": self.red,
             "lower_is_better": self.lower_is_better,
             "colour": self.colour,
+            "reason": self.reason,
             "caveat": self.caveat,
         }
 
@@ -121,6 +195,7 @@ class QuestionVerdict:
         threshold: the limit that it was held against: that of green, or of red where it is red.
         why: the reason in plain words.
         findings: every figure that was looked at; the worst of them decided.
+        about: which of the two verdicts it is part of.
     """
 
     key: str
@@ -130,17 +205,86 @@ class QuestionVerdict:
     threshold: float | None
     why: str
     findings: tuple[Finding, ...] = ()
+    about: Aspect = "privacy"
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return {
             "question": self.question,
+            "about": self.about,
             "colour": self.colour,
             "value": self.value and self.value.as_dict(),
             "threshold": self.threshold,
             "why": self.why,
             "findings": [finding.as_dict() for finding in self.findings],
         }
+
+
+ASPECTS: dict[Aspect, dict[Colour, str]] = {
+    "privacy": {
+        "green": "Nothing was found that gives away the people behind this set",
+        "amber": "It is not settled whether this set protects the people behind it",
+        "red": "This set gives away people behind it: do not share it as it is",
+        "grey": "Nothing was measured that tells whether people are protected",
+    },
+    "use": {
+        "green": "It can stand in for the real images, within the limits below",
+        "amber": "It is not settled whether it can stand in for the real images",
+        "red": "It is of little use in place of the real images",
+        "grey": "Nothing was measured that tells whether it is of use",
+    },
+}
+
+
+@dataclass(frozen=True)
+class AspectVerdict:
+    """The answer to all questions about privacy together, or to all about use.
+
+    Attributes:
+        about: which of the two.
+        colour: as in `overall`.
+        answer: one sentence, without its full stop.
+        decided_by: the questions that decided it: the worst ones, and where they are open, these.
+        questions: all questions of this aspect.
+    """
+
+    about: Aspect
+    colour: Colour
+    answer: str
+    decided_by: tuple[QuestionVerdict, ...]
+    questions: tuple[QuestionVerdict, ...]
+
+    @property
+    def tally(self) -> str:
+        """How its questions came out, such as "3 green, 1 amber"."""
+        colours = [question.colour for question in self.questions]
+        words = {colour: "not answered" if colour == "grey" else colour for colour in SEVERITY}
+        return ", ".join(
+            f"{colours.count(colour)} {words[colour]}" for colour in SEVERITY if colour in colours
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "colour": self.colour,
+            "answer": self.answer,
+            "decided_by": [question.key for question in self.decided_by],
+        }
+
+
+def headline(verdicts: Iterable[QuestionVerdict]) -> tuple[AspectVerdict, ...]:
+    """One verdict on privacy and one on use, in this order; none where there are no questions."""
+    given = tuple(verdicts)
+    if not given:
+        return ()
+    found = []
+    for about, answers in ASPECTS.items():
+        questions = tuple(verdict for verdict in given if verdict.about == about)
+        colour = overall(questions)
+        worst = max((SEVERITY[q.colour] for q in questions), default=0)
+        decided = tuple(q for q in questions if SEVERITY[q.colour] == worst)
+        found.append(AspectVerdict(about, colour, answers[colour], decided, questions))
+    return tuple(found)
 
 
 def answer(
@@ -164,6 +308,7 @@ def answer(
             wing.question,
             tuple(wing.findings(evidence)),
             missing=_reason(evidence, wing),
+            about=wing.about,
         )
         for wing in wings()
     )
@@ -197,7 +342,12 @@ def grade(interval: Interval, green: float, red: float, *, lower_is_better: bool
 
 
 def decide(
-    key: str, question: str, findings: Sequence[Finding], *, missing: str
+    key: str,
+    question: str,
+    findings: Sequence[Finding],
+    *,
+    missing: str,
+    about: Aspect = "privacy",
 ) -> QuestionVerdict:
     """Answer a question by the worst of its findings.
 
@@ -206,17 +356,19 @@ def decide(
         question: in plain words.
         findings: none where nothing was measured; of equally bad ones the first is quoted.
         missing: why nothing was measured, in plain words.
+        about: which of the two verdicts it is part of.
     """
     if not findings:
-        return QuestionVerdict(key, question, "grey", None, None, missing)
+        return QuestionVerdict(key, question, "grey", None, None, missing, about=about)
     worst = max(findings, key=lambda finding: SEVERITY[finding.colour])
     limit = worst.red if worst.colour == "red" else worst.green
-    why = f"{worst.what}. {worst.caveat}".strip()
-    return QuestionVerdict(key, question, worst.colour, worst.interval, limit, why, tuple(findings))
+    return QuestionVerdict(
+        key, question, worst.colour, worst.interval, limit, worst.why, tuple(findings), about
+    )
 
 
 def overall(verdicts: Iterable[QuestionVerdict]) -> Colour:
-    """The answer to all questions together: the worst, and amber at best where one is open.
+    """The answer to several questions together: the worst, and amber at best where one is open.
 
     Without any verdict, or if none was measured, it is grey.
     """

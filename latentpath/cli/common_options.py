@@ -335,10 +335,11 @@ def is_demo_data(arguments: argparse.Namespace) -> bool:
 
 
 def say_verdicts(audit: Audit) -> None:
-    """Print the answer to every question of an audit, and that to all of them together."""
+    """Print the answer to every question of an audit, then the verdicts on privacy and on use."""
     for verdict in audit.verdicts:
         print(f"{verdict.colour:<6} {verdict.question} {verdict.why}")
-    print(f"{audit.overall:<6} all together")
+    for aspect in audit.headline:
+        print(f"{aspect.colour:<6} {aspect.about}: {aspect.answer} ({aspect.tally})")
 
 
 def check_apart(arguments: argparse.Namespace, *outputs: str) -> None:

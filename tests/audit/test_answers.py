@@ -129,7 +129,7 @@ def test_averages_are_explained_in_words():
     found = answer(made.audit(group_attack=made.group_attack(0.88)), made.real_audit(), None)
     verdict = {v.key: v for v in found}["attacks"]
     assert (verdict.value.value, verdict.threshold) == (0.88, 0.6)
-    assert verdict.why.startswith("In 88.0% of the cases an image is nearer to a person behind it")
+    assert "the one behind it is the nearer one 88.0 times in 100 (AUC 0.880)" in verdict.why
     assert "k-anonymity hides which of the k it was" in verdict.why
 
 

@@ -78,7 +78,7 @@ TOY = Wing(
     ),
     findings=too_dark,
     answered_by=("brightness",),
-    about_people=False,
+    about="use",
     overview=(COLUMN,),
     sections=section,
     summary=lambda report: ["Somebody has measured its brightness."],

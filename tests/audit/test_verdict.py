@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import pytest
 
 from latentpath.audit.statistics.intervals import Interval
-from latentpath.audit.verdict import SEVERITY, Finding, QuestionVerdict, decide, grade, overall
+from latentpath.audit.verdict import (
+    SEVERITY,
+    Finding,
+    QuestionVerdict,
+    decide,
+    grade,
+    headline,
+    overall,
+)
 from latentpath.core.errors import InputError
 
 NAN = float("nan")
@@ -109,3 +118,79 @@ def test_limits_in_the_wrong_order_are_refused():
         Finding("m", "w", interval, 0.5, 0.6, lower_is_better=False)
     with pytest.raises(InputError, match="nan"):
         Finding("m", "w", interval, NAN, 0.6)
+
+
+def about(aspect, colour, key="k") -> QuestionVerdict:
+    return QuestionVerdict(key, "q", colour, None, None, "", about=aspect)
+
+
+def test_privacy_and_use_are_two_verdicts_and_neither_makes_up_for_the_other():
+    found = headline([about("privacy", "green"), about("use", "red"), about("use", "green")])
+    assert [(verdict.about, verdict.colour) for verdict in found] == [
+        ("privacy", "green"),
+        ("use", "red"),
+    ]
+    assert found[1].tally == "1 green, 1 red"
+    assert found[0].answer != found[1].answer
+    assert headline([]) == ()
+
+
+def test_an_open_question_decides_where_all_others_are_green():
+    private, use = headline([about("privacy", "green", "a"), about("privacy", "grey", "b")])
+    assert (private.colour, [question.key for question in private.decided_by]) == ("amber", ["b"])
+    assert (use.colour, use.decided_by) == ("grey", ())
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "reason"),
+    [
+        (
+            0.04,
+            0.86,
+            "Amber because with 3 walks the 95% interval of the loss is 4.0% to 86.0%, and green "
+            "ends at 10.0%",
+        ),
+        (
+            0.12,
+            0.18,
+            "Amber because with 3 walks the 95% interval of the loss, 12.0% to 18.0%, lies between "
+            "10.0%, where green ends, and 20.0%, where red begins",
+        ),
+        (
+            0.15,
+            0.25,
+            "Amber because with 3 walks the 95% interval of the loss is 15.0% to 25.0%, and red "
+            "begins at 20.0%",
+        ),
+        (
+            0.21,
+            0.25,
+            "Red because with 3 walks the 95% interval of the loss, 21.0% to 25.0%, lies wholly "
+            "beyond 20.0%",
+        ),
+        (0.01, 0.05, ""),
+        (0.3, 0.3, ""),  # counted, not estimated: the figure says it
+    ],
+)
+def test_an_amber_answer_says_why_it_is_amber(low, high, reason):
+    middle = (low + high) / 2
+    found = Finding(
+        "m", "The figure", Interval(middle, low, high), 0.1, 0.2, of="the loss", sample="3 walks"
+    )
+    assert found.reason == reason
+    assert found.why == f"The figure. {reason}.".replace(" .", "").strip()
+    mirrored = dataclasses.replace(
+        found,
+        interval=Interval(-middle, -high, -low),
+        green=-0.1,
+        red=-0.2,
+        lower_is_better=False,
+    )
+    assert mirrored.reason.split(" because")[0] == reason.split(" because")[0]
+    assert mirrored.colour == found.colour
+
+
+def test_a_caveat_is_the_only_reason_where_the_interval_is_good():
+    weak = finding(0.05, 0.01, at_best="amber", caveat="The witness is blind.")
+    assert (weak.colour, weak.reason) == ("amber", "")
+    assert weak.why == "The figure is 0.05. The witness is blind."

@@ -176,7 +176,7 @@ def audit(seed: int = 0, **measures) -> SetAudit:
     missing = {name: "Left out on request." for name, value in found.items() if value is None}
     counts = dict.fromkeys(NAMES, PEOPLE // 2)
     results = {name: value for name, value in found.items() if value is not None}
-    return SetAudit(PEOPLE, counts, AuditConfig(), results, missing)
+    return SetAudit(PEOPLE, PEOPLE, counts, AuditConfig(), results, missing)
 
 
 def real_audit(**measures) -> SetAudit:

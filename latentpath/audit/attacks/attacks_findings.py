@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from latentpath.audit.copies.copies_findings import mixed_holdout
-from latentpath.audit.verdict import Evidence, Finding, check_limits
+from latentpath.audit.verdict import Evidence, Finding, check_limits, counted
 
 if TYPE_CHECKING:
     from latentpath.audit.attacks.group_attack import GroupAttack
@@ -62,11 +62,13 @@ def _of_membership(evidence: Evidence) -> Iterator[Finding]:
     name, strongest = membership.strongest
     yield Finding(
         "membership",
-        f"The strongest attack ({ATTACKS[name]}) tells a member from somebody else in "
-        f"{strongest.auc.value:.1%} of the cases; guessing does in half of them",
+        "Of one person behind the set and one who took no part, the strongest attack "
+        f"({ATTACKS[name]}) picks the right one {in_hundred(strongest.auc.value)}; guessing does "
+        "50 times",
         strongest.auc,
         limits.auc_green,
         limits.auc_red,
+        sample=f"{strongest.members:,} people behind the set and {strongest.holdout:,} others",
         **weak,
     )
     name, attack = max(
@@ -79,8 +81,14 @@ def _of_membership(evidence: Evidence) -> Iterator[Finding]:
         attack.tpr_at_1_percent,
         limits.tpr_green,
         limits.tpr_red,
+        sample=f"{attack.members:,} people behind the set and {attack.holdout:,} others",
         **weak,
     )
+
+
+def in_hundred(auc: float) -> str:
+    """An area under the ROC curve in words: how often of two people the right one is picked."""
+    return f"{100 * auc:.1f} times in 100 (AUC {auc:.3f})"
 
 
 def _weakness(evidence: Evidence) -> dict[str, Any]:
@@ -117,12 +125,13 @@ def _of_groups(evidence: Evidence) -> Iterator[Finding]:
         reading = {"at_best": "amber", "caveat": f"{_OF_GROUPS} No other attack was tried."}
     yield Finding(
         "group_attack",
-        f"In {score.auc.value:.1%} of the cases an image is nearer to a person behind it than to "
-        "somebody of the same class who took no part; it is half of them where images tell "
-        "nothing",
+        "Of one person behind an image and one of the same class who took no part, the one behind "
+        f"it is the nearer one {in_hundred(score.auc.value)}; where images tell nothing it is 50 "
+        "times",
         score.auc,
         limits.auc_green,
         limits.auc_red,
+        sample=counted(score.clusters, "walk or group", "walks or groups"),
         **reading,
     )
     yield Finding(
@@ -132,5 +141,6 @@ def _of_groups(evidence: Evidence) -> Iterator[Finding]:
         score.tpr_at_1_percent,
         limits.tpr_green,
         limits.tpr_red,
+        sample=counted(score.clusters, "walk or group", "walks or groups"),
         **reading,
     )

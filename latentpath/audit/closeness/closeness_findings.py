@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from latentpath.audit.copies.copies_findings import mixed_holdout
-from latentpath.audit.verdict import Evidence, Finding, check_limits
+from latentpath.audit.verdict import Evidence, Finding, check_limits, counted
 
 if TYPE_CHECKING:
     from latentpath.audit.closeness.closest_record import RecordRatio
@@ -43,5 +43,6 @@ def closeness_findings(evidence: Evidence) -> Iterator[Finding]:
                 ratio.share,
                 limits.green,
                 limits.red,
+                sample=f"{evidence.sample} and {counted(ratio.people, 'person', 'people')} a side",
                 **mixed_holdout(evidence),
             )

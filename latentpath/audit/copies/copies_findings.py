@@ -66,6 +66,8 @@ def copies_findings(evidence: Evidence) -> Iterator[Finding]:
         copies.excess,
         limits.near_green,
         limits.near_red,
+        of="the share beyond chance",
+        sample=evidence.sample,
         **blind,
     )
     yield Finding(
@@ -75,6 +77,7 @@ def copies_findings(evidence: Evidence) -> Iterator[Finding]:
         copies.certain,
         limits.certain_green,
         limits.certain_red,
+        sample=evidence.sample,
         **blind,
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from latentpath.audit.statistics.intervals import Interval, share_difference, wilson
-from latentpath.audit.verdict import Evidence, Finding, check_limits
+from latentpath.audit.verdict import Evidence, Finding, check_limits, counted
 
 if TYPE_CHECKING:
     from latentpath.audit.fidelity.set_fidelity import Fidelity
@@ -64,4 +64,6 @@ def fidelity_findings(evidence: Evidence) -> Iterator[Finding]:
             loss,
             green,
             red,
+            of="the loss",
+            sample=counted(count, "image"),
         )

@@ -63,7 +63,7 @@ WING = Wing(
     measures=(Measure("fidelity", _fidelity, _too_few, figures=_figures()),),
     findings=fidelity_findings,
     answered_by=("fidelity",),
-    about_people=False,
+    about="use",
     overview=OVERVIEW,
     sections=fidelity_sections,
     methods=fidelity_methods,

@@ -54,6 +54,7 @@ def recognition_findings(evidence: Evidence) -> Iterator[Finding]:
             _beyond_holdout(answers.naming),
             limits.named_green,
             limits.named_red,
+            sample=evidence.sample_and_others,
             **weak,
         )
 

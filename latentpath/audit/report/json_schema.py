@@ -16,7 +16,7 @@ def audit_schema() -> dict[str, Any]:
 
     Example:
         >>> audit_schema()["properties"]["format"]
-        {'const': 3}
+        {'const': 4}
     """
     schema: dict[str, Any] = json.loads(_REPORT.read_text(encoding="utf-8"))
     of_set = schema["$defs"]["set"]

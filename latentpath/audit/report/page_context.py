@@ -18,7 +18,7 @@ from latentpath.audit.report.report_sections import sections, subject_of
 from latentpath.audit.report.report_tables import Column, table
 from latentpath.audit.report.run_figures import profile_figure
 from latentpath.audit.report.sample_galleries import galleries
-from latentpath.audit.report.traffic_lights import lights, whole
+from latentpath.audit.report.traffic_lights import lights, verdict_lights
 
 _IMAGES = Column("Images", lambda audit: f"{audit.images:,}")
 
@@ -32,7 +32,7 @@ def page_context(report: Report, include_real: bool) -> dict[str, Any]:
         "created": report.created,
         "version": __version__,
         "include_real": include_real,
-        "whole": whole(report),
+        "verdicts": verdict_lights(report),
         "lights": lights(report),
         "summary": list(_summary(report)),
         "cautions": [text for wing in wings() for text in wing.cautions(report)],

@@ -11,11 +11,11 @@ import numpy as np
 from latentpath._version import __version__
 from latentpath.audit.report.run_figures import EnergyComparison, WalkProfile
 from latentpath.audit.set_audit import SetAudit
-from latentpath.audit.verdict import QuestionVerdict, overall
+from latentpath.audit.verdict import AspectVerdict, QuestionVerdict, headline
 from latentpath.core import InputError, plain_values
 from latentpath.data import ImageSet
 
-JSON_FORMAT = 3
+JSON_FORMAT = 4
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,11 @@ class Report:
         return any(measure in row.audit.results for row in self.sets)
 
     @property
+    def headline(self) -> tuple[AspectVerdict, ...]:
+        """One verdict on privacy and one on use; none without answers."""
+        return headline(self.verdicts)
+
+    @property
     def made_here(self) -> bool:
         """Whether it is about a set that was made by walks, and knows how."""
         return self.certificate is not None or self.profile is not None
@@ -133,7 +138,7 @@ class Report:
                 "created": self.created,
                 "software": f"latentpath {__version__}",
                 "subject": self.subject,
-                "verdict": overall(self.verdicts),
+                "verdicts": {verdict.about: verdict.as_dict() for verdict in self.headline},
                 "questions": {verdict.key: verdict.as_dict() for verdict in self.verdicts},
                 "sets": sets,
                 "profile": self.profile and _profile_figures(self.profile),

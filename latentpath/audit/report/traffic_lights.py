@@ -1,13 +1,12 @@
-"""The traffic lights: one for the whole, one for each question."""
+"""The traffic lights: one for privacy, one for use, and one for each question."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from latentpath.audit.registry import wings
+from latentpath.audit.registry import Aspect
 from latentpath.audit.report.report_model import Report
-from latentpath.audit.verdict import Colour, Finding, QuestionVerdict, overall
+from latentpath.audit.verdict import AspectVerdict, Colour, Finding
 
 WORDS: dict[Colour, str] = {
     "green": "Green",
@@ -16,29 +15,31 @@ WORDS: dict[Colour, str] = {
     "grey": "Not measured",
 }
 
-ANSWERS: dict[Colour, str] = {
-    "green": "Nothing was found that speaks against sharing this set",
-    "amber": "Not settled: look closer before this set is shared",
-    "red": "Do not share this set as it is",
-    "grey": "Nothing was measured that could answer",
-}
+TITLES: dict[Aspect, str] = {"privacy": "Privacy", "use": "Use"}
+
+NEVER_GREEN = "What was not measured never counts as green."
 
 
-def whole(report: Report) -> dict[str, Any] | None:
-    """The light of the whole set and how the questions came out; None without verdicts."""
-    if not report.verdicts:
-        return None
-    colour = overall(report.verdicts)
-    answer = ANSWERS[colour]
-    private = {wing.name for wing in wings() if wing.about_people}
-    if colour == "red" and not any(v.colour == "red" and v.key in private for v in report.verdicts):
-        answer = "This set is of little use as it is"
-    return {
-        "colour": colour,
-        "word": WORDS[colour],
-        "answer": answer,
-        "tally": _tally(report.verdicts),
-    }
+def verdict_lights(report: Report) -> list[dict[str, Any]]:
+    """The lights of privacy and of use, with what decided; none without questions."""
+    return [
+        {
+            "title": TITLES[verdict.about],
+            "colour": verdict.colour,
+            "word": WORDS[verdict.colour],
+            "answer": verdict.answer,
+            "tally": f"{verdict.tally}." + (f" {NEVER_GREEN}" if _open(verdict) else ""),
+            # Where all is well nothing needs a reason.
+            "decided_by": []
+            if verdict.colour == "green"
+            else [question.question for question in verdict.decided_by],
+        }
+        for verdict in report.headline
+    ]
+
+
+def _open(verdict: AspectVerdict) -> bool:
+    return any(question.colour == "grey" for question in verdict.questions)
 
 
 def lights(report: Report) -> list[dict[str, Any]]:
@@ -55,18 +56,8 @@ def lights(report: Report) -> list[dict[str, Any]]:
     ]
 
 
-def _tally(verdicts: tuple[QuestionVerdict, ...]) -> str:
-    counts = {c: sum(verdict.colour == c for verdict in verdicts) for c in WORDS}
-    named = [f"{count} {WORDS[c].lower()}" for c, count in counts.items() if count]
-    text = f"{len(verdicts)} questions: {', '.join(named)}."
-    if counts["grey"]:
-        text += " What was not measured never counts as green."
-    return text
-
-
 def _finding(finding: Finding) -> dict[str, Any]:
-    write = _percent if finding.percent else _number
-    interval = finding.interval
+    write, interval = finding.written, finding.interval
     side, beyond = ("up to", "above") if finding.lower_is_better else ("from", "below")
     figure = write(interval.value)
     if (interval.low, interval.high) != (interval.value, interval.value):
@@ -77,16 +68,5 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "what": finding.what,
         "figure": figure,
         "limits": f"green {side} {write(finding.green)}, red {beyond} {write(finding.red)}",
-        "caveat": finding.caveat,
+        "caveat": " ".join(filter(None, (finding.reason and f"{finding.reason}.", finding.caveat))),
     }
-
-
-def _percent(value: float) -> str:
-    """Percent with a digit more where the share is small, so that limits stay apart."""
-    if not math.isfinite(value):
-        return "no figure"
-    return f"{100 * value:.2f}%" if 0 < abs(value) < 0.01 else f"{100 * value:.1f}%"
-
-
-def _number(value: float) -> str:
-    return f"{value:.3g}" if math.isfinite(value) else "no figure"

@@ -133,6 +133,11 @@ class Utility:
         return None if self.predictions is None else int(self.predictions.train_counts.sum())
 
     @property
+    def test_people(self) -> int | None:
+        """People in the test images; None without predictions."""
+        return None if self.predictions is None else len(np.unique(self.predictions.people))
+
+    @property
     def covers(self) -> str:
         """Which sources of chance the intervals hold."""
         return "seeds and test images" if len(self.seeds) > 1 else "test images, one seed only"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from latentpath.audit.statistics.intervals import Interval
-from latentpath.audit.verdict import Evidence, Finding, check_limits
+from latentpath.audit.verdict import Evidence, Finding, check_limits, counted
 
 if TYPE_CHECKING:
     from latentpath.audit.utility.classifier_utility import Utility
@@ -47,8 +47,17 @@ def utility_findings(evidence: Evidence) -> Iterator[Finding]:
         Interval(-gain.value, -gain.high, -gain.low, gain.level),
         limits.green,
         limits.red,
+        of="the loss",
+        sample=_sample(own),
         **_yardstick_fails(real, limits),
     )
+
+
+def _sample(own: Utility) -> str:
+    trainings = f"{counted(len(own.runs), 'training')} a set"
+    if own.test_people is None:
+        return trainings
+    return f"{counted(own.test_people, 'test person', 'test people')} and {trainings}"
 
 
 def _yardstick_fails(real: Utility, limits: UtilityLimits) -> dict[str, Any]:

@@ -65,7 +65,7 @@ WING = Wing(
     ),
     findings=utility_findings,
     answered_by=("utility",),
-    about_people=False,
+    about="use",
     overview=OVERVIEW,
     sections=utility_sections,
     summary=utility_summary,

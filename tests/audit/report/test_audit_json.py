@@ -34,7 +34,10 @@ def test_the_schema_is_one(schema):
 def test_any_number_of_sets(schema, sets):
     numbers = check(schema, made.report(sets))
     assert len(numbers["sets"]) == sets + 1
-    assert numbers["verdict"] == "green"
+    assert {about: verdict["colour"] for about, verdict in numbers["verdicts"].items()} == {
+        "privacy": "green",
+        "use": "green",
+    }
     assert set(numbers["questions"]) == {
         "copies",
         "closeness",
@@ -57,7 +60,7 @@ def test_a_report_of_production(schema):
     )
     gated = dataclasses.replace(report.sets[-1], gate=GateSummary(9, {"too close": 2}))
     numbers = check(schema, dataclasses.replace(report, sets=(*report.sets[:-1], gated)))
-    assert numbers["verdict"] == "grey"
+    assert numbers["verdicts"] == {}
     assert numbers["sets"]["synthetic"]["gate"]["kept"] == 7
 
 

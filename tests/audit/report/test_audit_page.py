@@ -37,8 +37,10 @@ def text_of(page: Path) -> str:
 def test_answers_come_first_in_colour_word_and_shape(pages):
     source = pages[1].read_text(encoding="utf-8")
     text = text_of(pages[1])
-    assert text.index("Do not share this set as it is") < text.index("The sets side by side")
-    assert "6 questions: 4 green, 2 red." in text
+    assert text.index("do not share it as it is") < text.index("The sets side by side")
+    assert "Privacy: Red." in text
+    assert "2 green, 2 red." in text  # of privacy
+    assert "2 green." in text  # of use
     for colour, shape in (("green", "<circle"), ("red", '<polygon points="7.4,1')):
         light = source.index(f'<svg class="light {colour}"')
         assert shape in source[light : light + 200]
@@ -68,8 +70,9 @@ def test_methods_and_limits_are_of_what_was_measured(pages, tmp_path, plain_figu
 def test_a_useless_set_is_not_called_dangerous(tmp_path, plain_figures):
     useless = made.audit(utility=made.utility(0.5))
     text = text_of(write_report(tmp_path / "useless.html", made.report(1, useless)))
-    assert "Red. This set is of little use as it is." in text
-    assert "Do not share this set" not in text
+    assert "Use: Red. It is of little use in place of the real images." in text
+    assert "Privacy: Green." in text
+    assert "do not share it" not in text
 
 
 def test_without_real_images_no_copy_is_shown_either(tmp_path, plain_figures):
