@@ -22,7 +22,7 @@ from latentpath.audit.verdict import (
     headline,
     overall,
 )
-from latentpath.core import InputError, LatentpathWarning, Progress, silent
+from latentpath.core import InputError, LatentpathWarning, Progress, silent, tf32_allowed
 from latentpath.data import ImageSet
 from latentpath.similarity import LPIPS, RealReference
 
@@ -120,7 +120,8 @@ def audit_set(
         prepared=prepared,
         progress=progress,
     )
-    return _audited(synthetic, setup, dict(baselines or {}), sources)
+    with tf32_allowed(False, device):
+        return _audited(synthetic, setup, dict(baselines or {}), sources)
 
 
 def _audited(

@@ -67,6 +67,8 @@ from latentpath.core.malloc_arenas import (
 from latentpath.core.modes import (
     device_of as device_of,
     evaluating as evaluating,
+    tf32_allowed as tf32_allowed,
+    uses_tf32 as uses_tf32,
 )
 from latentpath.core.progress import (
     Progress as Progress,

@@ -1,13 +1,22 @@
-"""Networks: in eval mode for a while, and the device they are on."""
+"""What networks are run in: eval mode for a while, float32 with or without TF32, on a device.
+
+TF32 are float32 products with 10 bits of mantissa, which GPUs take for float32 unless told not to:
+PyTorch lets cuDNN's convolutions use it. Whether they may is one setting of a process.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
 from torch import nn
+
+_lock = threading.Lock()
+_asked: dict[int, list[bool]] = {}  # by thread: what the contexts that it is in ask for
+_restore: list[Callable[[], Any]] = []  # what brings the settings back, while a thread is in one
 
 
 @contextmanager
@@ -37,3 +46,84 @@ def device_of(network: Any) -> torch.device:
             for tensor in tensors:
                 return tensor.device
     return torch.device("cpu")
+
+
+@contextmanager
+def tf32_allowed(allowed: bool, device: torch.device | str) -> Iterator[None]:
+    """Let convolutions and matrix products of float32 on a GPU use TF32, or keep them from it.
+
+    Of contexts within each other the innermost counts. Where threads differ none uses TF32: what
+    has to be float32 is. Does nothing for other devices than "cuda". A backward pass computes under
+    the settings of its own time: it belongs inside, too.
+    """
+    if torch.device(device).type != "cuda":
+        yield
+        return
+    thread = threading.get_ident()
+    with _lock:
+        if not _asked:
+            _restore[:] = _restoring()
+        _asked.setdefault(thread, []).append(allowed)
+        _apply()
+    try:
+        yield
+    finally:
+        with _lock:
+            _asked[thread].pop()
+            if not _asked[thread]:
+                del _asked[thread]
+            if _asked:
+                _apply()
+            else:
+                for restore in _restore:
+                    restore()
+
+
+def uses_tf32() -> tuple[bool, bool]:
+    """Whether convolutions and whether matrix products of float32 on GPUs may use TF32 now."""
+    if _has_new_names():
+        convolutions, products = (_new(op) for op in ("conv", "matmul"))
+        return convolutions == "tf32", products == "tf32"
+    return torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+
+
+def _apply() -> None:
+    allowed = all(stack[-1] for stack in _asked.values())
+    torch.backends.cudnn.allow_tf32 = allowed
+    torch.set_float32_matmul_precision("high" if allowed else "highest")
+    if _has_new_names() and uses_tf32() != (allowed, allowed):  # they were set for all of PyTorch
+        for op in ("conv", "matmul"):
+            _set_new(op, "tf32" if allowed else "ieee")
+
+
+def _restoring() -> list[Callable[[], Any]]:
+    """What brings back the settings of now."""
+    steps: list[Callable[[], Any]] = []
+    try:
+        convolutions = torch.backends.cudnn.allow_tf32
+        steps.append(lambda: setattr(torch.backends.cudnn, "allow_tf32", convolutions))
+    except RuntimeError:  # set by the new names alone, which the old one refuses to speak for
+        new = _new("conv")
+        steps.append(lambda: _set_new("conv", new))
+    try:
+        products = torch.get_float32_matmul_precision()
+        steps.append(lambda: torch.set_float32_matmul_precision(products))
+    except RuntimeError:
+        matmul = _new("matmul")
+        steps.append(lambda: _set_new("matmul", matmul))
+    return steps
+
+
+# Since PyTorch 2.9 there is a second set of names for the same settings.
+
+
+def _has_new_names() -> bool:
+    return hasattr(torch._C, "_get_fp32_precision_getter")
+
+
+def _new(op: str) -> str:
+    return str(torch._C._get_fp32_precision_getter("cuda", op))
+
+
+def _set_new(op: str, value: str) -> None:
+    torch._C._set_fp32_precision_setter("cuda", op, value)

@@ -10,7 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from latentpath import ops
-from latentpath.core import InputError, ShapeError, check_finite, check_whole, evaluating
+from latentpath.core import (
+    InputError,
+    ShapeError,
+    check_finite,
+    check_whole,
+    evaluating,
+    tf32_allowed,
+)
 from latentpath.energy.batches import MicroBatch, first_guess, fitting_size, saved_bytes
 from latentpath.energy.classifier_folding import ChannelMatch
 from latentpath.energy.classifier_forms import (
@@ -149,8 +156,9 @@ class PathEnergy:
 
     def _find_guides(self, image: Tensor, labels: Tensor) -> None:
         """What the classifiers take shows with a first image [1, C, H, W]."""
-        image = image.detach()
-        with torch.no_grad(), torch.autocast(image.device.type, enabled=False):
+        image, kind = image.detach(), image.device.type
+        # Forms of a network are compared: in float32, whatever the gradients are taken in.
+        with torch.no_grad(), torch.autocast(kind, enabled=False), tf32_allowed(False, kind):
             for match in self._inputs:
                 match.look(image)
             identity, classifier = (match.model for match in self._inputs)
@@ -252,7 +260,8 @@ class PathEnergy:
             if energies is not None:
                 energies[batch.rows] = slope[: batch.count, -1]
 
-        with evaluating(self.networks.modules()), torch.enable_grad():
+        products = self.precision.products(points.device)
+        with evaluating(self.networks.modules()), torch.enable_grad(), products:
             self._check_labels(labels)
             self._over(points, labels, point_weights, work, measure=True)
         return result

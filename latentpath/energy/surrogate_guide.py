@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latentpath.core import InputError, ShapeError, WeightsError, evaluating
+from latentpath.core import InputError, ShapeError, WeightsError, evaluating, tf32_allowed
 from latentpath.energy.classifier_folding import ChannelMatch
 from latentpath.energy.classifier_forms import as_image_model
 from latentpath.energy.guides import FeatureEnergy, check_labels, find_linear_head
@@ -47,7 +47,8 @@ def find_identity_head(model: ImageModel, image: Tensor) -> tuple[ImageModel, nn
         InputError: the model does not end in a linear layer.
     """
     image, match = image.detach(), ChannelMatch(as_image_model(model))
-    with evaluating([model]), torch.autocast(image.device.type, enabled=False):
+    kind = image.device.type
+    with evaluating([model]), torch.autocast(kind, enabled=False), tf32_allowed(False, kind):
         match.look(image)
         split = find_linear_head(match.model, match(image))
     if split is None:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
-from latentpath.core import InputError
+from latentpath.core import InputError, tf32_allowed
 from latentpath.ops import dispatch
 
-PrecisionName = Literal["float32", "bfloat16", "float16", "auto"]
-_NAMES = ("float32", "bfloat16", "float16", "auto")
+PrecisionName = Literal["float32", "tf32", "bfloat16", "float16", "auto"]
+_NAMES = ("float32", "tf32", "bfloat16", "float16", "auto")
 
 _float32_asked: ContextVar[bool] = ContextVar("latentpath_float32_asked", default=False)
 
@@ -24,8 +24,10 @@ class Precision:
     """The number format of convolutions and matrix products; sums are always taken in float32."""
 
     name: PrecisionName = "float32"
-    """"float32"; "bfloat16" or "float16", half the memory and up to twice the speed for images
-    that differ by up to about 1%; or "auto", the fastest of them that the device computes in."""
+    """"float32", which means it on GPUs, too; "tf32", float32 whose products GPUs may take with 10
+    bits of mantissa; "bfloat16" or "float16", half the memory and up to twice the speed for images
+    that differ by up to about 1%; or "auto", the fastest of the last two that the device multiplies
+    in, else "float32"."""
 
     def __post_init__(self) -> None:
         if self.name not in _NAMES:
@@ -58,13 +60,21 @@ class Precision:
         """
         device, dtype = torch.device(device), self.dtype(device)
         token = _float32_asked.set(dtype == torch.float32)
+        half = dtype != torch.float32
+        # Casts that PyTorch keeps for later may not outlive a recording of CUDA graphs.
+        autocast = torch.autocast(device.type, dtype if half else None, half, cache_enabled=False)
         try:
-            half = dtype != torch.float32
-            # Casts that PyTorch keeps for later may not outlive a recording of CUDA graphs.
-            with torch.autocast(device.type, dtype if half else None, half, cache_enabled=False):
+            with self.products(device), autocast:
                 yield
         finally:
             _float32_asked.reset(token)
+
+    def products(self, device: torch.device | str) -> AbstractContextManager[None]:
+        """Products of float32 inside as the policy has them: what `on` does but for autocast.
+
+        For what is computed backward, which autocast is not for.
+        """
+        return tf32_allowed(self.name == "tf32", device)
 
 
 def float32_asked() -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from latentpath.core import Progress, ShapeError, silent
+from latentpath.core import Progress, ShapeError, silent, tf32_allowed
 from latentpath.generators import Generator
 from latentpath.models.classifiers import residual_trunk
 
@@ -109,7 +109,9 @@ def project(
     parts = []
     for first in range(0, len(images), config.batch):
         rows = slice(first, first + config.batch)
-        parts.append(_project_batch(images[rows], start[rows], generator, scale, distance, config))
+        with tf32_allowed(False, start.device):
+            part = _project_batch(images[rows], start[rows], generator, scale, distance, config)
+        parts.append(part)
         progress("projection", min(first + config.batch, len(images)), len(images), {})
     return torch.cat(parts)
 

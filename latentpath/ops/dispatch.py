@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.metadata
 import importlib.util
 import os
 import warnings
@@ -114,6 +115,15 @@ def _why_not_triton(op: str, device: str) -> str | None:
     if device not in ("cpu", "cuda", "xpu"):
         return f"Triton does not run on {device}"
     return None
+
+
+def triton_version() -> str | None:
+    """The version of Triton, None where it is not installed."""
+    try:
+        return importlib.metadata.version("triton")
+    except importlib.metadata.PackageNotFoundError:  # where it came under another name
+        found = importlib.util.find_spec("triton")
+        return None if found is None else str(importlib.import_module("triton").__version__)
 
 
 def triton_interpreted() -> bool:

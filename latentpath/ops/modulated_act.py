@@ -153,9 +153,12 @@ def modulated_act_backward_(
             got=f"{grad.dtype} {list(grad.shape)}",
             fix="pass the gradient of this layer",
         )
+    dispatch.check_device("grad", grad, "y", y)
     if grad_rgb is not None and rgb_weight is not None:
         shape = (*rgb_weight.shape[:2], *y.shape[2:])
         dispatch.check_shape("grad_rgb", grad_rgb, shape, "[M, R, H, W]")
+        dispatch.check_dtype("grad_rgb", grad_rgb, (rgb_weight.dtype,))
+        dispatch.check_device("grad_rgb", grad_rgb, "y", y)
     results = _backward(grad, has_grad, y, numbers, grad_rgb, activation.as_list(), impl)
     return grad, *results
 

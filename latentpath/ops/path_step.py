@@ -98,7 +98,7 @@ def path_step_(
     _check_numbers(lr, betas, eps)
     refuse_transforms("path_step_", path, guide, exp_avg, exp_avg_sq)
     rates = _rates(lr, path)
-    guide = None if guide is None else guide.contiguous()
+    guide, mask = (None if rows is None else rows.contiguous() for rows in (guide, mask))
     offset = _distance_offset(path, eps_distance) if eps_distance else None
     numbers = map(float, (guide_weight, smooth_weight, *betas, eps))
     values = _Step(path, guide, exp_avg, exp_avg_sq, step, rates, mask, *numbers)

@@ -15,7 +15,14 @@ import torch
 from torch import nn
 
 from latentpath._version import __version__
-from latentpath.core import InputError, hash_arrays, hash_tensors, require_extra
+from latentpath.core import (
+    InputError,
+    hash_arrays,
+    hash_tensors,
+    require_extra,
+    tf32_allowed,
+    uses_tf32,
+)
 from latentpath.data import ImageSet
 from latentpath.ops import dispatch
 from latentpath.production.bundle import Bundle
@@ -42,8 +49,9 @@ def arithmetic(device: torch.device | str) -> dict[str, str]:
     device = torch.device(device)
     module = dispatch.extension()
     kind = f"cpu {torch.backends.cpu.get_cpu_capability()}"
+    on_gpu: dict[str, str] = {}
     if device.type == "cuda":
-        kind = f"cuda {torch.cuda.get_device_name(device)}"
+        kind, on_gpu = f"cuda {torch.cuda.get_device_name(device)}", _gpu_arithmetic(device)
     return {
         "latentpath": __version__,
         "torch": torch.__version__,
@@ -51,6 +59,21 @@ def arithmetic(device: torch.device | str) -> dict[str, str]:
         "extension": "absent" if module is None else str(module.isa()),
         "zlib": zlib.ZLIB_RUNTIME_VERSION,
         "pillow": require_extra("PIL", "pipeline").__version__,
+        **on_gpu,
+    }
+
+
+def _gpu_arithmetic(device: torch.device) -> dict[str, str]:
+    """The compilers and libraries whose kernels a GPU runs, and what they take float32 for."""
+    module = dispatch.extension()
+    with tf32_allowed(False, device):  # as everything is computed that takes no other policy
+        tf32 = any(uses_tf32())
+    return {
+        "cuda": str(torch.version.cuda or f"hip {torch.version.hip}"),
+        "cudnn": str(torch.backends.cudnn.version()),
+        "triton": dispatch.triton_version() or "absent",
+        "cuda kernels": "absent" if module is None or not module.has_cuda else "built",
+        "float32": "tf32" if tf32 else "float32",
     }
 
 

@@ -26,6 +26,7 @@ from latentpath.core import (
     describe_error as describe,
     hash_bytes,
     side_by_side,
+    tf32_allowed,
     using_threads,
 )
 from latentpath.data import ImageSet, encode_pngs
@@ -132,7 +133,7 @@ class Worker:
             torch.backends.cudnn.benchmark = False
             torch.backends.cudnn.deterministic = True
         config = job.plan.config
-        with self._threads(job.plan):
+        with self._threads(job.plan), tf32_allowed(False, job.device):
             reference = job.reference or prepare_real(job.real, job.bundle.lpips)
         self.job = replace(job, reference=reference)
         self._centroids = centroids_of(job.plan, job.device)
@@ -153,7 +154,7 @@ class Worker:
 
     def compute(self, tasks: Sequence[Task]) -> list[Computed]:
         """The device's part of shards, the same whichever are done together."""
-        with self._threads(self.job.plan):
+        with self._threads(self.job.plan), tf32_allowed(False, self.job.device):
             if self.job.plan.config.walk.solver == "fast":
                 return self._compute(tasks)
             # Its last bits depend on what is walked beside.

@@ -14,6 +14,7 @@ as a Perceptual Metric", CVPR 2018. `assets/README.md` says where the weights co
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -28,6 +29,7 @@ from latentpath.core import (
     place,
     require_extra,
     silent,
+    tf32_allowed,
 )
 from latentpath.similarity.search import EmbeddedImages, nearest_rows
 
@@ -109,12 +111,8 @@ class LPIPS(nn.Module):
 
         F grows with the image area: 31,872 for squares of 64 pixels and below, 484,992 for 224.
         """
-        x = self._prepare(images)  # [M, 3, H, W]
         rows = []
-        for i, (conv, weight) in enumerate(zip(self.convs, self.linear, strict=True)):
-            if i in (1, 2):
-                x = F.max_pool2d(x, 3, 2)
-            x = F.relu(conv(x))
+        for x, weight in zip(self._features(images), self.linear, strict=True):
             # vector_norm has gradient 0 at 0, where sqrt of the sum would give NaN.
             norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
             pixels = x.shape[2] * x.shape[3]
@@ -127,19 +125,25 @@ class LPIPS(nn.Module):
 
         H' and W' are a quarter of the image's sides, 15 for squares of 64 pixels and below.
         """
-        return F.relu(self.convs[0](self._prepare(images)))
+        return next(self._features(images))
 
     def last_features(self, images: Tensor) -> Tensor:
         """Return the features `[M, 256, H', W']` of AlexNet's last layer: parts of objects.
 
         H' and W' are about a sixteenth of the image's sides, 3 for squares of 64 pixels and below.
         """
-        x = self._prepare(images)
+        *_, x = self._features(images)
+        return x
+
+    def _features(self, images: Tensor) -> Iterator[Tensor]:
+        """The features of one layer after another, in float32 on GPUs, too."""
+        x = self._prepare(images)  # [M, 3, H, W]
         for i, conv in enumerate(self.convs):
             if i in (1, 2):
                 x = F.max_pool2d(x, 3, 2)
-            x = F.relu(conv(x))
-        return x
+            with tf32_allowed(False, x.device):
+                x = F.relu(conv(x))
+            yield x
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the distances `[M]` between `x[i]` and `y[i]`, both `[M, C, H, W]`."""
@@ -163,7 +167,8 @@ class LPIPS(nn.Module):
         columns = []
         for part in y.split(chunk):
             others = self.embed(part)  # [chunk, F]
-            cross = rows @ others.T
+            with tf32_allowed(False, rows.device):
+                cross = rows @ others.T
             columns.append((squares + others.square().sum(1) - 2 * cross).clamp_min(0))
         return torch.cat(columns, 1)
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from latentpath.core import DataError, InputError, Progress, ShapeError, silent
+from latentpath.core import DataError, InputError, Progress, ShapeError, silent, tf32_allowed
 
 # Rows more than asked for that the matrix product may pick before the exact recount, so that
 # its rounding cannot cost a true neighbour its place.
@@ -245,7 +245,8 @@ def _candidates(
     place = torch.zeros(len(rows), 0, dtype=torch.int64, device=rows.device)
     for start, others in _bank_blocks(bank, among, blocks.bank):
         squares = torch.linalg.vector_norm(others, dim=1).square()  # [n]
-        score = torch.addmm(squares, rows, others.T, alpha=-2)  # [m, n]
+        with tf32_allowed(False, rows.device):
+            score = torch.addmm(squares, rows, others.T, alpha=-2)  # [m, n]
         value, column = score.topk(min(count, score.shape[1]), largest=False)
         best, place = torch.cat([best, value], 1), torch.cat([place, column + start], 1)
         if best.shape[1] > count:

@@ -27,6 +27,7 @@ from latentpath.core import (
     place,
     side_by_side,
     silent,
+    tf32_allowed,
 )
 from latentpath.models import Classifier, ImageModel
 from latentpath.training.augmentation import AugmentConfig, augment
@@ -207,4 +208,5 @@ def _next_batch(
 @torch.no_grad()
 def predict(model: ImageModel, images: Tensor, batch: int = 256) -> Tensor:  # -> [n, K]
     """Logits of a whole set, batch by batch."""
-    return torch.cat([model(part) for part in images.split(batch)])
+    with tf32_allowed(False, images.device):
+        return torch.cat([model(part) for part in images.split(batch)])

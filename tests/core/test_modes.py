@@ -1,10 +1,12 @@
 """Networks in eval mode for a while, and the device they are on."""
 
+import threading
+
 import pytest
 import torch
 from torch import nn
 
-from latentpath.core import device_of, evaluating
+from latentpath.core import device_of, evaluating, tf32_allowed, uses_tf32
 
 
 class Buffered(nn.Module):
@@ -36,3 +38,58 @@ def test_every_layer_is_back_in_its_mode_also_after_an_error():
     with pytest.raises(KeyError):
         fail()
     assert [layer.training for layer in network.modules()] == [True, True, False]
+
+
+def settings():
+    products = torch.get_float32_matmul_precision()
+    return torch.backends.cudnn.allow_tf32, products
+
+
+def test_tf32_is_off_inside_and_as_it_was_afterwards():
+    before = settings()
+    assert before == (True, "highest"), "PyTorch's defaults"
+    with tf32_allowed(False, "cuda"):
+        assert uses_tf32() == (False, False)
+        with tf32_allowed(True, torch.device("cuda", 0)):
+            assert uses_tf32() == (True, True)
+        assert uses_tf32() == (False, False)
+    assert settings() == before
+    with pytest.raises(ValueError, match="inside"), tf32_allowed(False, "cuda"):
+        raise ValueError("inside")
+    assert settings() == before
+
+
+def test_tf32_is_no_matter_of_processors():
+    with tf32_allowed(False, "cpu"):
+        assert settings() == (True, "highest")
+
+
+def test_a_user_s_own_precision_comes_back():
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with tf32_allowed(False, "cuda"):
+            assert uses_tf32() == (False, False)
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+def test_what_has_to_be_float32_is_whatever_other_threads_ask_for():
+    entered, leave = threading.Event(), threading.Event()
+
+    def other():
+        with tf32_allowed(False, "cuda"):
+            entered.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=other)
+    before = settings()
+    with tf32_allowed(True, "cuda"):
+        assert uses_tf32() == (True, True)
+        thread.start()
+        entered.wait(10)
+        assert uses_tf32() == (False, False)
+        leave.set()
+        thread.join()
+        assert uses_tf32() == (True, True)
+    assert settings() == before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from latentpath.core import uses_tf32
 from latentpath.core.errors import InputError
 from latentpath.generators.precision import Precision, autocast_dtype, float32_asked
 
@@ -16,6 +17,7 @@ def test_names():
     assert Precision("auto").dtype("cpu") in (torch.float32, torch.bfloat16)
     assert Precision("auto").dtype("mps") == torch.float32
     assert Precision.of("bfloat16") == Precision("bfloat16")
+    assert Precision("tf32").dtype("cpu") == torch.float32
     policy = Precision("auto")
     assert Precision.of(policy) is policy
 
@@ -50,3 +52,14 @@ def test_inside_and_afterwards():
         raise RuntimeError
     assert not float32_asked()
     assert autocast_dtype("cpu") is None
+
+
+def test_float32_is_float32_on_gpus_and_tf32_a_policy_of_its_own():
+    assert Precision("tf32").dtype("cuda") == torch.float32
+    for name in ("float32", "bfloat16", "auto"):
+        with Precision(name).products("cuda"):
+            assert uses_tf32() == (False, False)
+    with Precision("tf32").products("cuda"):
+        assert uses_tf32() == (True, True)
+        with Precision("float32").products("cuda"):
+            assert uses_tf32() == (False, False)

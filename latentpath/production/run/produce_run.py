@@ -19,6 +19,7 @@ from latentpath.core import (
     return_freed_memory,
     silent,
     stoppable,
+    tf32_allowed,
 )
 from latentpath.data import ImageSet
 from latentpath.production.bundle import Bundle
@@ -116,7 +117,8 @@ def produce(
             _check_unchanged(plan, data, bundle, config, options)
             job = Job(plan, bundle, at_resolution(data, side), str(bundle.encoder.centre.device))
         else:
-            planned = _new_plan(folder, data, bundle, config, options, times)
+            with tf32_allowed(False, bundle.encoder.centre.device):
+                planned = _new_plan(folder, data, bundle, config, options, times)
             job = job_of(planned, bundle)
         settle(folder.private_file, folder.set)
         with (
