@@ -168,6 +168,10 @@ class _Bench:
             if name == "real":
                 count = self.recipe.produce.count
                 measured, shown = self.measures.of_real(count, seed), self.splits.private
+            elif name not in made:
+                reason = "no point of a straight line passes the gate"
+                self.store.put(_key(seed, name), {"impossible": reason})
+                continue
             else:
                 measured, shown = self.measures.of(made[name], seed), made[name].images
             self._keep_sheet(name, seed, shown)
@@ -230,6 +234,8 @@ class _Bench:
             for name in self.recipe.compare.chosen:
                 result = self.store.get(_key(seed, name))
                 assert result is not None, "compare made it"
+                if "impossible" in result:
+                    continue
                 row = {"seed": seed, "set": name, **figures(result["measures"])}
                 row["membership"] = worst_attack(row)
                 rows.append({**row, **_rounded(result["seconds"]), **result["by"]})

@@ -222,6 +222,7 @@ def _colour(name: str) -> str:
         "line": LINE_COLOUR,
         "walk": WALK_COLOUR,
         "ungated": "#56B4E9",
+        "gated-line": "#8C6D31",
         "centroids": "#E69F00",
     }.get(bare, QUIET_COLOUR)
 

@@ -28,8 +28,10 @@ from latentpath.training import (
 # Every set of the comparison, in the order of the tables, and what the pictures call it.
 SETS = {
     "real": "real images",
+    "unprotected": "samples of the generator",
     "centroids": "centroids only",
-    "line": "straight line",
+    "line": "straight line, no gate",
+    "gated-line": "straight line",
     "ungated": "walk, no gate",
     "walk": "walk",
     "style-centroids": "style centroids only",
@@ -53,9 +55,11 @@ class CompareConfig:
     """Repetitions, with the seeds `seed`, `seed` + 1, ...: of pairing, generation, choice among
     surplus samples, and the audit's classifiers. Averages of groups are the same in all."""
     sets: str = ",".join(SETS)
-    """Sets beside the real one, separated by commas: "centroids" (one image per group), "line",
-    "ungated" (walks before the gate), "walk", and with "style-" in front of all but "ungated" the
-    same from centroids with the local style of their people's images, as k-SALSA aligns them."""
+    """Sets beside the real one, separated by commas: "unprotected" (random samples of the
+    generator), "centroids" (one image per group), "line" (before the gate), "gated-line" (as many
+    images of lines behind the walks' gate), "ungated" (walks before the gate), "walk", and with
+    "style-" in front of centroids, line and walk the same from centroids with the local style of
+    their people's images, as k-SALSA aligns them."""
     people: int = 0
     """People who are drawn from the private ones, in the classes' shares: how sets fare where data
     are few. 0 takes all of them."""

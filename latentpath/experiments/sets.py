@@ -1,16 +1,17 @@
-"""The sets of one seed: centroids, straight lines and walks, from averages or style centroids."""
+"""The sets of one seed: samples, centroids, lines and walks, from averages or style centroids."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from latentpath.core import Progress, new_file, silent
-from latentpath.data import ImageSet
+from latentpath.core import PrivacyError, Progress, new_file, silent
+from latentpath.data import ImageSet, to_tensor
 from latentpath.experiments.recipe import STYLE, CompareConfig
 from latentpath.experiments.splits import rows_in_shares
 from latentpath.ksame import Grouping
@@ -18,6 +19,7 @@ from latentpath.production import (
     Bundle,
     Endpoints,
     ProduceConfig,
+    PublishedOptions,
     StyleConfig,
     SyntheticSet,
     align_style,
@@ -29,6 +31,7 @@ from latentpath.production import (
     safe_endpoints,
     walk_people,
 )
+from latentpath.training import predict
 
 
 @dataclass(frozen=True)
@@ -68,15 +71,21 @@ class SetMaker:
     def make(self, seed: int, wanted: Iterable[str]) -> dict[str, MadeSet]:
         """The wanted sets of one seed; "real" is not among them.
 
-        Lines and walks without the gate have as many images as the walks behind the gate.
+        Lines and walks without the gate have as many images as the walks behind the gate. Lines
+        behind the gate are absent where it turns all of them away.
         """
-        names = [name for name in wanted if name != "real"]
+        names = [name for name in wanted if name not in ("real", "unprotected", "gated-line")]
         arms = {name: STYLE if name.startswith(STYLE) else "" for name in names}
         made: dict[str, MadeSet] = {}
         for arm in sorted(set(arms.values())):
             parts = [name.removeprefix(arm) for name in names if arms[name] == arm]
             of_arm = self._arm(arm, seed, parts)
             made |= {arm + part: of_arm[part] for part in parts}
+        if "unprotected" in wanted:
+            made["unprotected"] = self._unprotected(seed)
+        if "gated-line" in wanted:
+            with suppress(PrivacyError):  # not a point of a line passes the gate: no such set
+                made["gated-line"] = self._gated_line(seed)
         return made
 
     def endpoints(self, arm: str = "") -> Endpoints:
@@ -100,6 +109,40 @@ class SetMaker:
             return {"centroids": made_centroids(shared, self.bundle)}
         result = produce_set(self.data, self.bundle, config, self.progress, endpoints=shared)
         return sets_of(result, self.bundle)
+
+    def _unprotected(self, seed: int) -> MadeSet:
+        """Random samples of the generator: what it gives without any promise.
+
+        In the private set's shares, or balanced; those of a generator without classes are labelled
+        by the class classifier.
+        """
+        data, generator = self.data, self.bundle.generator
+        count = self.config.count or len(data)
+        labels = np.arange(count) % data.num_classes
+        if not self.config.balanced:
+            rest = data.labels[rows_in_shares(data.labels, count % len(data), seed)]
+            labels = np.concatenate([*[data.labels] * (count // len(data)), rest])
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(seed)
+            if generator.c_dim:
+                images = render(self.bundle, generator.sample(count, torch.as_tensor(labels)))
+            else:
+                images = render(self.bundle, generator.sample(count))
+                scores = predict(self.bundle.classifier, to_tensor(images))
+                labels = scores.argmax(dim=1).cpu().numpy()
+        return MadeSet(ImageSet(images, labels, np.arange(count), data.class_names))
+
+    def _gated_line(self, seed: int) -> MadeSet:
+        """As many images of straight lines as of walks, from the same endpoints and gate.
+
+        Raises:
+            PrivacyError: no point of a line passes the gate.
+        """
+        walk = replace(self.config.walk, solver="published", published=PublishedOptions(0))
+        config = replace(self.config, seed=seed, walk=walk)
+        shared = None if config.uses_dp else self.endpoints()
+        result = produce_set(self.data, self.bundle, config, self.progress, endpoints=shared)
+        return on_walks(result, result.samples, result.path)
 
     def _styled(self, averages: Endpoints) -> Endpoints:
         """Align some or all of the averages, or read what an earlier session aligned."""

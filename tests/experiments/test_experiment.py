@@ -13,11 +13,12 @@ from PIL import Image
 
 from latentpath.audit.attacks.source_attack import attack_sources
 from latentpath.core.errors import DataError, InputError, OutputExistsError
-from latentpath.experiments import SETS, run_experiment
+from latentpath.data import load_digits_split
+from latentpath.experiments import SETS, CompareConfig, run_experiment
 from latentpath.experiments.columns import COLUMNS
 from latentpath.experiments.sets import SetMaker
 from latentpath.experiments.splits import read_splits
-from latentpath.production import load_bundle
+from latentpath.production import ASSETS, GateConfig, ProduceConfig, load_bundle
 from latentpath.similarity import prepare_real
 
 
@@ -50,7 +51,7 @@ def out(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def begun(recipe, npz, weights, out):
-    """Stopped while the fourth set is measured; returns what was finished by then."""
+    """Stopped while the fifth set is measured; returns what was finished by then."""
     with pytest.raises(StoppedError):
         run_experiment(recipe, out, data=npz, weights=weights, progress=stop_at("utility", 4))
     files = sorted((out / "results").glob("*.json"))
@@ -63,7 +64,7 @@ def result(begun, recipe, npz, weights, out):
 
 
 def test_what_was_finished_before_the_stop_stays(begun, result, out):
-    assert len(begun) == 3
+    assert len(begun) == 4
     for name, content in begun.items():
         assert (out / "results" / name).read_bytes() == content
 
@@ -72,8 +73,12 @@ def test_a_row_per_seed_and_set(result, out):
     rows = read(out / "results.csv")
     assert [(int(r["seed"]), r["set"]) for r in rows] == [(s, n) for s in (0, 1) for n in SETS]
     assert {"seed", "set", *COLUMNS, "membership", "torch", "threads", "when"} <= set(rows[0])
-    assert len(result.rows) == 16
+    assert len(result.rows) == 20
     for row in rows:
+        if row["set"] == "unprotected":
+            # An untrained classifier puts all of an untrained generator's images into one class.
+            assert (row["images"], row["accuracy"], row["group_auc"]) == ("24", "", "")
+            continue
         for name in (
             "lpips_mean",
             "lpips_p5",
@@ -130,11 +135,34 @@ def test_earlier_results_without_it_make_a_table(
 def test_equally_many_images_where_use_is_compared(result):
     trained = {(row["seed"], row["set"]): row["trained_on"] for row in result.rows}
     for seed in (0, 1):
-        assert {trained[seed, n] for n in ("real", "line", "ungated", "walk")} == {24}
+        names = ("real", "line", "gated-line", "ungated", "walk")
+        assert {trained[seed, n] for n in names} == {24}
         assert {trained[seed, n] for n in ("style-line", "style-walk")} == {24}
         # As many as there are: 12 people of each class in groups of three; nine were aligned.
         assert trained[seed, "centroids"] == 12
         assert trained[seed, "style-centroids"] == 9
+
+
+def test_samples_of_the_generator_have_the_private_shares(tmp_path):
+    private = load_digits_split().private
+    private = private.subset(np.r_[np.flatnonzero(private.labels == 3)[:8], 0:12])
+    config = ProduceConfig(count=50)  # two and a half times as many
+    maker = SetMaker(private, load_bundle(ASSETS), config, CompareConfig(), tmp_path / "style.npz")
+    made, other = (maker.make(seed, ["unprotected"])["unprotected"] for seed in (0, 1))
+    counts, own = (
+        np.bincount(labels, minlength=10) for labels in (made.images.labels, private.labels)
+    )
+    assert counts.sum() == 50
+    assert np.all(np.abs(counts - 2.5 * own) < 1)
+    assert made.images.images.shape == (50, 32, 32, 1)
+    assert not np.array_equal(made.images.images, other.images.images)
+
+
+def test_lines_behind_the_gate_where_it_turns_all_of_them_away(recipe, npz, weights, tmp_path):
+    strict = replace(recipe.produce, gate=GateConfig(identity=1e-6))
+    few = replace(recipe, produce=strict, compare=CompareConfig(seeds=1, sets="gated-line"))
+    result = run_experiment(few, tmp_path / "out", data=npz, weights=weights)
+    assert [row["set"] for row in result.rows] == ["real"]
 
 
 def test_seeds_differ_in_their_sets(result):
