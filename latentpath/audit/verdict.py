@@ -20,6 +20,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from latentpath.audit.instrument_check import InstrumentCheck
 from latentpath.audit.registry import Aspect, Wing, wings
 from latentpath.audit.statistics.intervals import Interval
 from latentpath.core import InputError
@@ -82,8 +83,7 @@ class Finding:
         percent: whether the figure is a share, shown as percent, or a plain number.
         at_best: colour that this finding cannot be better than, with `caveat` as the reason.
         caveat: what weakens the figure, in plain words.
-        answers: False where what it was measured with has failed: it is grey then, whatever the
-            figure, and `caveat` says why.
+        relies_on: checks of what it was measured with. Where one failed it is grey at best.
         of: what the interval is of, where that is not the figure that `what` gives, such as "the
             loss".
         sample: what the interval counts, such as "3 walks and 600 people".
@@ -101,7 +101,7 @@ class Finding:
     percent: bool = True
     at_best: Colour = "green"
     caveat: str = ""
-    answers: bool = True
+    relies_on: tuple[InstrumentCheck, ...] = ()
     of: str = ""
     sample: str = ""
 
@@ -117,11 +117,13 @@ class Finding:
 
     @property
     def colour(self) -> Colour:
-        """What the interval says, and no better than `at_best`."""
-        if not self.answers:
+        """What the interval says, no better than `at_best` or than its instruments allow."""
+        failed = [check for check in self.relies_on if not check.works]
+        if any(check.voids for check in failed):
             return "grey"
         colour = grade(self.interval, self.green, self.red, lower_is_better=self.lower_is_better)
-        return max(colour, self.at_best, key=SEVERITY.__getitem__)
+        limits: list[Colour] = [colour, self.at_best, "grey" if failed else "green"]
+        return max(limits, key=SEVERITY.__getitem__)
 
     @property
     def reason(self) -> str:
@@ -156,8 +158,20 @@ class Finding:
     @property
     def why(self) -> str:
         """The figure, what its interval makes of it, and what weakens it, as sentences."""
-        parts = (self.what, self.reason, self.caveat)
-        return " ".join(part if part.endswith(".") else f"{part}." for part in parts if part)
+        return " ".join(
+            part if part.endswith(".") else f"{part}." for part in self._parts() if part
+        )
+
+    @property
+    def remarks(self) -> str:
+        """As `why`, without the figure."""
+        return " ".join(
+            part if part.endswith(".") else f"{part}." for part in self._parts()[1:] if part
+        )
+
+    def _parts(self) -> list[str]:
+        doubts = [check.doubt for check in self.relies_on]
+        return [self.what, *doubts, self.reason, self.caveat]
 
     def written(self, value: float) -> str:
         """A value of this figure for readers: a share as percent."""
@@ -179,7 +193,9 @@ class Finding:
             "lower_is_better": self.lower_is_better,
             "colour": self.colour,
             "reason": self.reason,
-            "caveat": self.caveat,
+            "caveat": " ".join(
+                [c.doubt for c in self.relies_on if not c.works] + [self.caveat]
+            ).strip(),
         }
 
 
@@ -207,6 +223,13 @@ class QuestionVerdict:
     findings: tuple[Finding, ...] = ()
     about: Aspect = "privacy"
 
+    @property
+    def checks(self) -> tuple[InstrumentCheck, ...]:
+        """How its instruments did where the answer is known, each once."""
+        return tuple(
+            dict.fromkeys(check for finding in self.findings for check in finding.relies_on)
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return {
@@ -217,6 +240,7 @@ class QuestionVerdict:
             "threshold": self.threshold,
             "why": self.why,
             "findings": [finding.as_dict() for finding in self.findings],
+            "checks": [check.as_dict() for check in self.checks],
         }
 
 

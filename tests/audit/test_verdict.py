@@ -7,6 +7,7 @@ import itertools
 
 import pytest
 
+from latentpath.audit.instrument_check import InstrumentCheck
 from latentpath.audit.statistics.intervals import Interval
 from latentpath.audit.verdict import (
     SEVERITY,
@@ -194,3 +195,18 @@ def test_a_caveat_is_the_only_reason_where_the_interval_is_good():
     weak = finding(0.05, 0.01, at_best="amber", caveat="The witness is blind.")
     assert (weak.colour, weak.reason) == ("amber", "")
     assert weak.why == "The figure is 0.05. The witness is blind."
+
+
+@pytest.mark.parametrize(("works", "voids"), [*itertools.product([True, False], repeat=2)])
+def test_an_instrument_that_failed_acquits_nobody_and_may_accuse(works, voids):
+    check = InstrumentCheck("The witness", "It names nobody", works, "Train it", voids)
+    good, open_, bad = (
+        finding(value, 0.01, relies_on=(check,)).colour for value in (0.05, 0.1, 0.3)
+    )
+    if works:
+        assert (good, open_, bad) == ("green", "amber", "red")
+    else:
+        assert (good, open_, bad) == ("grey",) * 3 if voids else ("grey", "amber", "red")
+    found = finding(0.05, 0.01, relies_on=(check,))
+    assert ("It names nobody. Train it." in found.why) == (not works)
+    assert decide("k", "q", [found, found], missing="").checks == (check,)

@@ -116,10 +116,12 @@ def attack(auc: float = 0.5, found: float = 0.01, reach: float = 0.02) -> Attack
     )
 
 
-def membership(auc: float = 0.5, found: float = 0.01, *, blind: float = 0.5) -> Membership:
+def membership(
+    auc: float = 0.5, found: float = 0.01, *, blind: float = 0.5, overfitted: float = 0.9
+) -> Membership:
     weak = {name: attack() for name in ("threshold", "lira_offline", "set_distance")}
     strong = {"lira_online": attack(auc, found)} if auc > 0.5 or found > 0.01 else {}
-    return Membership(weak | strong, attack(blind), 0.9, 0.88, 4, 64)
+    return Membership(weak | strong, attack(blind), 0.9, 0.88, 4, 64, attack(overfitted))
 
 
 def group_attack(auc: float = 0.5, found: float = 0.01, reach: float = 0.02) -> GroupAttack:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from latentpath.audit.copies.copies_findings import mixed_holdout
+from latentpath.audit.copies.copies_findings import other_people
+from latentpath.audit.instrument_check import InstrumentCheck, enough_people
 from latentpath.audit.verdict import Evidence, Finding, check_limits, counted
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ class AttackLimits:
     0.01 is guessing."""
     tpr_red: float = 0.05
     """The share above which it is red."""
+    attacks_see: float = 0.55
+    """The area that attacks must surely exceed on models that learnt a few people by heart, 0 to 1,
+    so that finding nobody can be green."""
 
     def __post_init__(self) -> None:
         check_limits(self)
@@ -58,7 +62,8 @@ def _of_membership(evidence: Evidence) -> Iterator[Finding]:
     limits = evidence.limits.attacks
     if membership is None:
         return
-    weak = _weakness(evidence)
+    checks = tuple(_checks(evidence, membership))
+    even = _of_real_models(evidence)
     name, strongest = membership.strongest
     yield Finding(
         "membership",
@@ -68,8 +73,10 @@ def _of_membership(evidence: Evidence) -> Iterator[Finding]:
         strongest.auc,
         limits.auc_green,
         limits.auc_red,
-        sample=f"{strongest.members:,} people behind the set and {strongest.holdout:,} others",
-        **weak,
+        sample=f"{strongest.members:,} images of people behind the set and {strongest.holdout:,} "
+        "of others",
+        relies_on=checks,
+        caveat=even,
     )
     name, attack = max(
         membership.attacks.items(), key=lambda named: named[1].tpr_at_1_percent.value
@@ -81,8 +88,10 @@ def _of_membership(evidence: Evidence) -> Iterator[Finding]:
         attack.tpr_at_1_percent,
         limits.tpr_green,
         limits.tpr_red,
-        sample=f"{attack.members:,} people behind the set and {attack.holdout:,} others",
-        **weak,
+        sample=f"{attack.members:,} images of people behind the set and {attack.holdout:,} of "
+        "others",
+        relies_on=(*checks, *_one_percent(attack.resolved[0])),
+        caveat=even,
     )
 
 
@@ -91,20 +100,56 @@ def in_hundred(auc: float) -> str:
     return f"{100 * auc:.1f} times in 100 (AUC {auc:.3f})"
 
 
-def _weakness(evidence: Evidence) -> dict[str, Any]:
-    """What holds for every attack where members differ from the holdout in themselves."""
-    mixed = mixed_holdout(evidence)
-    if mixed:
-        return mixed
-    membership: Membership | None = evidence.own.membership
-    if membership is None or membership.blind.auc.low <= evidence.limits.attacks.auc_green:
-        return {}
-    return {
-        "at_best": "amber",
-        "caveat": "Members and other people differ in themselves: no model is needed to tell "
-        f"them apart (area under the curve {membership.blind.auc.value:.2f}), so this figure says "
-        "little. The holdout should be chosen at random from the same people.",
-    }
+def _checks(evidence: Evidence, membership: Membership | None) -> Iterator[InstrumentCheck]:
+    """What every attack relies on."""
+    yield from other_people(evidence)
+    if membership is None:
+        return
+    blind, limits = membership.blind.auc, evidence.limits.attacks
+    yield InstrumentCheck(
+        "Members and other people",
+        f"Without any model members are told from other people {in_hundred(blind.value)}; where "
+        f"this is surely more than {100 * limits.auc_green:.0f} the two differ in themselves",
+        blind.low <= limits.auc_green,
+        "Choose the holdout at random from the same people",
+    )
+    yield enough_people(evidence.yardstick.people, "people behind the set")
+    if evidence.holdout is not None:
+        yield enough_people(evidence.holdout.people, "other people")
+    if membership.overfitted is not None:
+        found = membership.overfitted.auc
+        yield InstrumentCheck(
+            "Attacks on models",
+            "Of models that learnt a few people by heart they pick the right person "
+            f"{in_hundred(found.value)}; it takes surely more than {100 * limits.attacks_see:.0f}",
+            found.low > limits.attacks_see,
+            "Train more shadow models, or longer (--membership-shadows, "
+            "--membership-training-steps)",
+        )
+
+
+def _one_percent(resolved: bool) -> Iterator[InstrumentCheck]:
+    """Whether 1% false alarms can be told from none."""
+    yield InstrumentCheck(
+        "A rate of 1% false alarms",
+        "It takes 100 other people to tell 1% false alarms from none, and there are "
+        f"{'as many' if resolved else 'fewer'}",
+        resolved,
+        "Give a larger --holdout",
+    )
+
+
+def _of_real_models(evidence: Evidence) -> str:
+    """What the same attacks make of models trained on the real images, where that is nothing."""
+    real: Membership | None = evidence.yardstick.membership
+    limit = evidence.limits.attacks.auc_green
+    if real is None or real.strongest[1].auc.low > limit:
+        return ""
+    return (
+        "Of models trained on the real images themselves the same attacks do hardly better than "
+        f"guessing ({in_hundred(real.strongest[1].auc.value)}): models of this kind forget single "
+        "people whatever they are trained on, so look at the other questions, too."
+    )
 
 
 def _of_groups(evidence: Evidence) -> Iterator[Finding]:
@@ -119,10 +164,16 @@ def _of_groups(evidence: Evidence) -> Iterator[Finding]:
     score = attack and attack.scores.get("images_holdout")
     if not score:
         return
-    reading = {"caveat": _OF_GROUPS} | _weakness(evidence)
+    # The overfitted models say nothing of distances to images.
+    checks = tuple(
+        check
+        for check in _checks(evidence, evidence.own.membership)
+        if check.instrument != "Attacks on models"
+    )
+    reading: dict[str, Any] = {"caveat": _OF_GROUPS, "relies_on": checks}
     if evidence.own.membership is None:
         # One attack of many: it may accuse a set, and not acquit it.
-        reading = {"at_best": "amber", "caveat": f"{_OF_GROUPS} No other attack was tried."}
+        reading |= {"at_best": "amber", "caveat": f"{_OF_GROUPS} No other attack was tried."}
     yield Finding(
         "group_attack",
         "Of one person behind an image and one of the same class who took no part, the one behind "

@@ -57,7 +57,10 @@ from latentpath.training import train_shadows
 Target = Callable[[Tensor], Tensor]  # [m, C, H, W] in [-1, 1] -> logits [m, K]
 
 # Streams of random numbers, apart from the shadow models' own.
-_TARGETS, _BLIND = 1, 2
+_TARGETS, _BLIND, _OVERFITTED = 1, 2, 3
+
+# People whom models learn by heart to see whether attacks find these.
+_BY_HEART = 64
 
 _BATCH = 256
 
@@ -73,6 +76,8 @@ class MembershipReference:
             speak of single people: keep them with the data holder.
         inside: bool [S, n], who each shadow model was trained on.
         blind: the blind baseline.
+        overfitted: the strongest attack on models that learnt a few members by heart: whether
+            attacks find anything at all.
         config: what it was made with.
         device: where models are trained.
     """
@@ -82,6 +87,7 @@ class MembershipReference:
     shadows: np.ndarray
     inside: np.ndarray
     blind: AttackScore
+    overfitted: AttackScore
     config: MembershipConfig
     device: torch.device | str = "cpu"
 
@@ -98,6 +104,8 @@ class Membership:
         holdout_accuracy: the same on the holdout.
         targets: number of classifiers attacked.
         shadow_models: number of shadow models.
+        overfitted: the strongest attack on models that learnt a few members by heart; None where
+            it was not tried.
     """
 
     attacks: dict[str, AttackScore]
@@ -106,6 +114,7 @@ class Membership:
     holdout_accuracy: float
     targets: int
     shadow_models: int
+    overfitted: AttackScore | None = None
 
     @property
     def strongest(self) -> tuple[str, AttackScore]:
@@ -121,6 +130,7 @@ class Membership:
             "holdout_accuracy": self.holdout_accuracy,
             "targets": self.targets,
             "shadow_models": self.shadow_models,
+            "overfitted": self.overfitted and self.overfitted.as_dict(),
         }
 
 
@@ -140,7 +150,8 @@ def prepare_membership(
             everything else; 1,000 people or more resolve 0.1% false positives.
         config: numbers of models, and how they are trained.
         device: where the models, and later the targets, are trained.
-        progress: told during training, as stages "shadow models" and "blind baseline".
+        progress: told during training, as stages "shadow models", "blind
+            baseline" and "check of the attacks".
 
     Raises:
         ShapeError: images of different sizes.
@@ -160,7 +171,8 @@ def prepare_membership(
     )
     shadows = confidence(models.logits(pool), labels)
     blind = _blind_baseline(real, holdout, config, device, progress)
-    return MembershipReference(real, holdout, shadows, inside, blind, config, device)
+    overfitted = _overfitted(pool, labels, people, real, shadows, inside, config, progress)
+    return MembershipReference(real, holdout, shadows, inside, blind, overfitted, config, device)
 
 
 def measure_membership(
@@ -221,6 +233,7 @@ def measure_membership(
         holdout_accuracy=float(right[len(real) :].mean()),
         targets=len(answers),
         shadow_models=len(reference.shadows),
+        overfitted=reference.overfitted,
     )
 
 
@@ -239,16 +252,16 @@ def _attack_models(
             holdout_groups=reference.holdout.identities,
             resamples=config.resamples,
         )
-        for name, scores in _attack_scores(sure, reference).items()
+        for name, scores in _attack_scores(sure, reference.shadows, reference.inside).items()
     }
 
 
 def _attack_scores(
     sure: np.ndarray,  # [T, n]
-    reference: MembershipReference,
+    shadows: np.ndarray,  # [S, n]
+    inside: np.ndarray,  # bool [S, n]
 ) -> dict[str, np.ndarray]:  # each [T, n]
     """Scores of everybody by each attack on the classifiers, higher for likelier members."""
-    shadows, inside = reference.shadows, reference.inside
     shifted = [aligned(row, shadows) for row in sure]
     return {
         # log p rises with log(p / (1 - p)): both order people by their loss.
@@ -272,6 +285,56 @@ def _answers_of_trained(
         stage="targets",
     )
     return models.logits(pool)
+
+
+def _overfitted(
+    pool: Tensor,  # [n, C, H, W]
+    labels: Tensor,  # [n]
+    people: np.ndarray,  # [n]
+    real: ImageSet,
+    shadows: np.ndarray,  # [S, n]
+    inside: np.ndarray,  # bool [S, n]
+    config: MembershipConfig,
+    progress: Progress,
+) -> AttackScore:
+    """Attack models that learnt a few members by heart: of these it is known whom they have met.
+
+    They are trained for as many steps as the others, on so few people that each image comes by
+    hundreds of times. Attacks that do not find these find nobody.
+    """
+    generator = np.random.default_rng([config.seed, _OVERFITTED])
+    _, first = np.unique(real.identities, return_index=True)
+    few = min(_BY_HEART, real.num_identities // 2)
+    # As many of each class, as far as there are.
+    order = generator.permutation(first)
+    rank = np.empty(len(order), np.int64)
+    for label in np.unique(real.labels[order]):
+        rows = np.flatnonzero(real.labels[order] == label)
+        rank[rows] = np.arange(len(rows))
+    chosen = real.identities[order[np.argsort(rank, kind="stable")[:few]]]
+    met = np.isin(people, chosen)
+    models = train_shadows(
+        pool,
+        labels,
+        torch.from_numpy(met).repeat(config.targets, 1),
+        num_classes=real.num_classes,
+        config=replace(config.training, seed=_another(config.training.seed, _OVERFITTED)),
+        progress=progress,
+        stage="check of the attacks",
+    )
+    sure = confidence(models.logits(pool), labels)
+    scores = [
+        score_attack(
+            score[:, met],
+            score[:, ~met],
+            seed=config.seed,
+            member_groups=people[met],
+            holdout_groups=people[~met],
+            resamples=config.resamples,
+        )
+        for score in _attack_scores(sure, shadows, inside).values()
+    ]
+    return max(scores, key=lambda score: score.auc.value)
 
 
 def _blind_baseline(

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from latentpath.audit.copies.copies_findings import mixed_holdout
+from latentpath.audit.copies.copies_findings import other_people
+from latentpath.audit.instrument_check import enough_people
 from latentpath.audit.verdict import Evidence, Finding, check_limits, counted
 
 if TYPE_CHECKING:
@@ -44,5 +45,8 @@ def closeness_findings(evidence: Evidence) -> Iterator[Finding]:
                 limits.green,
                 limits.red,
                 sample=f"{evidence.sample} and {counted(ratio.people, 'person', 'people')} a side",
-                **mixed_holdout(evidence),
+                relies_on=(
+                    *other_people(evidence),
+                    enough_people(ratio.people, "other people"),
+                ),
             )

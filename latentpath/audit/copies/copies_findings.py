@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from latentpath.audit.instrument_check import InstrumentCheck
 from latentpath.audit.statistics.intervals import Interval
 from latentpath.audit.verdict import Evidence, Finding, check_limits
 
 if TYPE_CHECKING:
     from latentpath.audit.copies.duplicates import Duplicates
+
+
+# Share of planted copies that must be found, so that finding none means something.
+_FOUND = 0.5
 
 
 @dataclass(frozen=True)
@@ -52,12 +57,7 @@ def copies_findings(evidence: Evidence) -> Iterator[Finding]:
                 0.0,
                 0.0,
             )
-    blind: dict[str, Any] = {}
-    if not copies.calibrated:
-        blind = {
-            "at_best": "amber",
-            "caveat": "Three real people at least are needed to tell how alike people are.",
-        }
+    checks = tuple(_near_copies(copies))
     yield Finding(
         "copies",
         f"{copies.share.value:.1%} of its images are suspiciously similar to one real person "
@@ -68,7 +68,7 @@ def copies_findings(evidence: Evidence) -> Iterator[Finding]:
         limits.near_red,
         of="the share beyond chance",
         sample=evidence.sample,
-        **blind,
+        relies_on=checks,
     )
     yield Finding(
         "copies",
@@ -78,20 +78,38 @@ def copies_findings(evidence: Evidence) -> Iterator[Finding]:
         limits.certain_green,
         limits.certain_red,
         sample=evidence.sample,
-        **blind,
+        relies_on=checks,
     )
 
 
-def mixed_holdout(evidence: Evidence) -> dict[str, Any]:
-    """What holds for every figure that needs other people where the holdout has the real ones."""
+def _near_copies(copies: Duplicates) -> Iterator[InstrumentCheck]:
+    """Whether changed copies of real images are found at all."""
+    if not copies.calibrated:
+        yield InstrumentCheck(
+            "The search for changed copies",
+            "It takes three real people at least to tell how alike people are",
+            False,
+        )
+    elif copies.planted is not None:
+        yield InstrumentCheck(
+            "The search for changed copies",
+            f"Of real images that were mirrored, moved, blurred or made noisy on purpose it finds "
+            f"{copies.planted.value:.1%}; it takes {_FOUND:.0%}",
+            copies.planted.value >= _FOUND,
+            "These people look too much alike at this size: give larger images (--resolution)",
+        )
+
+
+def other_people(evidence: Evidence) -> Iterator[InstrumentCheck]:
+    """Whether the holdout is one of other people, for every figure that needs them."""
     copies: Duplicates | None = evidence.holdout.copies if evidence.holdout else None
     limits = evidence.limits.copies
     if not copies:
-        return {}
-    if copies.excess.low <= limits.near_red and copies.certain.low <= limits.certain_red:
-        return {}
-    return {
-        "at_best": "amber",
-        "caveat": f"The holdout is no set of other people: {copies.share.value:.1%} of its images "
-        "are suspiciously similar to a real person themselves, so this figure says little.",
-    }
+        return
+    yield InstrumentCheck(
+        "The holdout",
+        f"Of its images {copies.share.value:.1%} are suspiciously similar to a real person; a set "
+        f"of other people has {copies.expected_share.value:.1%}",
+        copies.excess.low <= limits.near_red and copies.certain.low <= limits.certain_red,
+        "It is no set of other people: give one that is as --holdout",
+    )

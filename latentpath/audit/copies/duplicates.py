@@ -68,6 +68,9 @@ _PEOPLE = 4
 # Lowest frequencies of the spectrum, in half cycles per image.
 _FREQUENCIES = 8
 
+# Real images that are changed on purpose, to see whether the search finds them.
+_PLANTED = 60
+
 # Images whose turns and pairs are in memory at once.
 _BLOCK = 256
 
@@ -96,6 +99,8 @@ class Duplicates:
         kind: int64 [m], number in `KINDS` of each.
         suspicion: float64 [n], of every image; 0 for an exact copy.
         holdout: int64, rows of the images that equal one of the holdout.
+        planted: share of real images, changed on purpose, that are found as copies of their own
+            person; None where it was not tried.
     """
 
     share: Interval
@@ -113,6 +118,7 @@ class Duplicates:
     kind: np.ndarray  # [m]
     suspicion: np.ndarray  # [n]
     holdout: np.ndarray
+    planted: Interval | None = None
 
     def as_dict(self) -> dict[str, object]:
         """Return plain JSON values, nothing about single images."""
@@ -124,6 +130,7 @@ class Duplicates:
             "equal_to_holdout": self.equal_holdout,
             "excess": self.excess.as_dict(),
             "certain": self.certain.as_dict(),
+            "planted_copies_found": self.planted and self.planted.as_dict(),
             "by_kind": {
                 kind: {"count": self.counts[kind], "share": self.by_kind[kind].as_dict()}
                 for kind in KINDS
@@ -141,6 +148,8 @@ class DuplicateReference:
         holdout: suspicion of other people, or None.
         digests: of the holdout's images, or None.
         false_positives: share of fresh people that may count as copies.
+        planted: share of real images, changed on purpose, that are found; None without people
+            enough.
     """
 
     reference: RealReference
@@ -148,6 +157,7 @@ class DuplicateReference:
     holdout: SuspicionCalibration | None
     digests: frozenset[bytes] | None
     false_positives: float
+    planted: Interval | None = None
 
     @property
     def threshold(self) -> float:
@@ -213,7 +223,11 @@ def prepare_duplicates(
         if len(rows):
             suspicion = _calibrated(holdout, rows, reference, None, progress)
         digests = digests_of(holdout.images)
-    return DuplicateReference(reference, people, suspicion, digests, false_positives)
+    planted = None
+    if people.suspicion.size:
+        threshold = people.at_rate(false_positives).threshold
+        planted = _planted(real, reference, threshold, generator)
+    return DuplicateReference(reference, people, suspicion, digests, false_positives, planted)
 
 
 def find_duplicates(
@@ -272,6 +286,7 @@ def find_duplicates(
         kind=kind[rows],
         suspicion=suspicion,
         holdout=held_out,
+        planted=reference.planted,
     )
 
 
@@ -410,6 +425,33 @@ def _calibrated(
         return SuspicionCalibration(np.zeros(0), np.zeros(0, np.int64))
     matches = _matches(images.images[rows], reference, own, progress)
     return SuspicionCalibration(matches.suspicion, images.labels[rows])
+
+
+def _planted(
+    real: ImageSet, reference: RealReference, threshold: float, generator: np.random.Generator
+) -> Interval:
+    """The share of changed copies of real images that are found: does the search see anything?"""
+    rows = _calibration_rows(real, _PLANTED, generator)
+    originals_ = real.images[rows].astype(np.float64)
+    step = max(1, real.images.shape[1] // 16)
+    padded = np.pad(originals_, ((0, 0), (step, step), (step, step), (0, 0)), mode="edge")
+    height, width = originals_.shape[1:3]
+    parts = [
+        padded[:, down : down + height, right : right + width]
+        for down in (step - 1, step, step + 1)
+        for right in (step - 1, step, step + 1)
+    ]
+    noise = generator.normal(0, 8, originals_.shape)
+    changes = (
+        originals_[:, :, ::-1] + noise,  # mirrored and noisy
+        padded[:, 2 * step : 2 * step + height, :width],  # moved
+        np.mean(parts, axis=0) + noise,  # blurred and noisy
+    )
+    which = np.arange(len(rows)) % len(changes)
+    changed = np.choose(which[:, None, None, None], changes).clip(0, 255).round().astype(np.uint8)
+    found = _matches(changed, reference, None, silent)
+    right = real.identities[found.row] == real.identities[rows]
+    return share((found.suspicion <= threshold) & right)
 
 
 def _calibration_rows(images: ImageSet, most: int, generator: np.random.Generator) -> np.ndarray:

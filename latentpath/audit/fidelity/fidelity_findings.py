@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from latentpath.audit.instrument_check import InstrumentCheck
 from latentpath.audit.statistics.intervals import Interval, share_difference, wilson
 from latentpath.audit.verdict import Evidence, Finding, check_limits, counted
 
@@ -65,5 +66,17 @@ def fidelity_findings(evidence: Evidence) -> Iterator[Finding]:
             green,
             red,
             of="the loss",
+            relies_on=(_yardstick(name, other, red),),
             sample=counted(count, "image"),
         )
+
+
+def _yardstick(name: str, fresh: float, red: float) -> InstrumentCheck:
+    """Whether fresh real images do so well that a worthless set would be red."""
+    return InstrumentCheck(
+        f"The yardstick of {name}",
+        f"Fresh real images reach a {name} of {fresh:.1%}; it takes more than {red:.0%} to tell a "
+        "worthless set by",
+        fresh > red,
+        "Give a larger --holdout",
+    )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from latentpath.audit.copies.copies_findings import mixed_holdout
+from latentpath.audit.copies.copies_findings import other_people
+from latentpath.audit.instrument_check import InstrumentCheck
 from latentpath.audit.statistics.intervals import Interval
 from latentpath.audit.verdict import Evidence, Finding, check_limits
 
@@ -46,7 +47,6 @@ def recognition_findings(evidence: Evidence) -> Iterator[Finding]:
     for answers, of_real, who in asked:
         if answers.naming is None:
             continue
-        weak = mixed_holdout(evidence) or _sight(of_real, limits)
         yield Finding(
             "reidentification",
             f"{who} names one real person for {answers.naming.named.value:.1%} of its images, at a "
@@ -55,21 +55,42 @@ def recognition_findings(evidence: Evidence) -> Iterator[Finding]:
             limits.named_green,
             limits.named_red,
             sample=evidence.sample_and_others,
-            **weak,
+            relies_on=(
+                *other_people(evidence),
+                *_resolved(answers.naming),
+                _sight(who, of_real, limits),
+            ),
         )
 
 
-def _sight(of_real: Reidentification | None, limits: RecognitionLimits) -> dict[str, Any]:
-    """What holds for a classifier that names few of the real people themselves."""
+def _sight(
+    who: str, of_real: Reidentification | None, limits: RecognitionLimits
+) -> InstrumentCheck:
+    """Whether a classifier recognises the real people themselves."""
     if of_real is None or of_real.naming is None:
-        return {"at_best": "amber", "caveat": "Whether it recognises anybody is not known."}
+        return InstrumentCheck(who, f"{who} was not asked about the real images", False)
     named = of_real.naming.named.value
-    if named >= limits.witness_sees:
-        return {}
-    return {
-        "at_best": "amber",
-        "caveat": f"It sees little: of the real images themselves it names {named:.1%}.",
-    }
+    return InstrumentCheck(
+        who,
+        f"{who} names {named:.1%} of the real images themselves; it takes "
+        f"{limits.witness_sees:.0%} for its silence to mean anything",
+        named >= limits.witness_sees,
+        "Train it longer (--witness-steps of `latentpath audit`)"
+        if "witness" in who
+        else "Train it longer (`latentpath train identity --steps`)",
+    )
+
+
+def _resolved(naming: CalibratedNaming) -> Iterator[InstrumentCheck]:
+    """Whether a threshold can name so small a share of the holdout."""
+    needed = round(1 / naming.false_naming)
+    yield InstrumentCheck(
+        "The threshold that names hardly anybody",
+        f"It takes {needed} other people to set a threshold that names {naming.false_naming:.0%} "
+        f"of them, and there are {'as many' if naming.resolved else 'fewer'}",
+        naming.resolved,
+        "Give a larger --holdout",
+    )
 
 
 def _beyond_holdout(naming: CalibratedNaming) -> Interval:

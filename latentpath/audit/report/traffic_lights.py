@@ -51,6 +51,15 @@ def lights(report: Report) -> list[dict[str, Any]]:
             "question": verdict.question,
             "why": verdict.why,
             "findings": [_finding(finding) for finding in verdict.findings],
+            "checks": [
+                {
+                    "instrument": check.instrument,
+                    "what": check.what if check.works else check.doubt.rstrip("."),
+                    "colour": "green" if check.works else "grey",
+                    "word": "Works" if check.works else "Cannot answer",
+                }
+                for check in verdict.checks
+            ],
         }
         for verdict in report.verdicts
     ]
@@ -68,5 +77,5 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "what": finding.what,
         "figure": figure,
         "limits": f"green {side} {write(finding.green)}, red {beyond} {write(finding.red)}",
-        "caveat": " ".join(filter(None, (finding.reason and f"{finding.reason}.", finding.caveat))),
+        "caveat": finding.remarks,
     }

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from latentpath.audit.instrument_check import InstrumentCheck
 from latentpath.audit.statistics.intervals import Interval
 from latentpath.audit.verdict import Evidence, Finding, check_limits, counted
 
@@ -49,7 +50,7 @@ def utility_findings(evidence: Evidence) -> Iterator[Finding]:
         limits.red,
         of="the loss",
         sample=_sample(own),
-        **_yardstick_fails(real, limits),
+        relies_on=tuple(_yardstick(real, limits)),
     )
 
 
@@ -60,18 +61,19 @@ def _sample(own: Utility) -> str:
     return f"{counted(own.test_people, 'test person', 'test people')} and {trainings}"
 
 
-def _yardstick_fails(real: Utility, limits: UtilityLimits) -> dict[str, Any]:
-    """What holds where models trained on the real images themselves have learnt next to nothing."""
+def _yardstick(real: Utility, limits: UtilityLimits) -> Iterator[InstrumentCheck]:
+    """Whether models trained on the real images themselves have learnt anything."""
     reached = real.balanced_accuracy_interval
     classes = sum(recall is not None for recall in real.runs[0].recall)
     if reached is None or not classes:
-        return {}
+        return
     chance = 1 / classes
-    if reached.low >= chance + limits.skill * (1 - chance):
-        return {}
-    return {
-        "answers": False,
-        "caveat": f"Guessing gives {chance:.1%}: models trained on the real images have not learnt "
-        f"enough ({reached.low:.1%} to {reached.high:.1%}) to be a yardstick. Train them longer "
-        "(--classifier-steps of `latentpath audit`), or give more test images.",
-    }
+    needed = chance + limits.skill * (1 - chance)
+    yield InstrumentCheck(
+        "Models trained on the real images",
+        f"Guessing gives {chance:.1%}; models trained on the real images reach {reached.low:.1%} "
+        f"to {reached.high:.1%}, and it takes {needed:.1%} at least to be a yardstick",
+        reached.low >= needed,
+        "Train them longer (--classifier-steps of `latentpath audit`), or give more test images",
+        voids=True,
+    )

@@ -181,3 +181,12 @@ def test_sets_that_cannot_be_compared_are_refused(reference):
         measure_membership(real, reference, targets=[lambda x: torch.full((len(x), 2), torch.nan)])
     with pytest.raises(InputError, match="shadows of at least 2"):
         MembershipConfig(shadows=1)
+
+
+def test_the_attacks_are_tried_on_models_that_learnt_a_few_by_heart(reference):
+    assert reference.overfitted.auc.low > 0.7
+    assert reference.overfitted.members == 64
+    # Nobody is found by models that hardly learnt anything.
+    lazy = replace(CONFIG, shadows=2, targets=2, training=ShadowConfig(steps=1, batch=2, width=2))
+    untrained = prepare_membership(reference.real, reference.holdout, lazy)
+    assert untrained.overfitted.auc.low < 0.55

@@ -266,3 +266,14 @@ def test_correlation_is_the_one_of_the_overlaps(variant):
     torch.testing.assert_close(same.value, torch.ones(4))
     torch.testing.assert_close(correlate(one, side_of(-first.float())).value, torch.ones(4))
     assert not same.shifted.any()
+
+
+def test_the_search_is_tried_on_copies_that_were_planted(case):
+    assert case[1].planted.value > 0.8
+
+
+def test_among_people_who_look_alike_no_planted_copy_is_found():
+    rng = np.random.default_rng(3)
+    alike = rng.integers(90, 160, (1, 16, 16, 1)) + rng.integers(0, 4, (60, 16, 16, 1))
+    people = ImageSet(alike.astype(np.uint8), np.zeros(60, np.int64), np.arange(60), ("all",))
+    assert prepare_duplicates(people).planted.value < 0.5

@@ -1,0 +1,62 @@
+"""Whether what an audit measures with can answer at all.
+
+A classifier that recognises nobody names nobody, attacks that find no member of any model find
+none of the set's, and whoever learnt nothing from real images learns as much from any others. Each
+instrument is therefore tried first where the answer is known. One that fails acquits nobody: what
+it says is grey, unless it accuses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+# Fewer people than these give intervals that are too narrow, however they are computed.
+FEWEST_PEOPLE = 30
+
+
+@dataclass(frozen=True)
+class InstrumentCheck:
+    """One instrument, and how it did where the answer is known.
+
+    Attributes:
+        instrument: what was tried, such as "The witness".
+        what: what it was asked and what it answered, and what it should have: a sentence without
+            its full stop.
+        works: whether it can answer.
+        fix: what would help where it does not, a sentence without its full stop.
+        voids: whether a failure makes any answer worthless, an accusation, too.
+    """
+
+    instrument: str
+    what: str
+    works: bool
+    fix: str = ""
+    voids: bool = False
+
+    @property
+    def doubt(self) -> str:
+        """Why it cannot answer, as sentences; nothing where it can."""
+        if self.works:
+            return ""
+        return " ".join(f"{part}." for part in (self.what, self.fix) if part)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {"instrument": self.instrument, "what": self.what, "works": self.works}
+
+
+def enough_people(people: int, who: str, needed: int = FEWEST_PEOPLE) -> InstrumentCheck:
+    """Whether there are people enough for an interval to mean something.
+
+    Args:
+        people: how many there are.
+        who: "other people", "people behind the set".
+        needed: how many it takes.
+    """
+    return InstrumentCheck(
+        f"Number of {who}",
+        f"There are {people:,} {who}; it takes {needed:,} to tell anything by",
+        people >= needed,
+        "Give a larger --holdout" if who.startswith("other") else "",
+    )
