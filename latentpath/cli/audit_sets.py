@@ -33,7 +33,7 @@ ROLES = {
     "synthetic": "the set in question",
     "holdout": "real images of other people",
 }
-# Of an .npz, whose people of training and of testing are in one file.
+# Of an .npz, whose people of training and of testing are in one file; of one of ours all of it.
 _SPLITS = {"real": "train", "synthetic": "train", "holdout": "test"}
 # Sets of people, whom options tell apart.
 _REAL = ("real", "holdout")
@@ -91,7 +91,8 @@ def add_set_options(parser: argparse.ArgumentParser) -> None:
         )
         reading.add_argument(
             f"--{role}-split",
-            help=f"split of an .npz of {what}: train, val, test, all or another [{_SPLITS[role]}]",
+            help=f"split of an .npz of {what}: train, val, test, all or another "
+            f"[{_SPLITS[role]}; all of a set that latentpath wrote]",
         )
     add_column_options(reading)
     add_people_options(reading)
@@ -235,10 +236,18 @@ def _source(arguments: argparse.Namespace, role: str, place: Path) -> DataSource
         csv=given["csv"],
         image_column=image_column,
         label_column=arguments.label_column,
-        split=given["split"] or (_SPLITS.get(role, "train") if place.is_file() else "train"),
+        split=given["split"] or _usual_split(role, place),
         window=arguments.window,
         **options,
     )
+
+
+def _usual_split(role: str, place: Path) -> str:
+    from latentpath.data import is_written_set
+
+    if not place.is_file():
+        return "train"
+    return "all" if is_written_set(place.parent) else _SPLITS.get(role, "train")
 
 
 def _people_of(

@@ -1,6 +1,7 @@
 from latentpath.data.card import (
     CARD_NAME as CARD_NAME,
     DatasetCard as DatasetCard,
+    loading_lines as loading_lines,
 )
 from latentpath.data.contrast import (
     PRESETS as PRESETS,
@@ -29,6 +30,12 @@ from latentpath.data.pixel_files import (
     read_plain_npz as read_plain_npz,
     read_plain_png as read_plain_png,
 )
+from latentpath.data.set_dataset import (
+    SetDataset as SetDataset,
+    SetItem as SetItem,
+    load_set as load_set,
+)
+from latentpath.data.sources.arrays_in_memory import image_set as image_set
 from latentpath.data.sources.csv_table import Table as Table
 from latentpath.data.sources.data_source import DataSource as DataSource
 from latentpath.data.sources.digits import (
@@ -52,6 +59,7 @@ from latentpath.data.writers import (
     SetForm as SetForm,
     Writer as Writer,
     safe_folder_names as safe_folder_names,
+    splits_of_walks as splits_of_walks,
 )
 from latentpath.data.writers.folder import (
     IMAGES_NAME as IMAGES_NAME,
@@ -70,3 +78,11 @@ from latentpath.data.writers.set_layouts import (
     write_layouts as write_layouts,
 )
 from latentpath.data.writers.writer import describe_file as describe_file
+from latentpath.data.written_samples import (
+    UNREADABLE_SAMPLES as UNREADABLE_SAMPLES,
+    PngFiles as PngFiles,
+    WrittenSamples as WrittenSamples,
+    files_of_layout as files_of_layout,
+    read_shards as read_shards,
+    read_tables as read_tables,
+)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -35,11 +35,61 @@ _COUNTED = {
 }
 _LAYOUT_TEXTS = {
     "folder": "`images/<class>/*.png` with `labels.csv`",
-    "npz": "`medmnist.npz`, the six arrays of MedMNIST",
+    "npz": "`medmnist.npz`, the six arrays of MedMNIST, its three splits of different walks",
     "webdataset": "`webdataset/shard-*.tar`, for the webdataset library",
     "stylegan": "`stylegan.zip`, for the training code of StyleGAN2-ADA and StyleGAN3",
     "parquet": "`data/train-*.parquet`, for Hugging Face `datasets`",
 }
+_WALKS_TEXT = """## Walks
+
+The images are points of walks through the latent space of a generator. `path` is the number of the
+walk that an image lies on, `step` the point of the walk, from 0. Neighbours on a walk are nearly
+the same image: count walks, not images, where independent samples are meant, and never part a walk
+between training and testing. A split by walks: those whose `path` ends in 4 are for validation,
+those in 9 for testing, all others for training (`path % 10`), as in `medmnist.npz` where that is
+among the files. Each end of a walk is an average of people that several walks may share; images
+near it are alike on all of them."""
+
+
+def loading_lines(
+    layouts: Sequence[str], channels: int, place: str = "", *, walks: bool = True
+) -> dict[str, str]:
+    """Return lines of Python that load a set, by the library that each needs.
+
+    Args:
+        layouts: of the set.
+        channels: of its images, 1 or 3.
+        place: the set's folder; left out, the one that Python runs in.
+        walks: whether its images lie on walks.
+    """
+    splits = walks and tuple(layouts) != ("stylegan",)
+
+    def at(name: str) -> str:
+        return repr(f"{place.rstrip('/')}/{name}" if place else name)
+
+    part = ", 'train'" if splits else ""
+    lines = {"latentpath": f"import latentpath; rows = latentpath.load_set({place or '.'!r}{part})"}
+    if "parquet" in layouts:
+        lines["datasets"] = (
+            "from datasets import load_dataset; rows = load_dataset('parquet', "
+            f"data_files={at('data/train-*.parquet')}, split='train')"
+        )
+    elif "folder" in layouts:
+        lines["datasets"] = (
+            "from datasets import Image, load_dataset; rows = load_dataset('csv', "
+            f"data_files={at('labels.csv')}, split='train')"
+            f".map(lambda row: {{'image': {at('')} + row['file']}}).cast_column('image', Image())"
+        )
+    if "webdataset" in layouts:
+        form = "torchl" if channels == 1 else "torchrgb"
+        lines["webdataset"] = (
+            "import glob, webdataset; rows = webdataset.WebDataset(sorted(glob.glob("
+            f"{at('webdataset/shard-*.tar')})), shardshuffle=False)"
+            f".decode({form!r}).to_tuple('png', 'cls', 'json')"
+        )
+    if "npz" in layouts:
+        lines["numpy"] = f"import numpy; arrays = numpy.load({at('medmnist.npz')})"
+    return lines
 
 
 @dataclass(frozen=True)
@@ -83,6 +133,8 @@ class DatasetCard:
             "## Files\n\n"
             + "\n".join(f"- {_LAYOUT_TEXTS[name]}" for name in manifest["layouts"])
             + "\n- `manifest.json`: how the set was made, and checksums of all files",
+            _WALKS_TEXT if form.has_walks else "",
+            _use(form, manifest["layouts"]),
             _made(manifest),
             _promise(manifest.get("certificate"), manifest.get("reading")),
             _figures(self.audit),
@@ -124,6 +176,13 @@ def _size_category(count: int) -> str:
             return f"n<{name}" if below == "n<" else f"{below}{name}"
         below = f"{name}<n<"
     return "10M<n<100M" if count < 10**8 else "100M<n<1B"
+
+
+def _use(form: SetForm, layouts: Sequence[str]) -> str:
+    """Return how to load the set, from within its folder."""
+    lines = loading_lines(layouts, form.channels, walks=form.has_walks)
+    code = "\n".join(line.replace("; ", "\n", 1) for line in lines.values())
+    return f"## Use\n\nIn this folder:\n\n```python\n{code}\n```"
 
 
 def _class_table(classes: list[Mapping[str, Any]]) -> str:

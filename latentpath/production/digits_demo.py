@@ -10,11 +10,12 @@ import torch
 
 from latentpath.audit import AuditConfig, Report, check_report, overview_figure, write_report
 from latentpath.core import Progress, check_output_is_free, silent
-from latentpath.data import ImageSet, is_written_set, load_digits_split, write_image_set
+from latentpath.data import is_written_set, load_digits_split
 from latentpath.production.bundle import ASSETS, load_bundle
 from latentpath.production.comparison import compare, make_baselines
 from latentpath.production.prepared_endpoints import at_resolution
 from latentpath.production.produce_config import FastOptions, GateConfig, ProduceConfig, WalkOptions
+from latentpath.production.run.baseline_sets import write_baseline
 from latentpath.production.run.produce_run import produce, store_times
 from latentpath.production.run.run_config import RunOptions
 from latentpath.production.run.run_folder import RunFolder
@@ -84,7 +85,16 @@ def run_demo(
     baselines = make_baselines(made, bundle)
     (out / "comparison").mkdir(exist_ok=True)
     for name, samples in [("line", baselines.line), ("centroids", baselines.centroids)]:
-        _write_baseline(folders[name], name, samples, overwrite, times)
+        write_baseline(
+            folders[name],
+            name,
+            samples,
+            layouts=options.output.chosen,
+            columns={},
+            shard_images=options.output.images_per_file,
+            overwrite=overwrite,
+            progress=times,
+        )
     side = bundle.generator.img_resolution
     report = compare(
         made,
@@ -114,17 +124,3 @@ def _overview(result: SyntheticSet, report: Report) -> bytes:
     shown = np.stack(columns, axis=1).ravel()
     assert report.profile is not None
     return overview_figure(samples.images[shown], len(columns), report.profile)
-
-
-def _write_baseline(
-    folder: Path, name: str, samples: ImageSet, overwrite: bool, progress: Progress
-) -> None:
-    write_image_set(
-        folder,
-        samples.images,
-        samples.labels,
-        samples.class_names,
-        manifest={"software": "latentpath", "baseline": name, "gate": None},
-        overwrite=overwrite,
-        progress=progress,
-    )

@@ -12,7 +12,7 @@ import json
 import re
 import tarfile
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,32 +24,38 @@ from latentpath.core import (
     PrivacyError,
     require_extra,
 )
-from latentpath.data import CARD_NAME, IMAGES_NAME, TABLE_NAME, WRITERS, Batch, DatasetCard, SetForm
+from latentpath.data import (
+    CARD_NAME,
+    IMAGES_NAME,
+    TABLE_NAME,
+    UNREADABLE_SAMPLES,
+    WRITERS,
+    Batch,
+    DatasetCard,
+    SetForm,
+    WrittenSamples,
+    files_of_layout,
+    read_shards,
+    read_tables,
+)
 
 COLUMNS: dict[str, type] = {"path": int, "step": int}
 REBUILT = ("webdataset", "stylegan", "parquet")
 
 _BATCH = 256
-_MOST_BYTES = 1 << 28
 # Figures at the end of a card: short words and a number in each row.
 _AUDIT = re.compile(
     r"\n\n## Audit\n\n\| measure \| value \|\n\| --- \| --- \|"
     r"(\n\| [^|\n]{1,80} \| [-+.0-9a-z]{1,12} \|)+\n\Z"
 )
-_UNREADABLE = (tarfile.TarError, EOFError, OSError, ValueError, KeyError, TypeError, IndexError)
 
 
 @dataclass(frozen=True)
-class Packed:
-    """The samples of a set as PNG files, and what its tables say of them."""
+class Packed(WrittenSamples):
+    """The samples of a set that says of each which walk it lies on."""
 
-    labels: Sequence[int]
     path: Sequence[int]
     step: Sequence[int]
-    png: Callable[[int], bytes]
-    """Gives the file of a sample."""
-    name: Callable[[int], str]
-    """Says where that file is."""
 
 
 def form_of(manifest: Mapping[str, Any]) -> SetForm:
@@ -65,17 +71,23 @@ def read_packed(folder: Path, manifest: Mapping[str, Any]) -> Packed | None:
     Raises:
         IntegrityError: a file cannot be read, or there are more or fewer samples than listed.
     """
-    readers = {"webdataset": _read_shards, "parquet": _read_tables}
+    readers = {"webdataset": read_shards, "parquet": read_tables}
     layout = next((name for name in readers if name in manifest["layouts"]), None)
     if layout is None:
         return None
     try:
-        packed = readers[layout](folder, files_of(layout, manifest))
-    except _UNREADABLE as error:
+        packed = _on_walks(readers[layout](folder, files_of_layout(layout, manifest)))
+    except UNREADABLE_SAMPLES as error:
         raise _differs(f"{layout} files that cannot be read ({type(error).__name__})") from error
     if len(packed.labels) != manifest["images"]["count"]:
         raise _differs(f"{len(packed.labels)} samples in the {layout} files")
     return packed
+
+
+def _on_walks(samples: WrittenSamples) -> Packed:
+    if samples.path is None or samples.step is None:
+        raise ValueError("samples without a place on a walk")
+    return Packed(samples.labels, samples.path, samples.step, samples.png, samples.name)
 
 
 def check_layouts(
@@ -90,7 +102,7 @@ def check_layouts(
     for layout in REBUILT:
         if layout not in manifest["layouts"]:
             continue
-        names = files_of(layout, manifest)
+        names = files_of_layout(layout, manifest)
         try:
             if layout == "parquet" and not _same_pyarrow(folder, names):
                 found += _other_rows(folder, names, packed)
@@ -100,7 +112,7 @@ def check_layouts(
                 )
             else:
                 found += _other_bytes(layout, folder, names, form, packed)
-        except _UNREADABLE as error:
+        except UNREADABLE_SAMPLES as error:
             if isinstance(error, LatentpathError) and not isinstance(error, InputError):
                 raise
             found.append(_differs(f"{layout} files that cannot be read ({type(error).__name__})"))
@@ -118,7 +130,7 @@ def check_claims(manifest: Mapping[str, Any], found: list[LatentpathError]) -> N
             }
             claimed |= {TABLE_NAME, *pictures}
         else:
-            claimed |= set(files_of(layout, manifest))
+            claimed |= set(files_of_layout(layout, manifest))
     for name in sorted(set(manifest["files"]) - claimed):
         found.append(
             PrivacyError(
@@ -189,22 +201,6 @@ def _equal(first: Path, second: Path) -> bool:
         return not other.read(1)
 
 
-def files_of(layout: str, manifest: Mapping[str, Any]) -> list[str]:
-    """Return the layout's files in their order.
-
-    Raises:
-        IntegrityError: they are not numbered as latentpath does it.
-    """
-    kind = WRITERS[layout]
-    if not kind.sharded:
-        return [kind.default_file]
-    top = kind.default_file.split("/")[0]
-    names = sorted(name for name in manifest["files"] if name.startswith(f"{top}/"))
-    if names != [kind.file_of(number, len(names)) for number in range(len(names))] or not names:
-        raise _differs(f"{layout} files of other names")
-    return names
-
-
 def _count(layout: str, path: Path, form: SetForm) -> int:
     """Return how many samples a file has, as far as its own lists say."""
     if layout == "webdataset":
@@ -215,53 +211,6 @@ def _count(layout: str, path: Path, form: SetForm) -> int:
     return form.count
 
 
-def _read_shards(folder: Path, names: list[str]) -> Packed:
-    places: list[tuple[str, int, int]] = []  # file, offset and size of each PNG file
-    rows: list[dict[str, Any]] = []
-    for name in names:
-        with tarfile.open(folder / name, "r:") as archive:
-            for member in archive:
-                if member.size > _MOST_BYTES or not member.isreg():
-                    raise ValueError("a member that is no sample")
-                if member.name.endswith(".png"):
-                    places.append((name, member.offset_data, member.size))
-                elif member.name.endswith(".json"):
-                    content = archive.extractfile(member)
-                    rows.append(json.loads(content.read() if content else b""))
-    if len(rows) != len(places):
-        raise ValueError("samples without a table")
-
-    def png(row: int) -> bytes:
-        name, offset, size = places[row]
-        with (folder / name).open("rb") as stream:
-            stream.seek(offset)
-            return stream.read(size)
-
-    return _packed(rows, png, lambda row: f"image {row} in {places[row][0]}")
-
-
-def _read_tables(folder: Path, names: list[str]) -> Packed:
-    parquet = require_extra("pyarrow.parquet", "parquet")
-    rows: list[dict[str, Any]] = []
-    for name in names:
-        rows += parquet.read_table(folder / name).to_pylist()
-    return _packed(rows, lambda row: rows[row]["image"]["bytes"], lambda row: f"image {row}")
-
-
-def _packed(
-    rows: list[dict[str, Any]], png: Callable[[int], bytes], name: Callable[[int], str]
-) -> Packed:
-    labels, path, step = (_whole_numbers(rows, key) for key in ("label", "path", "step"))
-    return Packed(labels, path, step, png, name)
-
-
-def _whole_numbers(rows: list[dict[str, Any]], key: str) -> list[int]:
-    values = [row[key] for row in rows]
-    if not all(type(value) is int and abs(value) < 2**62 for value in values):
-        raise ValueError("a table with other entries than numbers")
-    return values
-
-
 def _same_pyarrow(folder: Path, names: list[str]) -> bool:
     """Say whether the pyarrow at hand is the one that wrote the files."""
     parquet, arrow = (require_extra(f"pyarrow{part}", "parquet") for part in (".parquet", ""))
@@ -270,7 +219,7 @@ def _same_pyarrow(folder: Path, names: list[str]) -> bool:
 
 
 def _other_rows(folder: Path, names: list[str], packed: Packed) -> list[LatentpathError]:
-    tables = _read_tables(folder, names)
+    tables = _on_walks(read_tables(folder, names))
     same = (tables.labels, tables.path, tables.step) == (
         list(packed.labels),
         list(packed.path),

@@ -24,8 +24,10 @@ from latentpath.data import (
     SPLITS,
     TABLE_NAME,
     NotPlainError,
+    PngFiles,
     read_plain_npz,
     read_plain_png,
+    splits_of_walks,
 )
 from latentpath.production.verify_layouts import (
     Packed,
@@ -90,19 +92,15 @@ def check_samples(
         check_card(folder, manifest, found)
         check_layouts(folder, manifest, packed, found, not_verified)
         if "npz" in manifest["layouts"]:
-            _check_npz(folder, images, labels, found)
+            _check_npz(folder, Samples(images, labels, path, step), found)
     return Samples(images, labels, path, step)
 
 
 def _read_folder(folder: Path, manifest: Mapping[str, Any]) -> Packed | None:
     columns = _read_table(folder, manifest)
-
-    def png(row: int) -> bytes:
-        return (folder / columns["file"][row]).read_bytes()
-
-    return Packed(
-        columns["label"], columns["path"], columns["step"], png, columns["file"].__getitem__
-    )
+    files = columns["file"]
+    pngs = PngFiles(folder, files)
+    return Packed(columns["label"], columns["path"], columns["step"], pngs, files.__getitem__)
 
 
 def _not_plain(name: str, error: Exception) -> PrivacyError:
@@ -163,9 +161,8 @@ def _table_changed(got: str) -> IntegrityError:
     )
 
 
-def _check_npz(
-    folder: Path, images: np.ndarray, labels: np.ndarray, found: list[LatentpathError]
-) -> None:
+def _check_npz(folder: Path, samples: Samples, found: list[LatentpathError]) -> None:
+    images, labels = samples.images, samples.labels
     try:
         arrays = read_plain_npz(folder / NPZ_NAME, images.nbytes)
     except (NotPlainError, OSError) as error:
@@ -173,9 +170,9 @@ def _check_npz(
         return
     pixels = images[..., 0] if images.shape[3] == 1 else images
     column = labels.astype(np.uint8)[:, None]
-    expected = {f"{split}_images": pixels[:0] for split in SPLITS}
-    expected |= {f"{split}_labels": column[:0] for split in SPLITS}
-    expected |= {"train_images": pixels, "train_labels": column}
+    split = splits_of_walks(samples.path)
+    expected = {f"{name}_images": pixels[split == name] for name in SPLITS}
+    expected |= {f"{name}_labels": column[split == name] for name in SPLITS}
     if list(arrays) != [f"{s}_{part}" for s in SPLITS for part in ("images", "labels")]:
         found.append(_not_plain(NPZ_NAME, NotPlainError(f"the arrays {', '.join(arrays)}")))
         return

@@ -38,11 +38,15 @@ class TestProduce:
         )
         assert (code, err) == (0, [])
         assert shown.startswith(f"set: {out / 'set'}, 9 images from ")
+        line = next(n for n in shown.splitlines() if n.startswith("use it with latentpath: "))
+        scope: dict = {}
+        exec(line.partition(": ")[2], scope)
+        assert 1 <= len(scope["rows"]) <= 9
         made = read_image_set(out / "set")
         assert made.class_counts() == {"left": 5, "middle": 4}
         assert read_manifest(out / "set")["config"]["count"] == 9
         with np.load(out / "set" / "medmnist.npz") as file:
-            assert len(file["train_images"]) == 9
+            assert sum(len(file[f"{part}_images"]) for part in ("train", "val", "test")) == 9
 
     def test_names_of_files_and_places_are_not_written(self, command, images, weights, tmp_path):
         out = tmp_path / "set"

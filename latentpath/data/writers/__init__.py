@@ -17,7 +17,7 @@ from latentpath.data.writers.folder import FolderWriter
 from latentpath.data.writers.folder_names import safe_folder_names
 from latentpath.data.writers.npz import NpzWriter
 from latentpath.data.writers.parquet import ParquetWriter
-from latentpath.data.writers.set_form import SetForm
+from latentpath.data.writers.set_form import SetForm, splits_of_walks
 from latentpath.data.writers.stylegan import StyleGANWriter
 from latentpath.data.writers.webdataset import WebDatasetWriter
 from latentpath.data.writers.writer import Writer
@@ -34,4 +34,5 @@ __all__ = [
     "SetForm",
     "Writer",
     "safe_folder_names",
+    "splits_of_walks",
 ]

@@ -4,7 +4,8 @@ Layouts, each with extra columns where it has room for them:
 
 - "folder": `images/<class>/<000123>.png` (the row as the number) and `labels.csv` with the
   columns file, label and class_name;
-- "npz": `medmnist.npz`, all images as its training split;
+- "npz": `medmnist.npz`, its splits of different walks where a column `path` gives their numbers,
+  else all images as its training split;
 - "webdataset": `webdataset/shard-000000.tar`, ...;
 - "stylegan": `stylegan.zip`, square images only;
 - "parquet": `data/train-00000-of-00001.parquet`, ..., as Hugging Face `datasets` writes them;

@@ -1,9 +1,15 @@
-"""The MedMNIST `.npz` layout, streamed: all images as the training split."""
+"""The MedMNIST `.npz` layout, streamed.
+
+Where images lie on walks, its three splits are of different walks (`splits_of_walks`), so that
+nothing of what a model is tested on looks like what it was trained on; of other sets all images are
+the training split.
+"""
 
 from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -11,7 +17,7 @@ from latentpath.core import InputError, partial_path
 from latentpath.data.sources.medmnist import MAX_CLASSES
 from latentpath.data.sources.npz_arrays import SPLITS
 from latentpath.data.writers.batch import Batch
-from latentpath.data.writers.set_form import SetForm
+from latentpath.data.writers.set_form import SetForm, splits_of_walks
 from latentpath.data.writers.stylegan import UNDATED
 from latentpath.data.writers.writer import FileWriter
 
@@ -19,9 +25,9 @@ _BLOCK = 1 << 20
 
 
 class NpzWriter(FileWriter):
-    """One `.npz` with the six arrays of MedMNIST; validation and test hold no images.
+    """One `.npz` with the six arrays of MedMNIST.
 
-    An array's size stands before its content, so the pixels lie in a temporary file beside the
+    An array's size stands before its content, so the pixels lie in temporary files beside the
     `.npz` until all are there: the disk must have room for them uncompressed, the memory need not.
     """
 
@@ -40,35 +46,57 @@ class NpzWriter(FileWriter):
             )
 
     def begin(self) -> None:
-        self._spool_path = partial_path(self.path)
-        self._spool = self._spool_path.open("w+b")
-        self._labels: list[np.ndarray] = []
+        self._splits = {split: _Split(partial_path(self.path)) for split in SPLITS}
 
     def add(self, batch: Batch) -> None:
         self.numbers(batch)
-        self._spool.write(np.ascontiguousarray(batch.images).data)
-        self._labels.append(batch.labels.astype(np.uint8))
+        labels = batch.labels.astype(np.uint8)
+        if not self.form.has_walks:
+            self._splits["train"].add(batch.images, labels)
+            return
+        of_walks = splits_of_walks(batch.columns["path"])
+        for name, split in self._splits.items():
+            rows = of_walks == name
+            split.add(batch.images[rows], labels[rows])
 
     def end(self) -> None:
-        labels = np.concatenate([np.zeros(0, np.uint8), *self._labels])
         form = self.form
         tail = (form.height, form.width) if form.channels == 1 else (form.height, form.width, 3)
-        self._spool.seek(0)
         with zipfile.ZipFile(self.stream, "w") as archive:
-            for split in SPLITS:
-                count = self.count if split == "train" else 0
-                pixels = self._spooled() if count else ()
-                _write_member(archive, f"{split}_images", (count, *tail), pixels)
-                _write_member(archive, f"{split}_labels", (count, 1), [labels[:count].tobytes()])
+            for name, split in self._splits.items():
+                labels = split.labels()
+                count = len(labels)
+                _write_member(archive, f"{name}_images", (count, *tail), split.pixels())
+                _write_member(archive, f"{name}_labels", (count, 1), [labels.tobytes()])
         self.discard()
 
     def discard(self) -> None:
-        self._spool.close()
-        self._spool_path.unlink(missing_ok=True)
+        for split in self._splits.values():
+            split.discard()
 
-    def _spooled(self) -> Iterator[bytes]:
-        while block := self._spool.read(_BLOCK):
+
+class _Split:
+    """Images of one split on their way into the archive."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._stream = path, path.open("w+b")
+        self._labels: list[np.ndarray] = []
+
+    def add(self, images: np.ndarray, labels: np.ndarray) -> None:
+        self._stream.write(np.ascontiguousarray(images).data)
+        self._labels.append(labels)
+
+    def labels(self) -> np.ndarray:
+        return np.concatenate([np.zeros(0, np.uint8), *self._labels])
+
+    def pixels(self) -> Iterator[bytes]:
+        self._stream.seek(0)
+        while block := self._stream.read(_BLOCK):
             yield block
+
+    def discard(self) -> None:
+        self._stream.close()
+        self._path.unlink(missing_ok=True)
 
 
 def _write_member(

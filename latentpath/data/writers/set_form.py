@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from latentpath.core import InputError
 from latentpath.data.images import check_class_names, is_text
@@ -13,6 +15,10 @@ OWN_COLUMNS = ("file", "label", "class_name")
 _TAKEN = frozenset({*OWN_COLUMNS, "image", ""})
 
 _COLUMN_TYPES = (int, float, str)
+
+SPLIT_OF_DIGIT = (*("train",) * 4, "val", *("train",) * 4, "test")
+"""Split of a walk by the last digit of its number: of ten walks eight are for training. Images of
+one walk look alike, so that a walk is whole in one split."""
 
 
 @dataclass(frozen=True)
@@ -60,3 +66,17 @@ class SetForm:
     def digits(self) -> int:
         """How many digits the number of an image has in file names."""
         return max(6, len(str(self.count - 1)))
+
+    @property
+    def has_walks(self) -> bool:
+        """Whether a column says which walk each image lies on."""
+        return self.columns.get("path") is int
+
+
+def splits_of_walks(path: np.ndarray | Sequence[int]) -> np.ndarray:  # [n] -> texts [n]
+    """Return the split of each image by the number of its walk, whole numbers [n].
+
+    >>> splits_of_walks([0, 4, 14, 19]).tolist()
+    ['train', 'val', 'val', 'test']
+    """
+    return np.array(SPLIT_OF_DIGIT)[np.asarray(path, np.int64) % len(SPLIT_OF_DIGIT)]

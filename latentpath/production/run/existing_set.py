@@ -16,6 +16,7 @@ from latentpath.data import (
     WRITERS,
     DatasetCard,
     describe_file,
+    files_of_layout,
     manifest as manifest_file,
 )
 from latentpath.production.plan import Plan
@@ -23,7 +24,7 @@ from latentpath.production.private_file import committed_hash, read_record
 from latentpath.production.run.run_config import OutputConfig
 from latentpath.production.run.run_folder import RunFolder, write_durably
 from latentpath.production.selection import Selection
-from latentpath.production.verify_layouts import files_of, form_of, without_audit
+from latentpath.production.verify_layouts import form_of, without_audit
 
 if TYPE_CHECKING:
     from latentpath.audit import SetAudit
@@ -103,7 +104,7 @@ def _is_as_asked(place: Path, manifest: dict[str, Any], output: OutputConfig) ->
         return False
     parts = -(-manifest["images"]["count"] // output.images_per_file)
     sharded = [name for name in output.chosen if WRITERS[name].sharded]
-    if any(len(files_of(name, manifest)) != parts for name in sharded):
+    if any(len(files_of_layout(name, manifest)) != parts for name in sharded):
         return False
     card = DatasetCard(output.title, output.license).text(form_of(manifest), manifest)
     # A damaged card may hold anything.

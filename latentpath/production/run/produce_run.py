@@ -46,14 +46,14 @@ from latentpath.production.run.engines import make_engine
 from latentpath.production.run.existing_set import check_place, existing_set
 from latentpath.production.run.ledger import Ledger, ShardRow, schedule_of
 from latentpath.production.run.recovery import opened_ledger, recover
-from latentpath.production.run.run_config import RunOptions
+from latentpath.production.run.run_config import OutputConfig, RunOptions
 from latentpath.production.run.run_folder import (
     RunFolder,
     RunLog,
     named_disk_errors,
     write_durably,
 )
-from latentpath.production.run.run_result import RunResult
+from latentpath.production.run.run_result import RunResult, synthetic_set
 from latentpath.production.run.set_writer import LostShardError, stored_shards, write_set
 from latentpath.production.selection import Selection, select
 from latentpath.production.stage_times import StageTimes
@@ -129,7 +129,21 @@ def produce(
             session = _Session(job, folder, ledger, log, options, times)
             rows, chosen, manifest = session.run()
             store_times(folder, times)
-    return RunResult(folder, job.plan, rows, chosen, manifest, times, planned)
+        result = RunResult(folder, job.plan, rows, chosen, manifest, times, planned)
+        if options.output.baseline_names:
+            result = _with_baselines(result, data, bundle, options.output, times)
+    return result
+
+
+def _with_baselines(
+    result: RunResult, data: ImageSet, bundle: Bundle, output: OutputConfig, progress: Progress
+) -> RunResult:
+    from latentpath.production.run.baseline_sets import write_baselines
+
+    made = synthetic_set(result, data, bundle, progress)
+    with named_disk_errors():
+        written = write_baselines(made, bundle, result.folder, output, progress=progress)
+    return replace(result, baselines=written)
 
 
 def store_times(folder: RunFolder, times: StageTimes) -> None:

@@ -13,6 +13,7 @@ from latentpath.data import (
 )
 
 ENGINES = ("local", "ray")
+BASELINES = ("lines", "centroids", "ungated")
 _MOST_WORKERS = 10_000
 
 
@@ -59,6 +60,10 @@ class OutputConfig:
     """Heading of the set's card, README.md."""
     license: str = "unknown"
     """Licence of the set as the Hugging Face hub names it, such as cc-by-4.0."""
+    baselines: str = ""
+    """Sets to compare with, separated by commas, in the run's folder private/baselines: "lines"
+    (points on straight lines between the walks' ends, as many as the set has), "centroids" (the
+    ends alone) and "ungated" (points on the walks). No gate tests them: they promise nothing."""
 
     def __post_init__(self) -> None:
         check_at_least(1, images_per_file=self.images_per_file)
@@ -70,12 +75,22 @@ class OutputConfig:
                 got=repr(self.layouts),
                 fix="choose at least one of them",
             )
+        if any(name not in BASELINES for name in self.baseline_names):
+            raise InputError(
+                expected=f"baselines among {', '.join(BASELINES)}, separated by commas",
+                got=repr(self.baselines),
+                fix="choose among them, or none",
+            )
 
     @property
     def chosen(self) -> tuple[str, ...]:
         """The layouts' names, each once."""
-        names = (name.strip() for name in self.layouts.split(","))
-        return tuple(dict.fromkeys(name for name in names if name))
+        return _listed(self.layouts)
+
+    @property
+    def baseline_names(self) -> tuple[str, ...]:
+        """The baselines' names, each once."""
+        return _listed(self.baselines)
 
     def check(self, data: ImageSet, resolution: int) -> None:
         """Find out before any work whether the layouts can hold a set made of `data`.
@@ -87,6 +102,11 @@ class OutputConfig:
         form = SetForm(resolution, resolution, data.channels, data.class_names, len(data))
         for name in self.chosen:
             WRITERS[name].check_form(form)
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    names = (name.strip() for name in text.split(","))
+    return tuple(dict.fromkeys(name for name in names if name))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ RUN/
     ledger.sqlite     state of every shard
     shards/           finished shards
     set.safetensors   the set's private file: who is behind which of its endpoints
+    baselines/        sets to compare with, which promise nothing
     run.log           what happened when
     timing.json       where the time of the last session went
     lock              held by the process at work
@@ -103,6 +104,10 @@ class RunFolder:
     def private_file(self) -> Path:
         """The set's private file."""
         return self.private / "set.safetensors"
+
+    def baseline(self, name: str) -> Path:
+        """Folder of a set to compare with."""
+        return self.private / "baselines" / name
 
     @property
     def _lock(self) -> Path:
@@ -258,8 +263,11 @@ class RunFolder:
 
     def remove_partial(self) -> None:
         """Remove what was being written when a run was killed."""
-        for path in self.private.rglob(f".*{PARTIAL}*"):
-            path.unlink(missing_ok=True)
+        for path in list(self.private.rglob(f".*{PARTIAL}*")):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 @contextmanager

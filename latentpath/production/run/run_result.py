@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from latentpath.core import Progress, silent
-from latentpath.data import ImageSet
+from latentpath.data import ImageSet, loading_lines
 from latentpath.ksame import Certificate, DpCertificate, Grouping
 from latentpath.production.bundle import Bundle
 from latentpath.production.plan import Plan, Planned, centroids_of
@@ -43,10 +44,12 @@ class RunResult:
     """Where the time of this session went."""
     planned: Planned | None = None
     """What the plan was made of, if this session made it."""
+    baselines: Mapping[str, Path] = field(default_factory=dict)
+    """Sets to compare with, by name, where they were asked for."""
 
 
 def summary_lines(result: RunResult) -> list[str]:
-    """Lines to print: what was made, at which rates, and where it lies."""
+    """Lines to print: what was made, at which rates, where it lies, and what loads it."""
     chosen, folder = result.chosen, result.folder
     walks = sum(len(result.plan.task(row.number).pairs) for row in result.rows)
     lines = [
@@ -60,7 +63,12 @@ def summary_lines(result: RunResult) -> list[str]:
         f"private file: {folder.private_file} (who is behind which endpoint: never hand it on, nor "
         f"anything else in {folder.private})"
     )
-    return lines
+    if result.baselines:
+        named = " ".join(f"--baseline {name}={place}" for name, place in result.baselines.items())
+        lines.append(f"baselines, which promise nothing, as `latentpath audit` takes them: {named}")
+    manifest = result.manifest
+    used = loading_lines(manifest["layouts"], manifest["images"]["channels"], folder.set.as_posix())
+    return lines + [f"use it with {library}: {line}" for library, line in used.items()]
 
 
 def seal_line(manifest: Mapping[str, Any]) -> str:
