@@ -101,7 +101,7 @@ def _initial(arguments: argparse.Namespace) -> Pretrained | None:
     from latentpath.production import FILES
     from latentpath.training import load_pretrained
 
-    path, name = Path(arguments.initial), FILES["stylegan2"]
+    path, name = Path(arguments.initial), FILES["generator"]
     path = path / name if path.is_dir() else path
     if path.resolve() == (Path(arguments.out) / name).resolve():
         raise InputError(

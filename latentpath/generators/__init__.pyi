@@ -6,10 +6,12 @@ from latentpath.generators.layers import (
     normalize_2nd_moment as normalize_2nd_moment,
 )
 from latentpath.generators.load import (
+    GENERATORS as GENERATORS,
     build_generator as build_generator,
     load_generator as load_generator,
     read_generator as read_generator,
 )
+from latentpath.generators.mapping import StyleGenerator as StyleGenerator
 from latentpath.generators.precision import (
     Precision as Precision,
     PrecisionName as PrecisionName,
@@ -22,6 +24,7 @@ from latentpath.generators.protocol import (
     as_generator as as_generator,
 )
 from latentpath.generators.stylegan2 import StyleGAN2 as StyleGAN2
+from latentpath.generators.stylegan3 import StyleGAN3 as StyleGAN3
 from latentpath.generators.weights import (
     build as build,
     read_weights as read_weights,

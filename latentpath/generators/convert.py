@@ -7,8 +7,8 @@ from pathlib import Path
 
 from latentpath.core import InputError, OutputExistsError, require_extra
 from latentpath.generators.load import build_generator, read_generator
+from latentpath.generators.mapping import StyleGenerator
 from latentpath.generators.state_dict import Configuration
-from latentpath.generators.stylegan2 import StyleGAN2
 from latentpath.generators.weights import save_generator
 
 
@@ -18,7 +18,7 @@ class Converted:
 
     path: Path
     """The safetensors file."""
-    generator: StyleGAN2
+    generator: StyleGenerator
     """What is in it."""
     source: str
     """What it was read from, in words."""
@@ -26,18 +26,15 @@ class Converted:
     def lines(self) -> list[str]:
         """What it is, for a terminal."""
         g = self.generator
-        options = g.init_kwargs["synthesis_kwargs"]
         labels = f"{g.c_dim} classes" if g.c_dim else "no classes"
         colours = {1: "grey", 3: "colour"}.get(g.img_channels, f"{g.img_channels} channels")
         weights = sum(p.numel() for p in g.parameters())
-        widths = [int(getattr(g.synthesis, f"b{r}").conv1.weight.shape[0])
-                  for r in g.synthesis.block_resolutions]  # fmt: skip
         return [
             f"generator: {self.path}, from {self.source}",
             f"images: {g.img_resolution}x{g.img_resolution} pixels, {colours}, {labels}",
             f"latents: z {g.z_dim}, w {g.w_dim}, {g.num_ws} layers",
-            f"network: {options.get('architecture', 'skip')}, {weights:,} parameters, "
-            f"channels {', '.join(map(str, widths))} from 4x4 up",
+            f"network: {g.form()}, {weights:,} parameters, channels "
+            f"{', '.join(map(str, g.channels()))} {g.from_where}",
         ]
 
 

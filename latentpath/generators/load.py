@@ -8,13 +8,14 @@ from pathlib import Path
 import torch
 
 from latentpath.core import InputError
+from latentpath.generators.mapping import StyleGenerator
+from latentpath.generators.published.generator_options import checked_configuration
 from latentpath.generators.published.published_file import (
     HEAD_BYTES,
     is_safetensors,
     is_torch_file,
     read_published,
 )
-from latentpath.generators.published.stylegan2_options import checked_configuration
 from latentpath.generators.state_dict import (
     Configuration,
     impossible,
@@ -23,7 +24,14 @@ from latentpath.generators.state_dict import (
     with_configuration,
 )
 from latentpath.generators.stylegan2 import StyleGAN2
+from latentpath.generators.stylegan3 import StyleGAN3
 from latentpath.generators.weights import Weights, build, is_ours, read_weights
+
+GENERATORS: dict[str, type[StyleGenerator]] = {
+    "stylegan2": StyleGAN2,
+    "stylegan3": StyleGAN3,
+}
+"""Kinds of weights that are generators, with what they build."""
 
 
 def load_generator(
@@ -31,14 +39,14 @@ def load_generator(
     device: torch.device | str = "cpu",
     *,
     config: Configuration | None = None,
-) -> StyleGAN2:
+) -> StyleGenerator:
     """Open a generator. Nothing that the file says is ever run.
 
     Args:
-        path: a `.pkl` of the published StyleGAN2-ADA (PyTorch) code; a safetensors file written
-            by `latentpath train generator` or `latentpath convert`; or a plain state dict with
-            the published names, in safetensors or of `torch.save`. Names with other suffixes are
-            told apart by content.
+        path: a `.pkl` of the published StyleGAN2-ADA or StyleGAN3 (PyTorch) code; a safetensors
+            file written by `latentpath train generator` or `latentpath convert`; or a plain state
+            dict with the published names, in safetensors or of `torch.save`. Names with other
+            suffixes are told apart by content.
         device: where to put it.
         config: for a plain state dict, the keyword arguments of `StyleGAN2` or a JSON file that
             holds them; left out, the file with the suffix `.json` beside it is taken.
@@ -55,10 +63,10 @@ def load_generator(
     return build_generator(read_generator(path, config), path).to(device)
 
 
-def build_generator(weights: Weights, source: str | Path) -> StyleGAN2:
+def build_generator(weights: Weights, source: str | Path) -> StyleGenerator:
     """The generator of `read_generator`'s weights, on the CPU."""
     remedy = "check the configuration, or get the file again from whoever made it"
-    return build(weights, StyleGAN2, source=source, remedy=remedy)
+    return build(weights, GENERATORS[weights.kind], source=source, remedy=remedy)
 
 
 def read_generator(path: str | Path, config: Configuration | None = None) -> Weights:
@@ -77,8 +85,10 @@ def read_generator(path: str | Path, config: Configuration | None = None) -> Wei
         )
     if kind == "pickle":
         return read_published(path)
-    weights = read_weights(path, kind="stylegan2")
-    checked = checked_configuration(weights.config, lambda what: impossible(path, what))
+    weights = read_weights(path, kind=tuple(GENERATORS))
+    checked = checked_configuration(
+        weights.config, lambda what: impossible(path, what), weights.kind
+    )
     return replace(weights, config=checked)
 
 

@@ -1,8 +1,11 @@
-"""StyleGAN2's mapping network: from the normal prior and labels to the latents w."""
+"""StyleGAN's mapping network, from the normal prior and labels to w; generators that have one."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any, ClassVar
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latentpath.core import InputError, ShapeError, check_whole
@@ -11,6 +14,9 @@ from latentpath.generators.layers import (
     normalize_2nd_moment,
     widened,
 )
+
+if TYPE_CHECKING:
+    from latentpath.generators.synthesis import NoiseMode
 
 
 class MappingNetwork(nn.Module):
@@ -108,3 +114,118 @@ def check_rows(x: Tensor | None, width: int, name: str) -> None:
             got="None" if x is None else str(list(x.shape)),
             fix=f"pass one row of {width} values per image",
         )
+
+
+class StyleGenerator(nn.Module):
+    """z and labels to w by `mapping`, w to images by `synthesis`; subclasses build the two.
+
+    Args:
+        z_dim: width of the input latent z.
+        c_dim: width of the label (one-hot), 0 for an unconditional generator.
+        w_dim: width of the intermediate latent w.
+        img_resolution: height and width in pixels.
+        img_channels: 1 grey, 3 colour.
+        mapping_kwargs: options of `MappingNetwork`.
+        synthesis_kwargs: options of the synthesis network.
+
+    Raises:
+        InputError: an option that a network does not know or cannot take.
+    """
+
+    kind = ""
+    """What weights files call such a network."""
+    published = "StyleGAN"
+    """What the published code calls it."""
+    mapping_defaults: ClassVar[dict[str, Any]] = {}
+    """Options of the mapping network whose defaults differ from `MappingNetwork`'s."""
+
+    def __init__(
+        self,
+        z_dim: int,
+        c_dim: int,
+        w_dim: int,
+        img_resolution: int,
+        img_channels: int,
+        mapping_kwargs: dict[str, Any] | None = None,
+        synthesis_kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.init_kwargs: dict[str, Any] = {
+            "z_dim": z_dim,
+            "c_dim": c_dim,
+            "w_dim": w_dim,
+            "img_resolution": img_resolution,
+            "img_channels": img_channels,
+            "mapping_kwargs": dict(mapping_kwargs or {}),
+            "synthesis_kwargs": dict(synthesis_kwargs or {}),
+        }
+        self.z_dim, self.c_dim, self.w_dim = z_dim, c_dim, w_dim
+        self.img_resolution, self.img_channels = img_resolution, img_channels
+        try:
+            self.synthesis = self.synthesis_network(
+                w_dim, img_resolution, img_channels, **(synthesis_kwargs or {})
+            )
+            self.num_ws = int(self.synthesis.num_ws)  # type: ignore[arg-type]
+            options = {**self.mapping_defaults, **(mapping_kwargs or {})}
+            self.mapping = MappingNetwork(z_dim, c_dim, w_dim, num_ws=self.num_ws, **options)
+        except TypeError as error:
+            raise InputError(
+                expected=f"published {self.published} keyword arguments",
+                got=str(error),
+                fix="remove or rename that option",
+            ) from error
+
+    @staticmethod
+    def synthesis_network(
+        w_dim: int, img_resolution: int, img_channels: int, **options: Any
+    ) -> nn.Module:
+        """The second half, with `num_ws`."""
+        raise NotImplementedError
+
+    from_where = "from the smallest on"
+    """Where `channels` begins, in words."""
+
+    def form(self) -> str:
+        """Which of its published forms the network has, in words."""
+        raise NotImplementedError
+
+    def channels(self) -> list[int]:
+        """Widths of the layers, or of the layers of each resolution."""
+        raise NotImplementedError
+
+    @property
+    def latent_dim(self) -> int:
+        """Width of the latents that `synthesize` takes (the `Generator` protocol)."""
+        return self.w_dim
+
+    def forward(
+        self,
+        z: Tensor,  # [M, z_dim]
+        c: Tensor | None = None,  # [M, c_dim]
+        truncation_psi: float = 1.0,
+        truncation_cutoff: int | None = None,
+        noise_mode: NoiseMode = "random",
+        **synthesis_kwargs: Any,
+    ) -> Tensor:  # [M, img_channels, H, W]
+        """Images from z and labels; further keyword arguments as for the synthesis network."""
+        ws = self.mapping(z, c, truncation_psi, truncation_cutoff)
+        return self.synthesis(ws, noise_mode=noise_mode, **synthesis_kwargs)
+
+    @torch.no_grad()
+    def sample(self, n: int, labels: Tensor | None = None) -> Tensor:  # -> [n, w_dim]
+        """Draw w from the prior, for class numbers `labels` [n] (random ones if left out).
+
+        Random numbers come from PyTorch's default generator.
+        """
+        device = self.mapping.fc0.weight.device
+        c = None
+        if self.c_dim > 0:
+            if labels is None:
+                labels = torch.randint(self.c_dim, (n,), device=device)
+            c = F.one_hot(labels.to(device), self.c_dim)
+        return self.mapping.map(torch.randn(n, self.z_dim, device=device), c)
+
+    def synthesize(self, w: Tensor) -> Tensor:  # [M, w_dim] -> [M, img_channels, H, W]
+        """Images from one w per row, used for every layer, with constant noise."""
+        check_rows(w, self.w_dim, "w")
+        return self.synthesis(w, noise_mode="const")

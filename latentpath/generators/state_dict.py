@@ -13,7 +13,7 @@ from torch import Tensor
 
 from latentpath.core import InputError, WeightsError, require_extra
 from latentpath.generators.published.bounded_reading import shown
-from latentpath.generators.published.stylegan2_options import checked_configuration
+from latentpath.generators.published.generator_options import checked_configuration
 from latentpath.generators.weights import Weights
 
 Configuration = Mapping[str, Any] | str | Path

@@ -7,7 +7,7 @@ keyword arguments that build it and free notes. Nothing in it is ever executed.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,7 +27,8 @@ class Weights:
     """What a weights file holds."""
 
     kind: str
-    """Which network: "stylegan2", "classifier", "identity", "encoder", "lpips", "surrogate"."""
+    """Which network: "stylegan2", "stylegan3", "classifier", "identity", "encoder", "lpips",
+    "surrogate"."""
     config: dict[str, Any]
     """Keyword arguments that build the network."""
     notes: dict[str, Any]
@@ -69,19 +70,22 @@ def save_weights(
         ) from error
 
 
-def read_weights(path: str | Path, *, kind: str | None = None) -> Weights:
+def read_weights(path: str | Path, *, kind: str | Sequence[str] | None = None) -> Weights:
     """Read a file of `save_weights`.
 
     Args:
         path: the safetensors file.
-        kind: refuse files of another kind.
+        kind: refuse files of another kind, or of none of several.
 
     Raises:
         WeightsError: no such file, damaged, not ours, or of another kind.
     """
     safetensors = require_extra("safetensors", "pipeline")
     path = Path(path)
-    wanted = "a latentpath weights file" + (f" of kind {kind!r}" if kind else "")
+    kinds = (kind,) if isinstance(kind, str) else kind
+    wanted = "a latentpath weights file"
+    if kinds is not None:
+        wanted += f" of kind {' or '.join(map(repr, kinds))}"
     remedy = "write one with `latentpath train ...`"
     if not path.is_file():
         raise WeightsError(expected=f"{wanted} at {path}", got="no such file", fix=remedy)
@@ -96,7 +100,9 @@ def read_weights(path: str | Path, *, kind: str | None = None) -> Weights:
         raise WeightsError(
             expected=f"{wanted} at {path}", got="safetensors without our metadata", fix=remedy
         )
-    if not isinstance(header.get("kind"), str) or (kind is not None and header["kind"] != kind):
+    if not isinstance(header.get("kind"), str) or (
+        kinds is not None and header["kind"] not in kinds
+    ):
         raise WeightsError(
             expected=f"{wanted} at {path}", got=f"kind {header.get('kind')!r}", fix=remedy
         )
@@ -188,5 +194,5 @@ def _check_shapes(weights: Weights, own: dict[str, Tensor], source: str | Path) 
 
 
 def save_generator(path: str | Path, generator: nn.Module, **options: Any) -> None:
-    """Write a `StyleGAN2` with its keyword arguments; options as for `save_weights`."""
-    save_weights(path, generator, kind="stylegan2", config=generator.init_kwargs, **options)  # type: ignore[arg-type]
+    """Write a generator of ours with its keyword arguments; options as for `save_weights`."""
+    save_weights(path, generator, kind=generator.kind, config=generator.init_kwargs, **options)  # type: ignore[arg-type]

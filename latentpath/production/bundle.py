@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from latentpath.core import WeightsError, place
 from latentpath.data import ImageSet
-from latentpath.generators import StyleGAN2, build, read_weights
+from latentpath.generators import GENERATORS, StyleGenerator, build, read_weights
 from latentpath.models import Classifier, Encoder, Networks, Surrogate, load_surrogate
 from latentpath.similarity import LPIPS
 
 # The weights that `latentpath demo` runs on ship here.
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 
-# Kind of network -> its file in a weights folder.
+# Network -> its file in a weights folder.
 FILES = {
-    "stylegan2": "generator.safetensors",
+    "generator": "generator.safetensors",
     "encoder": "encoder.safetensors",
     "identity": "identity.safetensors",
     "classifier": "classifier.safetensors",
     "surrogate": "surrogate.safetensors",
+}
+
+# Network -> the kinds of weights that it may have, with what they build.
+FACTORIES: dict[str, Mapping[str, Callable[..., nn.Module]]] = {
+    "generator": GENERATORS,
+    "encoder": {"encoder": Encoder},
+    "identity": {"identity": Classifier},
+    "classifier": {"classifier": Classifier},
 }
 
 
@@ -32,7 +43,7 @@ FILES = {
 class Bundle:
     """Generator, encoder and classifiers that belong together, and LPIPS."""
 
-    generator: StyleGAN2
+    generator: StyleGenerator
     encoder: Encoder
     identity: Classifier
     classifier: Classifier
@@ -113,19 +124,14 @@ def load_bundle(
             that was trained for other weights than those beside it).
     """
     folder = Path(folder)
-    factories = {
-        "stylegan2": StyleGAN2,
-        "encoder": Encoder,
-        "identity": Classifier,
-        "classifier": Classifier,
-    }
-    parts, notes = {}, {}
-    for kind, factory in factories.items():
-        path = folder / FILES[kind]
-        weights = read_weights(path, kind=kind)
-        network, notes[kind] = build(weights, factory, source=path), weights.notes
-        parts[kind] = place(network, device)
-    generator = parts["stylegan2"]
+    parts: dict[str, Any] = {}
+    notes: dict[str, dict[str, Any]] = {}
+    for name, kinds in FACTORIES.items():
+        path = folder / FILES[name]
+        weights = read_weights(path, kind=tuple(kinds))
+        network, notes[name] = build(weights, kinds[weights.kind], source=path), weights.notes
+        parts[name] = place(network, device)
+    generator = parts["generator"]
     channels = generator.img_channels
     for name, expected, got in [
         ("encoder's latent width", generator.latent_dim, parts["encoder"].latent_dim),

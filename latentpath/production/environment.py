@@ -49,7 +49,7 @@ def info_lines() -> list[str]:
             lines.append(f"  {op}: {report['runs']} ({others})")
     lines.append("weights that ship:")
     for kind, name in FILES.items():
-        lines.append(f"  {kind}: {_weights(name, kind)}")
+        lines.append(f"  {kind}: {_weights(name)}")
     lpips = "ready" if LPIPS_WEIGHTS.is_file() else "missing: install latentpath again"
     lines.append(f"  lpips: {LPIPS_WEIGHTS.name}, {lpips}")
     return lines
@@ -88,9 +88,9 @@ def _devices() -> list[str]:
     return names
 
 
-def _weights(name: str, kind: str) -> str:
+def _weights(name: str) -> str:
     try:
-        weights = read_weights(ASSETS / name, kind=kind)
+        weights = read_weights(ASSETS / name)
     except LatentpathError as error:
         return str(error)
     count = sum(tensor.numel() for tensor in weights.state.values())

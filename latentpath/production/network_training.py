@@ -129,7 +129,6 @@ def train_network(
         raise StoppedError(
             stop.number, "a stop after training, as asked", "the same command goes on from there"
         )
-    kind = "stylegan2" if network == "generator" else network
     notes: dict[str, Any] = {
         "software_version": __version__,
         "class_names": list(data.class_names),
@@ -141,13 +140,13 @@ def train_network(
         notes["people"] = people_fingerprint(data)
     if initial is not None:
         notes["initial"] = initial.notes()
-    path = out / FILES[kind]
+    path = out / FILES[network]
     if network == "generator":
         save_generator(path, module, notes=notes, half=half)
     elif isinstance(module, Surrogate):
         save_surrogate(path, module, notes=notes, half=half)
     else:
-        save_weights(path, module, kind=kind, config=module.config, notes=notes, half=half)  # type: ignore[arg-type]
+        save_weights(path, module, kind=network, config=module.config, notes=notes, half=half)  # type: ignore[arg-type]
     figures = ", ".join(f"{name} {value:.4g}" for name, value in result.items())
     line = f"weights: {path} ({path.stat().st_size / 1e6:.2f} MB; {figures})"
     if result.get("walk energy ratio", 0.0) > 1:
@@ -188,7 +187,7 @@ def _generator(
 def _encoder(
     data: ImageSet, images: Tensor, out: Path, config: Any, checkpoint: Path, progress: Progress
 ) -> Trained:
-    generator = load_generator(out / FILES["stylegan2"], images.device)
+    generator = load_generator(out / FILES["generator"], images.device)
     encoder = train_encoder(
         images, generator, config=config, checkpoint=checkpoint, progress=progress
     )
@@ -278,7 +277,7 @@ def _check_folder(out: Path) -> None:
 
 def _side(network: str, data: ImageSet, out: Path, resolution: int) -> int:
     """Resolution to train at."""
-    path = out / FILES["stylegan2"]
+    path = out / FILES["generator"]
     if network != "generator" and path.exists():
         side = load_generator(path).img_resolution
         if resolution not in (0, side):

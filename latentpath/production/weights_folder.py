@@ -11,7 +11,7 @@ import torch
 from latentpath.core import Progress, WeightsError, silent
 from latentpath.data import ImageSet
 from latentpath.generators import read_weights
-from latentpath.production.bundle import FILES, Bundle, load_bundle
+from latentpath.production.bundle import FACTORIES, FILES, Bundle, load_bundle
 from latentpath.production.network_training import check_classes, train_network
 from latentpath.training import (
     ClassifierConfig,
@@ -21,14 +21,8 @@ from latentpath.training import (
     SurrogateConfig,
 )
 
-# In the order in which they need each other, with their kinds.
-NETWORKS = {
-    "generator": "stylegan2",
-    "encoder": "encoder",
-    "identity": "identity",
-    "classifier": "classifier",
-    "surrogate": "surrogate",
-}
+# In the order in which they need each other.
+NETWORKS = ("generator", "encoder", "identity", "classifier", "surrogate")
 
 
 @dataclass(frozen=True)
@@ -47,9 +41,9 @@ class TrainingConfig:
     """What the classifiers see at a latent."""
 
 
-def absent_networks(folder: Path, wanted: Sequence[str] = tuple(NETWORKS)) -> list[str]:
+def absent_networks(folder: Path, wanted: Sequence[str] = NETWORKS) -> list[str]:
     """Networks out of the wanted ones that the folder has no weights of, in the order of need."""
-    return [name for name in wanted if not (folder / FILES[NETWORKS[name]]).exists()]
+    return [name for name in wanted if not (folder / FILES[name]).exists()]
 
 
 def ready_networks(
@@ -57,7 +51,7 @@ def ready_networks(
     folder: Path,
     config: TrainingConfig,
     *,
-    wanted: Sequence[str] = tuple(NETWORKS),
+    wanted: Sequence[str] = NETWORKS,
     resolution: int = 0,
     sheet_images: int = 0,
     device: torch.device | str = "cpu",
@@ -111,10 +105,10 @@ def _check_present(folder: Path, data: ImageSet) -> None:
         ("identity", "num_classes", "people", data.num_identities),
         ("classifier", "num_classes", "classes", data.num_classes),
     ):
-        path = folder / FILES[NETWORKS[name]]
+        path = folder / FILES[name]
         if not path.exists():
             continue
-        trained = read_weights(path, kind=NETWORKS[name]).config.get(key, given)
+        trained = read_weights(path, kind=tuple(FACTORIES[name])).config.get(key, given)
         if trained != given:
             raise WeightsError(
                 expected=f"a data set of {trained} {what}, as the {name} in the weights folder was "

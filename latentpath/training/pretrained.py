@@ -68,7 +68,7 @@ def load_pretrained(path: str | Path) -> Pretrained:
     path = Path(path)
     weights = read_generator(path)
     checksum = hash_file(path)
-    generator = build_generator(weights, path)
+    generator = _trainable(build_generator(weights, path))
     pretrained = Pretrained(generator, checksum, _images_seen(weights.notes))
     beside = path.with_suffix(".checkpoint")
     reason = f"no checkpoint {beside.name} lies beside the generator"
@@ -94,12 +94,19 @@ def as_pretrained(initial: object) -> Pretrained:
     """What `train_generator` takes as `initial`, as `Pretrained`; InputError if it is neither."""
     if isinstance(initial, Pretrained):
         return initial
-    if isinstance(initial, StyleGAN2):
-        return Pretrained(initial, hash_tensors(initial.state_dict()))
+    generator = _trainable(initial)
+    return Pretrained(generator, hash_tensors(generator.state_dict()))
+
+
+def _trainable(generator: object) -> StyleGAN2:
+    """A generator if it is of the kind that is trained here."""
+    if isinstance(generator, StyleGAN2):
+        return generator
     raise InputError(
         expected="a StyleGAN2, or what load_pretrained returns, to start from",
-        got=f"a {type(initial).__name__}",
-        fix="other generators cannot be trained here; open weights with load_pretrained",
+        got=f"a {type(generator).__name__}",
+        fix="other generators make images here and are not trained: put the file into the weights "
+        "folder with `latentpath convert`, or start from a StyleGAN2",
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from latentpath.core.errors import WeightsError
-from latentpath.generators.weights import save_weights
+from latentpath.generators import StyleGAN3, save_generator, save_weights
 from latentpath.models import Classifier, Encoder, Surrogate, save_surrogate
 from latentpath.production import Bundle, load_bundle, produce_set
 from support import tiny_models
@@ -129,3 +129,16 @@ class TestSurrogate:
         made = Encoder(8, 1, 16, 2)
         save_weights(with_one / "encoder.safetensors", made, kind="encoder", config=made.config)
         assert load_bundle(with_one).surrogate is not None
+
+
+def test_a_generator_of_another_kind(copy, data):
+    """A set is produced with a StyleGAN3 that somebody put into the weights folder."""
+    torch.manual_seed(0)
+    options = {"channel_base": 64, "channel_max": 4, "num_layers": 3, "num_critical": 1}
+    generator = StyleGAN3(8, 0, 8, tiny_models.SIDE, 1, synthesis_kwargs=options)
+    save_generator(copy / "generator.safetensors", generator)
+    (copy / "surrogate.safetensors").unlink(missing_ok=True)
+    bundle = load_bundle(copy)
+    assert isinstance(bundle.generator, StyleGAN3)
+    made = produce_set(data, bundle, tiny_models.quick_config(count=3))
+    assert len(made.samples) == 3

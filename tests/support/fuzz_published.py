@@ -23,12 +23,13 @@ import torch
 
 import latentpath
 from latentpath.core.errors import WeightsError
-from latentpath.generators import StyleGAN2
+from latentpath.generators import StyleGAN2, StyleGAN3
 from support import (
     hostile_files as hostile,
     pickle_assembler as assembler,
     published_files as published,
     published_networks as networks,
+    published_stylegan3,
     watching,
 )
 
@@ -44,6 +45,8 @@ _PARTS = [
     assembler.call("numpy.dtype", "f8", False, True), assembler.text("_modules"),
 ]  # fmt: skip
 
+ALIAS_FREE = {"channel_base": 16, "channel_max": 2, "num_layers": 3, "num_critical": 1}
+
 
 def corpus():
     """Small valid files of every kind."""
@@ -57,6 +60,7 @@ def corpus():
             for name, c in (("skip", 0), ("resnet", 2))
         )  # fmt: skip
         return [
+            published.pickled({"G_ema": published_stylegan3.generator(**ALIAS_FREE)}),
             published.pickled({"G_ema": skip}),
             published.pickled({"G_ema": resnet}, 2),
             published.pickled({"G": skip}, 0),
@@ -155,7 +159,7 @@ def outcome(path):
             assert len(line) < 1000
             assert line.isprintable()
             return type(error).__name__
-    assert isinstance(generator, StyleGAN2)
+    assert isinstance(generator, StyleGAN2 | StyleGAN3)
     assert all(torch.isfinite(tensor).all() for tensor in generator.state_dict().values())
     return "loaded"
 

@@ -12,13 +12,14 @@ import pickle
 import numpy as np
 import torch
 
+from latentpath.core.errors import WeightsError
 from latentpath.generators.published import (
     DamagedPickleError,
     ForeignFileError,
     OversizedPickleError,
     UnsafePickleError,
 )
-from support import hostile_data, published_files as published
+from support import hostile_data, published_files as published, published_stylegan3
 from support.pickle_assembler import (
     COMMAND,
     MARKER,
@@ -190,6 +191,46 @@ def _glued():
         yield f"an empty stack, {code!a}", whole(code), (DamagedPickleError, UnsafePickleError), ""
 
 
+def _alias_free():
+    """StyleGAN3: options that would build filters and layers without end, and calls among them."""
+
+    def changed(**arguments):
+        network = published_stylegan3.generator()
+        network._init_kwargs.update(arguments)
+        return published.pickled({"G_ema": network})
+
+    yield "a filter of 2**22 taps", changed(filter_size=1 << 20), WeightsError, "taps"
+    radial = changed(filter_size=300, use_radial_filters=True)
+    yield "a radial filter of 1,200**2 taps", radial, WeightsError, "taps"
+    yield (
+        "an activation at 2**20 times the rate",
+        changed(lrelu_upsampling=1 << 20),
+        WeightsError,
+        "",
+    )
+    for attribute, trap in (("num_layers", 10**6), ("margin_size", 1 << 20)):
+        network = published_stylegan3.generator()
+        setattr(network.synthesis, attribute, trap)
+        data = published.pickled({"G_ema": network})
+        yield f"StyleGAN3 of {trap} {attribute}", data, WeightsError, ""
+    trap = Calls(os.system, COMMAND)
+    yield (
+        "os.system as an option of StyleGAN3",
+        changed(filter_size=trap),
+        UnsafePickleError,
+        "system",
+    )
+    for place in ("in_size", "in_cutoff", "padding"):
+        network = published_stylegan3.generator()
+        setattr(network.synthesis.L1_22_4, place, trap)
+        data = published.pickled({"G_ema": network})
+        yield f"os.system as {place} of StyleGAN3", data, UnsafePickleError, "system"
+    network = published_stylegan3.generator()
+    network.synthesis.input.size = np.array([None, 3])
+    data = published.pickled({"G_ema": network})
+    yield "an object array as size of StyleGAN3", data, UnsafePickleError, "dtype"
+
+
 def _tensorflow():
     title = "dnnlib.tflib.network.Network"
     data = whole(b"(", (name(title) + b")\x81}" + text("version") + b"K\5sb") * 3, b"t", protocol=3)
@@ -209,6 +250,7 @@ SOURCES = (
     _states,
     _placed,
     _glued,
+    _alias_free,
     _tensorflow,
     *hostile_data.SOURCES,
 )

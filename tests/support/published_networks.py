@@ -300,14 +300,3 @@ class AugmentPipe(nn.Module):
         self.xflip, self.rotate_max, self.imgfilter_bands = 1.0, 1, [1, 1, 1, 1]
         self.register_buffer("Hz_geom", torch.randn(12))
         self.register_buffer("Hz_fbank", torch.randn(4, 25))
-
-
-@persistent
-class SynthesisInput(nn.Module):
-    """StyleGAN3's: Fourier features."""
-
-    def __init__(self, w_dim, channels, size):
-        super().__init__()
-        self.size, self.bandwidth = np.broadcast_to(np.asarray(size), [2]).copy(), np.float64(2)
-        self.weight = nn.Parameter(torch.randn([channels, channels]))
-        self.affine = FullyConnectedLayer(w_dim, 4)

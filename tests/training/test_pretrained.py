@@ -8,7 +8,13 @@ import pytest
 import torch
 
 from latentpath.core.errors import InputError, LatentpathWarning, WeightsError
-from latentpath.generators import FunctionGenerator, StyleGAN2, load_generator, save_generator
+from latentpath.generators import (
+    FunctionGenerator,
+    StyleGAN2,
+    StyleGAN3,
+    load_generator,
+    save_generator,
+)
 from latentpath.training import GeneratorConfig, load_pretrained, train_generator
 from latentpath.training.checkpoint import Checkpointer
 from latentpath.training.gan import _Gan
@@ -178,3 +184,11 @@ def test_a_generator_that_is_none_of_ours():
         as_pretrained(foreign)
     with pytest.raises(InputError, match="load_pretrained"):
         train(8, initial=foreign)
+
+
+def test_other_generators_are_not_trained(tmp_path):
+    sizes = {"channel_base": 64, "channel_max": 4, "num_layers": 3, "num_critical": 1}
+    path = tmp_path / "generator.safetensors"
+    save_generator(path, StyleGAN3(4, 2, 5, 8, 1, synthesis_kwargs=sizes))
+    with pytest.raises(InputError, match="a StyleGAN3: other generators"):
+        load_pretrained(path)

@@ -1,8 +1,8 @@
-"""Generators that the published StyleGAN2-ADA (PyTorch) code pickled, read without running them.
+"""Generators that the published StyleGAN2-ADA and StyleGAN3 code pickled, read and never run.
 
 `pickle_machine` and `pickle_instructions` are an unpickler that makes plain values, the records of
 `pickle_records`; `allowed_names` is the list of what files may mention, `torch_storages` reads the
-files nested in the file, `stylegan2_weights` turns the records into weights, and `bounded_reading`
+files nested in the file, `published_weights` turns the records into weights, and `bounded_reading`
 counts what all that costs.
 """
 

@@ -14,7 +14,7 @@ from typing import Any
 from latentpath.core import WeightsError
 
 LONGEST = 80
-WANTED = "a published StyleGAN2-ADA generator"
+WANTED = "a published StyleGAN2 or StyleGAN3 generator"
 ANOTHER_COPY = "download it again, or restore it from a copy"
 
 
@@ -31,7 +31,7 @@ class OversizedPickleError(WeightsError):
 
 
 class ForeignFileError(WeightsError):
-    """The file is sound, but no StyleGAN2-ADA generator: an archive, a web page, another model."""
+    """The file is sound, but no StyleGAN generator: an archive, a web page, another model."""
 
 
 def shown(value: Any) -> str:

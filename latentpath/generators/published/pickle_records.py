@@ -2,8 +2,8 @@
 
 No class of the file is ever built. A network is a class name and a dict, a tensor is a place in
 a storage, a storage is a run of bytes of the file. Of NumPy there are dtypes, scalars and arrays
-of plain numbers, never of objects: networks hold scalars (`1 / np.sqrt(fan_in)`), and arrays occur
-in StyleGAN3, which is read far enough to be recognised.
+of plain numbers, never of objects: networks hold scalars (`1 / np.sqrt(fan_in)`), and StyleGAN3
+arrays of sizes.
 """
 
 from __future__ import annotations

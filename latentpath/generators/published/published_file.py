@@ -1,4 +1,4 @@
-"""Reading a published StyleGAN2-ADA `.pkl` without running anything in it.
+"""Reading a published StyleGAN2 or StyleGAN3 `.pkl` without running anything in it.
 
 What a file is shows in its first bytes, so that a wrong one is refused by its right name.
 """
@@ -25,7 +25,7 @@ from latentpath.generators.published.bounded_reading import (
 )
 from latentpath.generators.published.pickle_instructions import INSTRUCTIONS, unpickle
 from latentpath.generators.published.pickle_machine import Machine
-from latentpath.generators.published.stylegan2_weights import weights_of
+from latentpath.generators.published.published_weights import weights_of
 from latentpath.generators.published.torch_storages import ZIP_HEAD, is_torch_stream
 from latentpath.generators.weights import Weights
 
@@ -95,7 +95,7 @@ def _kind(head: bytes) -> tuple[str | None, str]:
 
 
 def read_published(path: str | Path, limits: Limits = LIMITS) -> Weights:
-    """Read the generator of a pickle that the published StyleGAN2-ADA code wrote.
+    """Read the generator of a pickle that the published StyleGAN2-ADA or StyleGAN3 code wrote.
 
     No code of the file is run and no class of it is built: the pickle is read by a machine that
     knows a few names and makes inert records (see `allowed_names`). `G_ema` is taken, else `G`;

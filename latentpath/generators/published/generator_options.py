@@ -1,4 +1,4 @@
-"""Which arguments a StyleGAN2 configuration may hold, and of which types and sizes.
+"""Which arguments a generator's configuration may hold, and of which types and sizes.
 
 The bounds keep a hostile configuration from building a network of billions of layers before its
 shapes are compared with the weights.
@@ -26,16 +26,20 @@ Fault = Callable[[str], Exception]
 """Makes an error out of what is wrong."""
 
 
-def checked_configuration(given: Mapping[str, Any], fault: Fault) -> dict[str, Any]:
-    """Return keyword arguments of `StyleGAN2` as plain JSON values.
+def checked_configuration(
+    given: Mapping[str, Any], fault: Fault, kind: str = "stylegan2"
+) -> dict[str, Any]:
+    """Return keyword arguments of a generator as plain JSON values.
 
     Args:
         given: the arguments; what `IDLE` names is left out.
         fault: makes the error for an argument that is missing, unknown or impossible.
+        kind: "stylegan2" or "stylegan3".
     """
+    model, *options = _OPTIONS[kind]
     unknown = [name for name in given if name not in (*SIZES, *PARTS)]
     if unknown:
-        raise fault(f"the argument {shown(unknown[0])}, which StyleGAN2 does not have")
+        raise fault(f"the argument {shown(unknown[0])}, which {model} does not have")
     plain: dict[str, Any] = {}
     for name in SIZES:
         if given.get(name) is None:
@@ -43,24 +47,24 @@ def checked_configuration(given: Mapping[str, Any], fault: Fault) -> dict[str, A
         if (value := whole(given[name])) is None:
             raise fault(f"{shown(given[name])} as {name}")
         plain[name] = value
-    for part, known in zip(PARTS, (_MAPPING, _SYNTHESIS), strict=True):
-        options = given.get(part)
-        options = {} if options is None else options
-        if not isinstance(options, Mapping):
-            raise fault(f"{shown(options)} as {part}")
+    for part, known in zip(PARTS, options, strict=True):
+        chosen = given.get(part)
+        chosen = {} if chosen is None else chosen
+        if not isinstance(chosen, Mapping):
+            raise fault(f"{shown(chosen)} as {part}")
+        if foreign := [key for key in chosen if key not in (*known, *IDLE)]:
+            raise fault(f"the option {shown(foreign[0])} in {part}, which {model} does not have")
         plain[part] = {
             key: _checked(part, key, value, known, fault)
-            for key, value in options.items()
+            for key, value in chosen.items()
             if key not in IDLE
         }
     return plain
 
 
 def _checked(
-    part: str, key: Any, value: Any, known: dict[str, Callable[[Any], Any]], fault: Fault
+    part: str, key: str, value: Any, known: dict[str, Callable[[Any], Any]], fault: Fault
 ) -> Any:
-    if key not in known:
-        raise fault(f"the option {shown(key)} in {part}, which StyleGAN2 does not have")
     plain = known[key](value)
     if plain is None and value is not None:
         raise fault(f"{shown(value)} as {key} in {part}")
@@ -134,4 +138,27 @@ _MAPPING: dict[str, Callable[[Any], Any]] = {
     "activation": _word,
     "lr_multiplier": number,
     "w_avg_beta": number,
+}
+_ALIAS_FREE: dict[str, Callable[[Any], Any]] = {
+    "channel_base": whole,
+    "channel_max": whole,
+    "num_layers": _layers,
+    "num_critical": _layers,
+    "first_cutoff": number,
+    "first_stopband": number,
+    "last_stopband_rel": number,
+    "margin_size": whole,
+    "output_scale": number,
+    "num_fp16_res": whole,
+    "conv_kernel": whole,
+    "filter_size": whole,
+    "lrelu_upsampling": whole,
+    "use_radial_filters": _flag,
+    "conv_clamp": number,
+    "magnitude_ema_beta": number,
+}
+# Kind -> what it is called, options of its mapping and of its synthesis network.
+_OPTIONS: dict[str, tuple[Any, ...]] = {
+    "stylegan2": ("StyleGAN2", _MAPPING, _SYNTHESIS),
+    "stylegan3": ("StyleGAN3", _MAPPING, _ALIAS_FREE),
 }

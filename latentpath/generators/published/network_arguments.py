@@ -1,0 +1,85 @@
+"""What a record of a published network says about itself: its arguments and its attributes.
+
+A published network says twice what it is: by the arguments that it was made with, and by the
+attributes of its layers, which the published code runs by. Where the attributes are there, they
+win; the arguments give the rest.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from latentpath.generators.published.bounded_reading import shown
+from latentpath.generators.published.generator_options import PARTS, SIZES, whole
+from latentpath.generators.published.pickle_records import NetworkRecord
+
+_POSITIONAL = (*SIZES, *PARTS)  # of the published Generator.__init__, in its order
+
+
+def arguments_of(network: NetworkRecord) -> dict[str, Any]:
+    """Arguments by name, whether they were passed by position or by keyword."""
+    positional, keyword = network.attribute("_init_args"), network.attribute("_init_kwargs")
+    positional = () if positional is None else positional
+    keyword = {} if keyword is None else keyword
+    if not isinstance(positional, (tuple, list)) or not isinstance(keyword, dict):
+        raise network.reading.damaged(f"arguments of another form in {network.title}")
+    if len(positional) > len(_POSITIONAL):
+        raise network.reading.damaged(f"{len(positional)} positional arguments in {network.title}")
+    given = dict(zip(_POSITIONAL, positional, strict=False))
+    for name, value in keyword.items():
+        if name in given or not isinstance(name, str):
+            raise network.reading.damaged(f"the argument {shown(name)} twice in {network.title}")
+        given[name] = value
+    return given
+
+
+def size_of(network: NetworkRecord, name: str, given: Any) -> Any:
+    """One of `SIZES`, which the network's attribute and its argument agree on."""
+    own = network.attribute(name)
+    if own is not None and given is not None and whole(own) != whole(given):
+        raise network.reading.damaged(
+            f"{network.title} made with {name}={shown(given)}, whose {name} is {shown(own)}"
+        )
+    return given if own is None else own
+
+
+def options_of(network: NetworkRecord, part: str, options: Any) -> dict[str, Any]:
+    """The argument `part`, a dict of options."""
+    if options is None:
+        return {}
+    if not isinstance(options, dict):
+        raise network.reading.damaged(f"{shown(options)} as {part} of {network.title}")
+    return dict(options)
+
+
+def mapping_attributes(network: NetworkRecord) -> dict[str, Any]:
+    """Options of the mapping network by its attributes and its layers'."""
+    mapping = network.children().get("mapping")
+    if mapping is None:
+        return {}
+    layers = [layer for name, layer in mapping.children().items() if name.startswith("fc")]
+    return {
+        **common(network, [mapping], "num_layers"),
+        **common(network, [mapping], "w_avg_beta"),
+        **common(network, layers, "activation"),
+        **common(network, layers, "bias_gain", "lr_multiplier"),
+    }
+
+
+def common(
+    network: NetworkRecord, parts: list[NetworkRecord], attribute: str, option: str | None = None
+) -> dict[str, Any]:
+    """{option: value} where all parts that have `attribute` have the same; {} if none has it."""
+    values = [part.state[attribute] for part in parts if attribute in part.state]
+    for value in values[1:]:
+        if not _same(value, values[0]):
+            raise network.reading.damaged(
+                f"{network.title} with layers whose {attribute} is {shown(values[0])} here and "
+                f"{shown(value)} there"
+            )
+    return {option or attribute: values[0]} if values else {}
+
+
+def _same(first: Any, second: Any) -> bool:
+    simple = (str, int, float, type(None))  # never a comparison of nested values
+    return isinstance(first, simple) and isinstance(second, simple) and first == second
