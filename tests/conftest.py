@@ -22,6 +22,9 @@ os.environ.setdefault(
     ),
 )
 
+# No page is printed unless a test asks for it: a browser takes seconds to start.
+os.environ.setdefault("LATENTPATH_BROWSER", "")
+
 import pytest
 import torch
 from hypothesis import settings

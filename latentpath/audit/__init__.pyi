@@ -47,6 +47,7 @@ from latentpath.audit.report.json_schema import audit_schema as audit_schema
 from latentpath.audit.report.report_html import (
     check_packages as check_packages,
     check_report as check_report,
+    summary_line as summary_line,
     write_report as write_report,
 )
 from latentpath.audit.report.report_model import (

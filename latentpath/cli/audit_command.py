@@ -92,7 +92,14 @@ def declare(parser: LateParser) -> None:
 
 
 def _run(arguments: argparse.Namespace, bars: Bars) -> int:
-    from latentpath.audit import SEVERITY, AuditConfig, audit_set, report_on, write_report
+    from latentpath.audit import (
+        SEVERITY,
+        AuditConfig,
+        audit_set,
+        report_on,
+        summary_line,
+        write_report,
+    )
     from latentpath.cli.config_options import read_options
 
     config = read_options(arguments, AuditConfig)
@@ -130,6 +137,7 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> int:
     say_verdicts(audit)
     shown = "without real images" if arguments.no_real_images else "shows real images"
     print(f"report: {written} ({shown}), numbers: {written.with_name(NUMBERS)}")
+    print(summary_line(written))
     limit = arguments.fail_on
     return FAILED if limit and SEVERITY[audit.overall] >= SEVERITY[limit] else 0
 

@@ -50,6 +50,7 @@ def declare(parser: LateParser) -> None:
 
 
 def _run(arguments: argparse.Namespace, bars: Bars) -> None:
+    from latentpath.audit import summary_line
     from latentpath.data import scan
     from latentpath.production import RunOptions, seal_line, shortage_lines, summary_lines
     from latentpath.project import ProjectConfig, reading_side, run_project
@@ -81,6 +82,7 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> None:
     if result.audit is not None:
         say_verdicts(result.audit)
     print(f"report: {result.report_file} (shows real images: for the data holder)")
+    print(summary_line(result.report_file))
     print(seal_line(result.run.manifest))
 
 

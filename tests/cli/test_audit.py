@@ -67,7 +67,8 @@ def numbers(folder: Path) -> dict:
 def test_two_sets_are_enough(audit, tmp_path):
     code, out, err = audit("--quiet", "--quick")
     assert (code, err) == (0, [])
-    assert out.count("\n") == 8  # six questions, all of them together, where the report is
+    assert out.count("\n") == 10  # six questions, two verdicts, where report and summary are
+    assert (tmp_path / "report" / "summary.html").is_file()
     found = numbers(tmp_path / "report")
     assert found["sets"]["synthetic"]["images"] == 30
     assert found["questions"]["closeness"]["colour"] == "grey"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+from latentpath.audit.report.page_printing import BROWSERS as NAMES
 
 # Headless windows have a smallest width of their own, so pages are laid out in frames.
 _FRAME = '<iframe style="border:0;width:{width}px;height:2000px" srcdoc="{page}"></iframe>'
@@ -87,6 +88,45 @@ def layouts(screens: list[tuple[Path, int]], folder: Path) -> list[dict]:
     return json.loads(
         found.group(1).replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
     )
+
+
+_AXE = """<!doctype html><meta charset="utf-8"><title>pages</title><body>
+{frames}
+<pre id="found"></pre>
+<script>
+window.onload = async () => {{
+  const found = [];
+  try {{
+  for (const frame of document.querySelectorAll("iframe")) {{
+    const result = await frame.contentWindow.axe.run(frame.contentDocument, {{
+      runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"],
+    }});
+    found.push({{
+      passes: result.passes.length,
+      violations: result.violations.map((rule) => [rule.id, rule.nodes[0].html.slice(0, 160)]),
+    }});
+  }}
+  }} catch (error) {{ found.push(String(error)); }}
+  document.getElementById("found").textContent = JSON.stringify(found);
+}};
+</script>"""
+
+
+def axe_findings(pages: list[str], folder: Path, axe: Path) -> list[dict]:
+    """What axe-core finds of each page's HTML: passes (rules) and violations (rule, element)."""
+    shutil.copyfile(axe, folder / "axe.js")
+    frames = []
+    for text in pages:
+        text = re.sub(r'<meta http-equiv="Content-Security-Policy.*?>', "", text)
+        text = text.replace("</head>", '<script src="axe.js"></script></head>', 1)
+        text = text.replace("&", "&amp;").replace('"', "&quot;")
+        frames.append(_FRAME.format(width=1000, page=text).replace("<iframe", '<iframe title="p"'))
+    path = folder / "axe.html"
+    path.write_text(_AXE.format(frames="\n".join(frames)), encoding="utf-8")
+    shown = _run(folder, "--virtual-time-budget=60000", "--dump-dom", path.as_uri())
+    found = re.search(r'<pre id="found">(.+?)</pre>', shown, re.DOTALL)
+    assert found, "the pages were not looked at"
+    return json.loads(html.unescape(found.group(1)))
 
 
 def print_pdf(page: Path, target: Path) -> bytes:

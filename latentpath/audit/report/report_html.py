@@ -1,4 +1,4 @@
-"""A report as one HTML file that needs no network, and `audit.json` beside it."""
+"""A report as HTML files that need no network: all of it, one page of it, and `audit.json`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import json
 import os
 from pathlib import Path
 
+from latentpath.audit.report.board_summary import summary_context
 from latentpath.audit.report.page_context import page_context
+from latentpath.audit.report.page_printing import print_page
 from latentpath.audit.report.report_model import Report
 from latentpath.core import InputError, OutputExistsError, check_extra, require_extra, write_file
 
-JSON_NAME = "audit.json"
+JSON_NAME, SUMMARY_NAME, PRINT_NAME = "audit.json", "summary.html", "summary.pdf"
 # What measures and their report import where they need it.
 _PACKAGES = ("PIL", "jinja2", "matplotlib", "monai", "safetensors", "scipy", "torchmetrics")
 
@@ -30,7 +32,7 @@ def check_report(path: str | Path, *, overwrite: bool = False) -> None:
     Raises:
         MissingExtraError: a package that measures or reports need is not installed.
         InputError: no file can be written there.
-        OutputExistsError: the report, or `audit.json` beside it, exists.
+        OutputExistsError: the report, or what goes beside it, exists.
     """
     check_packages()
     path = Path(path)
@@ -41,7 +43,7 @@ def check_report(path: str | Path, *, overwrite: bool = False) -> None:
             got=f"{path}, which is a folder or lies in one that cannot be written to",
             fix="choose another place",
         )
-    for file in (path, path.with_name(JSON_NAME)):
+    for file in (path, *map(path.with_name, (JSON_NAME, SUMMARY_NAME, PRINT_NAME))):
         if os.path.lexists(file) and not overwrite:
             raise OutputExistsError(
                 expected=f"no file at {file}",
@@ -53,7 +55,9 @@ def check_report(path: str | Path, *, overwrite: bool = False) -> None:
 def write_report(path: str | Path, report: Report, *, include_real: bool = True) -> Path:
     """Write the report as one self-contained HTML file, and `audit.json` beside it.
 
-    Both are written under temporary names and renamed, so neither is ever half there.
+    Of a report with verdicts there is a `summary.html`, too: one page without any image that names
+    the set by its seal, and where there is a Chromium the same as `summary.pdf`. Each file is
+    written under a temporary name and renamed, so none is ever half there.
 
     Args:
         path: the HTML file; its folder is created. An older report there is replaced.
@@ -78,10 +82,24 @@ def write_report(path: str | Path, report: Report, *, include_real: bool = True)
         lstrip_blocks=True,
     )
     page = environment.get_template("report.html").render(page_context(report, include_real))
+    summary, printed = path.with_name(SUMMARY_NAME), path.with_name(PRINT_NAME)
+    for older in (summary, printed):
+        older.unlink(missing_ok=True)
     numbers = json.dumps(report.as_dict(), indent=2, allow_nan=False, ensure_ascii=False)
     _write_whole(path.with_name(JSON_NAME), numbers + "\n")
     _write_whole(path, page)
+    if report.verdicts:
+        sheet = environment.get_template("summary.html")
+        _write_whole(summary, sheet.render(summary_context(report, include_real)))
+        print_page(summary, printed)
     return path
+
+
+def summary_line(report: Path) -> str:
+    """Return a line to print: where the summary of a report lies, and who it is for."""
+    printed = report.with_name(PRINT_NAME)
+    beside = f", to print: {printed}" if printed.exists() else ""
+    return f"summary: {report.with_name(SUMMARY_NAME)} (one page, no image: for the board){beside}"
 
 
 def _write_whole(path: Path, text: str) -> None:

@@ -157,7 +157,11 @@ def contrast(first: str, second: str) -> float:
 def test_words_can_be_read_on_their_background():
     style = (Path(write_report.__code__.co_filename).parent / "page" / "style.css").read_text()
     found = re.findall(r"--light: (#\w{6}); --back: (#\w{6})", style)
-    assert len(found) == 4
-    for light, back in found:
+    papers = re.findall(r"--paper: (#\w{6}); --ink: (#\w{6}); --soft: (#\w{6})", style)
+    # Four signs on paper, and four in the dark.
+    assert (len(papers), len(found)) == (2, 8)
+    for number, (light, back) in enumerate(found):
         assert contrast(light, back) >= 4.5
-        assert contrast(light, "#ffffff") >= 4.5
+        assert contrast(light, papers[number // 4][0]) >= 4.5
+    for paper, ink, soft in papers:
+        assert min(contrast(ink, paper), contrast(soft, paper)) >= 4.5
