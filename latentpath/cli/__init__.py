@@ -44,7 +44,7 @@ COMMANDS = {
     "verify": "check that a set, or a run and its set, is as it was written",
     "audit": "report how private and how useful a synthetic set is",
     "train": "train the networks for a private set",
-    "convert": "turn a published StyleGAN2-ADA .pkl into safetensors, running nothing in it",
+    "convert": "turn a generator of another project into safetensors, running nothing in it",
     "experiment": "compare real images, centroids, straight lines and walks",
     "info": "print versions, devices and implementations",
 }

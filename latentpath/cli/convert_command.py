@@ -14,8 +14,9 @@ def declare(parser: LateParser) -> None:
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="a .pkl of the published PyTorch code, a plain state dict (.pt, .pth, .safetensors), "
-        "or weights of latentpath",
+        help="a .pkl of the published StyleGAN2 or StyleGAN3 PyTorch code, a .pt with g_ema "
+        "(rosinality, k-SALSA) or of pSp, a plain state dict (.pt, .pth, .safetensors), or weights "
+        "of latentpath",
     )
     parser.add_argument("target", metavar="TARGET", help="the .safetensors file to write")
     parser.add_argument(

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 
-from latentpath.core import InputError
 from latentpath.generators.mapping import StyleGenerator
 from latentpath.generators.published.generator_options import checked_configuration
 from latentpath.generators.published.published_file import (
@@ -19,9 +18,10 @@ from latentpath.generators.published.published_file import (
 from latentpath.generators.state_dict import (
     Configuration,
     impossible,
+    needs_no_configuration,
     read_safetensors,
     read_torch,
-    with_configuration,
+    weights_in,
 )
 from latentpath.generators.stylegan2 import StyleGAN2
 from latentpath.generators.stylegan3 import StyleGAN3
@@ -44,9 +44,10 @@ def load_generator(
 
     Args:
         path: a `.pkl` of the published StyleGAN2-ADA or StyleGAN3 (PyTorch) code; a safetensors
-            file written by `latentpath train generator` or `latentpath convert`; or a plain state
-            dict with the published names, in safetensors or of `torch.save`. Names with other
-            suffixes are told apart by content.
+            file written by `latentpath train generator` or `latentpath convert`; a file of
+            `torch.save` with `g_ema` in rosinality's form, or a checkpoint of pSp, whose decoder
+            is one; or a plain state dict with the published names, in safetensors or of
+            `torch.save`. Names with other suffixes are told apart by content.
         device: where to put it.
         config: for a plain state dict, the keyword arguments of `StyleGAN2` or a JSON file that
             holds them; left out, the file with the suffix `.json` beside it is taken.
@@ -74,15 +75,11 @@ def read_generator(path: str | Path, config: Configuration | None = None) -> Wei
     path = Path(path)
     kind = _kind(path)
     if kind == "torch":
-        return with_configuration(path, read_torch(path), config)
+        return weights_in(path, read_torch(path), config)
     if kind == "safetensors" and not is_ours(path):
-        return with_configuration(path, read_safetensors(path), config)
+        return weights_in(path, read_safetensors(path), config)
     if config is not None:
-        raise InputError(
-            expected="config= for a plain state dict alone",
-            got=f"{path}, which holds its own configuration",
-            fix="leave config= out",
-        )
+        raise needs_no_configuration(path)
     if kind == "pickle":
         return read_published(path)
     weights = read_weights(path, kind=tuple(GENERATORS))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import torch
 from torch import Tensor
 
 from latentpath.core import InputError, WeightsError, require_extra
+from latentpath.generators.checkpoint_forms import form_of, refused, rosinality_weights
 from latentpath.generators.published.bounded_reading import shown
 from latentpath.generators.published.generator_options import checked_configuration
 from latentpath.generators.weights import Weights
@@ -19,32 +22,46 @@ from latentpath.generators.weights import Weights
 Configuration = Mapping[str, Any] | str | Path
 """Keyword arguments of `StyleGAN2`, or a JSON file that holds them."""
 
-_WANTED = "a StyleGAN2 state dict"
-_PARTS = ("G_ema", "G")  # under which some save it together with other networks
 _CONFIG_BYTES = 1 << 20
 _LONGEST_REASON = 200
 
 
-def with_configuration(
-    path: str | Path, state: dict[str, Tensor], config: Configuration | None = None
-) -> Weights:
-    """A state dict as weights, with the configuration that belongs to it.
+def weights_in(path: str | Path, value: Any, config: Configuration | None = None) -> Weights:
+    """The generator among a file's tensors, with the configuration that belongs to it.
 
     Args:
-        path: where the state dict is from.
-        state: tensors by name.
-        config: keyword arguments of `StyleGAN2`, or a JSON file with them; left out, the file
-            beside `path` with its name and the suffix `.json`.
+        path: the file.
+        value: its content: tensors by name, or a dict of such dicts.
+        config: for a plain state dict, keyword arguments of `StyleGAN2`, or a JSON file with them;
+            left out, the file beside `path` with its name and the suffix `.json`.
 
     Raises:
-        WeightsError: tensors that are no weights, or no usable configuration.
+        WeightsError: tensors that are no generator's weights, or no usable configuration.
+        InputError: `config` for a file whose form tells its own.
     """
     path = Path(path)
-    for name, tensor in state.items():
+    form = form_of(path, value)
+    tensors = dict(form.state)
+    if isinstance(form.average, Tensor):
+        tensors["latent_avg"] = form.average
+    for name, tensor in tensors.items():
         if not _is_plain(tensor):
-            raise _refused(path, f"{shown(name)}, a {tensor.layout} tensor of {tensor.dtype}")
-    notes = {"source": "state dict"}
-    return Weights("stylegan2", read_configuration(path, config), notes, state)
+            raise refused(path, f"{shown(name)}, a {tensor.layout} tensor of {tensor.dtype}")
+    if not form.rosinality:
+        notes = {"source": form.title}
+        return Weights("stylegan2", read_configuration(path, config), notes, form.state)
+    if config is not None:
+        raise needs_no_configuration(path)
+    return rosinality_weights(path, form)
+
+
+def needs_no_configuration(path: Path) -> InputError:
+    """The error for config= where a file tells its own."""
+    return InputError(
+        expected="config= for a plain state dict alone",
+        got=f"{path}, which holds its own configuration",
+        fix="leave config= out",
+    )
 
 
 def read_configuration(path: Path, config: Configuration | None = None) -> dict[str, Any]:
@@ -109,29 +126,25 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         with safetensors.safe_open(path, framework="pt", device="cpu") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, OSError) as error:
-        raise _refused(path, str(error)) from error
+        raise refused(path, str(error)) from error
 
 
-def read_torch(path: Path) -> dict[str, Tensor]:
-    """Tensors by name from a file of `torch.save`, by its reader that runs nothing.
+def read_torch(path: Path) -> Any:
+    """The content of a file of `torch.save`, by its reader that runs nothing.
 
-    Of a dict of state dicts, `G_ema` is taken, else `G`.
+    Besides tensors and plain values it may hold `argparse.Namespace`, which training scripts save
+    their options as: a bag of attributes that does nothing. Tensors of the present format lie
+    where they are on the disk until they are used.
 
     Raises:
-        WeightsError: damaged, or no state dict.
+        WeightsError: damaged, or holding anything else.
     """
     try:
-        value = torch.load(path, map_location="cpu", weights_only=True)
+        lazily = zipfile.is_zipfile(path)
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=lazily or None)
     except Exception as error:  # of a dozen kinds, by where the file is damaged
-        raise _refused(path, _reason(error)) from error
-    parts = [value[part] for part in _PARTS if isinstance(value, dict) and part in value]
-    value = parts[0] if parts else value
-    if not isinstance(value, dict) or not value:
-        raise _refused(path, shown(value))
-    for name, tensor in value.items():
-        if not isinstance(name, str) or not isinstance(tensor, Tensor):
-            raise _refused(path, f"{shown(tensor)} as entry {shown(name)}")
-    return dict(value)
+        raise refused(path, _reason(error)) from error
 
 
 def _reason(error: Exception) -> str:
@@ -141,11 +154,3 @@ def _reason(error: Exception) -> str:
         return f"the name {shown(named[1])}, which no state dict holds"
     text = text.rpartition("WeightsUnpickler error:")[2].strip()
     return text.splitlines()[0][:_LONGEST_REASON] if text else type(error).__name__
-
-
-def _refused(path: Path, got: str) -> WeightsError:
-    return WeightsError(
-        expected=f"{_WANTED} in {path}",
-        got=got,
-        fix="save the generator's state_dict() with torch.save or safetensors",
-    )
