@@ -13,6 +13,12 @@ from latentpath.audit.audit_config import (
 )
 from latentpath.audit.audit_setup import AuditSetup as AuditSetup, Subject as Subject
 from latentpath.audit.closeness.closest_record import record_ratio as record_ratio
+from latentpath.audit.fidelity.feature_distance import kernel_distance as kernel_distance
+from latentpath.audit.fidelity.feature_extractor import (
+    AlexNetFeatures as AlexNetFeatures,
+    extract_features as extract_features,
+)
+from latentpath.audit.fidelity.manifold import manifold_scores as manifold_scores
 from latentpath.audit.image_forms import (
     Form as Form,
     in_form as in_form,

@@ -66,6 +66,11 @@ def declare(parser: LateParser) -> None:
         help="with --resume: make a damaged ledger anew from the finished shards",
     )
     parser.add_argument(
+        "--anyway",
+        action="store_true",
+        help="go on with networks that their own training judged unfit; the set's manifest says so",
+    )
+    parser.add_argument(
         "--report",
         metavar="FILE",
         help="also audit the set beside its baselines into this HTML file (for the data holder)",
@@ -121,6 +126,7 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> None:
         resume=arguments.resume,
         overwrite=arguments.overwrite,
         rebuild_ledger=arguments.rebuild_ledger,
+        anyway=arguments.anyway,
         verbose=arguments.verbose,
         text=arguments.resolve(vars(arguments)),
     )

@@ -45,6 +45,11 @@ def declare(parser: LateParser) -> None:
         action="store_true",
         help="measure for a minute or two, say how long each stage will take, and end",
     )
+    parser.add_argument(
+        "--anyway",
+        action="store_true",
+        help="go on with networks that their own training judged unfit; the set's manifest says so",
+    )
     add_device_option(parser)
     add_options(parser.add_argument_group("project"), ProjectConfig)
 
@@ -70,7 +75,9 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> None:
         dry_run=arguments.dry_run,
         device=device,
         created=today(),
-        options=RunOptions(threads=arguments.threads, verbose=arguments.verbose),
+        options=RunOptions(
+            threads=arguments.threads, verbose=arguments.verbose, anyway=arguments.anyway
+        ),
         progress=bars,
         say=_say(bars),
     )

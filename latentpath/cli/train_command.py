@@ -65,6 +65,15 @@ def _declare(parser: LateParser, network: str, config: str) -> None:
             "training saw so many, and generator.png at every checkpoint; 0 for the last alone "
             "[%(default)s]",
         )
+    parser.add_argument(
+        "--validation",
+        type=float,
+        default=0.1,
+        metavar="SHARE",
+        help="share of the people, 0 to 0.25, whom generator and class classifier never meet, to "
+        "judge the networks by and to keep the best weights; at least 20 people, 0 for none "
+        "[%(default)s]",
+    )
     parser.add_argument("--half", action="store_true", help="store weights as float16")
     add_device_option(parser)
     parser.set_defaults(network=network, config=getattr(training, config))
@@ -87,6 +96,7 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> None:
         initial=initial,
         sheet_images=getattr(arguments, "sheet_images", 0),
         half=arguments.half,
+        validation=arguments.validation,
         device=device,
         progress=bars,
         say=bars.say,

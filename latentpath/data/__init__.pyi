@@ -25,6 +25,11 @@ from latentpath.data.manifest import (
     is_written_set as is_written_set,
     read_manifest as read_manifest,
 )
+from latentpath.data.people_split import (
+    PeopleSplit as PeopleSplit,
+    split_people as split_people,
+    validation_people as validation_people,
+)
 from latentpath.data.pixel_files import (
     NotPlainError as NotPlainError,
     read_plain_npz as read_plain_npz,

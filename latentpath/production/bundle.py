@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from latentpath.core import WeightsError, place
+from latentpath.core import LatentpathWarning, WeightsError, place
 from latentpath.data import ImageSet
 from latentpath.generators import GENERATORS, StyleGenerator, build, read_weights
 from latentpath.models import Classifier, Encoder, Networks, Surrogate, load_surrogate
 from latentpath.similarity import LPIPS
+
+if TYPE_CHECKING:
+    from latentpath.production.judgement import Judgement
 
 # The weights that `latentpath demo` runs on ship here.
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
@@ -54,6 +58,8 @@ class Bundle:
     """`people_fingerprint` of the images that the identity classifier was trained on."""
     surrogate: Surrogate | None = None
     """Saves walks most of their generator passes; without one they take more."""
+    judgement: Judgement | None = None
+    """What the networks' trainings made of them; None where nothing is known."""
 
     @property
     def networks(self) -> Networks:
@@ -81,6 +87,28 @@ class Bundle:
                 fix="name and order the classes as in training, or train on this set",
             )
 
+    def check_ready(self, anyway: bool = False) -> None:
+        """Refuse networks that their own trainings judged unfit, and warn of weak ones.
+
+        Args:
+            anyway: go on with unfit ones, too; the set's manifest will say so.
+
+        Raises:
+            WeightsError: names what they lack.
+        """
+        if self.judgement is None:
+            return
+        unfit, weak = (self.judgement.of_state(state) for state in ("unfit", "weak"))
+        if unfit and not anyway:
+            raise WeightsError(
+                expected="networks that are ready to make a set with",
+                got="; ".join(figure.words for figure in unfit),
+                fix="train them longer (`latentpath train`), or go on with --anyway, which the "
+                "set's manifest will say",
+            )
+        for figure in (*unfit, *weak):
+            warnings.warn(f"not ready: {figure.words}", LatentpathWarning, stacklevel=3)
+
     def check_people(self, real: ImageSet) -> None:
         """Raise WeightsError unless the identity classifier was trained on these very images.
 
@@ -94,6 +122,14 @@ class Bundle:
                 fix="give the same --data, --window and --resize, or run `latentpath train "
                 "identity` on this set",
             )
+
+
+def _judgement(folder: Path) -> Judgement | None:
+    if not (folder / "judgement.json").exists():
+        return None
+    from latentpath.production.judgement import read_judgement
+
+    return read_judgement(folder, FILES)
 
 
 def people_fingerprint(real: ImageSet) -> str:
@@ -157,6 +193,7 @@ def load_bundle(
         class_names=tuple(names) if (names := notes["classifier"].get("class_names")) else None,
         people=notes["identity"].get("people"),
         surrogate=surrogate,
+        judgement=_judgement(folder),
     )
     bundle.networks.check_surrogate()
     return bundle

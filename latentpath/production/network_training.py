@@ -21,15 +21,30 @@ from latentpath.core import (
     WeightsError,
     check_at_least,
     check_extra,
+    place,
     silent,
     stoppable,
 )
-from latentpath.data import ImageSet, to_tensor
-from latentpath.generators import load_generator, save_generator, save_weights
-from latentpath.models import Surrogate, save_surrogate
+from latentpath.data import ImageSet, to_tensor, validation_people
+from latentpath.generators import (
+    build,
+    load_generator,
+    read_weights,
+    save_generator,
+    save_weights,
+)
+from latentpath.models import Encoder, Surrogate, save_surrogate
 from latentpath.production.bundle import FILES, load_bundle, people_fingerprint
+from latentpath.production.judgement import JudgedFigure, note_figures
+from latentpath.production.network_judging import (
+    GeneratorJudge,
+    judge_classifier,
+    judge_encoder,
+    judge_identity,
+)
 from latentpath.production.prepared_endpoints import at_resolution
 from latentpath.production.sample_sheets import SampleSheets
+from latentpath.similarity import LPIPS
 from latentpath.training import (
     Pretrained,
     encode,
@@ -46,6 +61,9 @@ _LEAST_SHEET_IMAGES = 1000
 # StyleGAN2's layers are defined up to 1024; two octaves more leave room.
 _LARGEST_SIDE = 4096
 
+# Networks that do not have to know everybody.
+_WITHOUT_HELD_OUT = ("generator", "classifier")
+
 Trained = tuple[nn.Module, dict[str, float]]
 
 
@@ -59,6 +77,7 @@ def train_network(
     initial: Pretrained | None = None,
     sheet_images: int = 0,
     half: bool = False,
+    validation: float = 0.1,
     device: torch.device | str = "cpu",
     progress: Progress = silent,
     say: Callable[[str], None] | None = None,
@@ -82,13 +101,16 @@ def train_network(
             20,000 images, each time it saw so many, and the present one, `generator.png`, at every
             checkpoint; 0 writes the last one alone.
         half: store weights as float16.
+        validation: share of the people whom generator and class classifier never meet, 0 to 0.25,
+            to judge the networks by and to keep the best weights; at least 20 people, and nobody
+            where these are more than a quarter. 0 keeps nobody out.
         device: where to train.
         progress: told after every step.
         say: shows the line that says where an interrupted training goes on; None shows none.
 
     Returns:
-        A line that says what was written and how well it does: on its training images, and the
-        surrogate on walks between new pairs of points.
+        A line that says what was written and how well it does, and lines on what is not as usual.
+        The figures are stored in `judgement.json` beside the weights, where `produce` looks.
 
     Raises:
         StoppedError: Ctrl-C or SIGTERM asked to stop; the checkpoint holds the last step.
@@ -112,19 +134,26 @@ def train_network(
             got=f"one to start {network} from",
             fix="leave it out",
         )
+    check_validation(validation)
     if sheet_images:
         check_at_least(_LEAST_SHEET_IMAGES, sheet_images=sheet_images)
-    check_extra("pipeline", "PIL", "monai", "safetensors")
+    check_extra("pipeline", "PIL", "monai", "safetensors", "torchmetrics")
     out = Path(out)
     _check_folder(out)
     check_classes(data)
     side = _side(network, data, out, resolution)
     data = at_resolution(data, side)
-    images = to_tensor(data.images).to(device)
+    held_out = validation_people(data, validation)
+    known = data
+    if held_out is not None and network in _WITHOUT_HELD_OUT:
+        known = held_out.private
+    images = to_tensor(known.images).to(device)
     checkpoint = out / f"{network}.checkpoint"
-    arguments = (data, images, out, config, checkpoint, progress)
+    others = None if held_out is None else held_out.others
+    arguments = (known, images, out, config, checkpoint, progress)
     with stoppable("this step, which is saved", say or _silent) as stop:
-        module, result = trainers[network](*arguments)
+        module, result = trainers[network](*arguments, others)
+        figures = _judged(network, module, known, images, out, config, others)
     if stop:  # while it was judged what a finished training is worth
         raise StoppedError(
             stop.number, "a stop after training, as asked", "the same command goes on from there"
@@ -132,7 +161,7 @@ def train_network(
     notes: dict[str, Any] = {
         "software_version": __version__,
         "class_names": list(data.class_names),
-        "images": len(data),
+        "images": len(known),
         "seed": config.seed,
         "result": result,
     }
@@ -147,8 +176,18 @@ def train_network(
         save_surrogate(path, module, notes=notes, half=half)
     else:
         save_weights(path, module, kind=network, config=module.config, notes=notes, half=half)  # type: ignore[arg-type]
-    figures = ", ".join(f"{name} {value:.4g}" for name, value in result.items())
-    line = f"weights: {path} ({path.stat().st_size / 1e6:.2f} MB; {figures})"
+    shown = ", ".join(f"{name} {value:.4g}" for name, value in result.items())
+    line = f"weights: {path} ({path.stat().st_size / 1e6:.2f} MB; {shown})"
+    people = 0 if others is None else others.num_identities
+    count = 0 if others is None else len(others)
+    note_figures(out, network, path, figures, {"people": people, "images": count})
+    for figure in figures:
+        line += f"\njudged {figure.state}: {figure.words}"
+    if others is None and validation and network in _WITHOUT_HELD_OUT:
+        line += (
+            f"\nnot judged on people it has not met: of {data.num_identities:,} people too few can "
+            "be held out"
+        )
     if result.get("walk energy ratio", 0.0) > 1:
         line += f"\nwalks end at lower energy without this surrogate: delete {path} to do without"
     return line
@@ -165,11 +204,17 @@ def _generator(
     config: Any,
     checkpoint: Path,
     progress: Progress,
+    others: ImageSet | None,
     *,
     initial: Pretrained | None,
     sheet_images: int,
 ) -> Trained:
-    sheets = SampleSheets(out, data.num_classes, config.seed, sheet_images)
+    judge = None if others is None else _generator_judge(data, others, images.device)
+    sheets = SampleSheets(
+        out, data.num_classes, config.seed, sheet_images, None if judge is None else judge.kid
+    )
+    if not checkpoint.exists():
+        sheets.forget()
     generator = train_generator(
         images,
         torch.as_tensor(data.labels, device=images.device),
@@ -181,11 +226,18 @@ def _generator(
         progress=progress,
     )
     sheets(generator, config.total_images, keep=False)
-    return generator, {"images seen": float(config.total_images)}
+    seen = sheets.restore_best(generator, config.total_images)
+    return generator, {"images seen": float(seen)}
 
 
 def _encoder(
-    data: ImageSet, images: Tensor, out: Path, config: Any, checkpoint: Path, progress: Progress
+    data: ImageSet,
+    images: Tensor,
+    out: Path,
+    config: Any,
+    checkpoint: Path,
+    progress: Progress,
+    others: ImageSet | None,
 ) -> Trained:
     generator = load_generator(out / FILES["generator"], images.device)
     encoder = train_encoder(
@@ -200,21 +252,42 @@ def _encoder(
 
 
 def _identity(
-    data: ImageSet, images: Tensor, out: Path, config: Any, checkpoint: Path, progress: Progress
+    data: ImageSet,
+    images: Tensor,
+    out: Path,
+    config: Any,
+    checkpoint: Path,
+    progress: Progress,
+    others: ImageSet | None,
 ) -> Trained:
     people = torch.as_tensor(data.identities, device=images.device)
     return _trained_classifier(images, people, data.num_identities, config, checkpoint, progress)
 
 
 def _classifier(
-    data: ImageSet, images: Tensor, out: Path, config: Any, checkpoint: Path, progress: Progress
+    data: ImageSet,
+    images: Tensor,
+    out: Path,
+    config: Any,
+    checkpoint: Path,
+    progress: Progress,
+    others: ImageSet | None,
 ) -> Trained:
     labels = torch.as_tensor(data.labels, device=images.device)
-    return _trained_classifier(images, labels, data.num_classes, config, checkpoint, progress)
+    validation = None if others is None else _tensors(others, images.device)
+    return _trained_classifier(
+        images, labels, data.num_classes, config, checkpoint, progress, validation
+    )
 
 
 def _surrogate(
-    data: ImageSet, images: Tensor, out: Path, config: Any, checkpoint: Path, progress: Progress
+    data: ImageSet,
+    images: Tensor,
+    out: Path,
+    config: Any,
+    checkpoint: Path,
+    progress: Progress,
+    others: ImageSet | None,
 ) -> Trained:
     bundle = load_bundle(out, images.device, with_surrogate=False)
     bundle.check(data)
@@ -228,7 +301,13 @@ def _surrogate(
 
 
 def _trained_classifier(
-    images: Tensor, target: Tensor, count: int, config: Any, checkpoint: Path, progress: Progress
+    images: Tensor,
+    target: Tensor,
+    count: int,
+    config: Any,
+    checkpoint: Path,
+    progress: Progress,
+    validation: tuple[Tensor, Tensor] | None = None,
 ) -> Trained:
     model = train_classifier(
         images,
@@ -236,10 +315,66 @@ def _trained_classifier(
         num_classes=count,
         config=config,
         checkpoint=checkpoint,
+        validation=validation,
         progress=progress,
     )
     hits = (predict(model, images).argmax(dim=1) == target).float().mean()
     return model, {"accuracy on the training images": float(hits)}
+
+
+def _tensors(images: ImageSet, device: torch.device) -> tuple[Tensor, Tensor]:
+    pixels = to_tensor(images.images).to(device)
+    return pixels, torch.as_tensor(images.labels, device=device)
+
+
+def _generator_judge(data: ImageSet, others: ImageSet, device: torch.device) -> GeneratorJudge:
+    return GeneratorJudge(data.images, data.labels, others.images, LPIPS.load(device))
+
+
+def _judged(
+    network: str,
+    module: Any,
+    data: ImageSet,
+    images: Tensor,
+    out: Path,
+    config: Any,
+    others: ImageSet | None,
+) -> list[JudgedFigure]:
+    """Figures of a network that was just trained, by those that are there already."""
+
+    def there(name: str) -> Any:
+        path = out / FILES[name]
+        if network == name or not path.exists():
+            return None
+        if name == "generator":
+            return load_generator(path, images.device)
+        return place(build(read_weights(path, kind=name), Encoder, source=path), images.device)
+
+    if network == "generator":
+        if others is None:
+            return []
+        return _generator_judge(data, others, images.device).judge(module)
+    if network == "encoder":
+        return judge_encoder(module, there("generator"), images)
+    if network == "identity":
+        people = torch.as_tensor(data.identities, device=images.device)
+        encoder = there("encoder")
+        generator = there("generator")
+        return judge_identity(module, images, people, config.augment, encoder, generator)
+    if network == "classifier":
+        held_out = None if others is None else _tensors(others, images.device)
+        return judge_classifier(module, held_out, there("generator"))
+    return []
+
+
+def check_validation(share: float) -> None:
+    """Refuse a share of held-out people that is none, or that leaves too few to learn from."""
+    if not 0 <= share <= 0.25:
+        raise InputError(
+            expected="--validation from 0 to 0.25, a share of the people",
+            got=str(share),
+            fix="0.1 holds every tenth person out",
+        )
 
 
 def check_classes(data: ImageSet) -> None:

@@ -235,6 +235,8 @@ def make_plan(
         "data": data_fingerprint(data),
         "arrays": _hash(arrays),
     }
+    if bundle.judgement is not None:
+        settings["networks"] = bundle.judgement.as_manifest()
     return Planned(Plan(settings, arrays), endpoints, reference)
 
 

@@ -28,6 +28,7 @@ _OF_A_SET = _OF_ANY_SET | {
     "certificate",
     "config",
     "endpoints",
+    "networks",
     "private_file",
     "reading",
     "relaxed_endpoints",
@@ -68,6 +69,7 @@ def unknown_entries(content: Mapping[str, Any]) -> list[str]:
         ("endpoints.", content.get("endpoints"), ("class", "people")),
         ("relaxed_endpoints.", content.get("relaxed_endpoints"), _RELAXED),
         ("walks.", content.get("walks"), ("points", "pairs")),
+        ("networks.", content.get("networks"), ("weak", "unfit", "anyway")),
         ("run.", content.get("run"), ("threads",)),
         ("reading.", content.get("reading"), Reading().as_dict()),
         ("private_file.", content.get("private_file"), ("sha256",)),
@@ -104,6 +106,7 @@ def odd_values(content: Mapping[str, Any]) -> list[str]:
             "config": _is_config(content.get("config")),
             "seeds": _are_numbers(content.get("seeds")),
             "run": bool(content.get("run")) and _are_numbers(content["run"]),
+            "networks": "networks" not in content or _is_judgement(content["networks"]),
             "reading": _is_reading(content.get("reading")),
             "shortage": _are_numbers(content.get("shortage")),
             "relaxed_endpoints": _are_numbers(content.get("relaxed_endpoints", {}))
@@ -126,6 +129,16 @@ def _is_reading(reading: Any) -> bool:
         return str(parse_window(reading["window"])) == reading["window"]
     except (InputError, KeyError):
         return False
+
+
+def _is_judgement(networks: Any) -> bool:
+    """Say whether an entry names figures of networks that were not as usual, and no others."""
+    if not isinstance(networks, dict) or not isinstance(networks.get("anyway"), bool):
+        return False
+    names = [networks.get(state) for state in ("weak", "unfit")]
+    return all(
+        isinstance(some, list) and all(_is_text(name, _WORD) for name in some) for some in names
+    ) and networks["anyway"] == bool(networks["unfit"])
 
 
 def _has_no_gate(content: Mapping[str, Any]) -> bool:

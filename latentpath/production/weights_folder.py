@@ -12,7 +12,11 @@ from latentpath.core import Progress, WeightsError, silent
 from latentpath.data import ImageSet
 from latentpath.generators import read_weights
 from latentpath.production.bundle import FACTORIES, FILES, Bundle, load_bundle
-from latentpath.production.network_training import check_classes, train_network
+from latentpath.production.network_training import (
+    check_classes,
+    check_validation,
+    train_network,
+)
 from latentpath.training import (
     ClassifierConfig,
     EncoderConfig,
@@ -39,6 +43,12 @@ class TrainingConfig:
     """Which class an image belongs to."""
     surrogate: SurrogateConfig = field(default_factory=SurrogateConfig)
     """What the classifiers see at a latent."""
+    validation: float = 0.1
+    """Share of the people, 0 to 0.25, whom generator and class classifier never meet, to judge the
+    networks by; at least 20 people, 0 for none."""
+
+    def __post_init__(self) -> None:
+        check_validation(self.validation)
 
 
 def absent_networks(folder: Path, wanted: Sequence[str] = NETWORKS) -> list[str]:
@@ -86,6 +96,7 @@ def ready_networks(
             resolution=resolution if network == "generator" else 0,
             sheet_images=sheet_images if network == "generator" else 0,
             half=True,
+            validation=config.validation,
             device=device,
             progress=progress,
             say=say,

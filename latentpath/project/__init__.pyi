@@ -1,7 +1,3 @@
-from latentpath.project.people_split import (
-    PeopleSplit as PeopleSplit,
-    split_people as split_people,
-)
 from latentpath.project.project import (
     ProjectResult as ProjectResult,
     run_project as run_project,

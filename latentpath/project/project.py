@@ -18,7 +18,7 @@ from latentpath.audit import (
     write_report,
 )
 from latentpath.core import InputError, OutputExistsError, Progress, silent
-from latentpath.data import ImageSet
+from latentpath.data import ImageSet, PeopleSplit, split_people
 from latentpath.production import (
     NETWORKS,
     AgreedSettings,
@@ -37,7 +37,6 @@ from latentpath.production import (
     synthetic_set,
     walk_people,
 )
-from latentpath.project.people_split import PeopleSplit, split_people
 from latentpath.project.project_config import ProjectConfig
 from latentpath.project.time_trial import (
     StageEstimate,

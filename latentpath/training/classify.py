@@ -84,6 +84,7 @@ def train_classifier(
     num_classes: int,
     config: ClassifierConfig | None = None,
     checkpoint: str | Path | None = None,
+    validation: tuple[Tensor, Tensor] | None = None,  # [m, C, H, H] and [m]
     progress: Progress = silent,
 ) -> Classifier:
     """Train a classifier and return it in eval mode, without gradients for its weights.
@@ -94,6 +95,8 @@ def train_classifier(
         num_classes: number of classes (or people).
         config: network and schedule; `IdentityConfig` for people.
         checkpoint: file to continue from, saved to about once a minute and at the end.
+        validation: images and labels of other people: the weights of the step that knows most of
+            these in the second half of the training are kept; those of the last step if None.
         progress: told after every step, with loss and accuracy on the augmented batches.
 
     Raises:
@@ -108,7 +111,8 @@ def train_classifier(
         model = Classifier(num_classes, channels, resolution, config.width)
     place(model, images.device)
     stage = "identity" if isinstance(config, IdentityConfig) else "classifier"
-    fit_classifier(model, images, labels, config, saver, progress, stage=stage)
+    best = None if validation is None else _Best(*validation)
+    fit_classifier(model, images, labels, config, saver, progress, stage=stage, best=best)
     return model.eval().requires_grad_(False)
 
 
@@ -153,8 +157,11 @@ def fit_classifier(
     progress: Progress,
     *,
     stage: str,
+    best: _Best | None = None,
 ) -> None:
     """Train a model's weights in place, from the saved step on if there is one.
+
+    With `best` they end as those of the step that it found best.
 
     Order and augmentation come from a generator of its own, so that trainings may run beside each
     other.
@@ -173,6 +180,8 @@ def fit_classifier(
         generator.set_state(saved["generator"])
         for name, part in parts.items():
             part.load_state_dict(saved[name])
+        if best is not None:
+            best.load(saved["best"])
     model.train()
     accuracy = 0.0
     for step in range(first, config.steps):
@@ -189,10 +198,58 @@ def fit_classifier(
         # A running mean over about the last fifty steps.
         accuracy += (hits - accuracy) * max(0.02, 1 / (step - first + 1))
         progress(stage, step + 1, config.steps, {"loss": loss.item(), "accuracy": accuracy})
-        if saver.due() or step + 1 == config.steps:
+        last = step + 1 == config.steps
+        if best is not None and (last or (step + 1) % best.interval(config.steps) == 0):
+            best.look(model, half_way=2 * (step + 1) >= config.steps)
+        if saver.due() or last:
             states = {name: part.state_dict() for name, part in parts.items()}
+            if best is not None:
+                states["best"] = best.state()
             states["generator"] = generator.get_state()
             saver.save({"step": step + 1, "order": order, **states})
+    if best is not None:
+        best.restore(model)
+
+
+class _Best:
+    """The weights of a training that know most images of other people so far."""
+
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
+        self.images, self.labels = images, labels
+        self.right = -1.0
+        self.weights: dict[str, Tensor] | None = None
+
+    @staticmethod
+    def interval(steps: int) -> int:
+        """Steps between two looks."""
+        return max(1, steps // 20)
+
+    def look(self, model: nn.Module, half_way: bool) -> None:
+        """Keep these weights if none were better; of equal ones the last."""
+        if not half_way:
+            return
+        model.eval()
+        hits = (predict(model, self.images).argmax(1) == self.labels).double()
+        # Every class counts alike, however many images it has.
+        shares = [hits[self.labels == label].mean() for label in self.labels.unique()]
+        right = float(torch.stack(shares).mean())
+        model.train()
+        if right >= self.right:
+            self.right = right
+            self.weights = {name: value.clone() for name, value in model.state_dict().items()}
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"right": self.right, "weights": self.weights}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """From a checkpoint."""
+        self.right, self.weights = state["right"], state["weights"]
+
+    def restore(self, model: nn.Module) -> None:
+        """Give a model the best weights."""
+        if self.weights is not None:
+            model.load_state_dict(self.weights)
 
 
 def _next_batch(

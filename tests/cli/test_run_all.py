@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 
+import pytest
+
 from latentpath.data import read_image_set
 
 TABLE = ["--csv=people.csv", "--image-column=file", "--identity-column=patient", "--channels=1"]
@@ -20,15 +22,23 @@ SMALL = shlex.split("""
 """)
 
 
+@pytest.mark.filterwarnings("default::latentpath.core.LatentpathWarning")
 def test_from_published_xrays_to_a_report(command, originals, tmp_path):
     out = tmp_path / "project"
     words = ["run", "--quiet", "--data", originals, "--out", out, *TABLE, *SMALL]
     code, shown, errors = command(*words, "--resolution=16")
-    assert (code, errors) == (0, [])
+    assert code == 2
+    assert "networks that are ready to make a set with" in errors[-1]
+    assert "go on with --anyway" in errors[-1]
     lines = shown.splitlines()
     assert "people: 53 behind the set, 13 held out for the audit" in lines
     assert "resolution: 16x16 pixels, 53 people behind the set" in lines
     assert any(line.startswith("all together: about ") for line in lines)
+    code, shown, errors = command(*words, "--resolution=16", "--anyway")
+    assert code == 0
+    assert errors
+    assert all("warning: not ready: " in line for line in errors)
+    lines = shown.splitlines()
     assert lines[-1].startswith("seal: ")
     made = read_image_set(out / "run" / "set")
     assert (len(made), made.class_names) == (12, ("normal", "pneumonia"))

@@ -13,9 +13,14 @@ pytest.importorskip("safetensors")
 pytest.importorskip("matplotlib")
 
 from latentpath.audit import AuditConfig, MembershipConfig
-from latentpath.core.errors import InputError, OutputExistsError, PrivacyError
+from latentpath.core.errors import (
+    InputError,
+    LatentpathWarning,
+    OutputExistsError,
+    PrivacyError,
+)
 from latentpath.data import DataSource, read_image_set, scan
-from latentpath.production import OutputConfig, TrainingConfig
+from latentpath.production import OutputConfig, RunOptions, TrainingConfig
 from latentpath.project import (
     ProjectConfig,
     estimate_times,
@@ -63,9 +68,13 @@ def finished(tmp_path_factory):
     """A finished project, what it told, and its files with the times of their last change."""
     folder = tmp_path_factory.mktemp("projects") / "one"
     told = []
+    options = RunOptions(anyway=True)
     with pytest.MonkeyPatch.context() as patch:
         draw_nothing(patch)
-        made = run_project(DATA, folder, CONFIG, resolution=16, say=told.append)
+        with pytest.warns(LatentpathWarning, match="not ready"):
+            made = run_project(
+                DATA, folder, CONFIG, resolution=16, say=told.append, options=options
+            )
     return folder, made, told
 
 

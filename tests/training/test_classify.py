@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -185,3 +187,25 @@ class TestBadInput:
         good = {"images": torch.zeros(4, 1, 12, 12), "labels": torch.tensor([0, 1, 1, 0])}
         with pytest.raises(DataError, match=text):
             train_classifier(**{**good, **change}, num_classes=2, config=TINY)
+
+
+def test_the_weights_are_kept_that_know_most_of_other_people(tmp_path, every_step):
+    """Judged by turned labels, what it learns last is worst: an earlier step has to win."""
+    images, labels = stripes(64)
+    fresh, fresh_labels = stripes(60, seed=1)
+    turned = (fresh, 1 - fresh_labels)
+    arguments = {"num_classes": 2, "config": replace(TINY, steps=24)}
+
+    def right(model):
+        return float((predict(model, fresh).argmax(1) == turned[1]).float().mean())
+
+    last = train_classifier(images, labels, **arguments)
+    best = train_classifier(images, labels, **arguments, validation=turned)
+    assert right(best) > right(last)
+    # It learns the same things with and without, and an interruption changes nothing.
+    good = train_classifier(images, labels, **arguments, validation=(fresh, fresh_labels))
+    assert 1 - right(good) >= 1 - right(last)
+    arguments |= {"checkpoint": tmp_path / "c", "validation": turned}
+    with pytest.raises(StopError):
+        train_classifier(images, labels, **arguments, progress=stop_at(19))
+    assert_same_weights(best, train_classifier(images, labels, **arguments))

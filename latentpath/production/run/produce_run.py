@@ -94,7 +94,8 @@ def produce(
             the message names the way out.
         RunError: the run stopped before its end, and can go on: `StoppedError` if it was asked to,
             a shard that failed too often, a disk that is full, another run at work in the folder.
-        WeightsError: the networks were trained for another kind of set.
+        WeightsError: the networks were trained for another kind of set, or their own trainings
+            judged them unfit and `options.anyway` does not say to go on.
         PrivacyError: a class with fewer than k people, class names that look like people's, or no
             sample passed the gate.
     """
@@ -118,7 +119,8 @@ def produce(
             job = Job(plan, bundle, at_resolution(data, side), str(bundle.encoder.centre.device))
         else:
             with tf32_allowed(False, bundle.encoder.centre.device):
-                planned = _new_plan(folder, data, bundle, config, options, times)
+                bundle.check_ready(options.anyway)
+            planned = _new_plan(folder, data, bundle, config, options, times)
             job = job_of(planned, bundle)
         settle(folder.private_file, folder.set)
         with (

@@ -129,6 +129,8 @@ class RunOptions:
     """Replace it."""
     rebuild_ledger: bool = False
     """Make its ledger anew from the finished shards."""
+    anyway: bool = False
+    """Go on with networks that their own trainings judged unfit; the set's manifest says so."""
     verbose: bool = False
     """Show the traces of failed shards."""
     text: str = ""

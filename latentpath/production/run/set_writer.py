@@ -210,6 +210,7 @@ def _manifest(plan: Plan, chosen: Selection, pairs: np.ndarray, private: bytes) 
         "reading": plan.settings["reading"],
         "certificate": plan.settings["certificate"],
         **({} if relaxed is None else {"relaxed_endpoints": relaxed}),
+        **({"networks": plan.settings["networks"]} if "networks" in plan.settings else {}),
         "gate": gate,
         "shortage": chosen.shortage,
         "endpoints": endpoints,

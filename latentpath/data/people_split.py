@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from latentpath.core import DataError
-from latentpath.data import ImageSet
+from latentpath.data.images import ImageSet
 
 # Fewer strangers than this tell nothing about a class.
 _LEAST_HELD_OUT = 2
@@ -54,3 +54,29 @@ def split_people(data: ImageSet, share: float, seed: int = 0) -> PeopleSplit:
         out[people[:kept_out]] = True
     rows = out[data.identities]
     return PeopleSplit(data.subset(~rows), data.subset(rows))
+
+
+def validation_people(
+    data: ImageSet, share: float, least: int = 20, seed: int = 0
+) -> PeopleSplit | None:
+    """Keep out people to judge networks by, where there are enough of them.
+
+    At least `least` people are kept out, and at most a quarter.
+
+    Args:
+        data: all people.
+        share: of the people to keep out; 0 keeps nobody out.
+        least: people without whom nothing can be judged.
+        seed: of who they are.
+
+    Returns:
+        the two sets; None where there are too few people, or a class has.
+    """
+    people = data.num_identities
+    count = max(share * people, least)
+    if not share or count > people / 4:
+        return None
+    try:
+        return split_people(data, count / people, seed)
+    except DataError:
+        return None

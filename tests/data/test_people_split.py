@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from latentpath.core.errors import DataError
-from latentpath.project import split_people
+from latentpath.data.people_split import split_people, validation_people
 from support import tiny_models
 
 
@@ -37,3 +37,12 @@ def test_the_same_seed_holds_the_same_people_out():
 def test_too_few_people():
     with pytest.raises(DataError, match="at least 4 people in every class, 2 of them for the au"):
         split_people(tiny_models.private_set((20, 3)), 0.2)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "share", "held"),
+    [((60, 60), 0.1, 20), ((200, 200), 0.1, 40), ((60, 60), 0.0, 0), ((40, 30), 0.1, 0)],
+)
+def test_people_to_judge_by_are_enough_or_none(sizes, share, held):
+    split = validation_people(tiny_models.private_set(sizes), share)
+    assert (0 if split is None else split.others.num_identities) == held

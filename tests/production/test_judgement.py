@@ -1,0 +1,104 @@
+"""What trainings noted of their networks, and what a run makes of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from latentpath.core.errors import LatentpathWarning, WeightsError
+from latentpath.data import read_manifest
+from latentpath.production import FILES, load_bundle, produce, verify_set
+from latentpath.production.judgement import (
+    FILE_NAME,
+    JudgedFigure,
+    Judgement,
+    note_figures,
+    read_judgement,
+)
+from support import tiny_models, tiny_runs
+
+NAMES = FILES
+
+
+def figure(value, network="classifier", **changes) -> JudgedFigure:
+    return JudgedFigure(
+        network, "balanced_accuracy", value, usual=0.8, needed=0.6, what="accuracy", **changes
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "state"), [(0.8, "good"), (0.79, "weak"), (0.6, "weak"), (0.59, "unfit")]
+)
+def test_a_figure_is_read_against_what_is_usual_and_what_is_needed(value, state):
+    assert figure(value).state == state
+    mirrored = JudgedFigure("g", "kid", -value, -0.8, -0.6, "KID", higher_is_better=False)
+    assert mirrored.state == state
+    assert "usual from 80.0%, needed from 60.0%" in figure(value).words
+
+
+def test_figures_are_of_the_very_weights(tmp_path):
+    assert read_judgement(tmp_path, NAMES) is None
+    weights = tmp_path / NAMES["classifier"]
+    for network in ("classifier", "generator"):
+        (tmp_path / NAMES[network]).write_bytes(network.encode())
+        note_figures(tmp_path, network, tmp_path / NAMES[network], [figure(0.7, network)], {})
+    found = read_judgement(tmp_path, NAMES)
+    assert [one.network for one in found.figures] == ["classifier", "generator"]
+    assert found.as_manifest() == {
+        "weak": ["classifier_balanced_accuracy", "generator_balanced_accuracy"],
+        "unfit": [],
+        "anyway": False,
+    }
+    weights.write_bytes(b"others")
+    assert [one.network for one in read_judgement(tmp_path, NAMES).figures] == ["generator"]
+
+
+@pytest.fixture
+def weights(tmp_path, data, tiny_lpips):
+    return tiny_models.save_bundle(
+        tmp_path / "w", tiny_models.bundle_for(data, lpips=tiny_lpips, seed=1)
+    )
+
+
+def noted(weights, value):
+    path = weights / FILES["classifier"]
+    note_figures(weights, "classifier", path, [figure(value)], {"people": 20, "images": 20})
+    return load_bundle(weights)
+
+
+def test_a_run_refuses_unfit_networks_and_the_set_says_who_went_on(tmp_path, data, weights):
+    bundle, config = noted(weights, 0.5), tiny_runs.config(count=6)
+    with pytest.raises(WeightsError, match=r"accuracy 50.0% .usual from 80.0%.*--anyway"):
+        produce(data, bundle, tmp_path / "run", config, tiny_runs.options())
+    assert not (tmp_path / "run" / "set").exists()
+    with pytest.warns(LatentpathWarning, match="not ready: classifier: accuracy 50.0%"):
+        run = produce(data, bundle, tmp_path / "run", config, tiny_runs.options(anyway=True))
+    assert read_manifest(run.folder.set)["networks"] == {
+        "weak": [],
+        "unfit": ["classifier_balanced_accuracy"],
+        "anyway": True,
+    }
+    assert not verify_set(run.folder.set).findings
+    # What was begun goes on: it was decided when it was planned.
+    produce(data, bundle, tmp_path / "run", config, tiny_runs.options(resume=True))
+
+
+def test_weak_networks_are_warned_of_and_good_ones_are_not(tmp_path, data, weights, recwarn):
+    bundle, config = noted(weights, 0.7), tiny_runs.config(count=6)
+    with pytest.warns(LatentpathWarning, match="not ready"):
+        run = produce(data, bundle, tmp_path / "weak", config, tiny_runs.options())
+    assert run.manifest["networks"]["anyway"] is False
+    good = replace(bundle, judgement=Judgement((figure(0.9),)))
+    recwarn.clear()
+    run = produce(data, good, tmp_path / "good", config, tiny_runs.options())
+    assert not recwarn
+    assert run.manifest["networks"] == {"weak": [], "unfit": [], "anyway": False}
+
+
+def test_weights_that_nobody_judged_say_nothing(tmp_path, data, weights):
+    assert not (weights / FILE_NAME).exists()
+    run = produce(
+        data, load_bundle(weights), tmp_path / "run", tiny_runs.config(count=6), tiny_runs.options()
+    )
+    assert "networks" not in run.manifest
