@@ -106,7 +106,9 @@ def test_in_safetensors_and_in_the_old_format(tmp_path, opened, state):
 @pytest.mark.parametrize("rows", [(), (1,), (6,)])
 def test_the_average_beside_it(opened, state, rows):
     average = torch.arange(6.0)
-    generator = opened({"g_ema": state, "latent_avg": average.repeat(*rows, 1) if rows else average})
+    generator = opened(
+        {"g_ema": state, "latent_avg": average.repeat(*rows, 1) if rows else average}
+    )
     assert torch.equal(generator.mapping.w_avg, average)
     assert torch.equal(opened(psp(state, latent_avg=average)).mapping.w_avg, average)
 
@@ -174,7 +176,7 @@ class TestRefused:
         refused({"g_ema": {**state, name: tensor}})
 
     @pytest.mark.parametrize("average", [
-        torch.zeros(5), torch.zeros(()), torch.arange(12.0).view(2, 6), 3, "x",
+        torch.zeros(5), torch.zeros(()), torch.zeros(0, 6), torch.arange(12.0).view(2, 6), 3, "x",
         torch.zeros(1).expand(10**9, 6), torch.zeros(6, dtype=torch.int64),
     ])  # fmt: skip
     def test_averages(self, refused, state, average):

@@ -195,15 +195,15 @@ def _average(
             shape = list(average.shape) if isinstance(average, Tensor) else shown(average)
             raise fault(f"an average of w {shape} instead of [{width}]")
         rows = average.reshape(-1, width).float()
-        if not torch.equal(rows, rows[:1].expand_as(rows)):
+        if not len(rows) or not torch.equal(rows, rows[:1].expand_as(rows)):
             raise fault("an average of w that differs between layers")
         return rows[0].clone()
     own = {name.removeprefix("mapping."): value for name, value in made.items()}
     options = config["mapping_kwargs"]
     for i in range(options["num_layers"]):  # before memory is taken for what the first one says
         inputs = config["z_dim"] if i == 0 else width
-        for name, shape in ((f"fc{i}.weight", (width, inputs)), (f"fc{i}.bias", (width,))):
-            if tuple(own[name].shape) != shape:
+        for name, wanted in ((f"fc{i}.weight", [width, inputs]), (f"fc{i}.bias", [width])):
+            if list(own[name].shape) != wanted:
                 raise fault(f"a mapping network's {name} {list(own[name].shape)}")
     mapping = MappingNetwork(config["z_dim"], 0, width, 1, **options)
     mapping.load_state_dict({**mapping.state_dict(), **{n: own[n] for n in own if n[:2] == "fc"}})
