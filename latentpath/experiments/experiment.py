@@ -30,6 +30,7 @@ from latentpath.experiments.splits import Splits, read_splits
 from latentpath.experiments.store import ResultStore
 from latentpath.experiments.table import as_csv, summarise
 from latentpath.experiments.tradeoff import REFERENCE, GridPoint, grid_points
+from latentpath.experiments.walk_picture import walk_picture
 from latentpath.production import (
     Bundle,
     ProduceConfig,
@@ -77,9 +78,9 @@ def run_experiment(
 
     Writes under `out`: `results.csv` (a row per seed and set), `summary.csv` (means and intervals
     over the seeds), `scoreboard.csv` (the aims), `results.json` (all of it, with the settings),
-    `samples.png`, `bars.png`, and with `tradeoff` `tradeoff.csv` and `tradeoff.png`. Pictures show
-    real images: they are for the data holder. `private/`, `weights/` and `results/` are kept for
-    the next call.
+    `samples.png`, `bars.png`, `walk.png` (distances along long walks), and with `tradeoff`
+    `tradeoff.csv` and `tradeoff.png`. Pictures show real images: they are for the data holder.
+    `private/`, `weights/` and `results/` are kept for the next call.
 
     Args:
         recipe: what to do.
@@ -275,6 +276,9 @@ class _Bench:
         seeds = f"{len(self.recipe.seeds)} seed{'s' if len(self.recipe.seeds) > 1 else ''}"
         write_durably(folder / "samples.png", samples_picture(present, title))
         write_durably(folder / "bars.png", bars_picture(rows, f"{title}, {seeds}"))
+        if "walk" in self.recipe.compare.chosen:
+            kept = folder / "private" / "walk_picture.npz"
+            write_durably(folder / "walk.png", walk_picture(self.maker, kept, self.progress))
         if grid:
             write_durably(folder / "tradeoff.png", tradeoff_picture(grid, title))
         return ExperimentResult(folder, rows, summary, scores, grid)

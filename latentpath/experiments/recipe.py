@@ -96,6 +96,9 @@ class MeasureConfig:
     """Class classifiers that are trained on every set, for its utility."""
     classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
     """Network and schedule of these classifiers, the same for every set."""
+    use_witness: bool = True
+    """Also train a witness, which takes many minutes; without it only the walk's own classifier is
+    asked whom it recognises."""
     witness: WitnessConfig = field(default_factory=WitnessConfig)
     """The witness, an identity classifier of another kind that no walk has met: network and
     schedule. It is trained once."""

@@ -107,6 +107,7 @@ class SetMeasures:
             config=AuditConfig(
                 threshold=config.threshold,
                 classifier=config.classifier,
+                use_witness=config.use_witness,
                 witness=config.witness,
                 membership=membership,
             ),

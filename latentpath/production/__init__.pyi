@@ -15,6 +15,7 @@ from latentpath.production.comparison import (
     check_comparison as check_comparison,
     compare as compare,
     make_baselines as make_baselines,
+    profile_along as profile_along,
 )
 from latentpath.production.digits_demo import (
     DEMO_AUDIT as DEMO_AUDIT,
@@ -108,7 +109,10 @@ from latentpath.production.verification import (
     verify_set as verify_set,
 )
 from latentpath.production.walking import (
+    PUBLISHED_STEPS as PUBLISHED_STEPS,
+    choose_metric as choose_metric,
     render as render,
+    walk_pairs as walk_pairs,
 )
 from latentpath.production.weights_folder import (
     NETWORKS as NETWORKS,

@@ -34,7 +34,7 @@ from latentpath.energy import EnergyTerms
 from latentpath.production.bundle import Bundle
 from latentpath.production.synthetic import SyntheticSet
 from latentpath.production.walking import render
-from latentpath.similarity import nearest_along_paths
+from latentpath.similarity import RealReference, nearest_along_paths
 from latentpath.walks import straight_line
 
 # Walks whose distance to the nearest real image is drawn.
@@ -211,13 +211,22 @@ def walk_profile(result: SyntheticSet, bundle: Bundle, progress: Progress = sile
     """LPIPS to the nearest real image along up to 40 of the walks and their straight lines."""
     latents = result.walks.latents
     rows = np.linspace(0, len(latents) - 1, min(_PROFILES, len(latents))).astype(int)
-    walked = latents[rows]
+    return profile_along(latents[rows], result.reference, bundle, progress)
+
+
+def profile_along(
+    walked: Tensor,  # [B, T, D]
+    reference: RealReference,
+    bundle: Bundle,
+    progress: Progress = silent,
+) -> WalkProfile:
+    """LPIPS to the nearest real image along walks and the straight lines between their ends."""
     b, t, d = walked.shape
     profiles = []
     for paths in (_lines(walked), walked):
         images = render(bundle, paths.reshape(b * t, d))
         shaped = images.reshape(b, t, *images.shape[1:])
-        profiles.append(nearest_along_paths(shaped, result.reference, progress=progress))
+        profiles.append(nearest_along_paths(shaped, reference, progress=progress))
     line, walk = profiles
     # The example is a typical walk, not the best one: the one of median gain.
     gain = (walk - line).mean(axis=1)

@@ -114,7 +114,7 @@ def test_the_attack_on_groups_is_the_one_of_the_audit(result, recipe, npz, weigh
 @pytest.fixture
 def without_pictures(monkeypatch):
     """Drawing them takes most of the time of an experiment that computes nothing."""
-    for name in ("samples", "bars", "tradeoff"):
+    for name in ("samples", "bars", "walk", "tradeoff"):
         monkeypatch.setattr(f"latentpath.experiments.experiment.{name}_picture", lambda *_: b"")
 
 
@@ -160,9 +160,16 @@ def test_samples_of_the_generator_have_the_private_shares(tmp_path):
 
 def test_lines_behind_the_gate_where_it_turns_all_of_them_away(recipe, npz, weights, tmp_path):
     strict = replace(recipe.produce, gate=GateConfig(identity=1e-6))
-    few = replace(recipe, produce=strict, compare=CompareConfig(seeds=1, sets="gated-line"))
+    few = replace(
+        recipe,
+        produce=strict,
+        compare=CompareConfig(seeds=1, sets="gated-line"),
+        measure=replace(recipe.measure, use_witness=False, shadows=0),
+    )
     result = run_experiment(few, tmp_path / "out", data=npz, weights=weights)
     assert [row["set"] for row in result.rows] == ["real"]
+    assert result.rows[0]["witness_rank1"] is None
+    assert np.isfinite(result.rows[0]["identity_rank1"])
 
 
 def test_seeds_differ_in_their_sets(result):
@@ -194,7 +201,7 @@ def test_summary_and_scoreboard(result, out):
 
 
 def test_pictures(result, out):
-    for name in ("samples", "bars", "tradeoff"):
+    for name in ("samples", "bars", "walk", "tradeoff"):
         with Image.open(out / f"{name}.png") as picture:
             assert picture.width > 600
             assert len(np.unique(np.asarray(picture.convert("L")))) > 20
