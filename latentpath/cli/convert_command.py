@@ -16,14 +16,20 @@ def declare(parser: LateParser) -> None:
         metavar="SOURCE",
         help="a .pkl of the published StyleGAN2 or StyleGAN3 PyTorch code, a .pt with g_ema "
         "(rosinality, k-SALSA) or of pSp, a plain state dict (.pt, .pth, .safetensors), or weights "
-        "of latentpath",
+        "of latentpath; or a folder of diffusers' AutoencoderKL",
     )
     parser.add_argument("target", metavar="TARGET", help="the .safetensors file to write")
     parser.add_argument(
         "--config",
         metavar="FILE",
-        help="JSON with the keyword arguments of a plain state dict's network "
-        "[SOURCE with the suffix .json]",
+        help="JSON with the keyword arguments of a plain state dict's network [SOURCE with the "
+        "suffix .json], or with what is to differ from an autoencoder's config.json, such as "
+        "its sample_size",
+    )
+    parser.add_argument(
+        "--encoder",
+        metavar="FILE",
+        help="also write the encoder that SOURCE holds, to this .safetensors file",
     )
     parser.add_argument("--half", action="store_true", help="store weights as float16")
     parser.add_argument("--overwrite", action="store_true", help="replace TARGET if it exists")
@@ -38,5 +44,6 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> None:
         config=arguments.config,
         half=arguments.half,
         overwrite=arguments.overwrite,
+        encoder=arguments.encoder,
     )
     print("\n".join(converted.lines()))

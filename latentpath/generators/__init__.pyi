@@ -1,4 +1,8 @@
 from latentpath.generators.adapters import DecoderGenerator as DecoderGenerator
+from latentpath.generators.autoencoder import (
+    AutoencoderEncoder as AutoencoderEncoder,
+    AutoencoderGenerator as AutoencoderGenerator,
+)
 from latentpath.generators.convert import convert_generator as convert_generator
 from latentpath.generators.layers import (
     Conv2dLayer as Conv2dLayer,
@@ -6,8 +10,11 @@ from latentpath.generators.layers import (
     normalize_2nd_moment as normalize_2nd_moment,
 )
 from latentpath.generators.load import (
+    ENCODERS as ENCODERS,
     GENERATORS as GENERATORS,
+    LoadedGenerator as LoadedGenerator,
     build_generator as build_generator,
+    load_encoder as load_encoder,
     load_generator as load_generator,
     read_generator as read_generator,
 )
@@ -28,6 +35,7 @@ from latentpath.generators.stylegan3 import StyleGAN3 as StyleGAN3
 from latentpath.generators.weights import (
     build as build,
     read_weights as read_weights,
+    save_encoder as save_encoder,
     save_generator as save_generator,
     save_weights as save_weights,
 )

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from latentpath.core import WeightsError
@@ -120,6 +121,17 @@ def _without(state: Mapping[Any, Any], prefix: str) -> dict[str, Any]:
         for name, value in state.items()
         if isinstance(name, str) and name.startswith(prefix)
     }
+
+
+def is_plain(tensor: Any) -> bool:
+    """Whether a tensor's numbers are floats and all there: none sparse, absent or repeated."""
+    if not isinstance(tensor, Tensor):
+        return False
+    if tensor.layout != torch.strided or tensor.device.type != "cpu":
+        return False
+    if tensor.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        return False
+    return tensor.nbytes <= tensor.untyped_storage().nbytes()
 
 
 def refused(path: Path, got: str) -> WeightsError:

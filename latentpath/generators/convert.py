@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from latentpath.core import InputError, OutputExistsError, require_extra
-from latentpath.generators.load import build_generator, read_generator
-from latentpath.generators.mapping import StyleGenerator
+from latentpath.generators.load import (
+    LoadedGenerator,
+    build_generator,
+    load_encoder,
+    read_generator,
+)
 from latentpath.generators.state_dict import Configuration
-from latentpath.generators.weights import save_generator
+from latentpath.generators.weights import save_encoder, save_generator
 
 
 @dataclass(frozen=True)
@@ -18,24 +22,19 @@ class Converted:
 
     path: Path
     """The safetensors file."""
-    generator: StyleGenerator
+    generator: LoadedGenerator
     """What is in it."""
     source: str
     """What it was read from, in words."""
+    encoder: Path | None = None
+    """The safetensors file of the encoder that was beside it, where that was asked for."""
 
     def lines(self) -> list[str]:
         """What it is, for a terminal."""
-        g = self.generator
-        labels = f"{g.c_dim} classes" if g.c_dim else "no classes"
-        colours = {1: "grey", 3: "colour"}.get(g.img_channels, f"{g.img_channels} channels")
-        weights = sum(p.numel() for p in g.parameters())
-        return [
-            f"generator: {self.path}, from {self.source}",
-            f"images: {g.img_resolution}x{g.img_resolution} pixels, {colours}, {labels}",
-            f"latents: z {g.z_dim}, w {g.w_dim}, {g.num_ws} layers",
-            f"network: {g.form()}, {weights:,} parameters, channels "
-            f"{', '.join(map(str, g.channels()))} {g.from_where}",
-        ]
+        lines = [f"generator: {self.path}, from {self.source}", *self.generator.described()]
+        if self.encoder is not None:
+            lines.append(f"encoder: {self.encoder}")
+        return lines
 
 
 def convert_generator(
@@ -45,6 +44,7 @@ def convert_generator(
     config: Configuration | None = None,
     half: bool = False,
     overwrite: bool = False,
+    encoder: str | Path | None = None,
 ) -> Converted:
     """Read a generator as `load_generator` does and write it as safetensors.
 
@@ -54,20 +54,33 @@ def convert_generator(
         config: for a plain state dict; see `load_generator`.
         half: store the weights as float16.
         overwrite: replace a file that is there.
+        encoder: where to write the encoder that `source` holds beside the generator.
 
     Raises:
-        WeightsError: `source` cannot be read as a generator.
+        WeightsError: `source` cannot be read as a generator, or holds no encoder.
         OutputExistsError: `target` exists, and `overwrite` is not set.
         InputError: `target` is no place for a file, or is `source`.
     """
     source, target = Path(source), Path(target)
-    _check_target(source, target, overwrite)
+    second = None if encoder is None else Path(encoder)
+    targets = [target] if second is None else [target, second]
+    for place in targets:
+        _check_target(source, place, overwrite)
+    if second is not None and second.resolve() == target.resolve():
+        raise InputError(
+            expected="two places for two results", got=f"{target} twice", fix="name another file"
+        )
     require_extra("safetensors.torch", "pipeline")  # before the work
     weights = read_generator(source, config)
     generator = build_generator(weights, source)
-    _check_target(source, target, overwrite)
+    beside = None if second is None else load_encoder(source, config=config)
+    for place in targets:
+        _check_target(source, place, overwrite)
     save_generator(target, generator, notes=weights.notes, half=half)
-    return Converted(target, generator, str(weights.notes.get("source", "latentpath weights")))
+    if second is not None and beside is not None:
+        save_encoder(second, beside, notes=weights.notes, half=half)
+    title = str(weights.notes.get("source", "latentpath weights"))
+    return Converted(target, generator, title, second)
 
 
 def _check_target(source: Path, target: Path, overwrite: bool) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from latentpath.core import WeightsError
+from latentpath.generators.autoencoder import AutoencoderEncoder, AutoencoderGenerator
+from latentpath.generators.diffusers_folder import CONFIG, open_folder
 from latentpath.generators.mapping import StyleGenerator
 from latentpath.generators.published.generator_options import checked_configuration
 from latentpath.generators.published.published_file import (
@@ -19,6 +24,7 @@ from latentpath.generators.state_dict import (
     Configuration,
     impossible,
     needs_no_configuration,
+    read_json,
     read_safetensors,
     read_torch,
     weights_in,
@@ -27,11 +33,18 @@ from latentpath.generators.stylegan2 import StyleGAN2
 from latentpath.generators.stylegan3 import StyleGAN3
 from latentpath.generators.weights import Weights, build, is_ours, read_weights
 
-GENERATORS: dict[str, type[StyleGenerator]] = {
+LoadedGenerator = StyleGenerator | AutoencoderGenerator
+"""What is opened here: all of them follow `Generator`."""
+
+GENERATORS: dict[str, type[StyleGenerator] | type[AutoencoderGenerator]] = {
     "stylegan2": StyleGAN2,
     "stylegan3": StyleGAN3,
+    "autoencoder": AutoencoderGenerator,
 }
 """Kinds of weights that are generators, with what they build."""
+
+ENCODERS: dict[str, type[AutoencoderEncoder]] = {"autoencoder encoder": AutoencoderEncoder}
+"""Kinds of weights that are other projects' encoders, with what they build."""
 
 
 def load_generator(
@@ -39,18 +52,21 @@ def load_generator(
     device: torch.device | str = "cpu",
     *,
     config: Configuration | None = None,
-) -> StyleGenerator:
+) -> LoadedGenerator:
     """Open a generator. Nothing that the file says is ever run.
 
     Args:
         path: a `.pkl` of the published StyleGAN2-ADA or StyleGAN3 (PyTorch) code; a safetensors
             file written by `latentpath train generator` or `latentpath convert`; a file of
             `torch.save` with `g_ema` in rosinality's form, or a checkpoint of pSp, whose decoder
-            is one; or a plain state dict with the published names, in safetensors or of
-            `torch.save`. Names with other suffixes are told apart by content.
+            is one; a folder in which diffusers saved an `AutoencoderKL` (or a pipeline that has
+            one), whose decoder is taken; or a plain state dict with the published names, in
+            safetensors or of `torch.save`. Names with other suffixes are told apart by content.
         device: where to put it.
         config: for a plain state dict, the keyword arguments of `StyleGAN2` or a JSON file that
-            holds them; left out, the file with the suffix `.json` beside it is taken.
+            holds them; left out, the file with the suffix `.json` beside it is taken. For an
+            autoencoder's folder, what is to differ from its `config.json`, such as
+            `{"sample_size": 256}` for images of that side.
 
     Returns:
         The generator in eval mode, without gradients for its weights.
@@ -64,16 +80,19 @@ def load_generator(
     return build_generator(read_generator(path, config), path).to(device)
 
 
-def build_generator(weights: Weights, source: str | Path) -> StyleGenerator:
+def build_generator(weights: Weights, source: str | Path) -> LoadedGenerator:
     """The generator of `read_generator`'s weights, on the CPU."""
     remedy = "check the configuration, or get the file again from whoever made it"
-    return build(weights, GENERATORS[weights.kind], source=source, remedy=remedy)
+    factory: Callable[..., Any] = GENERATORS[weights.kind]
+    return build(weights, factory, source=source, remedy=remedy)
 
 
 def read_generator(path: str | Path, config: Configuration | None = None) -> Weights:
     """Configuration and weights of a generator; see `load_generator`."""
     path = Path(path)
     kind = _kind(path)
+    if kind == "folder" or (kind == "safetensors" and _is_autoencoders(path)):
+        return _autoencoder("autoencoder", path, config)
     if kind == "torch":
         return weights_in(path, read_torch(path), config)
     if kind == "safetensors" and not is_ours(path):
@@ -83,14 +102,69 @@ def read_generator(path: str | Path, config: Configuration | None = None) -> Wei
     if kind == "pickle":
         return read_published(path)
     weights = read_weights(path, kind=tuple(GENERATORS))
+    if weights.kind == "autoencoder":
+        return weights
     checked = checked_configuration(
         weights.config, lambda what: impossible(path, what), weights.kind
     )
     return replace(weights, config=checked)
 
 
+def load_encoder(
+    path: str | Path, device: torch.device | str = "cpu", *, config: Configuration | None = None
+) -> AutoencoderEncoder:
+    """Open the encoder that another project's file holds beside its generator.
+
+    Args:
+        path: a folder in which diffusers saved an `AutoencoderKL`, or weights of ours that
+            `latentpath convert --encoder` wrote.
+        device: where to put it.
+        config: see `load_generator`.
+
+    Returns:
+        The encoder in eval mode, images [M, C, H, H] in [-1, 1] to latents [M, D] of the generator
+        that `load_generator` opens from the same file.
+
+    Raises:
+        WeightsError: as of `load_generator`, or a file without an encoder.
+    """
+    path = Path(path)
+    weights = read_encoder(path, config)
+    remedy = "check the configuration, or get the file again from whoever made it"
+    return build(weights, ENCODERS[weights.kind], source=path, remedy=remedy).to(device)
+
+
+def read_encoder(path: Path, config: Configuration | None = None) -> Weights:
+    """Configuration and weights of an encoder; see `load_encoder`."""
+    kind = _kind(path)
+    if kind == "folder" or (kind == "safetensors" and _is_autoencoders(path)):
+        return _autoencoder("autoencoder encoder", path, config)
+    if kind == "safetensors" and is_ours(path):
+        return read_weights(path, kind=tuple(ENCODERS))
+    raise WeightsError(
+        expected=f"an encoder in {path}",
+        got="a file that holds none",
+        fix="train one for the generator: latentpath train encoder",
+    )
+
+
+def _autoencoder(kind: str, path: Path, config: Configuration | None) -> Weights:
+    folder = open_folder(path, None if config is None else read_json(config))
+    suffix = folder.weights.suffix
+    read = read_safetensors if suffix == ".safetensors" else read_torch
+    return folder.part(kind, read(folder.weights))
+
+
+def _is_autoencoders(path: Path) -> bool:
+    """Whether a safetensors file is one that diffusers saved in a folder of an autoencoder."""
+    beside = (path.parent / CONFIG).is_file() and not path.with_suffix(".json").is_file()
+    return beside and not is_ours(path)
+
+
 def _kind(path: Path) -> str:
-    """How to read a file: "pickle", "torch" or "safetensors"."""
+    """How to read a file: "folder", "pickle", "torch" or "safetensors"."""
+    if path.is_dir():
+        return "folder"
     if path.suffix in (".pkl", ".pickle"):
         return "pickle"
     if path.suffix == ".safetensors":

@@ -182,16 +182,21 @@ class StyleGenerator(nn.Module):
         """The second half, with `num_ws`."""
         raise NotImplementedError
 
-    from_where = "from the smallest on"
-    """Where `channels` begins, in words."""
-
     def form(self) -> str:
-        """Which of its published forms the network has, in words."""
+        """Which of its published forms the network has, and its widths, in words."""
         raise NotImplementedError
 
-    def channels(self) -> list[int]:
-        """Widths of the layers, or of the layers of each resolution."""
-        raise NotImplementedError
+    def described(self) -> list[str]:
+        """What it is, for a terminal."""
+        labels = f"{self.c_dim} classes" if self.c_dim else "no classes"
+        colours = {1: "grey", 3: "colour"}.get(self.img_channels, f"{self.img_channels} channels")
+        side, parameters = self.img_resolution, sum(p.numel() for p in self.parameters())
+        kind, _, widths = self.form().partition(", ")
+        return [
+            f"images: {side}x{side} pixels, {colours}, {labels}",
+            f"latents: z {self.z_dim}, w {self.w_dim}, {self.num_ws} layers",
+            f"network: {kind}, {parameters:,} parameters, {widths}",
+        ]
 
     @property
     def latent_dim(self) -> int:

@@ -14,7 +14,12 @@ import torch
 from torch import Tensor
 
 from latentpath.core import InputError, WeightsError, require_extra
-from latentpath.generators.checkpoint_forms import form_of, refused, rosinality_weights
+from latentpath.generators.checkpoint_forms import (
+    form_of,
+    is_plain,
+    refused,
+    rosinality_weights,
+)
 from latentpath.generators.published.bounded_reading import shown
 from latentpath.generators.published.generator_options import checked_configuration
 from latentpath.generators.weights import Weights
@@ -45,7 +50,7 @@ def weights_in(path: str | Path, value: Any, config: Configuration | None = None
     if isinstance(form.average, Tensor):
         tensors["latent_avg"] = form.average
     for name, tensor in tensors.items():
-        if not _is_plain(tensor):
+        if not is_plain(tensor):
             raise refused(path, f"{shown(name)}, a {tensor.layout} tensor of {tensor.dtype}")
     if not form.rosinality:
         notes = {"source": form.title}
@@ -65,48 +70,44 @@ def needs_no_configuration(path: Path) -> InputError:
 
 
 def read_configuration(path: Path, config: Configuration | None = None) -> dict[str, Any]:
-    """Keyword arguments of `StyleGAN2` for the weights at `path`; see `with_configuration`."""
-    if isinstance(config, Mapping):
-        return checked_configuration(config, lambda what: impossible("config=", what))
+    """Keyword arguments of `StyleGAN2` for the weights at `path`; see `weights_in`."""
     if config is None:
-        place = path.with_suffix(".json")
-        if not place.is_file():
+        config = path.with_suffix(".json")
+        if not config.is_file():
             raise WeightsError(
                 expected=f"a configuration for the state dict {path}",
-                got=f"neither config= nor a file {place.name} beside it",
+                got=f"neither config= nor a file {config.name} beside it",
                 fix="pass the keyword arguments of StyleGAN2 as config={...}, or write them to "
                 "that file",
             )
-    elif isinstance(config, (str, Path)):
-        place = Path(config)
-    else:
+    place = "config=" if isinstance(config, Mapping) else config
+    return checked_configuration(read_json(config), lambda what: impossible(place, what))
+
+
+def read_json(config: Configuration) -> dict[str, Any]:
+    """A configuration as a dict, read from its file where it is one's path.
+
+    Raises:
+        WeightsError: no file with a JSON object of a sensible size.
+        InputError: neither a dict nor a path.
+    """
+    if isinstance(config, Mapping):
+        return dict(config)
+    if not isinstance(config, (str, Path)):
         raise InputError(
             expected="config as a dict, or the path of a JSON file",
             got=f"a {type(config).__name__}",
             fix="pass the keyword arguments of StyleGAN2",
         )
-    return _read_json(place)
-
-
-def _is_plain(tensor: Tensor) -> bool:
-    """Whether a tensor's numbers are floats and all there: none sparse, absent or repeated."""
-    if tensor.layout != torch.strided or tensor.device.type != "cpu":
-        return False
-    if tensor.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
-        return False
-    return tensor.nbytes <= tensor.untyped_storage().nbytes()
-
-
-def _read_json(place: Path) -> dict[str, Any]:
     try:
-        with place.open("rb") as file:
+        with Path(config).open("rb") as file:
             text = file.read(_CONFIG_BYTES + 1)
-        config = json.loads(text) if len(text) <= _CONFIG_BYTES else None
+        found = json.loads(text) if len(text) <= _CONFIG_BYTES else None
     except (OSError, ValueError, RecursionError) as error:
-        raise impossible(place, str(error)) from error
-    if not isinstance(config, dict):
-        raise impossible(place, "no JSON object of a sensible size")
-    return checked_configuration(config, lambda what: impossible(place, what))
+        raise impossible(config, str(error)) from error
+    if not isinstance(found, dict):
+        raise impossible(config, "no JSON object of a sensible size")
+    return found
 
 
 def impossible(place: object, got: str) -> WeightsError:

@@ -39,10 +39,7 @@ class StyleGAN2(StyleGenerator):
     kind, published = "stylegan2", "StyleGAN2"
     synthesis: SynthesisNetwork
     synthesis_network = SynthesisNetwork
-    from_where = "from 4x4 up"
 
     def form(self) -> str:
-        return self.synthesis.b4.architecture
-
-    def channels(self) -> list[int]:
-        return [len(block.conv1.weight) for block in self.synthesis.blocks()]
+        widths = ", ".join(str(len(block.conv1.weight)) for block in self.synthesis.blocks())
+        return f"{self.synthesis.b4.architecture}, channels {widths} from 4x4 up"

@@ -44,10 +44,7 @@ class StyleGAN3(StyleGenerator):
     mapping_defaults: ClassVar[dict[str, Any]] = {"num_layers": 2, "w_avg_beta": 0.998}
     synthesis: AliasFreeSynthesis
     synthesis_network = AliasFreeSynthesis
-    from_where = "from the first layer on"
 
     def form(self) -> str:
-        return edition(self.init_kwargs)
-
-    def channels(self) -> list[int]:
-        return [len(layer.weight) for layer in self.synthesis.layers()[:-1]]
+        widths = ", ".join(str(len(layer.weight)) for layer in self.synthesis.layers()[:-1])
+        return f"{edition(self.init_kwargs)}, channels {widths} from the first layer on"

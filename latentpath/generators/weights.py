@@ -27,8 +27,8 @@ class Weights:
     """What a weights file holds."""
 
     kind: str
-    """Which network: "stylegan2", "stylegan3", "classifier", "identity", "encoder", "lpips",
-    "surrogate"."""
+    """Which network: "stylegan2", "stylegan3", "autoencoder" (its decoder), "autoencoder encoder",
+    "classifier", "identity", "encoder", "lpips", "surrogate"."""
     config: dict[str, Any]
     """Keyword arguments that build the network."""
     notes: dict[str, Any]
@@ -196,3 +196,8 @@ def _check_shapes(weights: Weights, own: dict[str, Tensor], source: str | Path) 
 def save_generator(path: str | Path, generator: nn.Module, **options: Any) -> None:
     """Write a generator of ours with its keyword arguments; options as for `save_weights`."""
     save_weights(path, generator, kind=generator.kind, config=generator.init_kwargs, **options)  # type: ignore[arg-type]
+
+
+def save_encoder(path: str | Path, encoder: nn.Module, **options: Any) -> None:
+    """Write another project's encoder with its keyword arguments; options as `save_weights`."""
+    save_weights(path, encoder, kind=encoder.kind, config=encoder.init_kwargs, **options)  # type: ignore[arg-type]

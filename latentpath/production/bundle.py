@@ -15,7 +15,7 @@ from torch import nn
 
 from latentpath.core import LatentpathWarning, WeightsError, place
 from latentpath.data import ImageSet
-from latentpath.generators import GENERATORS, StyleGenerator, build, read_weights
+from latentpath.generators import ENCODERS, GENERATORS, LoadedGenerator, build, read_weights
 from latentpath.models import Classifier, Encoder, Networks, Surrogate, load_surrogate
 from latentpath.similarity import LPIPS
 
@@ -37,7 +37,7 @@ FILES = {
 # Network -> the kinds of weights that it may have, with what they build.
 FACTORIES: dict[str, Mapping[str, Callable[..., nn.Module]]] = {
     "generator": GENERATORS,
-    "encoder": {"encoder": Encoder},
+    "encoder": {"encoder": Encoder, **ENCODERS},
     "identity": {"identity": Classifier},
     "classifier": {"classifier": Classifier},
 }
@@ -47,7 +47,7 @@ FACTORIES: dict[str, Mapping[str, Callable[..., nn.Module]]] = {
 class Bundle:
     """Generator, encoder and classifiers that belong together, and LPIPS."""
 
-    generator: StyleGenerator
+    generator: LoadedGenerator
     encoder: Encoder
     identity: Classifier
     classifier: Classifier

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from latentpath.data import ImageSet
-from latentpath.generators import StyleGenerator
+from latentpath.generators import LoadedGenerator
 from latentpath.ksame import DpCentroids, dp_centroids
 from latentpath.production.produce_config import ProduceConfig
 
@@ -36,7 +36,7 @@ class Prior:
 
 
 @torch.no_grad()
-def public_prior(generator: StyleGenerator, anchors: int, seed: int) -> Prior:
+def public_prior(generator: LoadedGenerator, anchors: int, seed: int) -> Prior:
     """Describe the generator's latents by a sample; equal seeds give equal answers.
 
     Args:
@@ -62,7 +62,7 @@ def public_prior(generator: StyleGenerator, anchors: int, seed: int) -> Prior:
 def make_dp_endpoints(
     latents: Tensor,  # [n, D]
     real: ImageSet,
-    generator: StyleGenerator,
+    generator: LoadedGenerator,
     config: ProduceConfig,
 ) -> DpCentroids:
     """Noisy centroids of the private latents, with the certificate of this run.

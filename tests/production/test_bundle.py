@@ -9,7 +9,14 @@ import pytest
 import torch
 
 from latentpath.core.errors import WeightsError
-from latentpath.generators import StyleGAN3, save_generator, save_weights
+from latentpath.generators import (
+    AutoencoderEncoder,
+    AutoencoderGenerator,
+    StyleGAN3,
+    save_encoder,
+    save_generator,
+    save_weights,
+)
 from latentpath.models import Classifier, Encoder, Surrogate, save_surrogate
 from latentpath.production import Bundle, load_bundle, produce_set
 from support import tiny_models
@@ -140,5 +147,19 @@ def test_a_generator_of_another_kind(copy, data):
     (copy / "surrogate.safetensors").unlink(missing_ok=True)
     bundle = load_bundle(copy)
     assert isinstance(bundle.generator, StyleGAN3)
+    made = produce_set(data, bundle, tiny_models.quick_config(count=3))
+    assert len(made.samples) == 3
+
+
+def test_an_autoencoder_with_its_own_encoder(copy, data):
+    """Both halves of a diffusion model's autoencoder, put into the weights folder."""
+    torch.manual_seed(0)
+    sizes = {"channels": 1, "latent_channels": 2, "block_out_channels": [4, 4],
+             "norm_num_groups": 2, "sample_size": tiny_models.SIDE}  # fmt: skip
+    save_generator(copy / "generator.safetensors", AutoencoderGenerator(**sizes))
+    save_encoder(copy / "encoder.safetensors", AutoencoderEncoder(**sizes))
+    (copy / "surrogate.safetensors").unlink(missing_ok=True)
+    bundle = load_bundle(copy)
+    assert bundle.generator.latent_dim == bundle.encoder.latent_dim == 128
     made = produce_set(data, bundle, tiny_models.quick_config(count=3))
     assert len(made.samples) == 3
