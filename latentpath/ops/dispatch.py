@@ -2,8 +2,8 @@
 
 Every op has three kinds of implementation at most: `"reference"` (plain
 PyTorch, any device, also float64), `"native"` (C++ on the CPU, CUDA C++ on the
-GPU, both in `latentpath._C`) and `"triton"`. Each device has one best
-implementation per op; the reference takes over where that one is missing.
+GPU, both in `latentpath._C`) and `"triton"`. On each device the best
+implementation that can run there does; the reference takes over where none can.
 """
 
 from __future__ import annotations
@@ -29,15 +29,16 @@ INSTRUCTION_SETS = ("avx512_bf16", "avx512", "avx2", "baseline")
 # The environment variable that caps them.
 ISA_CAP = "LATENTPATH_MAX_CPU_ISA"
 
-# op -> device type -> the best implementation there. Other devices run the reference.
-BEST: dict[str, dict[str, str]] = {
-    "kl_uniform": {"cpu": "native", "cuda": "triton"},
-    "bank_lse": {"cpu": "native", "cuda": "triton"},
-    "path_step": {"cpu": "native", "cuda": "native"},
-    "path_smooth": {"cpu": "native", "cuda": "native"},
-    "row_distances": {"cpu": "native"},
-    "modulated_act": {"cpu": "native", "cuda": "triton"},
-    "fir2d": {"cpu": "native", "cuda": "triton"},
+# op -> device type -> implementations there, the best one first; the reference comes after them.
+BEST: dict[str, dict[str, tuple[str, ...]]] = {
+    "kl_uniform": {"cpu": ("native",), "cuda": ("triton",)},
+    "bank_lse": {"cpu": ("native",), "cuda": ("triton",)},
+    # Who installs a wheel has no nvcc, and who has an AMD GPU no use for one.
+    "path_step": {"cpu": ("native",), "cuda": ("native", "triton")},
+    "path_smooth": {"cpu": ("native",), "cuda": ("native", "triton")},
+    "row_distances": {"cpu": ("native",)},
+    "modulated_act": {"cpu": ("native",), "cuda": ("triton",)},
+    "fir2d": {"cpu": ("native",), "cuda": ("triton",)},
 }
 
 
@@ -91,7 +92,7 @@ def why_not(op: str, impl: str, device: str) -> str | None:
         return _why_not_triton(op, device)
     if device not in ("cpu", "cuda"):
         return f"there is no native kernel for {device}"
-    if BEST[op].get(device) != "native":
+    if "native" not in BEST[op].get(device, ()):
         return f"there is no native kernel of {op} for {device}"
     module = extension()
     if module is None:
@@ -105,8 +106,13 @@ def why_not(op: str, impl: str, device: str) -> str | None:
     return None
 
 
+def has_triton_kernel(op: str) -> bool:
+    """Whether there is a Triton kernel of `op`, for whatever device."""
+    return any("triton" in implementations for implementations in BEST[op].values())
+
+
 def _why_not_triton(op: str, device: str) -> str | None:
-    if "triton" not in BEST[op].values():
+    if not has_triton_kernel(op):
         return f"there is no Triton kernel of {op}"
     if importlib.util.find_spec("triton") is None:
         return "Triton is not installed"
@@ -163,11 +169,15 @@ def choose(op: str, requested: str | None, tensor: Tensor) -> str:
 
 @functools.cache
 def _best(op: str, device: str) -> str:
-    wanted = BEST[op].get(device, "reference")
-    reason = why_not(op, wanted, device)
-    if reason is None:
-        return wanted
-    if not _extension_is_hidden():
+    reasons = {}
+    for wanted in BEST[op].get(device, ()):
+        reason = why_not(op, wanted, device)
+        if reason is None:
+            return wanted
+        reasons[wanted] = reason
+    if reasons and not _extension_is_hidden():
+        # What is easiest to have comes last.
+        wanted, reason = list(reasons.items())[-1]
         warnings.warn(
             f"latentpath runs {op} as plain PyTorch on {device}, slower and with more memory: "
             f"{reason}. {_remedy(wanted)}",
@@ -201,8 +211,8 @@ def implementations(device: str | None = None) -> dict[str, dict[str, dict[str, 
 
 
 def _describe(op: str, device: str) -> dict[str, str]:
-    wanted = BEST[op].get(device, "reference")
-    runs = wanted if why_not(op, wanted, device) is None else "reference"
+    can_run = (impl for impl in BEST[op].get(device, ()) if why_not(op, impl, device) is None)
+    runs = next(can_run, "reference")
     others = {
         impl: why_not(op, impl, device) or "can be forced with impl="
         for impl in IMPLEMENTATIONS

@@ -100,7 +100,8 @@ def refuse_second_derivative(ctx: Any, *grads: Tensor) -> None:
     )
 
 
-def _save_nothing(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+def save_nothing(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    """The context of an op whose backward only refuses."""
     return None
 
 
@@ -109,7 +110,7 @@ _scale_rows = register(
     _scale_rows_kernel,
     _scale_rows_fake,
     backward=refuse_second_derivative,
-    setup_context=_save_nothing,
+    setup_context=save_nothing,
 )
 
 

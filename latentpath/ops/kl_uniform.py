@@ -10,7 +10,12 @@ from torch import Tensor
 
 from latentpath.core import ShapeError
 from latentpath.ops import dispatch
-from latentpath.ops.first_order import refuse_second_derivative, refuse_transforms, scale_last_rows
+from latentpath.ops.first_order import (
+    refuse_second_derivative,
+    refuse_transforms,
+    save_nothing,
+    scale_last_rows,
+)
 from latentpath.ops.registration import register
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
@@ -65,15 +70,24 @@ def _kl_uniform_reference(logits: Tensor) -> Tensor:  # [M, N] -> [M]
     return wide.logsumexp(1) - wide.mean(1) - math.log(logits.shape[1])
 
 
-def _kernel(logits: Tensor, with_gradient: bool, impl: str | None) -> tuple[Tensor, Tensor]:
-    """Return energies [M] and gradient [M, N] ([0, N] where it is not wanted)."""
+def _kernel(logits: Tensor, with_gradient: bool, impl: str | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Return energies [M], gradient [M, N] and sums [M, 2] that the gradient follows from.
+
+    Processors compute the gradient from rows that are in their caches; a GPU's rows are not, and
+    it gives the sums. What is not given, or not wanted, has no rows.
+    """
     chosen = dispatch.choose("kl_uniform", impl, logits)
-    if chosen == "native":
-        return _native(logits, with_gradient)
+    nothing = logits.new_empty(0, 2, dtype=torch.float32)
     if chosen == "triton":
         from latentpath.ops.triton.kl_uniform_kernel import kl_uniform as run_triton
 
-        return run_triton(logits, with_gradient)
+        energy, sums = run_triton(_with_dense_rows(logits))
+        return energy, logits.new_empty(0, logits.shape[1]), sums if with_gradient else nothing
+    compute = _native if chosen == "native" else _reference_with_gradient
+    return *compute(logits, with_gradient), nothing
+
+
+def _reference_with_gradient(logits: Tensor, with_gradient: bool) -> tuple[Tensor, Tensor]:
     energy = _kl_uniform_reference(logits)
     if not with_gradient:
         return energy, logits.new_empty(0, logits.shape[1])
@@ -85,18 +99,23 @@ def _kernel(logits: Tensor, with_gradient: bool, impl: str | None) -> tuple[Tens
     return energy, gradient.to(logits.dtype)
 
 
-def _fake(logits: Tensor, with_gradient: bool, impl: str | None) -> tuple[Tensor, Tensor]:
+def _fake(logits: Tensor, with_gradient: bool, impl: str | None) -> tuple[Tensor, Tensor, Tensor]:
     rows, columns = logits.shape
     dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
-    gradient = logits.new_empty(rows if with_gradient else 0, columns)
-    return logits.new_empty(rows, dtype=dtype), gradient
+    later = dispatch.choose("kl_uniform", impl, logits) == "triton"
+    gradient = logits.new_empty(rows if with_gradient and not later else 0, columns)
+    sums = logits.new_empty(rows if with_gradient and later else 0, 2, dtype=torch.float32)
+    return logits.new_empty(rows, dtype=dtype), gradient, sums
+
+
+def _with_dense_rows(logits: Tensor) -> Tensor:
+    return logits if logits.stride(1) == 1 else logits.contiguous()
 
 
 def _native(logits: Tensor, with_gradient: bool) -> tuple[Tensor, Tensor]:
     module = dispatch.extension()
     assert module is not None
-    if logits.stride(1) != 1:
-        logits = logits.contiguous()
+    logits = _with_dense_rows(logits)
     rows, columns = logits.shape
     energy = logits.new_empty(rows, dtype=torch.float32)
     gradient = logits.new_empty(rows if with_gradient else 0, columns)
@@ -113,26 +132,58 @@ def _native(logits: Tensor, with_gradient: bool) -> tuple[Tensor, Tensor]:
     return energy, gradient
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+def _setup_context(
+    ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]
+) -> None:
     ctx.set_materialize_grads(False)
+    _, gradient, sums = output
+    ctx.later = len(sums) > 0
+    if ctx.later:
+        ctx.save_for_backward(inputs[0], sums)
+        return
     # An output that is saved keeps its place in the graph: a second derivative finds its way to
     # scale_rows and is refused there, instead of being taken for zero.
-    ctx.save_for_backward(output[1])
+    ctx.save_for_backward(gradient)
 
 
 def _backward(
-    ctx: Any, grad_energy: Tensor | None, grad_gradient: Tensor | None
+    ctx: Any,
+    grad_energy: Tensor | None,
+    grad_gradient: Tensor | None,
+    grad_sums: Tensor | None,
 ) -> tuple[Tensor | None, None, None]:
-    if grad_gradient is not None:
-        refuse_second_derivative(ctx, grad_gradient)
+    for grad in (grad_gradient, grad_sums):
+        if grad is not None:
+            refuse_second_derivative(ctx, grad)
     if grad_energy is None:
         return None, None, None
+    if ctx.later:
+        refuse_transforms("the backward of kl_uniform", grad_energy)
+        logits, sums = ctx.saved_tensors
+        return _kl_uniform_gradient(logits, sums, grad_energy), None, None
     (gradient,) = ctx.saved_tensors
     return scale_last_rows(gradient, grad_energy), None, None
 
 
+def _gradient_kernel(logits: Tensor, sums: Tensor, factor: Tensor) -> Tensor:
+    from latentpath.ops.triton.kl_uniform_kernel import kl_uniform_gradient
+
+    return kl_uniform_gradient(_with_dense_rows(logits), sums, factor)
+
+
+def _gradient_fake(logits: Tensor, sums: Tensor, factor: Tensor) -> Tensor:
+    return torch.empty_like(logits, memory_format=torch.contiguous_format)
+
+
+_kl_uniform_gradient = register(
+    "kl_uniform_gradient(Tensor logits, Tensor sums, Tensor factor) -> Tensor",
+    _gradient_kernel,
+    _gradient_fake,
+    backward=refuse_second_derivative,
+    setup_context=save_nothing,
+)
 _kl_uniform = register(
-    "kl_uniform(Tensor logits, bool with_gradient, str? impl) -> (Tensor, Tensor)",
+    "kl_uniform(Tensor logits, bool with_gradient, str? impl) -> (Tensor, Tensor, Tensor)",
     _kernel,
     _fake,
     backward=_backward,

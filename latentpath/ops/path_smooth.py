@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
@@ -14,6 +15,8 @@ from latentpath.ops.path_step import check_path
 from latentpath.ops.registration import mark_written, register
 
 ENDS = ("fixed", "zero")
+# Factors of so many pairs of alpha and T stay where they are used.
+KEPT_FACTORS = 64
 
 
 def path_smooth_(
@@ -39,7 +42,7 @@ def path_smooth_(
             points are smoothed away.
         ends: "fixed" takes the ends from `rhs`; "zero" solves with ends of zero (for a gradient
             or a step of a path whose ends do not move), whatever `rhs` holds there.
-        impl: "reference" or "native" forces an implementation.
+        impl: "reference", "native" or "triton" forces an implementation.
 
     Returns:
         `rhs`, which now holds x.
@@ -63,6 +66,7 @@ def path_smooth_(
     return rhs
 
 
+@functools.lru_cache(KEPT_FACTORS)
 def thomas_factors(
     alpha: float,
     interior: int,
@@ -72,7 +76,9 @@ def thomas_factors(
     """Return the reciprocal pivots of I + alpha L, which all columns share.
 
     Elimination has pivots `p_1 = 1 + 2 alpha`, `p_t = 1 + 2 alpha - alpha^2 / p_{t-1}`, computed
-    in float64. All are at least 1 + alpha, so it is stable without pivoting.
+    in float64. All are at least 1 + alpha, so it is stable without pivoting. Walks ask for the same
+    few again and again: the last ones are kept where they are used, since on a GPU they would have
+    to be copied there while it waits. They are not to be written to.
     """
     diagonal = 1.0 + 2.0 * alpha
     pivots = [diagonal]
@@ -102,8 +108,15 @@ def _path_smooth_reference(rhs: Tensor, alpha: float, zero_ends: bool) -> None:
 
 
 def _kernel(rhs: Tensor, alpha: float, zero_ends: bool, impl: str | None) -> None:
-    if dispatch.choose("path_smooth", impl, rhs) == "reference":
+    chosen = dispatch.choose("path_smooth", impl, rhs)
+    if chosen == "reference":
         _path_smooth_reference(rhs, alpha, zero_ends)
+        return
+    if chosen == "triton":
+        from latentpath.ops.triton.path_smooth_kernel import path_smooth as run_triton
+
+        run_triton(rhs, alpha, zero_ends)
+        mark_written(rhs)
         return
     module = dispatch.extension()
     assert module is not None

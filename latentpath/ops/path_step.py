@@ -75,7 +75,7 @@ def path_step_(
             that path changes, and its two outputs are 0.
         eps_distance: added to each coordinate difference `w_t - w_{t+1}` inside the energy, as
             PyTorch's pairwise distance does (1e-6 there). The gradient does not depend on it.
-        impl: "reference" or "native" forces an implementation.
+        impl: "reference", "native" or "triton" forces an implementation.
 
     Returns:
         `(energy, grad_norm_sq)`, each [B] in the path's dtype: the smoothness energy (without
@@ -236,8 +236,15 @@ def _path_step_reference(s: _Step) -> tuple[Tensor, Tensor]:  # [B], [B]
 def _kernel(*arguments: Any) -> tuple[Tensor, Tensor]:
     *values, impl = arguments
     step = _Step(*values)
-    native = dispatch.choose("path_step", impl, step.path) == "native"
-    result = _native(step) if native else _path_step_reference(step)
+    chosen = dispatch.choose("path_step", impl, step.path)
+    if chosen == "native":
+        result = _native(step)
+    elif chosen == "triton":
+        from latentpath.ops.triton.path_step_kernel import path_step as run_triton
+
+        result = run_triton(*step)
+    else:
+        result = _path_step_reference(step)
     mark_written(step.path, step.exp_avg, step.exp_avg_sq, step.step)
     return result
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from latentpath import ops
-from latentpath.core.errors import InputError, UnsupportedError
+from latentpath.core.errors import InputError, LatentpathWarning, UnsupportedError
 from latentpath.ops import dispatch
 from support.fresh import python  # implementations are chosen once per process
 
@@ -40,18 +40,39 @@ def test_report_says_what_a_gpu_would_run():
         report["kl_uniform"]["cuda"]["native"] == "there is no native kernel of kl_uniform for cuda"
     )
     module = dispatch.extension()
-    if module is not None and module.has_cuda:
-        assert report["path_step"]["cuda"]["runs"] == "native"
-    else:
-        assert report["path_step"]["cuda"]["runs"] == "reference"
+    built = module is not None and module.has_cuda
+    for op in ("path_step", "path_smooth"):
+        best = "native" if built else "triton"
+        runs = best if dispatch.why_not(op, best, "cuda") is None else "reference"
+        assert report[op]["cuda"]["runs"] == runs
+
+
+def test_the_next_best_implementation_takes_over_before_plain_pytorch(monkeypatch):
+    def only(*possible):
+        monkeypatch.setattr(
+            dispatch, "why_not", lambda op, impl, device: None if impl in possible else "absent"
+        )
+        dispatch._best.cache_clear()
+
+    try:
+        only("native", "triton", "reference")
+        assert dispatch.choose("path_step", None, torch.zeros(1, device="meta")) == "reference"
+        assert dispatch._best("path_step", "cuda") == "native"
+        only("triton", "reference")
+        assert dispatch._best("path_step", "cuda") == "triton"
+        only("reference")
+        with pytest.warns(LatentpathWarning, match="pip install 'latentpath.triton.' mends it"):
+            assert dispatch._best("path_step", "cuda") == "reference"
+    finally:
+        dispatch._best.cache_clear()
 
 
 def test_unknown_and_impossible_implementations_are_refused():
     tensor = torch.zeros(2, 2)
     with pytest.raises(InputError, match="one of reference, native, triton"):
         dispatch.choose("kl_uniform", "cuda", tensor)
-    with pytest.raises(UnsupportedError, match="no Triton kernel of path_step"):
-        dispatch.choose("path_step", "triton", tensor)
+    with pytest.raises(UnsupportedError, match="no Triton kernel of row_distances"):
+        dispatch.choose("row_distances", "triton", tensor)
 
 
 @needs_extension

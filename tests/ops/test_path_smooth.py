@@ -9,7 +9,8 @@ import torch
 from hypothesis import given, strategies as st
 
 from latentpath import ops
-from latentpath.core.errors import InputError, ShapeError, UnsupportedError
+from latentpath.core.errors import InputError, ShapeError
+from latentpath.ops import dispatch
 from latentpath.ops.path_smooth import _path_smooth
 from support.conformance import assert_within_budget, backends
 
@@ -42,6 +43,11 @@ def solve(values, alpha, ends):
     return values
 
 
+def for_backend(shape, backend):
+    """Triton's interpreter takes milliseconds for a tile of 32 points."""
+    return (shape[0], min(shape[1], 70), shape[2]) if backend == "triton" else shape
+
+
 @functools.cache
 def references(shape, alpha, ends):
     """In float32 and in float64, once for all implementations."""
@@ -56,6 +62,7 @@ def references(shape, alpha, ends):
 @pytest.mark.parametrize("alpha", ALPHAS)
 @pytest.mark.parametrize("ends", ["fixed", "zero"])
 def test_error_budget(backend, shape, alpha, ends):
+    shape = for_backend(shape, backend)
     values, (plain, exact) = rhs(shape), references(shape, alpha, ends)
     result = ops.path_smooth_(values.clone(), alpha, ends=ends, impl=backend)
     assert_within_budget(result, plain, exact, roundings=8)
@@ -75,7 +82,7 @@ def test_reference_equals_a_dense_solve(shape, alpha, ends):
 @backends("path_smooth")
 def test_long_paths_equal_a_banded_solve_through_scipy(backend):
     linalg = pytest.importorskip("scipy.linalg")
-    alpha, points = 400.0, 16_384 if backend != "reference" else 2_000
+    alpha, points = 400.0, {"reference": 2_000, "triton": 300}.get(backend, 16_384)
     values = rhs((1, points, 3))
     banded = np.full((2, points - 2), 1 + 2 * alpha)
     banded[0] = -alpha
@@ -125,7 +132,8 @@ def test_empty_batch(backend):
 
 @backends("path_smooth")
 def test_two_runs_are_equal(backend):
-    first, second = (ops.path_smooth_(rhs((2, 507, 130)), 5.0, impl=backend) for _ in range(2))
+    shape = for_backend((2, 507, 130), backend)
+    first, second = (ops.path_smooth_(rhs(shape), 5.0, impl=backend) for _ in range(2))
     assert torch.equal(first, second)
 
 
@@ -181,8 +189,6 @@ def test_wrong_input_is_refused_by_name():
         ops.path_smooth_(torch.zeros(1, 4, 2), 1.0, ends="free")
     with pytest.raises(InputError, match="no_grad"):
         ops.path_smooth_(torch.zeros(1, 4, 2, requires_grad=True), 1.0)
-    with pytest.raises(UnsupportedError, match="no Triton kernel"):
-        ops.path_smooth_(torch.zeros(1, 4, 2), 1.0, impl="triton")
 
 
 @backends("path_smooth")
@@ -199,3 +205,34 @@ def test_compiles_without_a_graph_break():
     compiled = torch.compile(smooth_twice, backend="aot_eager", fullgraph=True)
     torch.testing.assert_close(compiled(traced), smooth_twice(eager))
     torch.testing.assert_close(traced, eager)
+
+
+@pytest.mark.parametrize("ends", ["fixed", "zero"])
+def test_triton_s_segments_of_a_long_path_do_not_show(ends, monkeypatch):
+    reason = dispatch.why_not("path_smooth", "triton", "cpu")
+    if reason:
+        pytest.skip(reason)
+    from latentpath.ops.triton import path_smooth_kernel
+
+    alpha, shape = 0.3, (2, 150, 3)
+    whole = path_smooth_kernel.segments(shape[1] - 2, alpha)
+    monkeypatch.setattr(path_smooth_kernel, "LEAST_SEGMENT", 64)
+    cut = path_smooth_kernel.segments(shape[1] - 2, alpha)
+    assert (whole, cut) == ((5, 0), (2, 1))
+    values, (plain, exact) = rhs(shape), references(shape, alpha, ends)
+    result = ops.path_smooth_(values, alpha, ends=ends, impl="triton")
+    assert_within_budget(result, plain, exact, roundings=8)
+
+
+@given(st.integers(1, 20_000), st.floats(0, 1e300))
+def test_triton_s_segments_see_as_far_as_float32_does(interior, alpha):
+    pytest.importorskip("triton")
+    from latentpath.ops.triton.path_smooth_kernel import TILE, segments
+
+    tiles, lead = segments(interior, alpha)
+    assert tiles >= 1
+    if tiles * TILE < interior:
+        # The limit of the pivots is the larger root of p = 1 + 2 alpha - alpha^2 / p.
+        limit = (1 + 2 * alpha + math.sqrt(1 + 4 * alpha)) / 2
+        assert alpha == 0 or (alpha / limit) ** (lead * TILE) <= 2.0**-25
+        assert tiles >= 3 * lead

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, strategies as st
 
 from latentpath import ops
-from latentpath.core.errors import InputError, ShapeError, UnsupportedError
+from latentpath.core.errors import InputError, ShapeError
 from latentpath.ops.path_step import _path_step
 from support.conformance import assert_within_budget, backends
 
@@ -263,7 +263,6 @@ def test_wrong_input_is_refused_by_name():
     refused(InputError, "eps > 0", eps=0.0)
     refused(InputError, "under torch.no_grad", path=state.path.clone().requires_grad_())
     refused(InputError, "guide without gradients", guide=state.guide.clone().requires_grad_())
-    refused(UnsupportedError, "no Triton kernel", impl="triton")
 
 
 @backends("path_step")

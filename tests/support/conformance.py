@@ -32,7 +32,7 @@ def backends(op: str) -> pytest.MarkDecorator:
     else:
         found = [Backend("native", isa) for isa in dispatch.instruction_sets()]
         chosen += [pytest.param(backend, id=str(backend)) for backend in found]
-    if "triton" in dispatch.BEST[op].values():
+    if dispatch.has_triton_kernel(op):
         reason = dispatch.why_not(op, "triton", "cpu")
         marks = [pytest.mark.skip(reason=reason)] if reason else []
         chosen.append(pytest.param(Backend("triton"), id="triton", marks=marks))

@@ -16,6 +16,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from latentpath.ops.triton.gpu_target import gpu_target
+
 _WANTED_PROGRAMS = 264  # two per multiprocessor of a large GPU; fewer split the bank
 _MOST_SPLITS = 32
 _LEAST_PART = 1024
@@ -174,25 +176,17 @@ def configuration(width: int, dtype: torch.dtype, target: str) -> Tiles:
         # Three TF32 products make up one of nearly float32 accuracy. Whole tiles of them do not
         # fit the registers: keys are read again in chunks, from the cache.
         precision = "ieee" if target == "hip" else "tf32x3"
-        return Tiles(32, 16, block_d, min(32, block_d), 1, 8 if wide else 4, precision)
+        chunk, warps = (16, 8) if wide else (min(32, block_d), 4)
+        return Tiles(32, 16, block_d, chunk, 1, warps, precision)
     if target == "hip":
         return Tiles(64, 16 if wide else 32, block_d, block_d, 1, 8 if wide else 4, "ieee")
     stages = 3 if target == "cuda:90" else 2
     return Tiles(64, 32, block_d, block_d, stages, 8 if wide else 4, "ieee")
 
 
-def _target(tensor: Tensor) -> str:
-    if torch.version.hip is not None:
-        return "hip"
-    if not tensor.is_cuda:
-        return "cuda:90"  # the interpreter runs any tiles
-    major, minor = torch.cuda.get_device_capability(tensor.device)
-    return f"cuda:{major}{minor}"
-
-
 def _factor(bank: Tensor) -> tl.dtype:
     """The bank's dtype; float32 in the interpreter, which multiplies bfloat16 bits as integers."""
-    if not bank.is_cuda:
+    if bank.device.type == "cpu":
         return tl.float32
     return {torch.float32: tl.float32, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}[
         bank.dtype
@@ -211,7 +205,7 @@ def bank_lse(
     (rows, width), bank_rows = query.shape, bank.shape[0]
     if rows == 0:
         return query.new_empty(0, dtype=torch.float32), query.new_empty(0, width).float()
-    tiles = configuration(width, bank.dtype, _target(query))
+    tiles = configuration(width, bank.dtype, gpu_target(query))
     query_tiles = triton.cdiv(rows, tiles.block_m)
     splits = min(_MOST_SPLITS, triton.cdiv(_WANTED_PROGRAMS, query_tiles))
     splits = min(splits, triton.cdiv(bank_rows, _LEAST_PART))

@@ -24,12 +24,13 @@ def fir2d_kernel(
     tap1,
     tap2,
     tap3,
+    pixel_blocks,
     BLOCK_P: tl.constexpr,
     BLOCK_C: tl.constexpr,
 ):
     """One block of output pixels and channels of one image."""
-    image = tl.program_id(2).to(tl.int64)
-    p = tl.program_id(0) * BLOCK_P + tl.arange(0, BLOCK_P)
+    image = (tl.program_id(0) // pixel_blocks).to(tl.int64)
+    p = tl.program_id(0) % pixel_blocks * BLOCK_P + tl.arange(0, BLOCK_P)
     c = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
     row, column = p // out_width - pad, p % out_width - pad
     is_out = (p < out_height * out_width)[:, None] & (c < channels)[None, :]
@@ -57,8 +58,10 @@ def fir2d(x: Tensor, taps: list[float], pad: int, out: Tensor) -> None:
     m, c, h, w = x.shape
     pixels = out.shape[2] * out.shape[3]
     block_p, block_c = blocks(pixels, c)
+    # Images lie along the first axis of the grid, the only one that may have more than 65,535.
+    pixel_blocks = triton.cdiv(pixels, block_p)
     with torch.cuda.device_of(x):
-        fir2d_kernel[(triton.cdiv(pixels, block_p), triton.cdiv(c, block_c), m)](
+        fir2d_kernel[(m * pixel_blocks, triton.cdiv(c, block_c))](
             x,
             out,
             h,
@@ -67,6 +70,7 @@ def fir2d(x: Tensor, taps: list[float], pad: int, out: Tensor) -> None:
             *out.shape[2:],
             pad,
             *taps,
+            pixel_blocks,
             BLOCK_P=block_p,
             BLOCK_C=block_c,
             num_warps=WARPS,

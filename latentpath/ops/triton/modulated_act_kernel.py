@@ -4,7 +4,8 @@ Activations are [M, P, C], images, pixels and channels, the channels innermost. 
 has one block of pixels of one image and goes through all its channels, which the sums of toRGB
 run over. Backward, a program has one block of channels and one part of the pixels, over which
 the gradients of style, scale and toRGB's weights are summed; the parts' sums are added up by
-PyTorch in a fixed order, so that results are the same every time.
+PyTorch in a fixed order, so that results are the same every time. An image's parts are of so many
+pixels whatever the batch: its bits do not depend on its company.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ import triton.language as tl
 from torch import Tensor
 
 BLOCK_PIXELS, BLOCK_CHANNELS = 32, 64
-PART = 4096  # pixels that one program of the backward kernel sums over
+BACKWARD_PIXELS = 16  # sums of their own for all places of a block have to fit the registers
+# Pixels that one program of the backward kernel sums over: few enough that 48 images of 64 x 64
+# give every multiprocessor of a large GPU something to do.
+PART = 1024
 WARPS = 8
 
 
@@ -43,6 +47,7 @@ def modulated_act_kernel(
     slope,
     gain,
     clamp,
+    pixel_blocks,
     HAS_SCALE: tl.constexpr,
     HAS_NOISE: tl.constexpr,
     HAS_STYLE: tl.constexpr,
@@ -51,8 +56,8 @@ def modulated_act_kernel(
     BLOCK_C: tl.constexpr,
 ):
     """One block of pixels of one image."""
-    image = tl.program_id(1).to(tl.int64)
-    p = tl.program_id(0) * BLOCK_P + tl.arange(0, BLOCK_P)
+    image = (tl.program_id(0) // pixel_blocks).to(tl.int64)
+    p = tl.program_id(0) % pixel_blocks * BLOCK_P + tl.arange(0, BLOCK_P)
     in_p = p < pixels
     x += image * pixels * channels
     out += image * pixels * channels
@@ -107,13 +112,17 @@ def modulated_act_backward_kernel(
     style,  # [M, C]
     rgb_weight,  # [M, R, C]
     grad_rgb,  # [M, R, P]
-    sums,  # [2 + R, M, parts, C]: for style, log(scale), and toRGB's weights
+    style_sums,  # [M, parts, C]
+    scale_sums,  # [M, parts, C], for log(scale)
+    rgb_sums,  # [M, R, parts, C]
     pixels,
     channels,
     noise_stride,
     slope,
     gain,
     limit,
+    channel_blocks,
+    parts,
     HAS_GRAD: tl.constexpr,
     HAS_SCALE: tl.constexpr,
     HAS_NOISE: tl.constexpr,
@@ -125,9 +134,10 @@ def modulated_act_backward_kernel(
     BLOCK_C: tl.constexpr,
 ):
     """One part of the pixels and one block of the channels of one image."""
-    image = tl.program_id(2).to(tl.int64)
-    part = tl.program_id(1)
-    c = tl.program_id(0) * BLOCK_C + tl.arange(0, BLOCK_C)
+    program = tl.program_id(0)
+    part = program // channel_blocks % parts
+    image = (program // (channel_blocks * parts)).to(tl.int64)
+    c = program % channel_blocks * BLOCK_C + tl.arange(0, BLOCK_C)
     in_c = c < channels
     grad += image * pixels * channels
     y_at += image * pixels * channels
@@ -139,12 +149,14 @@ def modulated_act_backward_kernel(
     style_c = tl.full([BLOCK_C], 1.0, tl.float32)
     if HAS_STYLE:
         style_c = _row(style, image, channels, c, in_c)
-    style_sum = tl.zeros([BLOCK_C], tl.float32)
-    scale_sum = tl.zeros([BLOCK_C], tl.float32)
-    red = tl.zeros([BLOCK_C], tl.float32)
-    green = tl.zeros([BLOCK_C], tl.float32)
-    blue = tl.zeros([BLOCK_C], tl.float32)
-    fourth = tl.zeros([BLOCK_C], tl.float32)
+    # Sums of their own for every place of the block, which are added up at the end: threads that
+    # add to each other's sums would have to wait for each other in every round.
+    style_sum = tl.zeros([BLOCK_P, BLOCK_C], tl.float32)
+    scale_sum = tl.zeros([BLOCK_P, BLOCK_C], tl.float32)
+    red = tl.zeros([BLOCK_P, BLOCK_C], tl.float32)
+    green = tl.zeros([BLOCK_P, BLOCK_C], tl.float32)
+    blue = tl.zeros([BLOCK_P, BLOCK_C], tl.float32)
+    fourth = tl.zeros([BLOCK_P, BLOCK_C], tl.float32)
     for start in range(part * PART, tl.minimum((part + 1) * PART, pixels), BLOCK_P):
         p = start + tl.arange(0, BLOCK_P)
         in_p = p < pixels
@@ -154,23 +166,23 @@ def modulated_act_backward_kernel(
         grad_y = tl.zeros([BLOCK_P, BLOCK_C], tl.float32)
         if HAS_GRAD:
             grad_out = tl.load(grad + at, mask=inside, other=0.0).to(tl.float32)
-            style_sum += tl.sum(grad_out * y, 0)
+            style_sum += grad_out * y
             grad_y = grad_out * style_c[None, :]
         if R > 0:
             slope_p = tl.load(grad_rgb + p, mask=in_p, other=0.0)[:, None]
-            red += tl.sum(slope_p * y, 0)
+            red += slope_p * y
             grad_y += slope_p * _row(rgb_weight, image * R, channels, c, in_c)[None, :]
         if R > 1:
             slope_p = tl.load(grad_rgb + pixels + p, mask=in_p, other=0.0)[:, None]
-            green += tl.sum(slope_p * y, 0)
+            green += slope_p * y
             grad_y += slope_p * _row(rgb_weight, image * R + 1, channels, c, in_c)[None, :]
         if R > 2:
             slope_p = tl.load(grad_rgb + 2 * pixels + p, mask=in_p, other=0.0)[:, None]
-            blue += tl.sum(slope_p * y, 0)
+            blue += slope_p * y
             grad_y += slope_p * _row(rgb_weight, image * R + 2, channels, c, in_c)[None, :]
         if R > 3:
             slope_p = tl.load(grad_rgb + 3 * pixels + p, mask=in_p, other=0.0)[:, None]
-            fourth += tl.sum(slope_p * y, 0)
+            fourth += slope_p * y
             grad_y += slope_p * _row(rgb_weight, image * R + 3, channels, c, in_c)[None, :]
         above = y > 0
         grad_z = grad_y * tl.where(above, gain, gain * slope)
@@ -183,28 +195,28 @@ def modulated_act_backward_kernel(
         if HAS_NOISE:
             z -= tl.load(noise + image * noise_stride + p, mask=in_p, other=0.0)[:, None]
         # Places outside have a gradient of 0.
-        scale_sum += tl.sum(grad_z * z, 0)
+        scale_sum += grad_z * z
         grad_x = grad_z * scale_c[None, :]
         tl.store(grad + at, grad_x.to(grad.dtype.element_ty), mask=inside)
-    images, parts = tl.num_programs(2), tl.num_programs(1)
-    size = images.to(tl.int64) * parts * channels
-    sums += (image * parts + part) * channels + c
-    tl.store(sums, style_sum, mask=in_c)
-    tl.store(sums + size, scale_sum, mask=in_c)
+    row = (image * parts + part) * channels + c
+    tl.store(style_sums + row, tl.sum(style_sum, 0), mask=in_c)
+    tl.store(scale_sums + row, tl.sum(scale_sum, 0), mask=in_c)
+    rgb_sums += (image * R * parts + part) * channels + c
+    colour = parts * channels
     if R > 0:
-        tl.store(sums + 2 * size, red, mask=in_c)
+        tl.store(rgb_sums, tl.sum(red, 0), mask=in_c)
     if R > 1:
-        tl.store(sums + 3 * size, green, mask=in_c)
+        tl.store(rgb_sums + colour, tl.sum(green, 0), mask=in_c)
     if R > 2:
-        tl.store(sums + 4 * size, blue, mask=in_c)
+        tl.store(rgb_sums + 2 * colour, tl.sum(blue, 0), mask=in_c)
     if R > 3:
-        tl.store(sums + 5 * size, fourth, mask=in_c)
+        tl.store(rgb_sums + 3 * colour, tl.sum(fourth, 0), mask=in_c)
 
 
-def blocks(pixels: int, channels: int) -> tuple[int, int]:
+def blocks(pixels: int, channels: int, most_pixels: int = BLOCK_PIXELS) -> tuple[int, int]:
     """Pixels and channels of a block."""
     return (
-        min(BLOCK_PIXELS, max(16, triton.next_power_of_2(pixels))),
+        min(most_pixels, max(16, triton.next_power_of_2(pixels))),
         min(BLOCK_CHANNELS, max(16, triton.next_power_of_2(channels))),
     )
 
@@ -222,8 +234,10 @@ def modulated_act(
         rgb.zero_()
         return
     block_p, block_c = blocks(h * w, c)
+    # Images lie along the first axis of the grid, the only one that may have more than 65,535.
+    pixel_blocks = triton.cdiv(h * w, block_p)
     with torch.cuda.device_of(x):
-        modulated_act_kernel[(triton.cdiv(h * w, block_p), m)](
+        modulated_act_kernel[(m * pixel_blocks,)](
             x,
             *_pointers(numbers),
             out,
@@ -232,6 +246,7 @@ def modulated_act(
             c,
             _noise_stride(numbers),
             *activation,
+            pixel_blocks,
             **_presence(numbers),
             R=rgb.shape[1],
             BLOCK_P=block_p,
@@ -253,21 +268,24 @@ def modulated_act_backward(
     _, _, bias, _, rgb_weight = numbers
     assert bias is not None
     colours = 0 if rgb_weight is None else rgb_weight.shape[1]
-    block_p, block_c = blocks(h * w, c)
-    parts = max(1, triton.cdiv(h * w, PART))
-    sums = bias.new_zeros(2 + colours, m, parts, c)
+    block_p, block_c = blocks(h * w, c, BACKWARD_PIXELS)
+    parts, channel_blocks = max(1, triton.cdiv(h * w, PART)), triton.cdiv(c, block_c)
+    make = bias.new_empty if y.numel() else bias.new_zeros
+    sums = make(m, parts, c), make(m, parts, c), make(m, colours, parts, c)
     if y.numel():
         with torch.cuda.device_of(y):
-            modulated_act_backward_kernel[(triton.cdiv(c, block_c), parts, m)](
+            modulated_act_backward_kernel[(m * parts * channel_blocks,)](
                 grad,
                 y,
                 *_pointers(numbers),
                 bias if grad_rgb is None else grad_rgb,
-                sums,
+                *sums,
                 h * w,
                 c,
                 _noise_stride(numbers),
                 *activation,
+                channel_blocks,
+                parts,
                 HAS_GRAD=has_grad,
                 **_presence(numbers),
                 HAS_SLOPE=activation[0] > 0,
@@ -277,8 +295,10 @@ def modulated_act_backward(
                 BLOCK_C=block_c,
                 num_warps=WARPS,
             )
-    rgb_sums = sums[2:].sum(dim=2).transpose(0, 1)  # [M, R, C]
-    return sums[0].sum(dim=1), sums[1].sum(dim=1), rgb_sums.contiguous()
+    style_sums, scale_sums, rgb_sums = (
+        part.squeeze(-2) if parts == 1 else part.sum(dim=-2) for part in sums
+    )
+    return style_sums, scale_sums, rgb_sums
 
 
 def _pointers(numbers: Sequence[Tensor | None]) -> list[Tensor]:
