@@ -1,1 +1,2 @@
+from latentpath.compat.ksalsa import nearestNeighborClust as nearestNeighborClust
 from latentpath.compat.plan_miccai2023 import get_privacy_path as get_privacy_path
