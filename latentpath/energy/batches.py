@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,6 +16,10 @@ _PEAK = 1.5
 _CPU_BEST = 128 << 20
 _CPU_SIZES = (8, 64)
 _GPU_MOST = 1024
+# Points of a small batch, in which few points are looked at: at least so many times fewer than
+# would fill the usual one.
+SMALL_BATCH = 16
+_WORTH_IT = 0.75
 
 
 @dataclass(frozen=True)
@@ -53,9 +57,24 @@ class MicroBatch:
         """As many points as `size`."""
         if self.count == size:
             return self
-        index = torch.arange(size, device=self.points.device) % self.count
         weights = torch.cat([self.weights, self.weights.new_zeros(size - self.count)])
-        return MicroBatch(self.rows, self.points[index], self.labels[index], weights)
+        return replace(self.repeated(size), weights=weights)
+
+    def repeated(self, size: int) -> MicroBatch:
+        """The same points over and over, with their weights, `size` of them."""
+        index = torch.arange(size, device=self.points.device) % self.count
+        return MicroBatch(self.rows, self.points[index], self.labels[index], self.weights[index])
+
+    def begun(self, size: int) -> MicroBatch:
+        """The first `size` points."""
+        rows = slice(self.rows.start, min(self.rows.stop, self.rows.start + size))
+        return MicroBatch(rows, self.points[:size], self.labels[:size], self.weights[:size])
+
+
+def small_is_enough(count: int, size: int, device: torch.device) -> bool:
+    """Whether small batches of so many points are less work than one of the usual size."""
+    calls = -(-count // SMALL_BATCH)
+    return device.type == "cpu" and calls * SMALL_BATCH <= _WORTH_IT * size
 
 
 def saved_bytes(run: Callable[[], object]) -> int:

@@ -290,6 +290,48 @@ def test_fixed_batches_make_points_independent_of_each_other(precision, threads)
     torch.set_num_threads(before)
 
 
+class Watched:
+    """A generator that notes how many points it is given, and may add what depends on that."""
+
+    def __init__(self, moody: float = 0.0) -> None:
+        self.sizes, self.moody, self.generator = [], moody, generator()
+        self.latent_dim, self.img_resolution = D, SIDE
+
+    def synthesize(self, w):
+        self.sizes.append(len(w))
+        return self.generator.synthesize(w) + self.moody * len(w)
+
+    def modules(self):
+        return self.generator.modules()
+
+
+@pytest.mark.parametrize("moody", [0.0, 1e-3])
+def test_few_points_go_in_small_batches_where_these_give_the_same_bits(moody):
+    shown = Watched(moody)
+    wrapped = FunctionGenerator(shown.synthesize, latent_dim=D)
+    found = PathEnergy(
+        Networks(wrapped, net(), net(1, CLASSES)), micro_batch=64, fixed_batches=True
+    )
+    torch.manual_seed(3)
+    points, labels, weights = torch.randn(70, D), torch.arange(70) % CLASSES, torch.rand(70)
+    whole = found.guide_gradient(points, labels, weights)
+    terms = found.point_terms(points, labels)
+    for count in (3, 20, 60):
+        for _ in range(2):  # the first time tries
+            shown.sizes.clear()
+            part = found.guide_gradient(points[:count], labels[:count], weights[:count])
+            assert torch.equal(part, whole[:count])
+        small = not moody and count < 60
+        assert shown.sizes == ([16] * -(-count // 16) if small else [64])
+        few = found.point_terms(points[:count], labels[:count])
+        assert torch.equal(few.identity, terms.identity[:count])
+    path = points.view(2, 35, D)
+    both = found.terms(path, labels[:2])
+    for row in range(2):
+        alone = found.terms(path[row : row + 1, :35], labels[row : row + 1])
+        assert torch.equal(alone.identity[0], both.identity[row])
+
+
 class TestBatchSize:
     def test_saved_bytes_count_every_memory_once(self):
         x = torch.ones(10, 100, requires_grad=True)
