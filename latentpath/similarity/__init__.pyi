@@ -1,6 +1,7 @@
 from latentpath.similarity.gradients import prepare_gradients as prepare_gradients
 from latentpath.similarity.lpips import (
     LPIPS as LPIPS,
+    NORM_EPS as NORM_EPS,
     WEIGHTS as WEIGHTS,
 )
 from latentpath.similarity.nearest import (

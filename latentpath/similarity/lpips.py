@@ -65,6 +65,8 @@ class LPIPS(nn.Module):
         [0.0, 0.0]
     """
 
+    smallest_side: int = SMALLEST_SIDE
+    """Shorter side, in pixels, that smaller images are enlarged to; 31 is the least."""
     shift: Tensor  # [1, 3, 1, 1]
     scale: Tensor  # [1, 3, 1, 1]
 
@@ -112,7 +114,7 @@ class LPIPS(nn.Module):
         F grows with the image area: 31,872 for squares of 64 pixels and below, 484,992 for 224.
         """
         rows = []
-        for x, weight in zip(self._features(images), self.linear, strict=True):
+        for x, weight in zip(self.features(images), self.linear, strict=True):
             # vector_norm has gradient 0 at 0, where sqrt of the sum would give NaN.
             norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
             pixels = x.shape[2] * x.shape[3]
@@ -125,18 +127,18 @@ class LPIPS(nn.Module):
 
         H' and W' are a quarter of the image's sides, 15 for squares of 64 pixels and below.
         """
-        return next(self._features(images))
+        return next(self.features(images))
 
     def last_features(self, images: Tensor) -> Tensor:
         """Return the features `[M, 256, H', W']` of AlexNet's last layer: parts of objects.
 
         H' and W' are about a sixteenth of the image's sides, 3 for squares of 64 pixels and below.
         """
-        *_, x = self._features(images)
+        *_, x = self.features(images)
         return x
 
-    def _features(self, images: Tensor) -> Iterator[Tensor]:
-        """The features of one layer after another, in float32 on GPUs, too."""
+    def features(self, images: Tensor) -> Iterator[Tensor]:
+        """The features `[M, C, H', W']` of one layer after another, in float32 on GPUs, too."""
         x = self._prepare(images)  # [M, 3, H, W]
         for i, conv in enumerate(self.convs):
             if i in (1, 2):
@@ -227,8 +229,8 @@ class LPIPS(nn.Module):
         if images.dtype == torch.uint8:
             x = x / 127.5 - 1
         side = min(x.shape[2:])
-        if side < SMALLEST_SIDE:
-            size = [round(n * SMALLEST_SIDE / side) for n in x.shape[2:]]
+        if side < self.smallest_side:
+            size = [round(n * self.smallest_side / side) for n in x.shape[2:]]
             x = F.interpolate(x, size=size, mode="bilinear", align_corners=False, antialias=False)
         return (x.expand(-1, 3, -1, -1) - self.shift) / self.scale
 

@@ -10,6 +10,7 @@ import pytest
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SAYS = {
     "compat_ksalsa": "people in the smallest group: 10",
+    "compat_lpips": "all pairs: [4, 6]",
 }
 
 
