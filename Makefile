@@ -9,20 +9,25 @@ TORCH ?= torch==2.13.0
 # Tests start many processes, each of which would compile all of its modules.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test lint unit isa isa-avx2 isa-baseline browser cross build bench versions wheel clean
+.PHONY: demo test lint docs unit isa isa-avx2 isa-baseline browser cross build bench versions wheel clean
 
 demo: $(VENV)/.demo
 	$(BIN)/latentpath demo --out demo-out --overwrite
 
 # The linters take one core: the numbers under other instruction sets are computed beside them.
 test: $(VENV)/.dev
-	$(MAKE) --jobs 3 --output-sync lint isa-avx2 isa-baseline
+	$(MAKE) --jobs 3 --output-sync lint docs isa-avx2 isa-baseline
 	$(MAKE) unit
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The site, in build/site: every page, the commands' options and the Python API; a broken link or a
+# docstring that cannot be shown is an error. Needs no network once it is installed.
+docs: $(VENV)/.docs
+	OMP_NUM_THREADS=1 NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 # One thread per process: threads that wait for each other spin, which is slower than none.
 # Workers steal from each other's lists: a worker that dies then costs the test that it ran, where
@@ -93,8 +98,12 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml setup.py
 	touch $@
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml setup.py
-	$(BIN)/python -m pip install -qq --editable ".[test,lint,triton]"
-	touch $@ $(VENV)/.demo
+	$(BIN)/python -m pip install -qq --editable ".[test,lint,docs,triton]"
+	touch $@ $(VENV)/.demo $(VENV)/.docs
+
+$(VENV)/.docs: $(VENV)/bin/python pyproject.toml setup.py
+	$(BIN)/python -m pip install -qq --editable ".[docs]"
+	touch $@
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

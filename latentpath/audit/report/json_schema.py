@@ -14,9 +14,8 @@ _REPORT = Path(__file__).with_name("audit.schema.json")
 def audit_schema() -> dict[str, Any]:
     """The schema of `audit.json` (JSON Schema, draft 2020-12), with all wings that are registered.
 
-    Example:
-        >>> audit_schema()["properties"]["format"]
-        {'const': 4}
+    >>> audit_schema()["properties"]["format"]
+    {'const': 4}
     """
     schema: dict[str, Any] = json.loads(_REPORT.read_text(encoding="utf-8"))
     of_set = schema["$defs"]["set"]
