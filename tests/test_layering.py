@@ -131,7 +131,7 @@ KNOWS = {
     "training": ("models", "walks"),
     "audit": ("models", "training", "data"),
     "production": ("models", "energy", "walks", "ksame", "training", "data", "audit"),
-    "compat": ("walks", "ksame", "similarity"),
+    "compat": ("walks", "ksame", "similarity", "audit"),
     "experiments": ("production", "audit"),
     "project": ("production", "audit", "training", "similarity"),
     "cli": ("experiments", "project", "production", "audit", "training"),

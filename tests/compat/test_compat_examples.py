@@ -11,6 +11,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SAYS = {
     "compat_ksalsa": "people in the smallest group: 10",
     "compat_lpips": "all pairs: [4, 6]",
+    "compat_metrics": "closer to training people: 100%",
 }
 
 
