@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from types import ModuleType, TracebackType
 from typing import Any
 
+from latentpath.core import duration
+
 
 class Bars:
     """A `Progress` that shows one bar per stage with rich, on standard error.
@@ -20,7 +22,7 @@ class Bars:
 
     def __init__(self, quiet: bool = False) -> None:
         self._quiet = quiet
-        self._started: dict[str, float] = {}
+        self._started: dict[str, tuple[float, int]] = {}
         self._printed = time.monotonic()
         self._rich = None if quiet else _rich()
         self._bars: Any = None
@@ -85,13 +87,19 @@ class Bars:
 
     def _print(self, stage: str, done: int, total: int, shown: str) -> None:
         now = time.monotonic()
-        started = self._started.setdefault(stage, now)
+        # What was there when it began, such as an earlier training's steps, took no time of it.
+        started, before = self._started.setdefault(stage, (now, done))
+        rest = ""
         if done >= total:
             del self._started[stage]
         elif now - self._printed < 30:
             return
+        elif done > before:
+            left = (now - started) * (total - done) / (done - before)
+            rest = f", about {duration(left)} left"
         self._printed = now
-        print(f"{stage}: {done}/{total} in {now - started:.0f} s  {shown}", file=sys.stderr)
+        taken = f"{now - started:.0f} s{rest}"
+        print(f"{stage}: {done}/{total} in {taken}  {shown}", file=sys.stderr)
 
 
 def _rich() -> ModuleType | None:

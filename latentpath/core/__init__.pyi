@@ -73,6 +73,7 @@ from latentpath.core.modes import (
 from latentpath.core.progress import (
     Progress as Progress,
     SummedProgress as SummedProgress,
+    duration as duration,
     silent as silent,
 )
 from latentpath.core.stopping import (

@@ -13,6 +13,19 @@ def silent(stage: str, done: int, total: int, figures: Mapping[str, float]) -> N
     """Show nothing: the default of every function that takes a `Progress`."""
 
 
+def duration(seconds: float) -> str:
+    """Return a time in the unit in which people would say it.
+
+    >>> duration(50), duration(600), duration(9000)
+    ('50 seconds', '10 minutes', '2.5 hours')
+    """
+    if seconds < 90:
+        return f"{max(1, round(seconds))} seconds"
+    if seconds < 5400:
+        return f"{round(seconds / 60)} minutes"
+    return f"{seconds / 3600:.1f} hours"
+
+
 class SummedProgress:
     """Computations of equal length, beside or after each other, told as one stage.
 

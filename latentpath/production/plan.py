@@ -49,6 +49,7 @@ from latentpath.production.walking import (
     first_visits,
     micro_batch_of,
     walks_at_once,
+    work_of,
 )
 from latentpath.similarity import RealReference, prepare_real
 from latentpath.walks import LatentMetric
@@ -61,6 +62,8 @@ MOST_BESIDE = 4
 # A class needs several shards, lest the last one makes many more samples than are missing: so many
 # where this share of samples passes the gate.
 _SHARDS_PER_CLASS, _USUALLY_PASS = 4, 0.9
+# Pixels of the points of a shard, at most: a minute or a few of one processor's work.
+_SHARD_WORK = 1 << 22
 # Names of the metric's tensors among a plan's arrays.
 _METRIC = {"mean": "metric_mean", "root": "metric_root", "inverse": "metric_inverse"}
 
@@ -210,7 +213,7 @@ def make_plan(
         "labels": endpoints.labels.astype(np.int64),
         "pairs": pairing.pairs.astype(np.int64),
         "first": first_visits(pairing.pairs),
-        **_cut(pairing, wanted, config),
+        **_cut(pairing, wanted, config, bundle.generator.img_resolution),
         **_groups(endpoints),
         **_metric_arrays(metric),
         "salt": _salt(endpoints, config),
@@ -282,16 +285,23 @@ def _hash(arrays: dict[str, np.ndarray]) -> str:
     return hash_arrays(dict(sorted(arrays.items())))
 
 
-def _cut(pairing: Pairing, wanted: dict[int, int], config: ProduceConfig) -> dict[str, np.ndarray]:
-    """Shards of consecutive pairs of one class, the classes' shards taking turns."""
+def _cut(
+    pairing: Pairing, wanted: dict[int, int], config: ProduceConfig, side: int
+) -> dict[str, np.ndarray]:
+    """Shards of consecutive pairs of one class, the classes' shards taking turns.
+
+    Their size depends on what is asked for alone and not on the machine, as the set depends on it.
+    How many are done together is decided by how long they take.
+    """
     shards: list[tuple[float, int, int, int]] = []
+    most = min(config.shard_walks, int(_SHARD_WORK / work_of(config.walk, side)))
     for label, count in wanted.items():
         rows = np.flatnonzero(pairing.labels == label)
         if not count or not len(rows):
             continue
         least = least_walks(count, config.walk.steps)
         likely = math.ceil(least / _USUALLY_PASS)
-        size = max(1, min(config.shard_walks, -(-likely // _SHARDS_PER_CLASS)))
+        size = max(1, min(most, -(-likely // _SHARDS_PER_CLASS)))
         start, stop = int(rows[0]), int(rows[-1]) + 1  # a class's pairs are consecutive
         for first in range(start, stop, size):
             # Share of its class that is made when this shard is: classes advance together.

@@ -251,8 +251,8 @@ class ProduceConfig:
     seed: int = 0
     """Seed of pairing and of the choice among surplus samples."""
     shard_walks: int = 16
-    """Walks in a shard, the portion of work that is done as a whole: a run that is stopped loses no
-    more than the shards in hand."""
+    """Walks in a shard, at most, the portion of work that is stored as a whole: a run that is
+    killed loses no more than the shards in hand. Of long walks of large images there are fewer."""
     micro_batch: int = 0
     """Points that go through the networks together; bounds the memory. 0 chooses by device."""
     endpoints: EndpointsConfig = field(default_factory=EndpointsConfig, metadata=option(""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -39,8 +40,15 @@ def walk_pairs(
     config: ProduceConfig,
     micro_batch: int,
     metric: LatentMetric | None,
+    advance: Callable[[float], None] | None = None,
 ) -> WalkResult:
-    """Walk between the endpoints of each pair; a walk does not depend on those beside it."""
+    """Walk between the endpoints of each pair; a walk does not depend on those beside it.
+
+    `advance` is told of every part of a walk that is done, in walks; what it raises ends the work.
+    """
+    told: dict[str, Any] = {}
+    if advance is not None:
+        told = _telling(advance, len(pairs), config.walk)
     index = torch.as_tensor(pairs, device=centroids.device)
     return walk(
         centroids[index[:, 0]],
@@ -52,7 +60,30 @@ def walk_pairs(
         config=solver_config(config.walk),
         metric=metric,
         micro_batch=micro_batch,
+        **told,
     )
+
+
+def _telling(
+    advance: Callable[[float], None], walks: int, options: WalkOptions
+) -> dict[str, Callable[..., None]]:
+    """What a walk tells, as walks that are done."""
+    if options.solver == "fast":
+        points = passes_of(options) * (options.steps - 2)
+        return {"visited": lambda latents: advance(len(latents) / points)}
+    return {"progress": lambda stage, done, total, figures: advance(walks / total)}
+
+
+def passes_of(options: WalkOptions) -> float:
+    """Times that every point of a walk goes through the networks, about."""
+    if options.solver == "fast":
+        return options.fast.passes
+    return float(max(1, options.published.optim_steps))
+
+
+def work_of(options: WalkOptions, side: int) -> float:
+    """What a walk costs: pixels of all points that go through the networks."""
+    return passes_of(options) * (options.steps - 2) * side**2
 
 
 def micro_batch_of(walks: int, config: ProduceConfig, device: torch.device, side: int) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -124,6 +125,47 @@ class Computed:
     seconds: dict[str, float]
 
 
+class WithdrawnError(Exception):
+    """Work was given up half-way, as asked."""
+
+
+class Advance:
+    """How far a portion of walks is, told by its workers; and whether it is to be given up."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._total = 0
+        self.walks = 0.0
+        """Walks that are done, with parts of walks."""
+        self.stopped = False
+        """Whether what is on the device is given up."""
+
+    def begin(self, walks: int) -> None:
+        """A portion of so many walks begins."""
+        with self._lock:
+            self._total, self.walks = walks, 0.0
+
+    def add(self, walks: float) -> None:
+        """So much more is done, of a walk or of several.
+
+        Raises:
+            WithdrawnError: there is to be no more.
+        """
+        if self.stopped:
+            raise WithdrawnError
+        with self._lock:
+            self.walks = min(self.walks + walks, float(self._total))
+
+    @property
+    def left(self) -> float:
+        """Walks that are not done."""
+        return self._total - self.walks
+
+    def stop(self) -> None:
+        """Let the work end at its next step."""
+        self.stopped = True
+
+
 class Worker:
     """Holds the networks and the embedded real images on one device."""
 
@@ -152,15 +194,19 @@ class Worker:
     def _threads(plan: Plan) -> AbstractContextManager[None]:
         return using_threads(plan.settings["threads"])
 
-    def compute(self, tasks: Sequence[Task]) -> list[Computed]:
-        """The device's part of shards, the same whichever are done together."""
+    def compute(self, tasks: Sequence[Task], advance: Advance | None = None) -> list[Computed]:
+        """The device's part of shards, the same whichever are done together.
+
+        Raises:
+            WithdrawnError: `advance` says that it is given up.
+        """
         with self._threads(self.job.plan), tf32_allowed(False, self.job.device):
             if self.job.plan.config.walk.solver == "fast":
-                return self._compute(tasks)
+                return self._compute(tasks, advance)
             # Its last bits depend on what is walked beside.
-            return [computed for task in tasks for computed in self._compute([task])]
+            return [computed for task in tasks for computed in self._compute([task], advance)]
 
-    def _compute(self, tasks: Sequence[Task]) -> list[Computed]:
+    def _compute(self, tasks: Sequence[Task], advance: Advance | None) -> list[Computed]:
         plan = self.job.plan
         clock = _Clock(self.job.device)
         pairs = np.concatenate([task.pairs for task in tasks])
@@ -172,6 +218,7 @@ class Worker:
             plan.config,
             plan.micro_batch,
             self._metric,
+            None if advance is None else advance.add,
         )
         clock.lap("walk")
         each = clock.seconds["walk"] / len(pairs)
@@ -269,10 +316,12 @@ class Crew:
         """The device's part of shards; one that cannot be done is an error."""
         return self._compute(tasks, lambda worker, portion: worker.compute(portion))
 
-    def attempt(self, tasks: Sequence[Task], name: str) -> list[Computed | Outcome]:
+    def attempt(
+        self, tasks: Sequence[Task], name: str, advance: Advance | None = None
+    ) -> list[Computed | Outcome]:
         """The same, or what went wrong with each shard."""
         return self._compute(
-            tasks, lambda worker, portion: list(compute_each(worker, portion, name))
+            tasks, lambda worker, portion: list(compute_each(worker, portion, name, advance))
         )
 
     def _compute(
@@ -292,20 +341,22 @@ def split_evenly(tasks: Sequence[Task], count: int) -> list[Sequence[Task]]:
     return list(portions)
 
 
-def compute_each(worker: Worker, tasks: Sequence[Task], name: str) -> Iterator[Computed | Outcome]:
+def compute_each(
+    worker: Worker, tasks: Sequence[Task], name: str, advance: Advance | None = None
+) -> Iterator[Computed | Outcome]:
     """Shards done together, or what went wrong with each.
 
     Where they cannot be done together each is done alone: one that fails spoils no other, and what
     is too much for the memory may do in parts.
     """
-    computed = attempt(lambda: worker.compute(tasks), tasks[0].number, name)
+    computed = attempt(lambda: worker.compute(tasks, advance), tasks[0].number, name)
     if not isinstance(computed, Outcome):
         yield from computed
     elif len(tasks) == 1:
         yield computed
     else:
         for task in tasks:
-            yield from compute_each(worker, [task], name)
+            yield from compute_each(worker, [task], name, advance)
 
 
 class _Clock:

@@ -17,7 +17,7 @@ from latentpath.audit import (
     report_on,
     write_report,
 )
-from latentpath.core import InputError, OutputExistsError, Progress, silent
+from latentpath.core import InputError, OutputExistsError, Progress, duration, silent
 from latentpath.data import ImageSet, PeopleSplit, split_people
 from latentpath.production import (
     NETWORKS,
@@ -40,7 +40,6 @@ from latentpath.production import (
 from latentpath.project.project_config import ProjectConfig
 from latentpath.project.time_trial import (
     StageEstimate,
-    duration,
     estimate_lines,
     estimate_times,
     likely_resolution,

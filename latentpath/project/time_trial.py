@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentpath.core import PrivacyError, Progress, silent
+from latentpath.core import PrivacyError, Progress, duration, silent
 from latentpath.data import ImageSet, Survey, to_tensor
 from latentpath.production import (
     Bundle,
@@ -192,19 +192,6 @@ def estimate_lines(estimates: list[StageEstimate], resolution: int, people: int)
         *(f"{e.stage}: about {duration(e.seconds)} ({e.what})" for e in estimates),
         f"all together: about {duration(total)} on this machine, as busy as it is now",
     ]
-
-
-def duration(seconds: float) -> str:
-    """Return a time in the unit in which people would say it.
-
-    >>> duration(50), duration(600), duration(9000)
-    ('50 seconds', '10 minutes', '2.5 hours')
-    """
-    if seconds < 90:
-        return f"{max(1, round(seconds))} seconds"
-    if seconds < 5400:
-        return f"{round(seconds / 60)} minutes"
-    return f"{seconds / 3600:.1f} hours"
 
 
 def reading_side(survey: Survey, most: int = 128) -> int:

@@ -22,6 +22,7 @@ from latentpath.production.worker import ON_DEVICE, Outcome
 
 _POLL = 0.2  # seconds; also how late a stop is noticed
 _HEARTBEAT = 5.0  # seconds between notes in the ledger that the run is alive
+_SHOW = 2.0  # seconds between looks at how far the shards in hand are
 # Threads that write shards: on a network's disk each waits for its own confirmation.
 _WRITERS = 4
 # A shard that takes so many times the median is given to a second worker, if one is idle.
@@ -89,6 +90,7 @@ class Driver:
         self._writing: dict[Future[float], Outcome] = {}
         self._stuck: RunError | None = None
         self._heard = 0.0
+        self._showed, self._shown = time.monotonic(), 0
 
     def run(self) -> None:
         """Work until the finished shards make the set.
@@ -105,12 +107,13 @@ class Driver:
                     self._hand_out()
                 else:
                     self._withdraw()
+                    self.engine.give_up()
                     if not self._in_hand and not self._writing:
                         break
                 for outcome in self.engine.poll(0.0 if self._writing_done() else _POLL):
                     self._receive(outcome, writers)
                 self._store()
-                self._tell_ledger()
+                self._tell()
             # What is being written is wanted, whatever else is still being computed is not.
             for future in list(self._writing):
                 future.exception()
@@ -265,15 +268,34 @@ class Driver:
     def _show(self) -> None:
         schedule = self.schedule
         # The stage ends when the set is complete, not when the last image came out of order.
-        done = schedule.accepted if not schedule.complete else schedule.wanted
+        done = (
+            schedule.accepted + int(self._expected())
+            if not schedule.complete
+            else (schedule.wanted)
+        )
         done = min(done, schedule.wanted - (not schedule.complete))
+        # Fewer samples may have passed than were expected: no bar goes back for that.
+        done = self._shown = max(done, self._shown)
         self.progress(STAGE, done, schedule.wanted, self.tally.figures(self.engine.workers))
 
-    def _tell_ledger(self) -> None:
+    def _expected(self) -> float:
+        """Images that the parts of walks in hand will bring, by what passed so far."""
+        walks = self.engine.advanced()
+        if not walks:
+            return 0.0
+        passed = (self.tally.accepted + 1) / (self.tally.tested + 1) if self.tally.tested else 0.9
+        return walks * (self.plan.config.walk.steps - 2) * passed
+
+    def _tell(self) -> None:
         now = time.monotonic()
+        if now - self._showed >= _SHOW:
+            self._showed = now
+            self._show()
         if now - self._heard >= _HEARTBEAT:
             self._heard = now
-            self.ledger.seen(self.engine.workers)
+            since = [held.since for held in self._in_hand.values()]
+            working = now - min(since) if since else 0.0
+            self.ledger.seen(self.engine.workers, self._expected(), working)
 
 
 def _write(path: Path, content: bytes) -> float:

@@ -222,13 +222,30 @@ class Ledger:
             )
             self._session = cursor.lastrowid or 0
 
-    def seen(self, workers: int) -> None:
-        """Note that this process is still at work."""
+    def seen(self, workers: int, expected: float = 0.0, working: float = 0.0) -> None:
+        """Note that this process is still at work.
+
+        Args:
+            workers: how many it has.
+            expected: images that the shards in hand will bring of what is done of them.
+            working: seconds since the oldest of these was begun.
+        """
         with self._writing() as connection:
             connection.execute(
                 "UPDATE sessions SET seen = ?, workers = ? WHERE number = ?",
                 [time.time(), workers, self._session],
             )
+            connection.execute(
+                "INSERT OR REPLACE INTO run VALUES ('in hand', ?)",
+                [json.dumps([expected, working])],
+            )
+
+    @property
+    def in_hand(self) -> tuple[float, float]:
+        """Images that the shards in hand will bring, and the seconds that this took; see `seen`."""
+        row = self._connection.execute("SELECT value FROM run WHERE key = 'in hand'").fetchone()
+        expected, working = json.loads(row[0]) if row else (0.0, 0.0)
+        return expected, working
 
     def end_session(self, how: str) -> None:
         """Note how this process ended."""

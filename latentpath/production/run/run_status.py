@@ -46,6 +46,8 @@ class RunStatus:
     """Since the ledger was last written."""
     images: int
     """Images of the set that are there, at most those wanted."""
+    expected: float
+    """Images that the shards in hand will bring, of what is done of them."""
     wanted: int
     """Images of the whole set."""
     tested: int
@@ -76,13 +78,15 @@ class RunStatus:
 
     def lines(self) -> list[str]:
         """The status as text."""
-        share = 100 * self.images / self.wanted if self.wanted else 100.0
+        share = 100 * (self.images + self.expected) / self.wanted if self.wanted else 100.0
+        share = share if self.images >= self.wanted else min(share, 99.9)
         lines = [f"state: {self.state}" + (f", process {self.process}" if self.process else "")]
         if self.engine:
             lines.append(f"engine: {self.engine}, {self.workers} worker(s)")
         if self.state == "at work" and self.silent_seconds > _SILENT:
             lines.append(f"nothing was written for {_duration(self.silent_seconds)}")
-        lines.append(f"images: {self.images} of {self.wanted} ({share:.1f}%)")
+        more = f", about {self.expected:.0f} more in hand" if self.expected >= 0.5 else ""
+        lines.append(f"images: {self.images} of {self.wanted}{more} ({share:.1f}%)")
         counts = ", ".join(f"{count} {state}" for state, count in self.shards.items())
         lines.append(f"shards: {counts or 'none begun'}")
         reasons = "".join(f"; {count} {reason}" for reason, count in self.rejected.items() if count)
@@ -127,7 +131,7 @@ def read_status(root: str | Path) -> RunStatus:
     ledger = Ledger.read(folder.ledger, plan.hash)
     try:
         rows, sessions = list(ledger.shards()), ledger.sessions()
-        return _status(folder, plan, rows, sessions, schedule_of(plan, ledger))
+        return _status(folder, plan, rows, sessions, schedule_of(plan, ledger), ledger.in_hand)
     finally:
         ledger.close()
 
@@ -138,6 +142,7 @@ def _status(
     rows: list[ShardRow],
     sessions: list[SessionRow],
     schedule: Schedule,
+    in_hand: tuple[float, float] = (0.0, 0.0),
 ) -> RunStatus:
     last = sessions[-1] if sessions else None
     process = folder.at_work()
@@ -145,7 +150,10 @@ def _status(
     recent = [row for row in done if last and row.finished >= last.started and row.times]
     images_per_second, busy = _rates(recent, last)
     complete = last is not None and last.ended == "finished" and is_written_set(folder.set)
-    left = schedule.wanted - schedule.accepted
+    expected, working = in_hand if process is not None and not complete else (0.0, 0.0)
+    if not images_per_second and expected and working:
+        images_per_second = expected / working  # of the first shards, which are not done yet
+    left = max(0.0, schedule.wanted - schedule.accepted - expected)
     errors = [row for row in rows if row.error and row.state != DONE]
     return RunStatus(
         state=_state(process, last, complete),
@@ -154,6 +162,7 @@ def _status(
         process=process,
         silent_seconds=max(0.0, time.time() - last.seen) if last else 0.0,
         images=schedule.accepted,
+        expected=expected,
         wanted=schedule.wanted,
         tested=sum(row.tested for row in done),
         rejected=total_rejected([row.counts for row in done]),

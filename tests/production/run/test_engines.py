@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -14,12 +16,15 @@ from hypothesis import given, strategies as st
 
 from latentpath.core import StoppedError
 from latentpath.core.errors import InputError, RunError
-from latentpath.production.plan import Task
-from latentpath.production.run import produce_run as perform
+from latentpath.production.plan import Plan, Task
+from latentpath.production.run import RunFolder, produce_run as perform
+from latentpath.production.run.engines import PortionSize
 from latentpath.production.worker import (
+    Advance,
     Crew,
     Job,
     Outcome,
+    WithdrawnError,
     Worker,
     attempt,
     crew_size,
@@ -75,6 +80,12 @@ class Unruly:
 
     def fail(self, error):
         raise error
+
+    def advanced(self):
+        return 0.5 * len(self.tasks)
+
+    def give_up(self):
+        pass
 
     def withdraw(self):
         taken, self.tasks = [task.number for task in self.tasks[1:]], self.tasks[:1]
@@ -187,10 +198,10 @@ def test_a_shard_that_fails_spoils_no_other(finished, data, bundle, monkeypatch)
     tasks = [finished.plan.task(number) for number in range(4)]
     walked = Worker._compute
 
-    def fails(self, tasks):
+    def fails(self, tasks, *more):
         if any(task.number == 2 for task in tasks):
             raise MemoryError
-        return walked(self, tasks)
+        return walked(self, tasks, *more)
 
     monkeypatch.setattr(Worker, "_compute", fails)
     made = Crew(job, threads=2).attempt(tasks, "here")
@@ -245,3 +256,62 @@ def test_an_outcome_says_nothing_of_where_it_failed():
 def test_impossible_options(perform, wrong):
     with pytest.raises(InputError):
         perform(run=wrong)
+
+
+def test_portions_are_as_many_walks_as_a_minute_takes():
+    size = PortionSize(most=40, first=4)
+    assert (size.walks, size.per_walk, size.seconds) == (4, None, 0)
+    for walks, seconds, then in ((4, 40.0, 6), (6, 600.0, 1), (1, 0.01, 40)):
+        size.note(walks, seconds)
+        assert size.walks == then
+    assert PortionSize(most=3, first=16).walks == 3
+
+
+@pytest.mark.parametrize("solver", ["fast", "published"])
+def test_a_worker_tells_how_far_its_walks_are_and_can_be_stopped(finished, data, bundle, solver):
+    """Half-way, not only between shards; and what it made until then is no failed attempt."""
+    told, job = [], Job(finished.plan, bundle, data, "cpu")
+
+    class Told(Advance):
+        def add(self, walks):
+            super().add(walks)
+            told.append(self.walks)
+
+    made = config(solver=solver, passes=8.0, optim_steps=4)
+    plan = Plan({**job.plan.settings, "config": made.as_dict()}, job.plan.arrays)
+    worker, tasks = Worker(replace(job, plan=plan)), [plan.task(0)]
+    advance = Told()
+    advance.begin(len(tasks[0].pairs))
+    (whole,) = worker.compute(tasks, advance)
+    assert len(told) > 1
+    assert told == sorted(told)
+    assert 0 < told[0] < told[-1] <= len(tasks[0].pairs)
+    (plain,) = worker.compute(tasks)
+    assert np.array_equal(whole.shard.latents, plain.shard.latents)
+    advance.stop()
+    with pytest.raises(WithdrawnError):
+        worker.compute(tasks, advance)
+
+
+def test_a_stop_gives_up_what_would_take_long(perform, finished, monkeypatch, tmp_path):
+    """It is made again when the run goes on, and no attempt counts as failed."""
+    monkeypatch.setattr("latentpath.production.run.engines.local.PATIENCE", -1.0)
+    begun = []
+    usual = Advance.add
+
+    def add(self, walks):
+        begun.append(walks)
+        if len(begun) == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+            while not self.stopped:
+                time.sleep(0.01)
+        usual(self, walks)
+
+    monkeypatch.setattr(Advance, "add", add)
+    with pytest.raises(StoppedError):
+        perform()
+    text = RunFolder(tmp_path / "run").log.read_text()
+    assert "was taken back" in text
+    assert "failed" not in text
+    monkeypatch.setattr(Advance, "add", usual)
+    assert same_set(perform(resume=True).folder, finished.folder)

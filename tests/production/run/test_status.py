@@ -15,7 +15,8 @@ from latentpath.cli import main
 from latentpath.core.errors import DataError, RunError
 from latentpath.production import seal_line, shortage_lines, summary_lines, worker as work
 from latentpath.production.run.run_folder import RunFolder
-from latentpath.production.run.run_status import _duration, read_status, status_json
+from latentpath.production.run.run_status import _duration, _status, read_status, status_json
+from latentpath.production.schedule import Schedule
 from support.tiny_runs import config, files_of
 
 
@@ -111,7 +112,7 @@ def test_nothing_tells_of_machines_places_and_people(perform, monkeypatch, capfd
     monkeypatch.setattr(platform, "node", lambda: host)
     compute = work.Worker.compute
 
-    def failing(self, task):
+    def failing(self, task, *_):
         if broken:
             raise OSError(2, f"no {secret}", f"/data/{secret}.png")
         return compute(self, task)
@@ -142,3 +143,25 @@ def test_a_run_says_who_is_at_work_without_naming_the_machine(copied):
     with folder.held():
         assert folder.at_work() == os.getpid()
         assert read_status(folder.root).state == "at work"
+
+
+def test_what_is_in_hand_is_told_before_the_first_shard_is_done(perform, monkeypatch):
+    made = perform(config=config(count=9))
+    plan = made.plan
+    for expected, working, share in ((0.0, 0.0, "(0.0%)"), (3.0, 6.0, "(33.3%)")):
+        monkeypatch.setattr(RunFolder, "at_work", lambda self: 7)
+        found = _status(made.folder, plan, [], [], Schedule(plan, {}), (expected, working))
+        line = next(line for line in found.lines() if line.startswith("images: "))
+        assert line.endswith(share)
+        assert ("about 3 more in hand" in line) == bool(expected)
+    assert found.images_per_second == pytest.approx(0.5)
+    assert found.remaining_seconds == pytest.approx(12)
+
+
+def test_long_walks_of_large_images_are_fewer_to_a_shard(perform, monkeypatch):
+    sizes = []
+    for most in (1, 1 << 22):
+        monkeypatch.setattr("latentpath.production.plan._SHARD_WORK", most)
+        plan = perform(f"run{most}", config=config()).plan
+        sizes.append(max(plan.walks_of(number) for number in range(plan.num_shards)))
+    assert sizes == [1, 2]

@@ -1,6 +1,7 @@
 """Engines: who does a plan's shards. An engine only computes; the driver alone keeps the books.
 
-Shards are given in portions of as many walks as fill a device's batches.
+Shards are given in portions: of as many walks as fill a device's batches, and as are done in a
+minute or so, by what earlier portions took. The set does not depend on it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,33 @@ from typing import Protocol
 from latentpath.production.plan import Task
 from latentpath.production.run.run_config import RunConfig
 from latentpath.production.worker import Job, Outcome
+
+# What a portion takes, about, and how long somebody waits who wants a run to stop, seconds.
+PORTION_SECONDS, PATIENCE = 60.0, 10.0
+
+
+class PortionSize:
+    """Walks in a portion of work, by what the last portion took.
+
+    Args:
+        most: walks that fill the devices' batches.
+        first: walks of the first portion, which is there to be measured.
+    """
+
+    def __init__(self, most: int, first: int) -> None:
+        self._most, self.walks = most, min(most, first)
+        self.per_walk: float | None = None
+        """Seconds that a walk took; None before the first portion."""
+
+    def note(self, walks: int, seconds: float) -> None:
+        """A portion is done."""
+        self.per_walk = seconds / walks
+        self.walks = max(1, min(self._most, round(PORTION_SECONDS / max(self.per_walk, 1e-9))))
+
+    @property
+    def seconds(self) -> float:
+        """What the next portion takes; 0 where it is not known."""
+        return (self.per_walk or 0.0) * self.walks
 
 
 class Engine(Protocol):
@@ -35,8 +63,14 @@ class Engine(Protocol):
     def poll(self, timeout: float) -> list[Outcome]:
         """Outcomes that came in, after waiting for the first of them for `timeout` seconds."""
 
+    def advanced(self) -> float:
+        """Walks that are done of the shards in hand, with parts of walks."""
+
     def withdraw(self) -> list[int]:
-        """Take back the shards that no worker has begun; returns their numbers."""
+        """Take back the shards that no worker has begun, or that were given up; their numbers."""
+
+    def give_up(self) -> None:
+        """Stop work that will not end soon, as far as it can be stopped; see `withdraw`."""
 
     def close(self) -> None:
         """Give up what is in hand and free the workers."""

@@ -7,6 +7,7 @@ import itertools
 import os
 import queue
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,11 +15,20 @@ from dataclasses import replace
 import torch
 
 from latentpath.production.plan import Task
-from latentpath.production.worker import Computed, Crew, Job, Outcome, attempt, crew_size
+from latentpath.production.run.engines import PATIENCE, PortionSize
+from latentpath.production.worker import (
+    Advance,
+    Computed,
+    Crew,
+    Job,
+    Outcome,
+    attempt,
+    crew_size,
+)
 
 # Portions of shards between being taken and being fetched: one on the device and one that waits,
-# so that the device never does.
-_IN_HAND = 2
+# so that the device never does. Where a portion takes longer than this, seconds, none waits.
+_IN_HAND, _LONG = 2, 15.0
 _NAME = "local"
 
 
@@ -30,7 +40,11 @@ class LocalEngine:
     def __init__(self, job: Job, threads: int = 0) -> None:
         self._job, self._threads = job, threads or torch.get_num_threads()
         self.workers = crew_size(job, self._threads)
-        self._walks = self.workers * job.plan.walks_at_once
+        self._size = PortionSize(
+            self.workers * job.plan.walks_at_once, self.workers * job.plan.walks_of(0)
+        )
+        self._advance = Advance()
+        self._given_up: list[int] = []
         self._tasks: queue.SimpleQueue[Sequence[Task]] = queue.SimpleQueue()
         self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         self._in_hand: dict[int, int] = {}  # shard -> its portion
@@ -44,7 +58,9 @@ class LocalEngine:
 
     def room(self) -> int:
         """How many more walks it takes now: a portion, or nothing."""
-        return self._walks if len(set(self._in_hand.values())) < _IN_HAND else 0
+        known = self._size.per_walk is not None
+        most = _IN_HAND if known and self._size.seconds < _LONG else 1
+        return self._size.walks if len(set(self._in_hand.values())) < most else 0
 
     def spare(self, number: int) -> bool:
         """Its workers share every portion."""
@@ -63,19 +79,33 @@ class LocalEngine:
             while True:
                 outcomes.append(self._outcomes.get_nowait())
         except queue.Empty:
+            stopped = self._advance.stopped
             for outcome in outcomes:
                 del self._in_hand[outcome.number]
-            return outcomes
+                if stopped and outcome.error:
+                    self._given_up.append(outcome.number)
+            return [outcome for outcome in outcomes if not (stopped and outcome.error)]
 
     def withdraw(self) -> list[int]:
-        """Take back the shards that wait for the device."""
-        numbers: list[int] = []
+        """Take back the shards that wait for the device, and those that were given up."""
+        numbers, self._given_up = self._given_up, []
+        waiting: list[int] = []
         with contextlib.suppress(queue.Empty):
             while tasks := self._tasks.get_nowait():
-                numbers += [task.number for task in tasks]
-        for number in numbers:
+                waiting += [task.number for task in tasks]
+        for number in waiting:
             del self._in_hand[number]
-        return numbers
+        return numbers + waiting
+
+    def advanced(self) -> float:
+        """Walks that are done of the portion on the device."""
+        return self._advance.walks
+
+    def give_up(self) -> None:
+        """Stop the walks on the device, unless they end soon."""
+        left = self._size.per_walk and self._size.per_walk * self._advance.left
+        if left is None or left > PATIENCE:
+            self._advance.stop()
 
     def close(self) -> None:
         """Give up what is in hand; what is on the device is waited for."""
@@ -95,7 +125,13 @@ class LocalEngine:
                         self._outcomes.put(replace(made, number=task.number))
                     continue
                 crew = made
-            for computed in crew.attempt(tasks, _NAME):
+            walks, began = sum(len(task.pairs) for task in tasks), time.monotonic()
+            self._advance.begin(walks)
+            made_now = crew.attempt(tasks, _NAME, self._advance)
+            self._advance.begin(0)
+            if not self._advance.stopped:
+                self._size.note(walks, time.monotonic() - began)
+            for computed in made_now:
                 if isinstance(computed, Outcome):
                     self._outcomes.put(computed)
                 else:

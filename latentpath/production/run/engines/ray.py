@@ -21,11 +21,21 @@ from typing import Any
 from latentpath.core import InputError, RunError, describe_error, require_extra
 from latentpath.production.fingerprints import differences
 from latentpath.production.plan import Task
+from latentpath.production.run.engines import PORTION_SECONDS, PortionSize
 from latentpath.production.run.run_config import RunConfig
-from latentpath.production.worker import Computed, Job, Outcome, Worker, attempt, compute_each
+from latentpath.production.worker import (
+    ON_DEVICE,
+    Computed,
+    Job,
+    Outcome,
+    Worker,
+    attempt,
+    compute_each,
+)
 
-# Portions of shards that a worker has: one on its device, one being encoded or waiting.
-_IN_HAND = 2
+# Portions of shards that a worker has: one on its device, one being encoded or waiting. Where a
+# portion takes longer than this, seconds, none waits.
+_IN_HAND, _LONG = 2, 15.0
 # Seconds between looks at the cluster for machines that came or went.
 _CHECK_SECONDS = 10.0
 # Workers in a row that do not start before the run gives up.
@@ -104,7 +114,10 @@ class RayEngine:
     ) -> None:
         self._ray = require_extra("ray", "ray")
         self._config, self._arithmetic = config, arithmetic
-        self._threads, self._portion = job.plan.settings["threads"], job.plan.walks_at_once
+        self._threads = job.plan.settings["threads"]
+        self._plan = job.plan
+        self._size = PortionSize(job.plan.walks_at_once, job.plan.walks_of(0))
+        self._given_up: list[int] = []
         self._started_here = not self._ray.is_initialized()
         if self._started_here:
             self._connect()
@@ -174,12 +187,18 @@ class RayEngine:
 
     def room(self) -> int:
         """How many more walks it takes now."""
-        return self._portion * sum(_IN_HAND - len(actor.portions) for actor in self._free())
+        return self._size.walks * sum(self._in_hand - len(actor.portions) for actor in self._free())
+
+    @property
+    def _in_hand(self) -> int:
+        """Portions that a worker has: no second one waits where it would wait for long."""
+        known = self._size.per_walk is not None
+        return _IN_HAND if known and self._size.seconds < _LONG else 1
 
     def _free(self) -> list[_Actor]:
         """Workers that have room."""
         ready = [actor for actor in self._actors if actor.ready is None]
-        return [actor for actor in ready if len(actor.portions) < _IN_HAND]
+        return [actor for actor in ready if len(actor.portions) < self._in_hand]
 
     def spare(self, number: int) -> bool:
         """Whether a worker has nothing to do but a second attempt at this shard."""
@@ -189,7 +208,7 @@ class RayEngine:
         """Give equal portions to the workers with the fewest, and no shard twice to one of them."""
         walks = sum(len(task.pairs) for task in tasks)
         idle = sum(not actor.portions for actor in self._free())
-        count = min(len(tasks), max(idle, -(-walks // self._portion)))
+        count = min(len(tasks), max(idle, -(-walks // self._size.walks)))
         for i in range(count):
             self._give(tasks[i::count])
 
@@ -244,7 +263,12 @@ class RayEngine:
     def _fetch(self, actor: _Actor, reference: Any) -> list[Outcome]:
         portion = actor.portions.pop(reference)
         try:
-            return self._ray.get(reference)
+            outcomes: list[Outcome] = self._ray.get(reference)
+            done = [outcome for outcome in outcomes if outcome.seconds]
+            if done:
+                seconds = sum(o.seconds.get(s, 0.0) for o in done for s in ON_DEVICE if o.seconds)
+                self._size.note(sum(self._plan.walks_of(o.number) for o in done), seconds)
+            return outcomes
         except self._ray.exceptions.RayError as error:
             # The worker is gone, or the machine that held its answer.
             lost = list(itertools.chain(portion, *actor.portions.values()))
@@ -260,8 +284,23 @@ class RayEngine:
             self._actors.remove(actor)
 
     def withdraw(self) -> list[int]:
-        """Workers have begun all they have: the second one of each waits inside for the device."""
-        return []
+        """Shards whose workers were sent away; the others have begun all they have."""
+        numbers, self._given_up = self._given_up, []
+        return numbers
+
+    def advanced(self) -> float:
+        """What workers are at is not known here."""
+        return 0.0
+
+    def give_up(self) -> None:
+        """Send workers away whose portions do not end soon."""
+        if self._size.per_walk is not None and self._size.seconds <= PORTION_SECONDS:
+            return
+        for actor in list(self._actors):
+            if actor.portions:
+                self._given_up += itertools.chain(*actor.portions.values())
+                actor.portions.clear()
+                self._dismiss(actor)
 
     def close(self) -> None:
         """Give up what is in hand and free the workers."""
