@@ -46,7 +46,7 @@ COMMANDS = {
     "train": "train the networks for a private set",
     "convert": "turn a generator of another project into safetensors, running nothing in it",
     "experiment": "compare real images, centroids, straight lines and walks",
-    "info": "print versions, devices and implementations",
+    "info": "show what is installed and which code runs on what, or what a weights file is",
 }
 
 

@@ -86,18 +86,21 @@ _RESOLUTION = (
 )
 
 
-def add_data_options(parser: argparse.ArgumentParser, resolution: str = _RESOLUTION) -> None:
+def add_data_options(
+    parser: argparse.ArgumentParser, resolution: str = _RESOLUTION, required: bool = True
+) -> None:
     """Add where the private images are, and how to read them; `read_data` does.
 
     Args:
         parser: the command's.
         resolution: what --resolution means to the command.
+        required: whether the command needs --data.
     """
     from latentpath.data import FORMATS
 
     parser.add_argument(
         "--data",
-        required=True,
+        required=required,
         metavar="PATH",
         help="a folder with one folder of images or DICOM files per class, a folder of them with "
         "--csv, a MedMNIST .npz or one of other arrays, a StyleGAN dataset .zip, the folder of the "

@@ -4,6 +4,10 @@ from latentpath.generators.autoencoder import (
     AutoencoderGenerator as AutoencoderGenerator,
 )
 from latentpath.generators.convert import convert_generator as convert_generator
+from latentpath.generators.inspection import (
+    WeightsFacts as WeightsFacts,
+    inspect_weights as inspect_weights,
+)
 from latentpath.generators.layers import (
     Conv2dLayer as Conv2dLayer,
     FullyConnectedLayer as FullyConnectedLayer,

@@ -23,6 +23,7 @@ from torch import Tensor
 from latentpath.core import WeightsError
 from latentpath.generators.published.bounded_reading import shown
 from latentpath.generators.published.rosinality_weights import (
+    Fault,
     is_rosinality,
     rosinality_configuration,
     rosinality_state,
@@ -80,13 +81,30 @@ def form_of(path: Path, value: Any) -> Form:
     return Form(title, state)
 
 
+def rosinality_configured(path: Path, form: Form) -> dict[str, Any]:
+    """Keyword arguments of `StyleGAN2` for a generator in rosinality's form, by shapes alone.
+
+    Raises:
+        WeightsError: shapes that are those of no generator.
+    """
+    return rosinality_configuration(form.state, _fault(path))
+
+
 def rosinality_weights(path: Path, form: Form) -> Weights:
     """A generator in rosinality's form as weights of our `StyleGAN2`.
 
     Raises:
         WeightsError: tensors that are missing, unknown or of impossible shapes.
     """
+    config = rosinality_configured(path, form)
+    state = rosinality_state(form.state, config, form.average, _fault(path))
+    notes = {"source": form.title}
+    if form.average is None:
+        notes["w_avg"] = "mean of 10,000 draws"
+    return Weights("stylegan2", config, notes, state)
 
+
+def _fault(path: Path) -> Fault:
     def fault(what: str) -> WeightsError:
         return WeightsError(
             expected=f"a StyleGAN2 in rosinality's form in {path}",
@@ -94,12 +112,7 @@ def rosinality_weights(path: Path, form: Form) -> Weights:
             fix="get the file again from whoever made it, or a published .pkl of the same network",
         )
 
-    config = rosinality_configuration(form.state, fault)
-    state = rosinality_state(form.state, config, form.average, fault)
-    notes = {"source": form.title}
-    if form.average is None:
-        notes["w_avg"] = "mean of 10,000 draws"
-    return Weights("stylegan2", config, notes, state)
+    return fault
 
 
 def _checked(path: Path, state: Any) -> dict[str, Any]:

@@ -90,12 +90,12 @@ def build_generator(weights: Weights, source: str | Path) -> LoadedGenerator:
 def read_generator(path: str | Path, config: Configuration | None = None) -> Weights:
     """Configuration and weights of a generator; see `load_generator`."""
     path = Path(path)
-    kind = _kind(path)
-    if kind == "folder" or (kind == "safetensors" and _is_autoencoders(path)):
+    kind = kind_of_file(path)
+    if kind == "autoencoder":
         return _autoencoder("autoencoder", path, config)
     if kind == "torch":
         return weights_in(path, read_torch(path), config)
-    if kind == "safetensors" and not is_ours(path):
+    if kind == "safetensors":
         return weights_in(path, read_safetensors(path), config)
     if config is not None:
         raise needs_no_configuration(path)
@@ -136,10 +136,10 @@ def load_encoder(
 
 def read_encoder(path: Path, config: Configuration | None = None) -> Weights:
     """Configuration and weights of an encoder; see `load_encoder`."""
-    kind = _kind(path)
-    if kind == "folder" or (kind == "safetensors" and _is_autoencoders(path)):
+    kind = kind_of_file(path)
+    if kind == "autoencoder":
         return _autoencoder("autoencoder encoder", path, config)
-    if kind == "safetensors" and is_ours(path):
+    if kind == "ours":
         return read_weights(path, kind=tuple(ENCODERS))
     raise WeightsError(
         expected=f"an encoder in {path}",
@@ -155,24 +155,28 @@ def _autoencoder(kind: str, path: Path, config: Configuration | None) -> Weights
     return folder.part(kind, read(folder.weights))
 
 
-def _is_autoencoders(path: Path) -> bool:
-    """Whether a safetensors file is one that diffusers saved in a folder of an autoencoder."""
-    beside = (path.parent / CONFIG).is_file() and not path.with_suffix(".json").is_file()
-    return beside and not is_ours(path)
+def kind_of_file(path: Path) -> str:
+    """How to read a file: "autoencoder", "pickle", "torch", "ours" or other "safetensors".
 
-
-def _kind(path: Path) -> str:
-    """How to read a file: "folder", "pickle", "torch" or "safetensors"."""
+    An autoencoder is a folder, or a safetensors file with diffusers' configuration beside it.
+    """
     if path.is_dir():
-        return "folder"
+        return "autoencoder"
     if path.suffix in (".pkl", ".pickle"):
         return "pickle"
     if path.suffix == ".safetensors":
-        return "safetensors"
+        return _kind_of_safetensors(path)
     if not path.is_file():
         return "pickle"  # whose reader says what is there instead
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     if is_torch_file(head):
         return "torch"
-    return "safetensors" if is_safetensors(head) else "pickle"
+    return _kind_of_safetensors(path) if is_safetensors(head) else "pickle"
+
+
+def _kind_of_safetensors(path: Path) -> str:
+    if is_ours(path):
+        return "ours"
+    beside = (path.parent / CONFIG).is_file() and not path.with_suffix(".json").is_file()
+    return "autoencoder" if beside else "safetensors"

@@ -6,7 +6,7 @@ import argparse
 import json
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,12 +120,13 @@ def impossible(place: object, got: str) -> WeightsError:
     )
 
 
-def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """Tensors by name from a safetensors file; WeightsError if it is none."""
+def read_safetensors(path: Path, names: Sequence[str] | None = None) -> dict[str, Tensor]:
+    """Tensors by name from a safetensors file, all or `names`; WeightsError if it is none."""
     safetensors = require_extra("safetensors", "pipeline")
     try:
         with safetensors.safe_open(path, framework="pt", device="cpu") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            wanted = file.keys() if names is None else names
+            return {name: file.get_tensor(name) for name in wanted}
     except (safetensors.SafetensorError, OSError) as error:
         raise refused(path, str(error)) from error
 

@@ -7,7 +7,8 @@ keyword arguments that build it and free notes. Nothing in it is ever executed.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ from torch.overrides import TorchFunctionMode
 from latentpath.core import WeightsError, new_file, require_extra
 
 _KEY = "latentpath"
+_WRITE_AGAIN = "write the file again with `latentpath train ...`"
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
@@ -80,34 +82,65 @@ def read_weights(path: str | Path, *, kind: str | Sequence[str] | None = None) -
     Raises:
         WeightsError: no such file, damaged, not ours, or of another kind.
     """
-    safetensors = require_extra("safetensors", "pipeline")
     path = Path(path)
-    kinds = (kind,) if isinstance(kind, str) else kind
-    wanted = "a latentpath weights file"
-    if kinds is not None:
-        wanted += f" of kind {' or '.join(map(repr, kinds))}"
-    remedy = "write one with `latentpath train ...`"
+    with _opened(path, kind) as file:
+        header = _header(path, file, kind)
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    state = {n: t.float() if t.is_floating_point() else t for n, t in state.items()}
+    return Weights(header["kind"], header["config"], header.get("notes", {}), state)
+
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def read_header(path: str | Path) -> tuple[Weights | None, Shapes]:
+    """What `read_weights` would read without its tensors, None of other projects, and their shapes.
+
+    Raises:
+        WeightsError: no safetensors file, or a damaged one.
+    """
+    path = Path(path)
+    with _opened(path, None) as file:
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        if _KEY not in (file.metadata() or {}):
+            return None, shapes
+        header = _header(path, file, None)
+    return Weights(header["kind"], header["config"], header.get("notes", {}), {}), shapes
+
+
+@contextmanager
+def _opened(path: Path, kind: str | Sequence[str] | None) -> Iterator[Any]:
+    safetensors = require_extra("safetensors", "pipeline")
     if not path.is_file():
-        raise WeightsError(expected=f"{wanted} at {path}", got="no such file", fix=remedy)
+        raise _unreadable(path, kind, "no such file")
     try:
         with safetensors.safe_open(path, framework="pt", device="cpu") as file:
-            metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        header = json.loads(metadata.get(_KEY, "null"))
+            yield file
     except (safetensors.SafetensorError, json.JSONDecodeError, OSError) as error:
-        raise WeightsError(expected=f"{wanted} at {path}", got=str(error), fix=remedy) from error
+        raise _unreadable(path, kind, str(error)) from error
+
+
+def _header(path: Path, file: Any, kind: str | Sequence[str] | None) -> dict[str, Any]:
+    """Kind, configuration and notes out of the metadata of a file."""
+    header = json.loads((file.metadata() or {}).get(_KEY, "null"))
     if not isinstance(header, dict) or not isinstance(header.get("config"), dict):
-        raise WeightsError(
-            expected=f"{wanted} at {path}", got="safetensors without our metadata", fix=remedy
-        )
+        raise _unreadable(path, kind, "safetensors without our metadata")
+    kinds = (kind,) if isinstance(kind, str) else kind
     if not isinstance(header.get("kind"), str) or (
         kinds is not None and header["kind"] not in kinds
     ):
-        raise WeightsError(
-            expected=f"{wanted} at {path}", got=f"kind {header.get('kind')!r}", fix=remedy
-        )
-    state = {n: t.float() if t.is_floating_point() else t for n, t in state.items()}
-    return Weights(header["kind"], header["config"], header.get("notes", {}), state)
+        raise _unreadable(path, kind, f"kind {header.get('kind')!r}")
+    return header
+
+
+def _unreadable(path: Path, kind: str | Sequence[str] | None, got: str) -> WeightsError:
+    kinds = (kind,) if isinstance(kind, str) else kind or ()
+    wanted = f" of kind {' or '.join(map(repr, kinds))}" if kinds else ""
+    return WeightsError(
+        expected=f"a latentpath weights file{wanted} at {path}",
+        got=got,
+        fix="write one with `latentpath train ...`",
+    )
 
 
 def is_ours(path: str | Path) -> bool:
@@ -136,7 +169,7 @@ def build(
     factory: Callable[..., ModuleT],
     *,
     source: str | Path,
-    remedy: str = "write the file again with `latentpath train ...`",
+    remedy: str = _WRITE_AGAIN,
 ) -> ModuleT:
     """Build `factory(**config)`, load the state, and return it in eval mode without gradients.
 
@@ -150,20 +183,10 @@ def build(
         WeightsError: the configuration builds no network, or names or shapes do not match the
             network that it describes.
     """
-    try:
-        # First without memory: the shapes may be those of a file that means harm.
-        with torch.device("meta"), _WithoutDrawing():
-            shapes = factory(**weights.config).state_dict()
-        _check_shapes(weights, shapes, source)
-        module = factory(**weights.config)
-    except WeightsError:
-        raise
-    except (TypeError, ValueError, RuntimeError) as error:  # whatever odd values lead to
-        raise WeightsError(
-            expected=f"a configuration in {source} that builds a {weights.kind} network",
-            got=str(error),
-            fix=remedy,
-        ) from error
+    # First without memory: the shapes may be those of a file that means harm.
+    shapes = sketch(weights.kind, factory, weights.config, source, remedy).state_dict()
+    _check_shapes(weights, shapes, source)
+    module = _built(weights.kind, factory, weights.config, source, remedy)
     for name, tensor in weights.state.items():
         if not torch.isfinite(tensor).all():
             raise WeightsError(
@@ -173,6 +196,35 @@ def build(
             )
     module.load_state_dict(weights.state)
     return module.eval().requires_grad_(False)
+
+
+def sketch(
+    kind: str,
+    factory: Callable[..., ModuleT],
+    config: dict[str, Any],
+    source: str | Path,
+    remedy: str = _WRITE_AGAIN,
+) -> ModuleT:
+    """`factory(**config)` on the meta device: shapes without numbers; errors as of `build`."""
+    with torch.device("meta"), _WithoutDrawing():
+        return _built(kind, factory, config, source, remedy)
+
+
+def _built(
+    kind: str,
+    factory: Callable[..., ModuleT],
+    config: dict[str, Any],
+    source: str | Path,
+    remedy: str,
+) -> ModuleT:
+    try:
+        return factory(**config)
+    except (TypeError, ValueError, RuntimeError) as error:  # whatever odd values lead to
+        raise WeightsError(
+            expected=f"a configuration in {source} that builds a {kind} network",
+            got=str(error),
+            fix=remedy,
+        ) from error
 
 
 def _check_shapes(weights: Weights, own: dict[str, Tensor], source: str | Path) -> None:

@@ -25,7 +25,11 @@ from latentpath.generators.published.bounded_reading import (
 )
 from latentpath.generators.published.pickle_instructions import INSTRUCTIONS, unpickle
 from latentpath.generators.published.pickle_machine import Machine
-from latentpath.generators.published.published_weights import weights_of
+from latentpath.generators.published.published_weights import (
+    FoundGenerator,
+    generator_in,
+    weights_of,
+)
 from latentpath.generators.published.torch_storages import ZIP_HEAD, is_torch_stream
 from latentpath.generators.weights import Weights
 
@@ -110,10 +114,19 @@ def read_published(path: str | Path, limits: Limits = LIMITS) -> Weights:
         WeightsError: no such file; `UnsafePickleError`, `DamagedPickleError`,
             `OversizedPickleError` or `ForeignFileError`, all of which name what they found.
     """
+    return weights_of(*_records(path, limits))
+
+
+def find_published(path: str | Path, limits: Limits = LIMITS) -> FoundGenerator:
+    """What `read_published` would read, without building its tensors; arguments as there."""
+    return generator_in(*_records(path, limits))
+
+
+def _records(path: str | Path, limits: Limits) -> tuple[Any, BoundedReading]:
     data = _content(Path(path), limits)
     check_is_pickle(data[:HEAD_BYTES], path)
     reading = BoundedReading(path, len(data), limits)
-    return weights_of(read_records(data, reading), reading)
+    return read_records(data, reading), reading
 
 
 def read_records(data: bytes, reading: BoundedReading) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -29,6 +30,33 @@ _STYLEGAN3_LAYER = re.compile(r"L\d+_\d+_\d+")
 _DEEPEST = 4  # synthesis, b4, conv1, affine
 
 
+@dataclass(frozen=True)
+class FoundGenerator:
+    """A generator in a pickle, before its tensors are built."""
+
+    kind: str
+    """"stylegan2" or "stylegan3"."""
+    config: dict[str, Any]
+    """Keyword arguments of our class."""
+    source: str
+    """What it is from, in words."""
+    name: str
+    """Under which it lies in the pickle."""
+    record: NetworkRecord
+    """Its description."""
+
+
+def generator_in(value: Any, reading: BoundedReading) -> FoundGenerator:
+    """The generator in a pickle's value; arguments and errors as of `weights_of`."""
+    name, network = _choose(value, reading)
+    if kind_of(network, reading) == "stylegan3":
+        config = stylegan3_configuration(network)
+        source = f"published {edition(config)} pickle"
+        return FoundGenerator("stylegan3", config, source, name, network)
+    config = stylegan2_configuration(network)
+    return FoundGenerator("stylegan2", config, "published StyleGAN2-ADA pickle", name, network)
+
+
 def weights_of(value: Any, reading: BoundedReading) -> Weights:
     """The weights of the generator in a pickle's value.
 
@@ -39,18 +67,13 @@ def weights_of(value: Any, reading: BoundedReading) -> Weights:
     Raises:
         WeightsError: no generator, another model than StyleGAN2 and 3, or a contradictory one.
     """
-    name, network = _choose(value, reading)
-    if kind_of(network, reading) == "stylegan3":
-        kind, config = "stylegan3", stylegan3_configuration(network)
-        source = f"published {edition(config)} pickle"
-    else:
-        kind, config = "stylegan2", stylegan2_configuration(network)
-        source = "published StyleGAN2-ADA pickle"
-    records = dict(_tensors(network, "", 0, reading))
+    found = generator_in(value, reading)
+    records = dict(_tensors(found.record, "", 0, reading))
     for record in records.values():
         reading.count_copied(record.cost())
     state = {key: _build(key, record, reading) for key, record in records.items()}
-    return Weights(kind, config, {"source": source, "network": name}, state)
+    notes = {"source": found.source, "network": found.name}
+    return Weights(found.kind, found.config, notes, state)
 
 
 def _choose(value: Any, reading: BoundedReading) -> tuple[str, NetworkRecord]:
