@@ -33,6 +33,15 @@ QUICK = {
     "produce": "--count 12 --k 3 --passes 1 --gate-quantile 0 --gate-identity 1 --no-gate-class "
     "--anyway",  # networks of two steps
     "audit": "--measures nearest",
+    "run": "--resolution 16 --train-generator-total-images 16 --train-generator-batch 16 "
+    "--train-generator-channel-max 4 --train-generator-z-dim 4 --train-generator-w-dim 8 "
+    "--train-encoder-steps 2 --train-encoder-batch 8 --train-encoder-width 2 "
+    "--train-identity-steps 2 --train-identity-batch 8 --train-identity-width 2 "
+    "--train-classifier-steps 2 --train-classifier-batch 8 --train-classifier-width 2 --count 12 "
+    "--k 3 --passes 1 --gate-quantile 0 --gate-identity 1 --no-gate-class --audit-seeds 0 "
+    "--audit-classifier-steps 2 --audit-classifier-width 2 --audit-witness-steps 2 "
+    "--audit-witness-width 2 --audit-membership-shadows 2 --audit-membership-targets 1 "
+    "--audit-membership-training-steps 2 --anyway",
 }
 
 
@@ -133,24 +142,28 @@ def run(words: list[str]) -> None:
         assert main([*words[1:], "--quiet", *quick]) == 0, words
 
 
-def test_ten_minutes(place, capsys):
-    """Each command of the page; those of `run` are in tests/cli/test_run_all.py."""
+def test_ten_minutes(place, capsys, monkeypatch):
+    """Each command of the page, in its order."""
+    from latentpath.project import project
+
+    measured, estimate = [], project.estimate_times
+
+    def once(*given, **options):
+        """The trial's times, which the run itself need not measure again."""
+        measured.extend([] if measured else estimate(*given, **options))
+        return measured
+
+    monkeypatch.setattr(project, "estimate_times", once)
     page = ROOT / "docs" / "ten_minutes.md"
     ran = commands(page)
     assert [name_of(words) for words in ran] == [
         *("scan", "run", "run", "verify", "verify"),
         *("train generator", "train encoder", "train identity", "train classifier", "produce"),
     ]
-    scan, *_, produce = ran
-    for words in [scan, *ran[5:]]:
+    for words in ran:
         run(words)
+    assert (place / "project/report/summary.html").is_file()
     assert (place / "run/private/baselines/lines/labels.csv").is_file()
-    # The page's project is what `run` makes of the same words.
-    for words in (ran[1], ran[2]):
-        assert words[2 : words.index("--out")] == produce[2 : produce.index("--weights")]
-    (place / "project").mkdir()
-    (place / "run").rename(place / "project/run")
-    run(ran[3])
     (code,) = blocks(page, "python")
     capsys.readouterr()
     exec(code, {})

@@ -43,12 +43,12 @@ _LAYOUT_TEXTS = {
 _WALKS_TEXT = """## Walks
 
 The images are points of walks through the latent space of a generator. `path` is the number of the
-walk that an image lies on, `step` the point of the walk, from 0. Neighbours on a walk are nearly
-the same image: count walks, not images, where independent samples are meant, and never part a walk
-between training and testing. A split by walks: those whose `path` ends in 4 are for validation,
-those in 9 for testing, all others for training (`path % 10`), as in `medmnist.npz` where that is
-among the files. Each end of a walk is an average of people that several walks may share; images
-near it are alike on all of them."""
+walk that an image lies on, `step` the point of the walk, from 0. Neighbours on a walk look alike,
+on walks of many points they are near copies: count walks, not images, where independent samples are
+meant, and never part a walk between training and testing. A split by walks: those whose `path` ends
+in 4 are for validation, those in 9 for testing, all others for training (`path % 10`), as in
+`medmnist.npz` where that is among the files. Each end of a walk is an average of people that
+several walks may share; images near it are alike on all of them."""
 
 
 def loading_lines(

@@ -128,8 +128,9 @@ def load_set(
         ...
     ```
 
-    Neighbours on a walk are nearly the same image, so that splits are of whole walks: the walks
-    whose number ends in 4 are for validation, those in 9 for testing, all others for training.
+    Neighbours on a walk look alike, the more the longer it is, so that splits are of whole walks:
+    those whose number ends in 4 are for validation, those in 9 for testing, the others for
+    training.
     Walks that share an endpoint are alike near it, also across splits.
 
     Args:

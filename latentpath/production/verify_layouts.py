@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from latentpath._version import __version__
 from latentpath.core import (
     InputError,
     IntegrityError,
@@ -144,8 +145,16 @@ def check_claims(manifest: Mapping[str, Any], found: list[LatentpathError]) -> N
         raise _differs(f"a set without {', '.join(absent)}")
 
 
-def check_card(folder: Path, manifest: Mapping[str, Any], found: list[LatentpathError]) -> None:
-    """Write the card again, with the title, licence and audit that it has, and compare."""
+def check_card(
+    folder: Path,
+    manifest: Mapping[str, Any],
+    found: list[LatentpathError],
+    not_verified: list[str],
+) -> None:
+    """Write the card again, with the title, licence and audit that it has, and compare.
+
+    Its words are those of the version that wrote it.
+    """
     if CARD_NAME not in manifest["files"]:
         return
     text = without_audit((folder / CARD_NAME).read_text(encoding="utf-8"))
@@ -156,8 +165,15 @@ def check_card(folder: Path, manifest: Mapping[str, Any], found: list[Latentpath
         same = card.text(form_of(manifest), manifest) == text
     except (InputError, ValueError, TypeError, AttributeError):
         same = False
-    if not same:
+    if same:
+        return
+    if manifest.get("software_version", __version__) == __version__:
         found.append(_more_than_samples(CARD_NAME))
+    else:
+        not_verified.append(
+            f"That {CARD_NAME} holds nothing beside what latentpath writes: another version of it "
+            "wrote the set."
+        )
 
 
 def without_audit(card: str) -> str:

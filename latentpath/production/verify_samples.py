@@ -89,7 +89,7 @@ def check_samples(
         np.array(getattr(packed, name), np.int64) for name in ("labels", "path", "step")
     )
     if not found:
-        check_card(folder, manifest, found)
+        check_card(folder, manifest, found, not_verified)
         check_layouts(folder, manifest, packed, found, not_verified)
         if "npz" in manifest["layouts"]:
             _check_npz(folder, Samples(images, labels, path, step), found)

@@ -16,6 +16,7 @@ pytest.importorskip("pyarrow")
 
 import json
 
+from latentpath._version import __version__
 from latentpath.core.errors import LatentpathError
 from latentpath.data import DatasetCard, read_manifest, write_image_set
 from latentpath.data.manifest import encode_content, seal
@@ -81,6 +82,17 @@ def test_a_card_with_figures(tmp_path):
     for hidden in ("| Miller | is ill |", "Miller", "| a | 1 | Miller |"):
         card.write_text(text + hidden + "\n")
         assert "README.md" in check(folder)[0][0]
+
+
+@pytest.mark.parametrize("version", [__version__, "0.1.9"])
+def test_the_words_of_a_card_are_those_of_its_version(tmp_path, version):
+    folder = write(tmp_path / "set", ["folder"])
+    path, card = folder / "manifest.json", folder / "README.md"
+    path.write_bytes(encode_content({**read_manifest(folder), "software_version": version}))
+    card.write_text(card.read_text().replace("## Walks", "## Paths"))
+    found, _, not_verified = check(folder)
+    assert len(found) == (version == __version__)
+    assert any("another version" in sentence for sentence in not_verified) == (not found)
 
 
 def relist(folder):
