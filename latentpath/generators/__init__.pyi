@@ -16,6 +16,7 @@ from latentpath.generators.layers import (
 from latentpath.generators.load import (
     ENCODERS as ENCODERS,
     GENERATORS as GENERATORS,
+    LoadedEncoder as LoadedEncoder,
     LoadedGenerator as LoadedGenerator,
     build_generator as build_generator,
     load_encoder as load_encoder,
@@ -34,6 +35,7 @@ from latentpath.generators.protocol import (
     PublishedGenerator as PublishedGenerator,
     as_generator as as_generator,
 )
+from latentpath.generators.psp_encoder import PspEncoder as PspEncoder
 from latentpath.generators.stylegan2 import StyleGAN2 as StyleGAN2
 from latentpath.generators.stylegan3 import StyleGAN3 as StyleGAN3
 from latentpath.generators.weights import (

@@ -12,6 +12,7 @@ from latentpath.generators.load import (
     load_encoder,
     read_generator,
 )
+from latentpath.generators.mapping import StyleGenerator
 from latentpath.generators.state_dict import Configuration
 from latentpath.generators.weights import save_encoder, save_generator
 
@@ -54,7 +55,8 @@ def convert_generator(
         config: for a plain state dict; see `load_generator`.
         half: store the weights as float16.
         overwrite: replace a file that is there.
-        encoder: where to write the encoder that `source` holds beside the generator.
+        encoder: where to write the encoder that `source` holds beside the generator; where it
+            answers with a latent for each layer, the generator is written to take such latents.
 
     Raises:
         WeightsError: `source` cannot be read as a generator, or holds no encoder.
@@ -74,6 +76,9 @@ def convert_generator(
     weights = read_generator(source, config)
     generator = build_generator(weights, source)
     beside = None if second is None else load_encoder(source, config=config)
+    if beside is not None and beside.latent_dim != generator.latent_dim:
+        # A latent for each layer, as most encoders of pSp answer.
+        generator = generator.per_layer() if isinstance(generator, StyleGenerator) else generator
     for place in targets:
         _check_target(source, place, overwrite)
     save_generator(target, generator, notes=weights.notes, half=half)

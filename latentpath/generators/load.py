@@ -13,6 +13,8 @@ from latentpath.core import WeightsError
 from latentpath.generators.autoencoder import AutoencoderEncoder, AutoencoderGenerator
 from latentpath.generators.diffusers_folder import CONFIG, open_folder
 from latentpath.generators.mapping import StyleGenerator
+from latentpath.generators.psp_checkpoint import psp_weights
+from latentpath.generators.psp_encoder import PspEncoder
 from latentpath.generators.published.generator_options import checked_configuration
 from latentpath.generators.published.published_file import (
     HEAD_BYTES,
@@ -43,7 +45,13 @@ GENERATORS: dict[str, type[StyleGenerator] | type[AutoencoderGenerator]] = {
 }
 """Kinds of weights that are generators, with what they build."""
 
-ENCODERS: dict[str, type[AutoencoderEncoder]] = {"autoencoder encoder": AutoencoderEncoder}
+LoadedEncoder = AutoencoderEncoder | PspEncoder
+"""Other projects' encoders that are opened here."""
+
+ENCODERS: dict[str, type[AutoencoderEncoder] | type[PspEncoder]] = {
+    "autoencoder encoder": AutoencoderEncoder,
+    "psp encoder": PspEncoder,
+}
 """Kinds of weights that are other projects' encoders, with what they build."""
 
 
@@ -112,18 +120,19 @@ def read_generator(path: str | Path, config: Configuration | None = None) -> Wei
 
 def load_encoder(
     path: str | Path, device: torch.device | str = "cpu", *, config: Configuration | None = None
-) -> AutoencoderEncoder:
+) -> LoadedEncoder:
     """Open the encoder that another project's file holds beside its generator.
 
     Args:
-        path: a folder in which diffusers saved an `AutoencoderKL`, or weights of ours that
-            `latentpath convert --encoder` wrote.
+        path: a folder in which diffusers saved an `AutoencoderKL`; a checkpoint of pSp or ReStyle;
+            or weights of ours that `latentpath convert --encoder` wrote.
         device: where to put it.
         config: see `load_generator`.
 
     Returns:
         The encoder in eval mode, images [M, C, H, H] in [-1, 1] to latents [M, D] of the generator
-        that `load_generator` opens from the same file.
+        that `load_generator` opens from the same file; where it answers with a latent for every
+        layer, as most of pSp's do, of that generator's `per_layer()`.
 
     Raises:
         WeightsError: as of `load_generator`, or a file without an encoder.
@@ -131,7 +140,8 @@ def load_encoder(
     path = Path(path)
     weights = read_encoder(path, config)
     remedy = "check the configuration, or get the file again from whoever made it"
-    return build(weights, ENCODERS[weights.kind], source=path, remedy=remedy).to(device)
+    factory: Callable[..., Any] = ENCODERS[weights.kind]
+    return build(weights, factory, source=path, remedy=remedy).to(device)
 
 
 def read_encoder(path: Path, config: Configuration | None = None) -> Weights:
@@ -141,6 +151,8 @@ def read_encoder(path: Path, config: Configuration | None = None) -> Weights:
         return _autoencoder("autoencoder encoder", path, config)
     if kind == "ours":
         return read_weights(path, kind=tuple(ENCODERS))
+    if kind == "torch":
+        return psp_weights(path, read_torch(path))
     raise WeightsError(
         expected=f"an encoder in {path}",
         got="a file that holds none",

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latentpath.core import InputError, ShapeError, check_whole
+from latentpath.core import InputError, ShapeError, check_one_of, check_whole
 from latentpath.generators.layers import (
     FullyConnectedLayer,
     normalize_2nd_moment,
@@ -16,6 +16,8 @@ from latentpath.generators.layers import (
 )
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from latentpath.generators.synthesis import NoiseMode
 
 
@@ -127,6 +129,8 @@ class StyleGenerator(nn.Module):
         img_channels: 1 grey, 3 colour.
         mapping_kwargs: options of `MappingNetwork`.
         synthesis_kwargs: options of the synthesis network.
+        latents: what `synthesize` takes: "w", one w for all layers, or "w+", one for each, one
+            after the other in a row; encoders of pSp answer with the latter.
 
     Raises:
         InputError: an option that a network does not know or cannot take.
@@ -148,8 +152,11 @@ class StyleGenerator(nn.Module):
         img_channels: int,
         mapping_kwargs: dict[str, Any] | None = None,
         synthesis_kwargs: dict[str, Any] | None = None,
+        latents: str = "w",
     ) -> None:
         super().__init__()
+        check_one_of(("w", "w+"), latents=latents)
+        self.latents = latents
         self.init_kwargs: dict[str, Any] = {
             "z_dim": z_dim,
             "c_dim": c_dim,
@@ -159,6 +166,8 @@ class StyleGenerator(nn.Module):
             "mapping_kwargs": dict(mapping_kwargs or {}),
             "synthesis_kwargs": dict(synthesis_kwargs or {}),
         }
+        if latents != "w":
+            self.init_kwargs["latents"] = latents
         self.z_dim, self.c_dim, self.w_dim = z_dim, c_dim, w_dim
         self.img_resolution, self.img_channels = img_resolution, img_channels
         try:
@@ -194,14 +203,15 @@ class StyleGenerator(nn.Module):
         kind, _, widths = self.form().partition(", ")
         return [
             f"images: {side}x{side} pixels, {colours}, {labels}",
-            f"latents: z {self.z_dim}, w {self.w_dim}, {self.num_ws} layers",
+            f"latents: z {self.z_dim}, w {self.w_dim}, {self.num_ws} layers"
+            + (f", a w of its own for each: {self.latent_dim}" if self.latents == "w+" else ""),
             f"network: {kind}, {parameters:,} parameters, {widths}",
         ]
 
     @property
     def latent_dim(self) -> int:
         """Width of the latents that `synthesize` takes (the `Generator` protocol)."""
-        return self.w_dim
+        return self.w_dim * (self.num_ws if self.latents == "w+" else 1)
 
     def forward(
         self,
@@ -217,7 +227,7 @@ class StyleGenerator(nn.Module):
         return self.synthesis(ws, noise_mode=noise_mode, **synthesis_kwargs)
 
     @torch.no_grad()
-    def sample(self, n: int, labels: Tensor | None = None) -> Tensor:  # -> [n, w_dim]
+    def sample(self, n: int, labels: Tensor | None = None) -> Tensor:  # -> [n, latent_dim]
         """Draw w from the prior, for class numbers `labels` [n] (random ones if left out).
 
         Random numbers come from PyTorch's default generator.
@@ -228,9 +238,18 @@ class StyleGenerator(nn.Module):
             if labels is None:
                 labels = torch.randint(self.c_dim, (n,), device=device)
             c = F.one_hot(labels.to(device), self.c_dim)
-        return self.mapping.map(torch.randn(n, self.z_dim, device=device), c)
+        w = self.mapping.map(torch.randn(n, self.z_dim, device=device), c)
+        return w.repeat(1, self.num_ws) if self.latents == "w+" else w
 
-    def synthesize(self, w: Tensor) -> Tensor:  # [M, w_dim] -> [M, img_channels, H, W]
-        """Images from one w per row, used for every layer, with constant noise."""
-        check_rows(w, self.w_dim, "w")
-        return self.synthesis(w, noise_mode="const")
+    def synthesize(self, w: Tensor) -> Tensor:  # [M, latent_dim] -> [M, img_channels, H, W]
+        """Images from one latent per row, used for every layer, or a w for each; constant noise."""
+        check_rows(w, self.latent_dim, "w")
+        ws = w.view(-1, self.num_ws, self.w_dim) if self.latents == "w+" else w
+        return self.synthesis(ws, noise_mode="const")
+
+    def per_layer(self) -> Self:
+        """The same generator for latents with a w of its own for each layer ("w+")."""
+        made = type(self)(**{**self.init_kwargs, "latents": "w+"})
+        made.load_state_dict(self.state_dict())
+        made.to(self.mapping.fc0.weight).train(self.training)
+        return made.requires_grad_(any(p.requires_grad for p in self.parameters()))

@@ -37,7 +37,7 @@ def checked_configuration(
         kind: "stylegan2" or "stylegan3".
     """
     model, *options = _OPTIONS[kind]
-    unknown = [name for name in given if name not in (*SIZES, *PARTS)]
+    unknown = [name for name in given if name not in (*SIZES, *PARTS, "latents")]
     if unknown:
         raise fault(f"the argument {shown(unknown[0])}, which {model} does not have")
     plain: dict[str, Any] = {}
@@ -47,6 +47,10 @@ def checked_configuration(
         if (value := whole(given[name])) is None:
             raise fault(f"{shown(given[name])} as {name}")
         plain[name] = value
+    if given.get("latents", "w") != "w":
+        if given["latents"] != "w+":
+            raise fault(f"{shown(given['latents'])} as latents")
+        plain["latents"] = "w+"
     for part, known in zip(PARTS, options, strict=True):
         chosen = given.get(part)
         chosen = {} if chosen is None else chosen

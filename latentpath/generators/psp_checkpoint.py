@@ -1,0 +1,128 @@
+"""The encoder in a checkpoint of pSp, ReStyle or their kin: which of their forms, its weights."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from latentpath.core import WeightsError
+from latentpath.generators.checkpoint_forms import Form, form_of, is_plain, rosinality_weights
+from latentpath.generators.published.bounded_reading import shown
+from latentpath.generators.weights import Weights
+
+_STAGES, _MOST_BLOCKS = 4, 64
+_PASSES = 5  # of ReStyle, where its options do not say
+_COUNTED = "num_batches_tracked"
+
+
+def psp_weights(path: Path, value: Any) -> Weights:
+    """The encoder of a checkpoint as weights of `PspEncoder`.
+
+    Args:
+        path: the file.
+        value: its content.
+
+    Raises:
+        WeightsError: no encoder in it, or one in none of the known forms.
+    """
+    form = form_of(path, value)
+    if not form.encoder or not form.rosinality:
+        raise WeightsError(
+            expected=f"an encoder in {path}",
+            got=f"{form.title} without one",
+            fix="train one for the generator: latentpath train encoder",
+        )
+    generator = rosinality_weights(path, form)
+    parts = {
+        name.removeprefix("encoder."): tensor
+        for name, tensor in value["state_dict"].items()
+        if isinstance(name, str) and name.startswith("encoder.")
+    }
+    for name, tensor in parts.items():
+        counted = name.endswith(_COUNTED) and isinstance(tensor, Tensor) and tensor.numel() == 1
+        if not counted and not is_plain(tensor):
+            raise _unknown(path, f"{shown(tensor)} as entry {shown(name)}")
+    config = _configuration(path, parts, value.get("opts"), form, generator.config)
+    width = generator.config["w_dim"]
+    average = torch.zeros(config["styles"], width)
+    if isinstance(form.average, Tensor):
+        average = form.average.float().reshape(-1, width)[:1].repeat(config["styles"], 1)
+    state = {
+        f"encoder.{name}": torch.zeros((), dtype=torch.int64)
+        if name.endswith(_COUNTED)
+        else tensor.float()
+        for name, tensor in parts.items()
+    }
+    state["latent_avg"] = average
+    if config["passes"] > 1:
+        state |= {f"decoder.{name}": tensor for name, tensor in generator.state.items()}
+    return Weights("psp encoder", config, {"source": "a pSp checkpoint's encoder"}, state)
+
+
+def _configuration(
+    path: Path,
+    parts: Mapping[str, Tensor],
+    opts: Any,
+    form: Form,
+    generator: dict[str, Any],
+) -> dict[str, Any]:
+    """Keyword arguments of `PspEncoder`, by names and shapes, with the options for what is left."""
+    face = "input_layer.0.weight" in parts
+    first = parts.get("input_layer.0.weight" if face else "conv1.weight")
+    if first is None or first.ndim != 4:
+        raise _unknown(path, "none of the trunks of pSp and ReStyle")
+    width = int(first.shape[0])
+    convolution = "res_layer.1.weight" if face else "conv1.weight"
+    depths: list[int] = []
+    while (tensor := parts.get(f"body.{len(depths)}.{convolution}")) is not None:
+        if tensor.ndim != 4 or len(depths) >= _MOST_BLOCKS:
+            raise _unknown(path, f"a trunk of more than {_MOST_BLOCKS} blocks, or no such blocks")
+        depths.append(int(tensor.shape[0]))
+    widths = [d for i, d in enumerate(depths) if i == 0 or depths[i - 1] != d]
+    if len(widths) != _STAGES or widths[0] != width:
+        raise _unknown(path, f"a trunk whose blocks have {widths} channels")
+    squeeze = parts.get("body.0.res_layer.5.fc1.weight")
+    trunk = "resnet" if not face else ("ir" if squeeze is None else "irse")
+    inner = int(squeeze.shape[0]) if squeeze is not None and squeeze.ndim == 4 else 0
+    count = sum(1 for name in parts if re.fullmatch(r"styles\.\d+\.linear\.weight", name))
+    if count:
+        head, styles = ("pyramid" if "latlayer1.weight" in parts else "styles"), count
+    elif "output_layer_2.3.weight" in parts and "linear.weight" in parts:
+        head, styles = "w+", int(parts["linear.weight"].shape[0]) // generator["w_dim"]
+    elif "linear.weight" in parts:
+        head, styles = "w", 1
+    else:
+        raise _unknown(path, "none of the heads of pSp and ReStyle")
+    halvings = sum(1 for name in parts if re.fullmatch(r"styles\.0\.convs\.\d+\.weight", name))
+    colours = generator["img_channels"]
+    if first.shape[1] not in (colours, 2 * colours):
+        raise _unknown(path, f"an encoder of images of {first.shape[1]} channels")
+    passes = 1
+    if first.shape[1] == 2 * colours:
+        passes = opts.get("n_iters_per_batch", _PASSES) if isinstance(opts, Mapping) else _PASSES
+        if isinstance(passes, bool) or not isinstance(passes, int) or passes < 2:
+            passes = _PASSES
+    return {
+        "trunk": trunk,
+        "head": head,
+        "generator": generator,
+        "passes": passes,
+        "widths": widths,
+        "blocks": [depths.count(depth) for depth in widths],
+        "squeeze": widths[0] // inner if inner else 16,
+        "styles": styles,
+        "halvings": halvings or 4,
+    }
+
+
+def _unknown(path: Path, got: str) -> WeightsError:
+    return WeightsError(
+        expected=f"an encoder of pSp or ReStyle in {path}",
+        got=got,
+        fix="train an encoder for the generator: latentpath train encoder",
+    )
