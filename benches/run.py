@@ -25,6 +25,7 @@ KERNELS = (
     "row_distances",
     "modulated_act",
     "fir2d",
+    "conv3x3",
 )
 
 

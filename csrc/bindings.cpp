@@ -131,6 +131,15 @@ void fir2d(Address in, Address out, int dtype, std::array<int64_t, 4> shape,
                    {taps[0], taps[1], taps[2], taps[3]}, thread_count(threads)});
 }
 
+// Addresses: in, weight, bias, out; 0 stands for none. Shape: images, height, width, in_channels,
+// out_channels.
+void conv3x3(std::array<Address, 4> a, std::array<int64_t, 5> shape, bool gather, bool scatter,
+             int64_t threads) {
+  kernels().conv3x3({at<const float>(a[0]), at<const float>(a[1]), at<const float>(a[2]),
+                     at<float>(a[3]), shape[0], shape[1], shape[2], shape[3], shape[4], gather,
+                     scatter, thread_count(threads)});
+}
+
 void exponential(Address x, Address y, int64_t count) {
   kernels().exponential(at<const float>(x), at<float>(y), count);
 }
@@ -155,6 +164,7 @@ PYBIND11_MODULE(_C, module) {
   module.def("modulated_act", &modulated_act, release());
   module.def("modulated_act_backward", &modulated_act_backward, release());
   module.def("fir2d", &fir2d, release());
+  module.def("conv3x3", &conv3x3, release());
   module.def("path_step_chunks", &path_step_chunks, "Chunks that path_step splits T points into.");
   module.def("exponential", &exponential, "The kernels' exp on float32 arrays, for tests.");
 

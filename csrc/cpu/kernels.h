@@ -113,6 +113,16 @@ struct Fir2dArgs {
   int threads;
 };
 
+struct Conv3x3Args {
+  const float* in;      // [M, H, W, C], or [M, 2H, 2W, C/4] where `gather`
+  const float* weight;  // [36, packs, C, 16]: transformed, O in packs of 16, zeros after the last
+  const float* bias;    // [O] or null
+  float* out;           // [M, H, W, O], or [M, 2H, 2W, O/4] where `scatter`
+  int64_t images, height, width, in_channels, out_channels;
+  bool gather, scatter;  // four channel blocks, of a multiple of 16 each, are the pixels of a 2x2
+  int threads;
+};
+
 // Interior points that one task of path_step handles. Fixed, so that sums are taken in the same
 // order whatever the number of threads is.
 constexpr int64_t kStepChunk = 64;
@@ -131,6 +141,7 @@ struct Kernels {
   void (*modulated_act)(const ModulatedActArgs&);
   void (*modulated_act_backward)(const ModulatedActBackwardArgs&);
   void (*fir2d)(const Fir2dArgs&);
+  void (*conv3x3)(const Conv3x3Args&);
   void (*exponential)(const float* x, float* y, int64_t count);  // the kernels' exp, for tests
 };
 

@@ -16,6 +16,7 @@ void row_distances(const RowDistancesArgs&);
 void modulated_act(const ModulatedActArgs&);
 void modulated_act_backward(const ModulatedActBackwardArgs&);
 void fir2d(const Fir2dArgs&);
+void conv3x3(const Conv3x3Args&);
 void exponential_array(const float* x, float* y, int64_t count);
 
 extern const Kernels kTable = {LATENTPATH_TEXT(LATENTPATH_ISA),
@@ -27,6 +28,7 @@ extern const Kernels kTable = {LATENTPATH_TEXT(LATENTPATH_ISA),
                                modulated_act,
                                modulated_act_backward,
                                fir2d,
+                               conv3x3,
                                exponential_array};
 
 }  // namespace LATENTPATH_ISA

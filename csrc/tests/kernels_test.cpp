@@ -325,6 +325,40 @@ void test_fir2d(int64_t height, int64_t width, int64_t channels, int64_t pad) {
   }
 }
 
+// Weights that the transform leaves alone: of one tap, the middle one, they are an outer product.
+void test_conv3x3(int64_t height, int64_t width, int64_t ins, int64_t outs, bool gather,
+                  bool scatter) {
+  constexpr double kMiddle[6] = {0.0, -0.4714045207910317, 0.4714045207910317, 0.23570226039551584,
+                                 -0.23570226039551584, 0.0};
+  const int64_t images = 3, pixels = height * width, blocks = (outs + 15) / 16;
+  const Block<float> in = normal(images * pixels * ins), plain = normal(outs * ins);
+  const Block<float> bias = normal(outs);
+  const Block<float> weight(36 * blocks * ins * 16), out(images * pixels * outs);
+  for (int64_t i = 0; i < weight.size; ++i) {
+    const int64_t f = i / 16 / ins / blocks, o = i / 16 / ins % blocks * 16 + i % 16;
+    weight[i] = o < outs ? float(kMiddle[f / 6] * kMiddle[f % 6] * plain[o * ins + i / 16 % ins])
+                         : 0.0f;
+  }
+  kernels().conv3x3({in.get(), weight.get(), bias.get(), out.get(), images, height, width, ins,
+                     outs, gather, scatter, 2});
+  // Where channel c of pixel (y, x) lies, in images of one size or the other.
+  const auto at = [&](int64_t m, int64_t y, int64_t x, int64_t c, int64_t channels, bool large) {
+    const int64_t each = large ? channels / 4 : channels, block = c / each, n = large ? 2 : 1;
+    const int64_t row = n * y + block / 2, column = n * x + block % 2;
+    return ((m * n * height + row) * n * width + column) * each + c % each;
+  };
+  for (int64_t p = 0; p < images * pixels; ++p) {
+    const int64_t m = p / pixels, y = p / width % height, x = p % width;
+    for (int64_t o = 0; o < outs; ++o) {
+      double want = bias[o];
+      for (int64_t c = 0; c < ins; ++c) {
+        want += double(plain[o * ins + c]) * in[at(m, y, x, c, ins, gather)];
+      }
+      expect_close("conv3x3", out[at(m, y, x, o, outs, scatter)], want, 2e-4);
+    }
+  }
+}
+
 void test_all() {
   for (int64_t columns : {1, 3, 16, 123, 2048, 5003}) test_kl_uniform(5, columns);
   test_kl_uniform(1100, 2050);  // large enough for stores past the caches, rows misaligned
@@ -355,6 +389,10 @@ void test_all() {
     test_fir2d(6, 9, 37, pad);
     test_fir2d(17, 5, 64, pad);
   }
+  test_conv3x3(1, 1, 1, 1, false, false);
+  test_conv3x3(9, 6, 20, 37, false, false);
+  test_conv3x3(5, 12, 64, 80, true, false);
+  test_conv3x3(4, 4, 16, 128, false, true);
   const Block<float> x = normal(37, 20.0f), y(37);
   kernels().exponential(x.get(), y.get(), 37);
   for (int64_t i = 0; i < 37; ++i) expect_close("exp", y[i] / std::exp(double(x[i])), 1.0, 2e-7);

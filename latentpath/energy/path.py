@@ -123,7 +123,8 @@ class PathEnergy:
         cuda_graphs: record the gradient of a micro-batch once and replay it, on CUDA devices;
             makes `fixed_batches`. The networks must not change afterwards.
         fold_norms: run the classifiers with batch normalisations that are part of the convolutions
-            before them: the same but for rounding, and faster. They must not change afterwards.
+            before them, and those by fewer multiplications where that is faster: the same but for
+            rounding. They must not change afterwards.
 
     One-channel images are repeated to three for a classifier that takes three, as the published
     code does; see `ChannelMatch`.

@@ -169,6 +169,8 @@ def _layer_forward(
 
 
 def _convolution(layer: FusedLayer, x: Tensor) -> Tensor:
+    if layer.fast is not None:
+        return ops.conv3x3(x, layer.fast, scatter=layer.taps is not None)
     if layer.taps is None:
         y = F.conv2d(x, layer.weight, padding=1)
         return y.contiguous(memory_format=torch.channels_last)
@@ -178,6 +180,8 @@ def _convolution(layer: FusedLayer, x: Tensor) -> Tensor:
 
 
 def _convolution_adjoint(layer: FusedLayer, grad: Tensor) -> Tensor:
+    if layer.fast is not None:
+        return ops.conv3x3(grad, layer.fast, adjoint=True, gather=layer.taps is not None)
     if layer.taps is None:
         grad = F.conv_transpose2d(grad, layer.weight, padding=1)
     else:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latentpath import ops
@@ -58,6 +59,9 @@ class FusedLayer:
     """Slope, gain and clamp."""
     colour: FusedColour | None
     """toRGB, on the last layer of a block that has it."""
+    fast: ops.Conv3x3Weights | None = None
+    """The convolution as `ops.conv3x3` takes it, where that is the faster one. Where the layer
+    upsamples it holds the filter too: see `upsampling_phases`."""
 
 
 @dataclass(frozen=True)
@@ -173,18 +177,48 @@ def _layer(
     slope, gain = _SLOPES[layer.activation]
     clamp = math.inf if layer.conv_clamp is None else float(layer.conv_clamp)
     strength = layer.noise_strength.detach().clone() if layer.use_noise else None
+    taps = _taps(layer.resample_filter) if up else None
+    plain = weight if taps is None else upsampling_phases(weight, taps)
+    fast = dtype == torch.float32 and ops.conv3x3_pays(weight)
     return FusedLayer(
         styles,
         weight.to(dtype, copy=True).contiguous(memory_format=torch.channels_last),
         squares,
-        _taps(layer.resample_filter) if up else None,
+        taps,
         None if strength is None else layer.noise_const * strength,
         strength,
         layer.resolution,
         layer.bias.detach().clone(),
         ops.Activation(slope, gain, clamp),
         colour,
+        ops.Conv3x3Weights.of(plain) if fast else None,
     )
+
+
+def upsampling_phases(weight: Tensor, taps: tuple[float, ...]) -> Tensor:
+    """The transposed convolution of stride 2 and the filter after it as one 3x3 convolution.
+
+    Of every 2x2 pixels of the result each depends on the same 3x3 pixels before it, by weights of
+    its own: taps and weight, convolved, are six numbers along an axis, every other one of them for
+    one pixel.
+
+    Args:
+        weight: [I, O, 3, 3], of the transposed convolution.
+        taps: of the filter, four along an axis.
+
+    Returns:
+        [4 O, I, 3, 3]: blocks of O channels for the pixels of a 2x2, row by row.
+    """
+    filtered = torch.tensor(taps[::-1], dtype=torch.float64, device=weight.device)
+    ins, outs = weight.shape[:2]
+    both = F.conv2d(
+        weight.double().reshape(ins * outs, 1, 3, 3),
+        filtered.outer(filtered)[None, None],
+        padding=3,
+    ).view(ins, outs, 6, 6)
+    of_phase = ((4, 2, 0), (5, 3, 1))
+    phases = [both[:, :, rows][..., columns] for rows in of_phase for columns in of_phase]
+    return torch.cat(phases, dim=1).transpose(0, 1).to(weight.dtype)
 
 
 def _colour(torgb: ToRGBLayer, styles: slice) -> FusedColour:

@@ -1,7 +1,8 @@
 """The kernels' Python face: public functions, checks, references, choice by device."""
 
 from latentpath.ops.bank_lse import bank_lse
-from latentpath.ops.dispatch import implementations
+from latentpath.ops.conv3x3 import Conv3x3Weights, conv3x3
+from latentpath.ops.dispatch import conv3x3_pays, implementations
 from latentpath.ops.fir2d import fir2d
 from latentpath.ops.first_order import is_transformed
 from latentpath.ops.kl_uniform import kl_uniform
@@ -18,7 +19,10 @@ from latentpath.ops.row_distances import row_distances
 __all__ = [
     "MOST_RGB",
     "Activation",
+    "Conv3x3Weights",
     "bank_lse",
+    "conv3x3",
+    "conv3x3_pays",
     "fir2d",
     "implementations",
     "is_transformed",

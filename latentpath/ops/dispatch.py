@@ -39,6 +39,7 @@ BEST: dict[str, dict[str, tuple[str, ...]]] = {
     "row_distances": {"cpu": ("native",)},
     "modulated_act": {"cpu": ("native",), "cuda": ("triton",)},
     "fir2d": {"cpu": ("native",), "cuda": ("triton",)},
+    "conv3x3": {"cpu": ("native",)},
 }
 
 
@@ -99,6 +100,8 @@ def why_not(op: str, impl: str, device: str) -> str | None:
         if _extension_is_hidden():
             return "the environment variable LATENTPATH_NO_EXTENSION hides the compiled extension"
         return "latentpath was installed without its compiled extension"
+    if not hasattr(module, op):
+        return "the compiled extension is older than this code"
     if device == "cuda" and not module.has_cuda:
         return "the compiled extension was built without CUDA (no nvcc was found)"
     if device == "cuda" and torch.version.hip is not None:
@@ -219,6 +222,20 @@ def _describe(op: str, device: str) -> dict[str, str]:
         if impl != runs
     }
     return {"runs": runs} | others
+
+
+def conv3x3_pays(weight: Tensor) -> bool:  # [O, C, 3, 3]
+    """Whether `conv3x3` with such weights is faster than PyTorch's convolution where they lie.
+
+    Of 8 channels it is not: what the transforms cost is not won back (`benches/bench_conv3x3.py`).
+    """
+    return (
+        weight.dtype == torch.float32
+        and weight.device.type == "cpu"
+        and weight.shape[2:] == (3, 3)
+        and all(channels % 16 == 0 for channels in weight.shape[:2])
+        and why_not("conv3x3", "native", "cpu") is None
+    )
 
 
 def check_dtype(name: str, tensor: Tensor, allowed: tuple[torch.dtype, ...]) -> None:

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from latentpath import ops
 from latentpath.energy import PathEnergy
-from latentpath.energy.classifier_folding import without_norms
+from latentpath.energy.classifier_folding import FixedConv3x3, with_fixed_weights, without_norms
 from latentpath.generators import FunctionGenerator
 from latentpath.models import Networks
 
@@ -149,6 +150,52 @@ def test_other_forms_of_a_classifier_stay():
     nn.utils.parametrizations.weight_norm(model.stem)
     nn.utils.parametrizations.weight_norm(model.inner[0])
     assert without_norms(model, image) is None
+
+
+class Wide(nn.Module):
+    """Convolutions of which two can be fast: 3x3, stride 1, whole blocks of channels."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.narrow = nn.Conv2d(1, 16, 3, padding=1), nn.Conv2d(16, 12, 3, padding=1)
+        self.wide = nn.Conv2d(16, 32, 3, padding=1)
+        self.plain = nn.Conv2d(16, 32, 3, padding=1, bias=False)
+        self.others = nn.ModuleList(
+            [
+                nn.Conv2d(16, 32, 3, padding=0),
+                nn.Conv2d(16, 32, 3, padding=1, stride=2),
+                nn.Conv2d(16, 32, 3, padding=1, groups=2),
+                nn.Conv2d(16, 32, 3, padding=2, dilation=2),
+                nn.Conv2d(16, 32, 3, padding=1, padding_mode="circular"),
+            ]
+        )
+
+    def forward(self, images):
+        x = self.stem(images).relu()
+        wide = self.wide(x) * self.plain(x)
+        parts = [self.narrow(x), wide, *(layer(x) for layer in self.others)]
+        return torch.cat([part.mean(dim=(2, 3)) for part in parts], dim=1)
+
+
+@pytest.mark.skipif(
+    ops.dispatch.why_not("conv3x3", "native", "cpu") is not None, reason="no C++ kernels"
+)
+def test_convolutions_that_can_be_fast_are():
+    model = settled(Wide())
+    fast = with_fixed_weights(model, torch.zeros(1, 1, SIDE, SIDE))
+    changed = {name for name, m in fast.named_modules() if isinstance(m, FixedConv3x3)}
+    assert changed == {"wide", "plain"}
+    assert not any(isinstance(m, FixedConv3x3) for m in model.modules())
+    images = torch.randn(3, 1, SIDE, SIDE, requires_grad=True)
+    logits, exact = fast(images), copy.deepcopy(model).double()(images.double())
+    torch.testing.assert_close(logits.double(), exact, rtol=1e-4, atol=1e-5)
+    slopes = [torch.autograd.grad(y.square().sum(), images)[0] for y in (logits, exact)]
+    torch.testing.assert_close(*slopes, rtol=1e-3, atol=1e-6)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(fast(images), model(images))
+    model.wide.register_forward_hook(lambda *_: None)
+    assert not isinstance(with_fixed_weights(model, images[:1].detach()).wide, FixedConv3x3)
+    assert with_fixed_weights(lambda x: model(x), images[:1].detach()) is None
 
 
 def test_the_energy_is_the_same_and_modes_come_back():

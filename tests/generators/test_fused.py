@@ -8,8 +8,10 @@ import pickle
 import pytest
 import torch
 
+from latentpath import ops
 from latentpath.core.errors import UnsupportedError
 from latentpath.generators import StyleGAN2, fused_synthesis
+from latentpath.generators.prepared_weights import prepare
 
 pytestmark = pytest.mark.numeric
 
@@ -72,6 +74,20 @@ def test_same_images_and_gradients(architecture, clamp, channels):
         wanted, wanted_gradient = image_and_gradient(exact, w.double(), cotangent.double())
         assert_near(images.double(), wanted, 2e-6)
         assert_near(gradient.double(), wanted_gradient, 2e-5)
+
+
+@pytest.mark.parametrize("taps", [[1, 3, 3, 1], [1, 2, 4, 3]], ids=str)
+def test_convolutions_of_fewer_multiplications(taps):
+    """Of channels in whole blocks; upsampling and its filter are part of one convolution."""
+    g = network(channel_max=16, channel_base=1024, resample_filter=taps)
+    if ops.conv3x3_pays(g.synthesis.b4.conv1.weight):
+        prepared = prepare(g.synthesis, (torch.float32,) * 4)
+        assert all(layer.fast is not None for layer in prepared.layers)
+    exact, w, cotangent = plain(g).double(), torch.randn(5, 9), torch.randn(5, 3, 32, 32)
+    images, gradient = image_and_gradient(g, w, cotangent)
+    wanted, wanted_gradient = image_and_gradient(exact, w.double(), cotangent.double())
+    assert_near(images.double(), wanted, 4e-6)
+    assert_near(gradient.double(), wanted_gradient, 4e-5)
 
 
 @pytest.mark.parametrize("activation", ["lrelu", "relu", "linear", "swish"])

@@ -17,6 +17,7 @@ OPS = (
     "row_distances",
     "modulated_act",
     "fir2d",
+    "conv3x3",
 )
 needs_extension = pytest.mark.skipif(
     dispatch.extension() is None, reason="latentpath._C is not built"

@@ -93,6 +93,10 @@ def step_tensors():
     return {"path": number(3, 9, 4), "guide": number(3, 7, 4)} | moments | rest | mask
 
 
+def _conv3x3(t, impl):
+    return ops.conv3x3(t["x"], ops.Conv3x3Weights.of(t["weight"]), t["bias"], impl=impl)
+
+
 CASES: dict[str, tuple[Callable, Callable]] = {
     "kl_uniform": (lambda: {"logits": number(4, 9)}, _kl_uniform),
     "bank_lse": (
@@ -112,6 +116,14 @@ CASES: dict[str, tuple[Callable, Callable]] = {
     "fir2d": (
         lambda: {"x": number(3, 5, 6, 4, last=True)},
         lambda t, impl: (ops.fir2d(t["x"], [0.2, 0.7, 0.75, 0.25], 1, impl=impl),),
+    ),
+    "conv3x3": (
+        lambda: {
+            "x": number(2, 5, 6, 4, last=True),
+            "weight": number(7, 5, 3, 3),
+            "bias": number(7),
+        },
+        lambda t, impl: (_conv3x3(t, impl),),
     ),
 }
 
@@ -145,7 +157,13 @@ def on_all_backends(op):
             else:
                 same(results, expected, backend)
                 accepted += 1
-        written = {"path_smooth": 1, "path_step": 4, "modulated_act": 2, "fir2d": 1}.get(op, 0)
+        written = {
+            "path_smooth": 1,
+            "path_step": 4,
+            "modulated_act": 2,
+            "fir2d": 1,
+            "conv3x3": 1,
+        }.get(op, 0)
         assert accepted >= len(make()) - written
 
     return check
@@ -158,6 +176,7 @@ test_path_smooth = on_all_backends("path_smooth")
 test_row_distances = on_all_backends("row_distances")
 test_modulated_act = on_all_backends("modulated_act")
 test_fir2d = on_all_backends("fir2d")
+test_conv3x3 = on_all_backends("conv3x3")
 
 
 def test_no_op_is_forgotten():
