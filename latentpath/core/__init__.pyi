@@ -60,10 +60,6 @@ from latentpath.core.layouts import (
     place as place,
     without_faulty_layers as without_faulty_layers,
 )
-from latentpath.core.malloc_arenas import (
-    return_freed_memory as return_freed_memory,
-    share_arenas as share_arenas,
-)
 from latentpath.core.modes import (
     device_of as device_of,
     evaluating as evaluating,
@@ -82,7 +78,12 @@ from latentpath.core.stopping import (
     stop_request as stop_request,
     stoppable as stoppable,
 )
-from latentpath.core.threads import side_by_side as side_by_side, using_threads as using_threads
+from latentpath.core.threads import (
+    return_freed_memory as return_freed_memory,
+    share_arenas as share_arenas,
+    side_by_side as side_by_side,
+    using_threads as using_threads,
+)
 from latentpath.core.values import (
     flat_values as flat_values,
     plain_values as plain_values,

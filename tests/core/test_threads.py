@@ -1,13 +1,15 @@
-"""Computations beside each other, and what they tell of their progress."""
+"""Computations beside each other, what they tell of their progress, and memory given back."""
 
 from __future__ import annotations
 
+import ctypes
 import threading
+from pathlib import Path
 
 import pytest
 import torch
 
-from latentpath.core import SummedProgress, side_by_side, using_threads
+from latentpath.core import SummedProgress, return_freed_memory, side_by_side, using_threads
 
 
 @pytest.mark.parametrize(("threads", "items", "each"), [(1, 5, 1), (4, 2, 2), (3, 7, 1), (5, 3, 1)])
@@ -57,3 +59,23 @@ def test_parts_are_told_as_one_stage():
         ("train", 5, 30, {"loss": 1.0}),
         ("train", 14, 30, {"loss": 0.5}),
     ]
+
+
+def resident() -> int:
+    """Bytes of this process that are in memory."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
+
+
+@pytest.mark.skipif(
+    not (Path("/proc/self/status").exists() and hasattr(ctypes.CDLL(None), "malloc_trim")),
+    reason="needs glibc and /proc",
+)
+def test_pieces_between_others_that_are_in_use_go_back():
+    blocks = [bytearray(60_000) for _ in range(1000)]
+    kept = blocks[::100]
+    del blocks
+    before = resident()
+    return_freed_memory()
+    assert before - resident() > 40_000_000
+    assert len(kept) == 10
