@@ -87,6 +87,15 @@ def test_commands_are_understood(page):
         make_parser().parse_args(words)
 
 
+def test_links_lead_somewhere():
+    """Also those that leave `docs/`, which the site shows as places in the repository."""
+    pages = [*PAGES, *ROOT.glob("*.md"), ROOT / "examples" / "README.md"]
+    for page in set(pages):
+        for place in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text("utf-8")):
+            if not re.match(r"[a-z]+:", place):
+                assert (page.parent / place).exists(), (page.name, place)
+
+
 def test_options_exist():
     known = {option for parser in parsers().values() for option in parser._option_string_actions}
     for page in PAGES:
