@@ -91,7 +91,9 @@ def test_links_lead_somewhere():
     """Also those that leave `docs/`, which the site shows as places in the repository."""
     pages = [*PAGES, *ROOT.glob("*.md"), ROOT / "examples" / "README.md"]
     for page in set(pages):
-        for place in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text("utf-8")):
+        text = page.read_text("utf-8")
+        assert "]()" not in text, page.name
+        for place in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
             if not re.match(r"[a-z]+:", place):
                 assert (page.parent / place).exists(), (page.name, place)
 
