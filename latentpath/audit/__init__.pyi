@@ -24,6 +24,11 @@ from latentpath.audit.image_forms import (
     in_form as in_form,
     with_classes as with_classes,
 )
+from latentpath.audit.question_costs import (
+    QuestionCost as QuestionCost,
+    WholeProgress as WholeProgress,
+    audit_cost as audit_cost,
+)
 from latentpath.audit.recognition.reidentification import (
     Reidentification as Reidentification,
     reidentify as reidentify,

@@ -13,7 +13,7 @@ from latentpath.audit.fidelity.fidelity_findings import FidelityLimits
 from latentpath.audit.recognition.recognition_findings import RecognitionLimits
 from latentpath.audit.utility.utility_findings import UtilityLimits
 from latentpath.core import InputError, check_at_least
-from latentpath.training import ClassifierConfig, WitnessConfig
+from latentpath.training import ClassifierConfig, ShadowConfig, WitnessConfig
 
 # Those that `produce` and the demo report beside every set that they make.
 BRIEF = ("nearest", "reidentification", "utility")
@@ -69,6 +69,17 @@ class AuditConfig:
     where there are more. Time and memory grow with their number."""
     limits: AuditLimits = field(default_factory=AuditLimits)
     """Where green ends and where red begins."""
+
+    @classmethod
+    def short(cls) -> AuditConfig:
+        """The same questions with short trainings: minutes where the defaults take the better part
+        of an hour. Intervals are as honest and no narrower; an instrument that is too weak for
+        these images says so itself."""
+        return cls(
+            classifier=ClassifierConfig(steps=250),
+            witness=WitnessConfig(steps=600),
+            membership=MembershipConfig(shadows=32, targets=2, training=ShadowConfig(steps=600)),
+        )
 
     def __post_init__(self) -> None:
         check_at_least(1, group_images=self.group_images, max_bytes=self.max_bytes)

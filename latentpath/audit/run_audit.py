@@ -96,7 +96,8 @@ def audit_set(
         lpips: the distance; the weights that ship if None.
         identity: the walk's classifier over the real set's N people; None leaves recognition to
             the witness alone.
-        config: limits, thresholds, seeds, schedules, memory.
+        config: limits, thresholds, seeds, schedules, memory; `AuditConfig.short()` if None, and
+            `AuditConfig()` trains for longer.
         device: where networks are trained and run.
         progress: told about every stage of every measure.
 
@@ -114,7 +115,7 @@ def audit_set(
         test=other_people(source, test, "test"),
         identity=identity,
         lpips=lpips,
-        config=config or AuditConfig(),
+        config=config or AuditConfig.short(),
         measures=chosen_measures(measures),
         device=device,
         prepared=prepared,

@@ -17,12 +17,15 @@ from latentpath.cli.audit_sets import (
 from latentpath.cli.command import LateParser, declare_command
 from latentpath.cli.common_options import (
     add_device_option,
+    add_thorough_option,
+    cost_lines,
     device_of,
     say_verdicts,
+    thorough_if_asked,
     today,
 )
 from latentpath.cli.progress_bars import Bars
-from latentpath.core import InputError, WeightsError
+from latentpath.core import InputError, WeightsError, threads_that_help
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,6 +48,7 @@ _EPILOG = (
 def declare(parser: LateParser) -> None:
     """Declare the command and its options."""
     declare_command(parser, _run)
+    parser.before_parsing = thorough_if_asked
     from latentpath.audit import AuditConfig, measure_names, quick_measures
     from latentpath.cli.config_options import add_options
 
@@ -88,13 +92,19 @@ def declare(parser: LateParser) -> None:
         help=f"end with exit code {FAILED} where the answer is this or worse, for scripts",
     )
     add_device_option(parser)
-    add_options(parser.add_argument_group("measures"), AuditConfig)
+    add_thorough_option(parser)
+    measures = parser.add_argument_group("measures")
+    add_options(measures, AuditConfig, defaults=AuditConfig.short())
 
 
 def _run(arguments: argparse.Namespace, bars: Bars) -> int:
+    import torch
+
     from latentpath.audit import (
         SEVERITY,
         AuditConfig,
+        WholeProgress,
+        audit_cost,
         audit_set,
         report_on,
         summary_line,
@@ -113,6 +123,20 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> int:
     sources = None
     if arguments.private:
         sources = _people_behind(arguments, sets)
+    if not arguments.threads and device == "cpu":
+        torch.set_num_threads(threads_that_help())
+    others = {name: len(images) for name, images in sets.baselines.items()}
+    costs = audit_cost(
+        sets.real,
+        {**others, "": len(sets.synthetic)},
+        config,
+        measures,
+        holdout=0 if sets.holdout is None else len(sets.holdout),
+        device=device,
+    )
+    for line in cost_lines(costs, config):
+        bars.say(line)
+    whole = WholeProgress(bars, costs)
     audit = audit_set(
         sets.synthetic,
         real=sets.real,
@@ -123,8 +147,9 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> int:
         identity=identity,
         config=config,
         device=device,
-        progress=bars,
+        progress=whole,
     )
+    whole.end()
     manifest = _manifest(arguments.synthetic)
     report = report_on(
         audit,

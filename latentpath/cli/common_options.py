@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentpath.cli.progress_bars import Bars
-from latentpath.core import InputError, check_at_least, check_within
+from latentpath.core import InputError, check_at_least, check_within, duration
 
 if TYPE_CHECKING:
-    from latentpath.audit import Audit, AuditConfig
+    from latentpath.audit import Audit, AuditConfig, QuestionCost
     from latentpath.data import DataSource, ImageSet
     from latentpath.production import StageTimes
 
@@ -37,6 +37,41 @@ def add_audit_options(parser: argparse.ArgumentParser, steps: int, seeds: int) -
         default=seeds,
         help="classifiers that the audit trains for each set, with seeds 0, 1, ... [%(default)s]",
     )
+
+
+def add_thorough_option(parser: argparse.ArgumentParser) -> None:
+    """Add the choice between short and long trainings of the audit; see `thorough_if_asked`."""
+    parser.add_argument(
+        "--thorough",
+        action="store_true",
+        help="train the audit's classifiers, witness and shadow models for longer: the better part "
+        "of an hour instead of minutes",
+    )
+
+
+def thorough_if_asked(parser: argparse.ArgumentParser, words: Sequence[str] | None) -> None:
+    """Let options of an audit have their long defaults where --thorough is among the words."""
+    given = sys.argv[1:] if words is None else words
+    if "--thorough" not in given:
+        return
+    from latentpath.audit import AuditConfig
+    from latentpath.cli.config_options import default_values
+
+    known = {action.dest for action in parser._actions}
+    for table in ("", "audit."):
+        values = default_values(AuditConfig(), table)
+        if values.keys() <= known:
+            parser.set_defaults(**values)
+
+
+def cost_lines(costs: Sequence[QuestionCost], config: AuditConfig) -> list[str]:
+    """What an audit costs, as lines."""
+    from latentpath.audit import AuditConfig
+
+    total = duration(sum(cost.seconds for cost in costs))
+    lines = [f"audit, {cost.words}" for cost in costs]
+    longer = " (--thorough trains for longer)" if config == AuditConfig.short() else ""
+    return [*lines, f"audit, all of it: about {total}{longer}"]
 
 
 def check_audit_options(arguments: argparse.Namespace) -> None:

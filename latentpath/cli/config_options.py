@@ -69,6 +69,18 @@ def add_options(
             parser.add_argument(flag, type=kind, metavar=kind.__name__.upper(), **shown)
 
 
+def default_values(config: Any, table: str) -> dict[str, Any]:
+    """Values of a configuration by the names that its options have in parsed arguments."""
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            values |= default_values(value, f"{table}{field.name}.")
+        else:
+            values[table + field.name] = value
+    return values
+
+
 def read_options(
     arguments: argparse.Namespace, config: type[ConfigT], prefix: str = "", table: str | None = None
 ) -> ConfigT:

@@ -10,12 +10,14 @@ from latentpath.cli.command import LateParser, declare_command
 from latentpath.cli.common_options import (
     add_data_options,
     add_device_option,
+    add_thorough_option,
     check_apart,
     data_source,
     device_of,
     is_demo_data,
     read_data,
     say_verdicts,
+    thorough_if_asked,
     today,
 )
 from latentpath.cli.config_options import add_options, read_options
@@ -51,6 +53,8 @@ def declare(parser: LateParser) -> None:
         help="go on with networks that their own training judged unfit; the set's manifest says so",
     )
     add_device_option(parser)
+    add_thorough_option(parser)
+    parser.before_parsing = thorough_if_asked
     add_options(parser.add_argument_group("project"), ProjectConfig)
 
 

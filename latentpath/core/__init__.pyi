@@ -82,6 +82,7 @@ from latentpath.core.threads import (
     return_freed_memory as return_freed_memory,
     share_arenas as share_arenas,
     side_by_side as side_by_side,
+    threads_that_help as threads_that_help,
     using_threads as using_threads,
 )
 from latentpath.core.values import (

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,13 +12,24 @@ import torch
 
 from latentpath.audit import (
     Audit,
+    WholeProgress,
+    audit_cost,
     audit_set,
     check_packages,
     check_report,
+    measure_names,
     report_on,
     write_report,
 )
-from latentpath.core import InputError, OutputExistsError, Progress, duration, silent
+from latentpath.core import (
+    InputError,
+    OutputExistsError,
+    Progress,
+    duration,
+    silent,
+    threads_that_help,
+    using_threads,
+)
 from latentpath.data import ImageSet, PeopleSplit, split_people
 from latentpath.production import (
     NETWORKS,
@@ -141,17 +153,18 @@ def run_project(
             return None
         _check_hours(estimates, config)
         settings.agree("project", agreed)
-    bundle = ready_networks(
-        people.private,
-        weights,
-        config.training,
-        wanted=config.networks,
-        resolution=side,
-        sheet_images=_SHEET_IMAGES,
-        device=device,
-        progress=progress,
-        say=say,
-    )
+    with _threads_that_help(device):
+        bundle = ready_networks(
+            people.private,
+            weights,
+            config.training,
+            wanted=config.networks,
+            resolution=side,
+            sheet_images=_SHEET_IMAGES,
+            device=device,
+            progress=progress,
+            say=say,
+        )
     run = produce(
         people.private,
         bundle,
@@ -160,8 +173,19 @@ def run_project(
         replace(options, output=config.output, resume=True),
         progress=progress,
     )
-    report, audit = _report(folder, run, people, bundle, config, created, progress)
+    with _threads_that_help(device):
+        report, audit = _report(folder, run, people, bundle, config, created, progress)
     return ProjectResult(folder, run, report, audit)
+
+
+@contextmanager
+def _threads_that_help(device: torch.device | str) -> Iterator[None]:
+    """As many threads as make small networks fast on this machine now."""
+    if torch.device(device).type != "cpu":
+        yield
+        return
+    with using_threads(threads_that_help()):
+        yield
 
 
 def _silent(text: str) -> None:
@@ -236,6 +260,19 @@ def _report(
     baselines = make_baselines(made, bundle)
     # To every interval the images of one walk are one person's.
     samples = replace(made.samples, identities=np.unique(made.path, return_inverse=True)[1])
+    costs = audit_cost(
+        real,
+        {
+            "straight lines": len(baselines.line),
+            "centroids": len(baselines.centroids),
+            "": len(samples),
+        },
+        config.audit,
+        measure_names(),
+        holdout=len(people.others),
+        device=bundle.encoder.centre.device,
+    )
+    whole = WholeProgress(progress, costs)
     audit = audit_set(
         samples,
         real=real,
@@ -246,8 +283,9 @@ def _report(
         lpips=bundle.lpips,
         config=config.audit,
         device=bundle.encoder.centre.device,
-        progress=progress,
+        progress=whole,
     )
+    whole.end()
     title = f"A synthetic set of {len(samples):,} images"
     place.parent.mkdir(exist_ok=True)
     report = report_on(

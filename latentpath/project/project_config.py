@@ -31,7 +31,7 @@ class ProjectConfig:
     """How the set is made."""
     output: OutputConfig = field(default_factory=OutputConfig, metadata={"option": ""})
     """What the set looks like on the disk."""
-    audit: AuditConfig = field(default_factory=AuditConfig)
+    audit: AuditConfig = field(default_factory=AuditConfig.short)
     """What the audit measures with."""
 
     def __post_init__(self) -> None:

@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from latentpath.core import SummedProgress, return_freed_memory, side_by_side, using_threads
+from latentpath.core import (
+    SummedProgress,
+    return_freed_memory,
+    side_by_side,
+    threads_that_help,
+    using_threads,
+)
 
 
 @pytest.mark.parametrize(("threads", "items", "each"), [(1, 5, 1), (4, 2, 2), (3, 7, 1), (5, 3, 1)])
@@ -79,3 +85,11 @@ def test_pieces_between_others_that_are_in_use_go_back():
     return_freed_memory()
     assert before - resident() > 40_000_000
     assert len(kept) == 10
+
+
+def test_threads_that_help_are_some_of_those_there():
+    before, state = torch.get_num_threads(), torch.get_rng_state()
+    assert 1 <= threads_that_help(2) <= 2
+    assert threads_that_help(1) == 1
+    assert torch.get_num_threads() == before
+    assert torch.equal(torch.get_rng_state(), state)
