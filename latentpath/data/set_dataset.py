@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -220,7 +221,8 @@ def _columns(labels: np.ndarray, path: np.ndarray, step: np.ndarray) -> dict[str
 
 def _read_folder(root: Path, manifest: Mapping[str, Any]) -> _Read:
     own = ("file", "label")
-    names = Table(root / TABLE_NAME, own).names
+    with (root / TABLE_NAME).open(newline="", encoding="utf-8") as stream:
+        names = next(csv.reader(stream), [])
     walks = all(column in names for column in PLACE_COLUMNS)
     table = Table(root / TABLE_NAME, (*own, *PLACE_COLUMNS) if walks else own)
     files = table.column(0)
