@@ -6,11 +6,14 @@ import gc
 import getpass
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
-# Triton reads it when it is imported, which any test may cause: its kernels run interpreted here.
-os.environ.setdefault("TRITON_INTERPRET", "1")
+# Triton reads it when it is imported, which any test may cause: its kernels run interpreted here,
+# but for the tests on a real GPU.
+if not any(argument.startswith("--device") for argument in sys.argv):
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 # What torch.compile made for other instruction sets must not come back from its cache: it reads
 # rows of 8 numbers as if they were 16.
@@ -32,6 +35,10 @@ from hypothesis import settings
 from support.plain_figures import draw_nothing
 
 MEMORY = Path("/dev/shm")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", help="run tests/gpu on a real GPU, such as cuda")
 
 
 def pytest_configure() -> None:

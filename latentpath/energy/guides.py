@@ -117,7 +117,7 @@ def check_labels(labels: Tensor, classes: int) -> None:
     """Raise InputError unless all labels are from 0 to `classes` - 1."""
     if not labels.numel():
         return
-    least, most = (int(label) for label in labels.aminmax())
+    least, most = map(int, torch.stack(labels.aminmax()).tolist())
     if most >= classes or least < 0:
         raise InputError(
             expected=f"labels from 0 to {classes - 1}, as the classifier knows them",

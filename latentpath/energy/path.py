@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +14,7 @@ from torch import Tensor
 from latentpath import ops
 from latentpath.core import (
     InputError,
+    LatentpathWarning,
     ShapeError,
     check_finite,
     check_whole,
@@ -107,8 +110,9 @@ class PathEnergy:
         networks: the generator, with the methods of `latentpath.generators.Generator` (see
             `Networks.for_latents`), and the two classifiers.
         weights: weights of the terms.
-        micro_batch: points that go through the networks together; bounds the memory. 0 measures
-            what a point takes and chooses by device: see `batches.fitting_size`.
+        micro_batch: points that go through the networks together; bounds the memory, and is halved
+            where that is not enough. 0 measures what a point takes and chooses by device: see
+            `batches.fitting_size`.
         split_head: see `IdentityGuide`.
         precision: what the networks compute in for `guide_gradient`: a `Precision` or its name.
             `terms` computes in float32 unless asked otherwise.
@@ -121,7 +125,8 @@ class PathEnergy:
             what is free.
         compile: name of a `torch.compile` backend for the networks, such as "inductor".
         cuda_graphs: record the gradient of a micro-batch once and replay it, on CUDA devices;
-            makes `fixed_batches`. The networks must not change afterwards.
+            makes `fixed_batches`. The networks must not change afterwards. "where possible" does
+            without, with a warning, where a network cannot be recorded.
         fold_norms: run the classifiers with batch normalisations that are part of the convolutions
             before them, and those by fewer multiplications where that is faster: the same but for
             rounding. They must not change afterwards.
@@ -141,11 +146,12 @@ class PathEnergy:
         fixed_batches: bool = False,
         memory_budget: int = 0,
         compile: str | None = None,
-        cuda_graphs: bool = False,
+        cuda_graphs: bool | Literal["where possible"] = False,
         fold_norms: bool = False,
     ) -> None:
         check_whole(0, micro_batch=micro_batch, memory_budget=memory_budget)
-        self.precision, self.fixed_batches = Precision.of(precision), fixed_batches or cuda_graphs
+        self.precision = Precision.of(precision)
+        self.fixed_batches = fixed_batches or bool(cuda_graphs)
         self.networks, self.weights = networks, weights or EnergyWeights()
         self.micro_batch, self.memory_budget = micro_batch, memory_budget
         self._inputs = [
@@ -158,9 +164,11 @@ class PathEnergy:
         self._gradients_flow = False
         # Whether small batches give the same bits as those of the usual size, by what is computed.
         self._same_bits: dict[str, bool] = {}
-        self._recorded = cuda_graphs or compile is not None
+        self._recorded = bool(cuda_graphs) or compile is not None
         self._energies = torch.compile(self._energy, backend=compile) if compile else self._energy
-        self._slopes = CudaGraphed(self._slope) if cuda_graphs else self._slope
+        self._slopes: Callable[[Tensor, Tensor, Tensor], Tensor] = self._slope
+        if cuda_graphs:
+            self._slopes = CudaGraphed(self._slope, may_fail=cuda_graphs == "where possible")
 
     def images(self, points: Tensor) -> Tensor:  # [M, D] -> [M, C, H, H]
         """The generator's images, clamped to [-1, 1]."""
@@ -243,11 +251,14 @@ class PathEnergy:
         labels: Tensor,  # [M]
         point_weights: Tensor,  # [M]
         energies: Tensor | None = None,  # [M]
+        *,
+        known_labels: bool = False,
     ) -> Tensor:  # [M, D]
         """Gradient of the weighted identity and class terms with respect to the points.
 
         `energies`, where given, is filled with the sum of the two terms of each point, before
-        `point_weights`, as the gradient's precision has it.
+        `point_weights`, as the gradient's precision has it. `known_labels` says that `terms` has
+        had these labels: looking at them again would make the processor wait for a GPU.
 
         Raises:
             InputError: no gradient flows through the generator or through a classifier that
@@ -275,7 +286,8 @@ class PathEnergy:
 
         products = self.precision.products(points.device)
         with evaluating(self.networks.modules()), torch.enable_grad(), products:
-            self._check_labels(labels)
+            if not known_labels:
+                self._check_labels(labels)
             self._over(points, labels, point_weights, work, keep, "gradient", measure=True)
         return result
 
@@ -408,7 +420,7 @@ class PathEnergy:
         of this `kind`, was seen to say the same of them, bit for bit.
 
         Where no size was given, the first gradient's batch has a guessed one and shows what a
-        point takes. A size that was not given is halved where the memory turns out too small.
+        point takes. Where the memory turns out too small a size is halved.
         """
         device, first = points.device, 0
         while first < len(points):
@@ -433,9 +445,9 @@ class PathEnergy:
                     saved = saved_bytes(lambda: made.append(work(batch)))  # noqa: B023 (at once)
                     keep(batch.rows, made[0][: batch.count])
             except torch.OutOfMemoryError:
-                if self.micro_batch or size == 1:
+                if size == 1:
                     raise
-                self._sizes[device] = size // 2
+                self._halve(device, size)
                 continue
             if measure and not known:
                 per_point = max(1, saved // len(batch.points))
@@ -465,3 +477,18 @@ class PathEnergy:
             found, again
         )
         keep(batch.rows, found[: batch.count])
+
+    def _halve(self, device: torch.device, size: int) -> None:
+        """Go on with half as many points, which a walk of hours should rather do than end."""
+        if not self.micro_batch:
+            self._sizes[device] = size // 2
+            return
+        self.micro_batch = size // 2
+        if isinstance(self._slopes, CudaGraphed):
+            self._slopes.forget()
+        warnings.warn(
+            f"{size} points at a time are too many for the memory of {device}: on with "
+            f"{size // 2}, and with other last bits in some results",
+            LatentpathWarning,
+            stacklevel=2,
+        )

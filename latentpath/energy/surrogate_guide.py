@@ -26,8 +26,9 @@ from latentpath.energy.guides import FeatureEnergy, check_labels, find_linear_he
 from latentpath.energy.path import EnergyWeights
 from latentpath.models import ImageModel, Surrogate
 
-# Points that go through the surrogate together, always as many: see `SurrogateGuide`.
-_BLOCKS = {"cpu": 192, "cuda": 8192}
+# Points that go through the surrogate together, always as many: see `SurrogateGuide`. On a GPU as
+# many as the knots of the coarse paths that fly together; a block that is half empty costs as much.
+_BLOCKS = {"cpu": 192, "cuda": 2048}
 # Matrix products of narrow matrices take other routines, whose sums depend on the row.
 _LEAST_WIDTH = 16
 

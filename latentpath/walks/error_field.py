@@ -22,6 +22,8 @@ from torch import Tensor
 
 # Variance of what cannot be interpolated, against that of the errors.
 _NOISE = 0.03
+# Paths that are computed together elsewhere than on processors.
+_TOGETHER = 32
 
 
 class Memory:
@@ -52,9 +54,9 @@ class Memory:
 class ErrorField:
     """The errors that paths remember, interpolated, for several paths at a time.
 
-    What comes out for a path depends on its own memory alone. On processors paths are computed one
-    after the other, since routines for stacks of matrices split their work, and so round, by the
-    number of matrices.
+    What comes out for a path depends on its own memory alone. Routines for stacks of matrices split
+    their work, and so round, by the number of matrices and by their sizes: on processors paths are
+    computed one after the other, elsewhere always so many together, each with a whole memory.
 
     Args:
         memories: one for each path.
@@ -62,23 +64,32 @@ class ErrorField:
     """
 
     def __init__(self, memories: list[Memory], lengths: Tensor) -> None:
-        self.size = 1 if lengths.device.type == "cpu" else len(memories)
+        alone = lengths.device.type == "cpu"
+        self.size, self.missing = 1, 0
+        if not alone:
+            self.size = _TOGETHER
+            self.missing = -len(memories) % _TOGETHER
+            memories = memories + memories[:1] * self.missing
+            lengths = torch.cat([lengths, lengths[:1].expand(self.missing)])
         self.parts = []
         for first in range(0, len(memories), self.size):
             chosen = slice(first, first + self.size)
             length = lengths[chosen, None, None]
-            points, coefficients = _coefficients(memories[chosen], length)
+            points, coefficients = _coefficients(memories[chosen], length, whole=not alone)
             self.parts.append((points, length, coefficients))
 
     def __call__(self, points: Tensor) -> Tensor:  # [B, n, D] -> [B, n, D]
         """The errors expected at points of each path."""
+        count = len(points)
+        if self.missing:
+            points = torch.cat([points, points[:1].expand(self.missing, -1, -1)])
         errors = [
             _covariance(at, x, length) @ coefficients
             for at, (x, length, coefficients) in zip(
                 points.split(self.size), self.parts, strict=True
             )
         ]
-        return torch.cat(errors)
+        return torch.cat(errors)[:count]
 
 
 def _covariance(a: Tensor, b: Tensor, length: Tensor) -> Tensor:  # [B, n, D], [B, N, D], [B, 1, 1]
@@ -88,10 +99,13 @@ def _covariance(a: Tensor, b: Tensor, length: Tensor) -> Tensor:  # [B, n, D], [
     return distances.div_(-length).exp_()
 
 
-def _coefficients(memories: list[Memory], length: Tensor) -> tuple[Tensor, Tensor]:
+def _coefficients(
+    memories: list[Memory], length: Tensor, *, whole: bool = False
+) -> tuple[Tensor, Tensor]:
     """What is remembered, [B, N, D], and (k(X, X) + noise I)^-1 E; zero where less is."""
-    counts = torch.tensor([len(memory) for memory in memories], device=length.device)
-    most = int(counts.max())
+    sizes = [len(memory) for memory in memories]
+    counts = torch.tensor(sizes, device=length.device)
+    most = len(memories[0].points) if whole else max(sizes)
     points = torch.stack([memory.points[:most] for memory in memories])
     errors = torch.stack([memory.errors[:most] for memory in memories])
     there = torch.arange(most, device=length.device) < counts[:, None]

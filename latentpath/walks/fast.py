@@ -148,7 +148,8 @@ class FastSolver:
         """
         if self.spread is not None:
             return self.spread
-        apart, size = ((x.square().mean().sqrt().item()) for x in (end - start, start))
+        sizes = (x.square().mean().sqrt() for x in (end - start, start))
+        apart, size = torch.stack([*sizes]).tolist()
         # Ends that (almost) meet say nothing about the latents.
         return max(apart, _LEAST_SPREAD * size) or 1.0
 
@@ -163,13 +164,26 @@ class FastSolver:
         groups: dict[int, list[int]] = {}
         for i, flight in enumerate(flights):
             groups.setdefault(flight.level, []).append(i)
+        moved: list[Flight] = []
+        verdicts: list[Tensor] = []
         for level, members in sorted(groups.items()):
-            self._move(
-                [flights[i] for i in members],
-                self.levels[level],
-                torch.stack([rows[i] for i in members]),
-                torch.stack([gradients[i] for i in members]),
+            moved += (flights[i] for i in members)
+            verdicts.append(
+                self._move(
+                    [flights[i] for i in members],
+                    self.levels[level],
+                    torch.stack([rows[i] for i in members]),
+                    torch.stack([gradients[i] for i in members]),
+                )
             )
+        # Everything before this runs on without waiting for a GPU.
+        totals, finite = torch.cat(verdicts, dim=1).tolist()
+        for flight, total, is_finite in zip(moved, totals, finite, strict=True):
+            if is_finite:
+                self.schedule.judge(flight, total)
+            else:  # nothing comes back from there
+                ends = flight.path[:1], flight.path[-1:]
+                flight.path, flight.stopped = straight_line(*ends, self.steps)[0], "line"
 
     def _rows(self, flight: Flight) -> Tensor:  # [a]
         """The knots to evaluate, ascending: new ones first, then those that moved farthest."""
@@ -195,9 +209,10 @@ class FastSolver:
             device=points.device,
         )
         energies = points.new_empty(len(points))
-        gradients = self.energy.guide_gradient(
-            points, labels.repeat_interleave(counts), weights.repeat_interleave(counts), energies
-        )
+        # With their number at hand nobody has to wait for the sum of the counts.
+        size = len(points)
+        labels, weights = (x.repeat_interleave(counts, output_size=size) for x in (labels, weights))
+        gradients = self.energy.guide_gradient(points, labels, weights, energies, known_labels=True)
         if self.visited is not None:
             self.visited(points)
         for flight, chosen, theirs in zip(flights, rows, energies.split(sizes), strict=True):
@@ -214,8 +229,8 @@ class FastSolver:
         level: Level,
         rows: Tensor,  # [B, a]
         gradients: Tensor,  # [B, a, D]
-    ) -> None:
-        """Steps after one evaluation, for paths of one level."""
+    ) -> Tensor:  # [2, B]
+        """Steps after one evaluation, for paths of one level: total energies, who is finite."""
         stack = self._stacked(flights, level)
         slope = self._surrogate_slope(stack)
         field = self._learn(flights, stack, rows, gradients, slope)
@@ -224,19 +239,15 @@ class FastSolver:
         for _ in range(steps - 1):
             self._step(stack, self._surrogate_slope(stack), field)
         guides = torch.stack([flight.energies.sum() for flight in flights])
-        totals = (stack.stiffness * smoothness + stack.weight * guides).tolist()
-        finite = torch.isfinite(stack.path).flatten(1).all(dim=1).tolist()
+        totals = stack.stiffness * smoothness + stack.weight * guides
+        finite = torch.isfinite(stack.path).flatten(1).all(dim=1)
         for i, flight in enumerate(flights):
             flight.path, flight.exp_avg, flight.exp_avg_sq, flight.anchor, flight.correction = (
                 tensor[i] for tensor in stack.tensors()
             )
             flight.adam_steps += steps
             flight.evaluations += 1
-            if finite[i]:
-                self.schedule.judge(flight, totals[i])
-            else:  # nothing comes back from there
-                ends = stack.path[i, :1], stack.path[i, -1:]
-                flight.path, flight.stopped = straight_line(*ends, self.steps)[0], "line"
+        return torch.stack([totals, finite.to(totals.dtype)])
 
     def _stacked(self, flights: list[Flight], level: Level) -> _Stack:
         """Paths of one level as one batch."""
@@ -245,8 +256,13 @@ class FastSolver:
             torch.stack([getattr(flight, name) for flight in flights]) for name in names
         )
         weight = self._point_weight(level)
-        spreads = path.new_tensor([flight.spread for flight in flights])
-        labels = torch.tensor([flight.label for flight in flights], device=path.device)
+        rates = [self.schedule.rate(flight, level) for flight in flights]
+        # One copy to a GPU for all numbers.
+        rows = [
+            (f.spread, rate, f.adam_steps, f.label) for f, rate in zip(flights, rates, strict=True)
+        ]
+        numbers = torch.tensor(rows, dtype=torch.float64, device=path.device).T
+        spreads = numbers[0].to(path.dtype)
         return _Stack(
             level,
             path,
@@ -254,9 +270,9 @@ class FastSolver:
             exp_avg_sq,
             anchor,
             correction,
-            taken=torch.tensor([flight.adam_steps for flight in flights], device=path.device),
-            rates=path.new_tensor([self.schedule.rate(flight, level) for flight in flights]),
-            labels=labels.repeat_interleave(level.interior),
+            taken=numbers[2].long(),
+            rates=numbers[1].to(path.dtype),
+            labels=numbers[3].long().repeat_interleave(level.interior),
             spreads=spreads,
             damping=self.damping * weight / spreads.square()[:, None, None],
             weight=weight,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -27,6 +28,9 @@ from latentpath.walks.pool import Pool, Request
 from latentpath.walks.published import PublishedConfig, published_walk, straight_line, with_ends
 from latentpath.walks.walk_result import PathResult, WalkResult
 
+# From this side of the images on their kernels keep a GPU longer than launching them takes.
+_LARGE = 128
+
 SOLVERS: dict[str, type[FastConfig] | type[PublishedConfig]] = {
     "fast": FastConfig,
     "published": PublishedConfig,
@@ -47,7 +51,7 @@ def walk(
     micro_batch: int = 0,
     in_flight: int = 0,
     split_head: bool | None = None,
-    cuda_graphs: bool = False,
+    cuda_graphs: bool | None = None,
     nearest: Callable[[Tensor], Tensor] | None = None,
     visited: Callable[[Tensor], None] | None = None,
     progress: Progress = silent,
@@ -75,7 +79,8 @@ def walk(
         split_head: run the identity classifier's trunk and let `ops.bank_lse` do its linear head;
             None does so for very many identities.
         cuda_graphs: record the generator's and the classifiers' work once and replay it (CUDA
-            devices, fast solver).
+            devices, fast solver). None does so for images below 128x128, where launching kernels
+            one by one takes longer than they do, if the networks can be recorded.
         nearest: images [M, C, H, W] to distances [M] from the nearest real image; the fast solver
             then returns them for every point of the finished paths.
         visited: called with the points [m, D] of every true evaluation of the fast solver.
@@ -144,7 +149,7 @@ def walk_stream(
     micro_batch: int = 0,
     in_flight: int = 0,
     split_head: bool | None = None,
-    cuda_graphs: bool = False,
+    cuda_graphs: bool | None = None,
     nearest: Callable[[Tensor], Tensor] | None = None,
     visited: Callable[[Tensor], None] | None = None,
     progress: Progress = silent,
@@ -181,7 +186,7 @@ def walk_stream(
         split_head=split_head,
         precision=precision,
         fixed_batches=True,
-        cuda_graphs=cuda_graphs,
+        cuda_graphs=_graphs(cuda_graphs, device, networks.generator.img_resolution),
         fold_norms=True,
     )
     guide = _surrogate_guide(networks, energy, _into(metric, first).start)
@@ -199,6 +204,15 @@ def walk_stream(
     if metric is None:
         return pool.run(checked)
     return _walked_in(metric, pool, checked)
+
+
+def _graphs(
+    asked: bool | None, device: torch.device, img_resolution: int
+) -> bool | Literal["where possible"]:
+    """Whether the networks' work is recorded."""
+    if asked is not None:
+        return asked
+    return "where possible" if device.type == "cuda" and img_resolution < _LARGE else False
 
 
 def _into(metric: LatentMetric | None, request: Request) -> Request:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from latentpath.core.errors import InputError, UnsupportedError
+from latentpath.core.errors import InputError, LatentpathWarning, UnsupportedError
 from latentpath.energy import PathEnergy
 from latentpath.energy.batches import fitting_size, saved_bytes
 from latentpath.energy.classifier_folding import ChannelMatch, grey_copy
@@ -382,9 +382,27 @@ class TestBatchSize:
         wrapped = FunctionGenerator(synthesize, latent_dim=D)
         ours = gradient_of(PathEnergy(Networks(wrapped, net(), net(1, CLASSES, 1))), count=50)
         assert_near(ours, gradient_of(energy(), count=50), 1e-5)
-        found = PathEnergy(Networks(wrapped, net(), net(1, CLASSES)), micro_batch=40)
+        found = PathEnergy(
+            Networks(wrapped, net(), net(1, CLASSES, 1)), micro_batch=40, fixed_batches=True
+        )
+        with pytest.warns(LatentpathWarning, match="40 points at a time are too many"):
+            again = gradient_of(found, count=50)
+        assert_near(again, ours, 1e-5)
+        assert found.micro_batch == 20
+        shown.clear()
+        gradient_of(found, count=50)
+        assert shown == [20, 20, 20]
+
+    def test_one_point_that_is_too_much_is_an_error(self):
+        def synthesize(w):
+            if torch.is_grad_enabled():
+                raise torch.OutOfMemoryError("full")
+            return generator().synthesize(w)
+
+        wrapped = FunctionGenerator(synthesize, latent_dim=D)
+        found = PathEnergy(Networks(wrapped, net(), net(1, CLASSES)), micro_batch=1)
         with pytest.raises(torch.OutOfMemoryError):
-            gradient_of(found, count=50)
+            gradient_of(found)
 
     @pytest.mark.parametrize("budget", [-1, 0.5, "1G"])
     def test_budget_is_a_whole_number(self, budget):

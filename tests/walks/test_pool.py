@@ -6,6 +6,7 @@ import gc
 import io
 import itertools
 import tracemalloc
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +14,14 @@ import torch
 from latentpath.core.errors import InputError, ShapeError
 from latentpath.generators import FunctionGenerator
 from latentpath.models import Networks
-from latentpath.walks import FastConfig, PathResult, Request, WalkResult, walk_stream
+from latentpath.walks import (
+    FastConfig,
+    PathResult,
+    Request,
+    WalkResult,
+    fixed_micro_batch,
+    walk_stream,
+)
 from support.tiny_walks import D, Setting, quick
 
 
@@ -185,6 +193,18 @@ class TestBadRequests:
         with pytest.raises(InputError):
             setting.stream(endless(setting, taken), **options)
         assert taken == []
+
+
+@pytest.mark.parametrize(
+    ("side", "gigabytes", "size"),
+    [(9, 24, 256), (128, 80, 256), (256, 80, 64), (512, 80, 16), (1024, 80, 4), (256, 10, 24),
+     (512, 2, 4)],
+)  # fmt: skip
+def test_micro_batches_of_gpus_suit_the_images_and_the_memory(side, gigabytes, size, monkeypatch):
+    card = SimpleNamespace(total_memory=gigabytes * 10**9)
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda device: card)
+    assert fixed_micro_batch(0, torch.device("cuda"), side) == size
+    assert fixed_micro_batch(7, torch.device("cuda"), side) == 7
 
 
 @pytest.mark.parametrize(("side", "size"), [(9, 96), (64, 96), (100, 32), (256, 8), (300, 8)])

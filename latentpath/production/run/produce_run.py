@@ -118,10 +118,12 @@ def produce(
             _check_unchanged(plan, data, bundle, config, options)
             job = Job(plan, bundle, at_resolution(data, side), str(bundle.encoder.centre.device))
         else:
+            bundle.check_ready(options.anyway)
             with tf32_allowed(False, bundle.encoder.centre.device):
-                bundle.check_ready(options.anyway)
-            planned = _new_plan(folder, data, bundle, config, options, times)
+                planned = _new_plan(folder, data, bundle, config, options, times)
             job = job_of(planned, bundle)
+        if options.run.engine == "ray" and job.device.startswith("cuda"):
+            planned, job = None, _off_the_gpu(job)
         settle(folder.private_file, folder.set)
         with (
             named_disk_errors(),
@@ -146,6 +148,13 @@ def _with_baselines(
     with named_disk_errors():
         written = write_baselines(made, bundle, result.folder, output, progress=progress)
     return replace(result, baselines=written)
+
+
+def _off_the_gpu(job: Job) -> Job:
+    """The job of a driver whose workers have the GPUs: what it planned with there is given back."""
+    job = job.on("cpu")
+    torch.cuda.empty_cache()
+    return job
 
 
 def store_times(folder: RunFolder, times: StageTimes) -> None:

@@ -1,0 +1,146 @@
+"""What surrounds a walk, on a GPU: training, endpoints, the making of a set, and its audit."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+pytest.importorskip("monai")
+pytest.importorskip("safetensors")
+
+from latentpath.audit import AuditConfig, audit_set
+from latentpath.ksame import aggregate, k_same
+from latentpath.models import ProjectionConfig, project
+from latentpath.production import produce_set
+from latentpath.production.style import StyleConfig, align_style
+from latentpath.similarity import LPIPS
+from latentpath.training import (
+    ClassifierConfig,
+    EncoderConfig,
+    GeneratorConfig,
+    ShadowConfig,
+    SurrogateConfig,
+    train_classifier,
+    train_encoder,
+    train_generator,
+    train_shadows,
+    train_surrogate,
+)
+from support import tiny_models
+from support.tiny_models import quick_config
+
+
+@pytest.fixture(scope="module")
+def data():
+    return tiny_models.private_set((10, 8))
+
+
+@pytest.fixture
+def bundle(gpu, data):
+    """Random networks on the GPU."""
+    made = tiny_models.bundle_for(data, lpips=LPIPS.load(), monai=False)
+    moved = {
+        field.name: part.to(gpu.device)
+        for field in fields(made)
+        if isinstance(part := getattr(made, field.name), nn.Module)
+    }
+    gpu.forget()
+    return replace(made, **moved)
+
+
+def images_of(gpu, data):
+    images = torch.from_numpy(data.images).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return images.to(gpu.device), torch.from_numpy(data.labels).to(gpu.device)
+
+
+def waits_in(gpu, place):
+    return sum(count for name, count in gpu.waits.items() if place in name)
+
+
+@pytest.mark.parametrize("endpoints", ["centroids", "safe"])
+def test_a_set_is_made(gpu, data, bundle, endpoints):
+    options = {"endpoints": endpoints, "gate_identity": 0.999}
+    result = produce_set(data, bundle, quick_config(count=12, **options))
+    assert len(result.samples) == 12
+    assert result.samples.images.dtype == np.uint8
+
+
+def test_style_alignment_and_projection(gpu, data, bundle):
+    images, _ = images_of(gpu, data)
+    latents = bundle.encoder(images).detach()
+    grouping = k_same(latents.cpu(), data.identities, data.labels, 4)
+    centroids = aggregate(latents.cpu(), grouping, data.identities).to(gpu.device)
+    aligned = align_style(
+        centroids, data, grouping, bundle.generator, bundle.lpips, StyleConfig(steps=2)
+    )
+    assert aligned.latents.device == gpu.device
+    better = project(
+        images[:3], latents[:3], bundle.generator, distance=bundle.lpips,
+        config=ProjectionConfig(steps=3),
+    )  # fmt: skip
+    assert better.device == gpu.device
+
+
+def test_a_generator_is_trained(gpu, data):
+    config = GeneratorConfig(
+        total_images=24, batch=8, z_dim=4, w_dim=5, mapping_layers=1, channel_base=32,
+        channel_max=4, r1_interval=2,
+    )  # fmt: skip
+    images, labels = images_of(gpu, data)
+    trained = train_generator(images, labels, num_classes=2, config=config)
+    assert next(trained.parameters()).device == gpu.device
+
+
+def test_classifiers_an_encoder_and_a_surrogate_are_trained(gpu, data, bundle):
+    images, labels = images_of(gpu, data)
+    config = ClassifierConfig(steps=4, batch=8, width=2)
+    gpu.forget()
+    train_classifier(images, labels, num_classes=2, config=config)
+    train_encoder(images, bundle.generator, config=EncoderConfig(steps=3, batch=4, width=2))
+    surrogate = train_surrogate(
+        bundle.networks,
+        bundle.encoder(images).detach(),
+        labels,
+        config=SurrogateConfig(
+            points=32,
+            rounds=1,
+            walk_points=16,
+            walk_steps=5,
+            walk_passes=1.0,
+            width=8,
+            depth=1,
+            steps=3,
+            batch=16,
+        ),
+    )
+    assert next(surrogate.parameters()).device == gpu.device
+
+
+def test_shadow_models_are_trained(gpu, data):
+    images, labels = images_of(gpu, data)
+    inside = torch.arange(len(images)) % 2 == torch.tensor([[0], [1]])
+    models = train_shadows(
+        images, labels, inside.to(gpu.device), num_classes=2,
+        config=ShadowConfig(steps=3, batch=4),
+    )  # fmt: skip
+    assert models is not None
+
+
+def test_an_audit(gpu, data, bundle):
+    found = audit_set(
+        tiny_models.private_set((6, 6), seed=3),
+        real=data,
+        test=tiny_models.private_set((5, 5), seed=4),
+        lpips=bundle.lpips,
+        identity=bundle.identity,
+        config=AuditConfig(
+            seeds=(0,), classifier=ClassifierConfig(steps=3, batch=8, width=2), use_witness=False
+        ),
+        measures=("nearest", "reidentification", "utility"),
+        device=gpu.device,
+    )
+    assert np.isfinite(found.nearest.mean)
