@@ -11,7 +11,7 @@ appendix G.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -140,6 +140,18 @@ class _Half(nn.Module):
         return self.conv_out(F.silu(self.conv_norm_out(x)))
 
 
+def latent_scaling(config: Mapping[str, Any]) -> dict[str, np.ndarray]:  # [C, 1, 1] each
+    """Mean and spread of the autoencoder's own latents for a configuration of `AutoencoderHalf`.
+
+    In NumPy: on the meta device arithmetic would load all of torch.compile.
+    """
+    channels = config["latent_channels"]
+    mean = np.asarray(config["latents_mean"] or [0.0] * channels) + config["shift_factor"]
+    spread = np.asarray(config["latents_std"] or [1.0] * channels) / config["scaling_factor"]
+    parts = {"mean": mean, "spread": spread}
+    return {name: part.astype(np.float32)[:, None, None] for name, part in parts.items()}
+
+
 class AutoencoderHalf(nn.Module):
     """What both halves know: sizes, and how latents are scaled.
 
@@ -223,12 +235,9 @@ class AutoencoderHalf(nn.Module):
         side = sample_size // self.reduction
         self.latent_shape = (latent_channels, side, side)
         self.latent_dim = math.prod(self.latent_shape)
-        # In NumPy: on the meta device arithmetic would load all of torch.compile.
-        mean = np.asarray(list(latents_mean) or [0.0] * latent_channels) + shift_factor
-        std = np.asarray(list(latents_std) or [1.0] * latent_channels) / scaling_factor
-        for name, values in (("mean", mean), ("spread", std)):
-            buffer = torch.as_tensor(values.astype(np.float32)[:, None, None])
-            self.register_buffer(name, buffer, persistent=False)
+        # Among the weights, so that networks that differ in them alone are told apart.
+        for name, values in latent_scaling(self.init_kwargs).items():
+            self.register_buffer(name, torch.as_tensor(values))
 
     mean: Tensor  # [C, 1, 1] of the autoencoder's own latents
     spread: Tensor  # [C, 1, 1]

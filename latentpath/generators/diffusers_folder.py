@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from latentpath.core import WeightsError
+from latentpath.generators.autoencoder import latent_scaling
 from latentpath.generators.checkpoint_forms import is_plain
 from latentpath.generators.published.bounded_reading import shown
 from latentpath.generators.published.generator_options import number, whole
@@ -63,6 +65,10 @@ class AutoencoderFolder:
         for name in [name for name in wanted if ".attentions." in name]:
             if name.endswith(".weight") and wanted[name].ndim == 4:  # 1x1 convolutions, once
                 wanted[name] = wanted[name].flatten(1)
+        if self.config["scaling_factor"] == 0:
+            raise _fault(self.weights)("a scaling_factor of 0")
+        scaling = latent_scaling(self.config)
+        wanted |= {name: torch.from_numpy(values) for name, values in scaling.items()}
         return Weights(kind, self.config, {"source": f"diffusers' {_CLASS}"}, wanted)
 
 
@@ -81,6 +87,13 @@ def open_folder(path: Path, changes: Mapping[str, Any] | None = None) -> Autoenc
         folder = folder / "vae"  # of a pipeline
     fault = _fault(folder)
     if not (folder / CONFIG).is_file():
+        ours = folder / "generator.safetensors"
+        if ours.is_file():
+            raise WeightsError(
+                expected="a file of weights, or a folder in which diffusers saved an autoencoder",
+                got=f"a weights folder of latentpath, {folder}",
+                fix=f"name the file in it, {ours.name}",
+            )
         raise fault(f"no {CONFIG} in it")
     config = read_json(folder / CONFIG)
     if config.get("_class_name") != _CLASS:

@@ -156,6 +156,15 @@ def test_convert(saved, tmp_path):
     assert torch.equal(encoder(image), load_encoder(saved[1])(image))
 
 
+def test_scaling_is_part_of_what_they_are(saved):
+    """Equal weights under another scaling factor are another generator, to surrogates, too."""
+    states = [
+        latentpath.load_generator(saved[1], config={"scaling_factor": factor}).state_dict()
+        for factor in (0.5, 0.25)
+    ]
+    assert not torch.equal(states[0]["spread"], states[1]["spread"])
+
+
 def test_it_is_not_trained(saved, tmp_path):
     convert_generator(saved[1], tmp_path / "generator.safetensors")
     with pytest.raises(InputError, match="AutoencoderGenerator"):
@@ -201,6 +210,10 @@ class TestRefused:
     )
     def test_configurations(self, copy, changes, words):
         assert words in self.error(change(copy, **changes))
+
+    def test_a_weights_folder_of_ours(self, tmp_path):
+        (tmp_path / "generator.safetensors").write_bytes(b"")
+        assert "generator.safetensors" in self.error(tmp_path)
 
     @pytest.mark.parametrize("content", ["", "[]", "{", "[" * 100_000, "\x00", "null"])
     def test_no_configuration(self, copy, content):

@@ -227,11 +227,12 @@ def test_impossible_options():
         generator.synthesize(torch.zeros(2, 9))
 
 
-def test_lower_precision_is_near(tmp_path):
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_lower_precision_is_near(tmp_path, precision):
     generator = open_(tmp_path, stand_ins.generator())
     w = torch.randn(2, 5, generator=torch.Generator().manual_seed(0))
     full = generator.synthesize(w)
-    with Precision("bfloat16").on("cpu"):
+    with Precision(precision).on("cpu"):
         half = generator.synthesize(w)
     assert half.dtype == torch.float32
     assert 0 < float((half - full).norm() / full.norm()) < 0.05
