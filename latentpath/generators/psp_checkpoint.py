@@ -1,7 +1,8 @@
-"""The encoder in a checkpoint of pSp, ReStyle or their kin: which of their forms, its weights."""
+"""The encoder in a checkpoint of pSp, e4e or ReStyle: which of their forms, and its weights."""
 
 from __future__ import annotations
 
+import argparse
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,13 +12,27 @@ import torch
 from torch import Tensor
 
 from latentpath.core import WeightsError
-from latentpath.generators.checkpoint_forms import Form, form_of, is_plain, rosinality_weights
+from latentpath.generators.checkpoint_forms import form_of, is_plain, rosinality_weights
 from latentpath.generators.published.bounded_reading import shown
 from latentpath.generators.weights import Weights
 
 _STAGES, _MOST_BLOCKS = 4, 64
 _PASSES = 5  # of ReStyle, where its options do not say
 _COUNTED = "num_batches_tracked"
+
+# Names that checkpoints give their encoders -> trunk, head, and whether it is progressive. The last
+# shows in no tensor.
+_TYPES = {
+    "GradualStyleEncoder": ("ir", "pyramid", False),
+    "ResNetGradualStyleEncoder": ("resnet", "pyramid", False),
+    "Encoder4Editing": ("ir", "pyramid", True),
+    "BackboneEncoder": ("ir", "styles", False),
+    "ResNetBackboneEncoder": ("resnet", "styles", False),
+    "ProgressiveBackboneEncoder": ("ir", "styles", True),
+    "ResNetProgressiveBackboneEncoder": ("resnet", "styles", True),
+    "BackboneEncoderUsingLastLayerIntoW": ("ir", "w", False),
+    "BackboneEncoderUsingLastLayerIntoWPlus": ("ir", "w+", False),
+}
 
 
 def psp_weights(path: Path, value: Any) -> Weights:
@@ -47,10 +62,14 @@ def psp_weights(path: Path, value: Any) -> Weights:
         counted = name.endswith(_COUNTED) and isinstance(tensor, Tensor) and tensor.numel() == 1
         if not counted and not is_plain(tensor):
             raise _unknown(path, f"{shown(tensor)} as entry {shown(name)}")
-    config = _configuration(path, parts, value.get("opts"), form, generator.config)
+    opts = value.get("opts")
+    opts = vars(opts) if isinstance(opts, argparse.Namespace) else opts
+    opts = opts if isinstance(opts, Mapping) else {}
+    config = _configuration(path, parts, opts, generator.config)
     width = generator.config["w_dim"]
     average = torch.zeros(config["styles"], width)
-    if isinstance(form.average, Tensor):
+    added = config["passes"] > 1 or opts.get("start_from_latent_avg", True) is not False
+    if isinstance(form.average, Tensor) and added:
         average = form.average.float().reshape(-1, width)[:1].repeat(config["styles"], 1)
     state = {
         f"encoder.{name}": torch.zeros((), dtype=torch.int64)
@@ -65,11 +84,7 @@ def psp_weights(path: Path, value: Any) -> Weights:
 
 
 def _configuration(
-    path: Path,
-    parts: Mapping[str, Tensor],
-    opts: Any,
-    form: Form,
-    generator: dict[str, Any],
+    path: Path, parts: Mapping[str, Tensor], opts: Mapping[str, Any], generator: dict[str, Any]
 ) -> dict[str, Any]:
     """Keyword arguments of `PspEncoder`, by names and shapes, with the options for what is left."""
     face = "input_layer.0.weight" in parts
@@ -104,9 +119,13 @@ def _configuration(
         raise _unknown(path, f"an encoder of images of {first.shape[1]} channels")
     passes = 1
     if first.shape[1] == 2 * colours:
-        passes = opts.get("n_iters_per_batch", _PASSES) if isinstance(opts, Mapping) else _PASSES
+        passes = opts.get("n_iters_per_batch", _PASSES)
         if isinstance(passes, bool) or not isinstance(passes, int) or passes < 2:
             passes = _PASSES
+    kind = opts.get("encoder_type")
+    known = _TYPES.get(kind) if isinstance(kind, str) else None
+    if known is None or known[:2] != ("resnet" if trunk == "resnet" else "ir", head):
+        raise _unknown(path, f"{shown(kind)} as encoder_type in its options, with a head {head!r}")
     return {
         "trunk": trunk,
         "head": head,
@@ -117,12 +136,13 @@ def _configuration(
         "squeeze": widths[0] // inner if inner else 16,
         "styles": styles,
         "halvings": halvings or 4,
+        "progressive": known[2],
     }
 
 
 def _unknown(path: Path, got: str) -> WeightsError:
     return WeightsError(
-        expected=f"an encoder of pSp or ReStyle in {path}",
+        expected=f"an encoder of pSp, e4e or ReStyle in {path}",
         got=got,
         fix="train an encoder for the generator: latentpath train encoder",
     )

@@ -200,6 +200,8 @@ class PspEncoder(nn.Module):
         squeeze: by what the channels inside squeeze and excitation are divided.
         styles: latents that it answers with.
         halvings: convolutions of the first head.
+        progressive: whether the heads after the first say what their latents add to its own, as in
+            e4e (Tov et al., "Designing an Encoder for StyleGAN Image Manipulation", 2021).
 
     Raises:
         InputError: sizes that fit no network, or each other.
@@ -220,6 +222,7 @@ class PspEncoder(nn.Module):
         squeeze: int = 16,
         styles: int = 18,
         halvings: int = 4,
+        progressive: bool = False,
     ) -> None:
         super().__init__()
         check_one_of(TRUNKS, trunk=trunk)
@@ -233,7 +236,7 @@ class PspEncoder(nn.Module):
         self.init_kwargs: dict[str, Any] = {
             "trunk": trunk, "head": head, "generator": generator, "passes": passes,
             "widths": list(widths), "blocks": list(blocks), "squeeze": squeeze, "styles": styles,
-            "halvings": halvings,
+            "halvings": halvings, "progressive": progressive,
         }  # fmt: skip
         self.config = self.init_kwargs
         # Where it looks once, nothing of the generator is wanted but its sizes.
@@ -251,6 +254,7 @@ class PspEncoder(nn.Module):
             )
         self.img_channels, self.img_resolution = network.img_channels, network.img_resolution
         self.passes, self.latent_dim = passes, styles * width
+        self.progressive = progressive
         # Four stages halve the image four times; the first head halves what is left to one pixel.
         self.side = 16 << halvings
         channels = network.img_channels * (2 if passes > 1 else 1)
@@ -273,16 +277,22 @@ class PspEncoder(nn.Module):
         x = _resized(images, self.side)
         latents = self.latent_avg.expand(len(x), -1, -1)
         if self.passes == 1:
-            return (latents + self.encoder(x)).flatten(1)
+            return (latents + self._answer(x)).flatten(1)
         for i in range(self.passes):
             shown = self._shown(latents[:1]).expand_as(x) if i == 0 else self._shown(latents)
-            latents = latents + self.encoder(torch.cat([x, shown], dim=1))
+            latents = latents + self._answer(torch.cat([x, shown], dim=1))
         return latents.flatten(1)
 
     @property
     def centre(self) -> Tensor:  # [D]
         """Where it starts from, as `latentpath.models.Encoder` has it."""
         return self.latent_avg.flatten()
+
+    def _answer(self, x: Tensor) -> Tensor:  # -> [M, styles, width]
+        found = self.encoder(x)
+        if self.progressive:
+            found = torch.cat([found[:, :1], found[:, :1] + found[:, 1:]], dim=1)
+        return found
 
     def _shown(self, latents: Tensor) -> Tensor:
         ws = latents if latents.shape[1] > 1 else latents[:, 0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 
 import pytest
@@ -19,12 +20,14 @@ WS, WIDTH, SIDE = 6, 6, 32
 STATE = rosinality_reference.state_dict()
 FORMS = {
     "GradualStyleEncoder": ("irse", "pyramid", 1),
-    "without squeezing": ("ir", "pyramid", 1),
-    "IntoW": ("irse", "w", 1),
-    "IntoWPlus": ("irse", "w+", 1),
-    "ReStyle, faces": ("irse", "styles", 3),
-    "ReStyle, ResNet": ("resnet", "styles", 2),
-    "ResNet pyramid": ("resnet", "pyramid", 1),
+    "Encoder4Editing": ("ir", "pyramid", 1),
+    "BackboneEncoderUsingLastLayerIntoW": ("irse", "w", 1),
+    "BackboneEncoderUsingLastLayerIntoWPlus": ("irse", "w+", 1),
+    "BackboneEncoder": ("irse", "styles", 3),
+    "ResNetBackboneEncoder": ("resnet", "styles", 2),
+    "ProgressiveBackboneEncoder": ("ir", "styles", 2),
+    "ResNetProgressiveBackboneEncoder": ("resnet", "styles", 1),
+    "ResNetGradualStyleEncoder": ("resnet", "pyramid", 1),
 }
 WIDTHS = (4, 5, 6, 8)
 
@@ -179,10 +182,11 @@ def codes(state, trunk, head, x):
     return torch.stack(found, 1)
 
 
-def checkpoint(encoder, passes=1, average=None):
+def checkpoint(encoder, passes=1, average=None, form="GradualStyleEncoder"):
     parts = {f"decoder.{name}": tensor for name, tensor in STATE.items()}
     parts |= {f"encoder.{name}": tensor for name, tensor in encoder.items()}
-    value = {"state_dict": parts, "opts": {"n_iters_per_batch": passes, "output_size": 16}}
+    opts = {"n_iters_per_batch": passes, "output_size": 16, "encoder_type": form}
+    value = {"state_dict": parts, "opts": opts}
     return value if average is None else {**value, "latent_avg": average}
 
 
@@ -195,26 +199,41 @@ def test_the_published_networks(tmp_path, form):
     trunk, head, passes = FORMS[form]
     state = encoder_state(trunk, head, passes)
     average = AVERAGE if head == "w" else AVERAGE.repeat(WS, 1)
-    torch.save(checkpoint(state, passes, average), tmp_path / "psp.pt")
+    torch.save(checkpoint(state, passes, average, form), tmp_path / "psp.pt")
     encoder = load_encoder(tmp_path / "psp.pt").double()
     side = encoder.side if head in ("w", "w+") else SIDE
     assert encoder.side == side
     x = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(1)).double() * 2 - 1
     state = {name: tensor.double() for name, tensor in state.items()}
+
+    def answer(x):
+        found = codes(state, trunk, head, x)
+        if form == "Encoder4Editing" or "Progressive" in form:
+            found[:, 1:] += found[:, :1].clone()
+        return found
+
     if passes == 1:
-        expected = codes(state, trunk, head, x) + AVERAGE.double()
+        expected = answer(x) + AVERAGE.double()
     else:
         expected = AVERAGE.double().repeat(2, WS, 1)
         for _ in range(passes):
             shown = rosinality_reference.images(STATE, expected)
             shown = F.adaptive_avg_pool2d(shown, side)
-            expected = expected + codes(state, trunk, head, torch.cat([x, shown], 1))
+            expected = expected + answer(torch.cat([x, shown], 1))
     found = encoder(x)
     assert found.shape == (2, encoder.latent_dim)
     scale = float((expected - AVERAGE).abs().max())
     assert scale > 0.5
     assert float((found - expected.flatten(1)).abs().max()) <= 1e-5 * scale
     assert torch.allclose(encoder.centre, average.flatten().double())
+
+
+def test_an_average_that_is_not_added(tmp_path):
+    value = checkpoint(encoder_state("irse", "pyramid", 1), 1, AVERAGE)
+    for added in (True, False):
+        options = {**value["opts"], "start_from_latent_avg": added}
+        torch.save({**value, "opts": argparse.Namespace(**options)}, tmp_path / "psp.pt")
+        assert bool(load_encoder(tmp_path / "psp.pt").centre.any()) == added
 
 
 def test_both_halves_go_together(tmp_path):
@@ -240,7 +259,8 @@ def test_both_halves_go_together(tmp_path):
 
 
 def test_one_latent_for_all_layers(tmp_path):
-    torch.save(checkpoint(encoder_state("irse", "w", 1)), tmp_path / "psp.pt")
+    form = "BackboneEncoderUsingLastLayerIntoW"
+    torch.save(checkpoint(encoder_state("irse", "w", 1), form=form), tmp_path / "psp.pt")
     target, second = tmp_path / "generator.safetensors", tmp_path / "encoder.safetensors"
     convert_generator(tmp_path / "psp.pt", target, encoder=second)
     assert latentpath.load_generator(target).latent_dim == load_encoder(second).latent_dim == WIDTH
@@ -281,6 +301,13 @@ class TestRefused:
         state = encoder_state("irse", "pyramid", 1)
         state[name] = tensor
         self.error(tmp_path, checkpoint({n: t for n, t in state.items() if t is not None}))
+
+    @pytest.mark.parametrize("kind", [None, "VGGEncoder", "BackboneEncoder", 3, ["x"]])
+    def test_an_unknown_type(self, tmp_path, kind):
+        """Whether heads add to the first one shows in no tensor: it is not guessed."""
+        value = checkpoint(encoder_state("irse", "pyramid", 1), form=kind)
+        assert "encoder_type" in self.error(tmp_path, value)
+        assert "encoder_type" in self.error(tmp_path, {**value, "opts": None})
 
     @pytest.mark.parametrize("zipped", [True, False])
     def test_code_is_not_run(self, tmp_path, zipped, monkeypatch):
