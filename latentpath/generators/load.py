@@ -124,8 +124,8 @@ def load_encoder(
     """Open the encoder that another project's file holds beside its generator.
 
     Args:
-        path: a folder in which diffusers saved an `AutoencoderKL`; a checkpoint of pSp, e4e or ReStyle;
-            or weights of ours that `latentpath convert --encoder` wrote.
+        path: a folder in which diffusers saved an `AutoencoderKL`; a checkpoint of pSp, e4e or
+            ReStyle; or weights of ours that `latentpath convert --encoder` wrote.
         device: where to put it.
         config: see `load_generator`.
 
