@@ -297,7 +297,9 @@ def _surrogate(
         bundle.networks, latents, labels, config=config, checkpoint=checkpoint, progress=progress
     )
     networks = replace(bundle.networks, surrogate=surrogate)
-    return surrogate, evaluate_surrogate(networks, latents, labels, config=config)
+    return surrogate, evaluate_surrogate(
+        networks, latents, labels, config=config, progress=progress
+    )
 
 
 def _trained_classifier(

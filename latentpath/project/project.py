@@ -150,6 +150,8 @@ def run_project(
         for line in estimate_lines(estimates, side, people.private.num_identities):
             say(line)
         if dry_run:
+            if _too_long(estimates, config):
+                say(f"this is more than --hours {config.hours:g}: such a project is not begun")
             return None
         _check_hours(estimates, config)
         settings.agree("project", agreed)
@@ -228,9 +230,13 @@ def _estimate(
     return [e for e in estimates if e.stage not in NETWORKS or e.stage in absent]
 
 
+def _too_long(estimates: list[StageEstimate], config: ProjectConfig) -> bool:
+    return sum(estimate.seconds for estimate in estimates) > 3600 * config.hours
+
+
 def _check_hours(estimates: list[StageEstimate], config: ProjectConfig) -> None:
-    total = sum(estimate.seconds for estimate in estimates)
-    if total > 3600 * config.hours:
+    if _too_long(estimates, config):
+        total = sum(estimate.seconds for estimate in estimates)
         raise InputError(
             expected=f"a project of at most {config.hours:g} hours, as --hours says",
             got=f"about {duration(total)} by the estimate",

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latentpath.audit import audit_cost, measure_names
 from latentpath.core import PrivacyError, Progress, duration, silent
 from latentpath.data import ImageSet, Survey, to_tensor
 from latentpath.production import (
@@ -34,8 +35,6 @@ _SECONDS, _STEPS = 8.0, 33
 # Samples of the trial set, of which walks have a few points each; the share that passes the gate
 # is known only afterwards: this is what passed with the networks that ship.
 _SAMPLES, _PASSING = 48, 0.7
-# Sets that the audit trains classifiers on: real, straight lines, centroids, the set.
-_AUDITED_SETS = 4
 _LEAST_SIDE = 16
 
 
@@ -98,7 +97,7 @@ def estimate_times(
         progress: told after every stage.
 
     Returns:
-        An estimate of each stage, in their order. The audit's counts its trainings alone.
+        An estimate of each stage, in their order.
     """
     training = config.training
     private = at_resolution(private, resolution)
@@ -145,7 +144,7 @@ def estimate_times(
             f"{count:,} images at {_rate(_PASSING / walks)}, if {_PASSING:.0%} pass the gate",
         )
     )
-    told(_audit(config, images, labels, private.num_classes))
+    told(_audit(private, config, images.device))
     return estimates
 
 
@@ -321,25 +320,17 @@ def _surrogate(training: TrainingConfig, per_sample: float) -> StageEstimate:
     )
 
 
-def _audit(config: ProjectConfig, images: Tensor, labels: Tensor, classes: int) -> StageEstimate:
-    """The audit's trainings: classifiers of every set, the witness, shadow models and targets."""
-    audit = config.audit
-
-    def train(clock: Progress) -> object:
-        return train_classifier(
-            images, labels, num_classes=classes, config=audit.classifier, progress=clock
-        )
-
-    per_step = _timed(train)
-    per_image = per_step / audit.classifier.batch / audit.classifier.width
-    steps = audit.classifier.steps * len(audit.seeds) * _AUDITED_SETS
-    attacks = audit.membership
-    seconds = steps * per_step
-    for settings, times in (
-        (audit.witness, int(audit.use_witness)),
-        (attacks.training, attacks.shadows + attacks.targets * (_AUDITED_SETS - 1)),
-    ):
-        width = getattr(settings, "width", audit.classifier.width)
-        seconds += times * settings.steps * settings.batch * width * per_image
-    models = len(audit.seeds) * _AUDITED_SETS + attacks.shadows + 1
-    return StageEstimate("report", seconds, f"{models} classifiers, a rough guess")
+def _audit(private: ImageSet, config: ProjectConfig, device: torch.device) -> StageEstimate:
+    """The audit of the set, of straight lines and of centroids, beside as many other people."""
+    count = config.produce.count or len(private)
+    held_out = round(len(private) * config.hold_out / (1 - config.hold_out))
+    costs = audit_cost(
+        private,
+        {"": count, "straight lines": count, "centroids": count},
+        config.audit,
+        measure_names(),
+        holdout=held_out,
+        device=device,
+    )
+    what = "; ".join(cost.what for cost in costs)
+    return StageEstimate("report", sum(cost.seconds for cost in costs), what)

@@ -11,6 +11,7 @@ Learning and Structured Prediction to No-Regret Online Learning", AISTATS 2011).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,7 @@ def evaluate_surrogate(
     config: SurrogateConfig | None = None,
     paths: int = 16,
     seed: int = 1,
+    progress: Progress = silent,
 ) -> dict[str, float]:
     """How well a surrogate predicts where walks between new pairs go, which use it themselves.
 
@@ -167,6 +169,7 @@ def evaluate_surrogate(
         config: what it was trained with, for the kind of walks.
         paths: new walks; the points that they visit count.
         seed: of their endpoints.
+        progress: told after every walk, as stage "surrogate evaluation".
 
     Returns:
         "energy correlation" of predicted and true identity energies, "gradient cosine", the mean
@@ -185,6 +188,9 @@ def evaluate_surrogate(
     with seeded(seed, latents.device):
         run = _SurrogateRun(networks, latents.float(), labels.long(), config, silent)
         run.surrogate = networks.surrogate
+        # Walks three times: those that show it points, and the same with it and without.
+        turns = iter(range(3))
+        run.of_walks = lambda: _turn(progress, next(turns), 3)
         truth = run.teacher.truth(run.visited(paths))
         with_it, without = run.walk_energies(paths)
     energy, slope, logits = run.predicted(truth.points)
@@ -194,6 +200,15 @@ def evaluate_surrogate(
         "class agreement": float((logits.argmax(1) == truth.logits.argmax(1)).float().mean()),
         "walk energy ratio": with_it / without,
     }
+
+
+def _turn(progress: Progress, number: int, turns: int) -> Progress:
+    """Shows one of several walks of as many paths as a part of one stage."""
+
+    def tell(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+        progress("surrogate evaluation", number * total + done, turns * total, {})
+
+    return tell
 
 
 class _SurrogateRun:
@@ -220,6 +235,8 @@ class _SurrogateRun:
             config.depth,
         ).to(latents.device)
         self.seen: list[Truth] = []
+        # What the next walks tell.
+        self.of_walks: Callable[[], Progress] = lambda: silent
 
     def train(self, saver: Checkpointer) -> None:
         """All rounds, from the checkpoint on."""
@@ -273,7 +290,12 @@ class _SurrogateRun:
         """Mean true energy of walks between new pairs with the surrogate, and without."""
         ends, steps = self.pairs(paths), self.config.walk_steps
         with_it, without = (
-            walk(*ends, replace(self.networks, surrogate=surrogate), steps=steps)
+            walk(
+                *ends,
+                replace(self.networks, surrogate=surrogate),
+                steps=steps,
+                progress=self.of_walks(),
+            )
             .after.total.mean()
             .item()
             for surrogate in (self.surrogate, None)
@@ -292,6 +314,7 @@ class _SurrogateRun:
             steps=self.config.walk_steps,
             config=FastConfig(passes=self.config.walk_passes),
             visited=lambda points: walked.append(points.clone()),
+            progress=self.of_walks(),
         )
         return torch.cat(walked)
 

@@ -6,7 +6,9 @@ import json
 import unicodedata
 import zipfile
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from latentpath.core import DataError, LatentpathWarning
 from latentpath.data import names_shown, read_image_set, scan
@@ -272,3 +274,22 @@ def test_notes_become_warnings(tmp_path):
     save_pictures(tmp_path, ["a/1.png", "b/1.png", "@eaDir/1.png"])
     with pytest.warns(LatentpathWarning, match="^1 files that operating systems"):
         assert len(read_image_set(tmp_path)) == 2
+
+
+def test_a_table_beside_the_images_is_pointed_out(tmp_path):
+    """Who is behind an image may stand in a file that nobody named."""
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        for label in ("normal", "ill"):
+            path = tmp_path / label / f"p{number % 4:03d}_{number}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(rng.integers(0, 255, (8, 8), np.uint8)).save(path)
+    with pytest.raises(DataError) as plain:
+        read_image_set(tmp_path)
+    assert ".csv" not in plain.value.fix
+    (tmp_path / "people.csv").write_text("file,patient\n")
+    with pytest.raises(DataError) as hinted:
+        read_image_set(tmp_path)
+    assert "a table (.csv) in the folder may tell: name it with --csv" in hinted.value.fix
+    with pytest.raises(DataError, match="name the column to use with --image-column"):
+        read_image_set(tmp_path, csv="people.csv")

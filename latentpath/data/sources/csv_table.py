@@ -161,6 +161,16 @@ def _place_of(names: list[str], column: str) -> list[int]:
     return places or [p for p, name in enumerate(names) if name.casefold() == column.casefold()]
 
 
+# The options that name columns, by the names that these have where nothing was said.
+_COLUMN_OPTIONS = {
+    "image": "--image-column",
+    "label": "--label-column",
+    "identity": "--identity-column",
+    "patient": "--identity-column",
+}
+_ANY_COLUMN_OPTION = "--image-column, --label-column, --identity-column or --split-column"
+
+
 def _column_place(names: list[str], column: str) -> int:
     places = _place_of(names, column)
     if len(places) != 1:
@@ -169,7 +179,8 @@ def _column_place(names: list[str], column: str) -> int:
         raise DataError(
             expected=f"one column {column!r} in the table",
             got=f"{len(places)} among the columns {among}",
-            fix="name the column to use; --verbose shows those that the table has",
+            fix=f"name the column to use with {_COLUMN_OPTIONS.get(column, _ANY_COLUMN_OPTION)}; "
+            "--verbose shows those that the table has",
         )
     return places[0]
 

@@ -144,11 +144,25 @@ def _doubt(source: DataSource, listing: Listing) -> DataError | None:
         return None  # rows of an array have no names
     doubt = evidence_in_names(listing.files, listing.labels)
     if doubt is not None or (listing.format == "stylegan" and is_packed(listing.files)):
-        return doubt
+        return doubt and _with_tables(doubt, source)
     depth = _class_depth(source, listing)
     if depth:
         return evidence_in_folders(listing.files, depth)
     return evidence_in_folders(listing.files, 0, listing.labels, listing.class_names)
+
+
+def _with_tables(doubt: DataError, source: DataSource) -> DataError:
+    """The same, with a hint at tables in the folder, which may tell who is who."""
+    tables = sorted(source.path.glob("*.csv")) if source.path.is_dir() else []
+    if not tables or source.csv is not None:
+        return doubt
+    count = "a table" if len(tables) == 1 else f"{len(tables)} tables"
+    return DataError(
+        expected=doubt.expected,
+        got=doubt.got,
+        fix=f"{doubt.fix}; {count} (.csv) in the folder may tell: name it with --csv, and its "
+        "columns with --image-column and --identity-column",
+    )
 
 
 def _class_depth(source: DataSource, listing: Listing) -> int:
