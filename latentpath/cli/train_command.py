@@ -112,7 +112,8 @@ def _initial(arguments: argparse.Namespace) -> Pretrained | None:
     from latentpath.training import load_pretrained
 
     path, name = Path(arguments.initial), FILES["generator"]
-    path = path / name if path.is_dir() else path
+    if path.is_dir() and not (path / "config.json").is_file():  # which diffusers' folders have
+        path = path / name
     if path.resolve() == (Path(arguments.out) / name).resolve():
         raise InputError(
             expected="another folder as --out than that of --from",

@@ -67,8 +67,8 @@ def load_pretrained(path: str | Path) -> Pretrained:
     """
     path = Path(path)
     weights = read_generator(path)
-    checksum = hash_file(path)
     generator = _trainable(build_generator(weights, path))
+    checksum = hash_file(path)
     pretrained = Pretrained(generator, checksum, _images_seen(weights.notes))
     beside = path.with_suffix(".checkpoint")
     reason = f"no checkpoint {beside.name} lies beside the generator"
