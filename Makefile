@@ -9,7 +9,7 @@ TORCH ?= torch==2.13.0
 # Tests start many processes, each of which would compile all of its modules.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test lint docs unit isa isa-avx2 isa-baseline browser cross build bench versions wheel clean
+.PHONY: demo test lint docs unit isa isa-avx2 isa-baseline browser cross build bench gpu versions wheel clean
 
 demo: $(VENV)/.demo
 	$(BIN)/latentpath demo --out demo-out --overwrite
@@ -72,6 +72,13 @@ cross:
 # Rebuild the extension after a change in csrc/.
 build: $(VENV)/.dev
 	$(BIN)/python -m pip install -qq --no-deps --editable .
+
+# Everything that can be checked and measured on a GPU, in ten minutes: docs/gpu.md. With the Python
+# and PyTorch at hand, on a machine without a network; without nvcc Triton's kernels take over.
+GPU_OUT ?= gpu-out
+gpu:
+	-$(PYTHON) setup.py -q build_ext --inplace
+	$(PYTHON) scripts/gpu_check.py --out $(GPU_OUT) $(GPU_ARGS)
 
 bench: $(VENV)/.dev
 	$(BIN)/python benches/run.py

@@ -1,0 +1,53 @@
+"""The script for the first ten minutes on a GPU, run small on the processor."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPT = ROOT / "scripts" / "gpu_check.py"
+
+pytestmark = pytest.mark.skipif(not SCRIPT.is_file(), reason="the scripts are not beside the tests")
+
+
+def run(*arguments):
+    environment = os.environ | {"TRITON_INTERPRET": "0"}
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), *arguments],
+        capture_output=True, text=True, env=environment, check=False,
+    )  # fmt: skip
+
+
+def rows(path):
+    with path.open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_dry_run(tmp_path):
+    pytest.importorskip("monai")
+    ran = run("--dry", "--out", str(tmp_path))
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    checks, times = rows(tmp_path / "checks.csv"), rows(tmp_path / "times.csv")
+    assert all(row["ok"] == "True" for row in checks)
+    assert {row["card"] for row in checks + times} == {"cpu (dry run)"}
+    for op in ("kl_uniform", "bank_lse", "path_step", "path_smooth", "modulated_act", "fir2d"):
+        assert any(row["name"].startswith(op) for row in checks), op
+        assert any(row["op"] == op and float(row["median_ms"]) > 0 for row in times), op
+    assert {row["name"] for row in checks} >= {"walk", "conv2d, TF32 off"}
+    assert "synthesis" in {row["op"] for row in times}
+
+
+def test_without_a_gpu_it_says_so(tmp_path):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    ran = run("--out", str(tmp_path))
+    assert ran.returncode == 2
+    assert "PyTorch sees no GPU here; --dry runs small on the processor" in ran.stderr
