@@ -100,13 +100,15 @@ def test_links_lead_somewhere():
 
 def test_options_exist():
     known = {option for parser in parsers().values() for option in parser._option_string_actions}
+    for script in (path for name in ("benches", "scripts") for path in (ROOT / name).glob("*.py")):
+        known |= set(re.findall(r'"(--[a-z][a-z0-9-]+)"', script.read_text("utf-8")))
     for page in PAGES:
-        text = page.read_text("utf-8").replace("--durations", "")
+        text = page.read_text("utf-8")
         named = {
             option
             for code in re.findall(r"`([^`\n]+)`", text)
             for option in OPTION.findall(code)
-            if "make " not in code
+            if not re.search(r"\bmake\b|\.py\b|\bpython\b", code)  # other programs' options
         }
         assert named - FOREIGN <= known, page.name
 
