@@ -38,6 +38,11 @@ _FOLDER = (
     f"`{_CONVERT}` and name the folder as --out of `latentpath train`"
 )
 
+_WITH_ENCODER = (
+    f"no encoder of ours: `{_CONVERT}` with --encoder takes its own along into a weights folder",
+    "an identity and a class classifier: `latentpath train`",
+)
+
 
 @dataclass(frozen=True)
 class WeightsFacts:
@@ -135,7 +140,8 @@ def _tensors(path: Path, value: Any, config: Configuration | None) -> WeightsFac
         facts = _generator(path, form.title, "stylegan2", rosinality_configured(path, form))
         average = "in the file" if form.average is not None else "of 10,000 draws, not in the file"
         lines = (*facts.lines, f"average of w: {average}", *beside)
-        return WeightsFacts(**{**vars(facts), "lines": lines})
+        needs = _WITH_ENCODER if form.encoder else facts.needs
+        return WeightsFacts(**{**vars(facts), "lines": lines, "needs": needs})
     numbers = sum(tensor.numel() for tensor in form.state.values())
     content = f"content: {len(form.state):,} tensors, {numbers:,} numbers"
     try:
@@ -165,11 +171,8 @@ def _generator(
 
 def _autoencoder(path: Path, config: Configuration | None) -> WeightsFacts:
     folder = open_folder(path, None if config is None else read_json(config))
-    needs = (
-        f"nothing for its latents: `{_CONVERT}` with --encoder takes its own encoder along",
-        "an identity and a class classifier: `latentpath train`",
-    )
-    return _generator(path, "diffusers' AutoencoderKL", "autoencoder", folder.config, needs)
+    title = "diffusers' AutoencoderKL"
+    return _generator(path, title, "autoencoder", folder.config, _WITH_ENCODER)
 
 
 def _ours(path: Path) -> WeightsFacts:

@@ -61,7 +61,7 @@ def test_rosinality(tmp_path):
     for name, words in (
         ("550000.pt", ["rosinality's StyleGAN2 (g_ema)", "in the file"]),
         ("g.safetensors", ["rosinality's StyleGAN2", "not in the file"]),
-        ("psp.pt", ["pSp", "encoder: beside it"]),
+        ("psp.pt", ["pSp", "encoder: beside it", "--encoder"]),
     ):
         found = text(tmp_path / name)
         assert all(word in found for word in (*words, "16x16", "colour")), found
