@@ -9,7 +9,13 @@ import torch
 
 from latentpath.data import to_tensor
 from latentpath.models import Networks
-from latentpath.similarity import RealReference, nearest_other_person, nearest_real
+from latentpath.similarity import (
+    SEARCH_BYTES,
+    RealReference,
+    memory_on,
+    nearest_other_person,
+    nearest_real,
+)
 from latentpath.training import predict
 
 # Reasons to turn a sample away, in the order in which they are counted.
@@ -66,7 +72,8 @@ class Gate:
             labels: [n] class of each.
         """
         tensor = to_tensor(images).to(self.networks.device)
-        distance = nearest_real(images, self.reference).distance
+        memory = memory_on(tensor.device, SEARCH_BYTES)
+        distance = nearest_real(images, self.reference, max_bytes=memory).distance
         largest = predict(self.networks.identity, tensor).softmax(dim=1).amax(dim=1).cpu().numpy()
         # Negated, so that what cannot be judged (NaN) does not pass.
         failed = {

@@ -51,7 +51,7 @@ from latentpath.production.walking import (
     walks_at_once,
     work_of,
 )
-from latentpath.similarity import RealReference, prepare_real
+from latentpath.similarity import KEPT_BYTES, RealReference, memory_on, prepare_real
 from latentpath.walks import LatentMetric
 
 FORMAT = "latentpath-run/4"
@@ -205,7 +205,8 @@ def make_plan(
         given = config
         config = with_steps(given, planned_steps(endpoints.labels, wanted, given))
         pairing = choose_pairs(endpoints, wanted, config)
-        reference = prepare_real(endpoints.real, bundle.lpips, progress=progress)
+        kept = memory_on(bundle.encoder.centre.device, KEPT_BYTES)
+        reference = prepare_real(endpoints.real, bundle.lpips, max_bytes=kept, progress=progress)
         threshold = smallest_distance(reference, config.gate.quantile)
         metric = choose_metric(bundle.generator, config.walk)
     arrays = {

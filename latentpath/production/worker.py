@@ -38,7 +38,7 @@ from latentpath.production.gate import Gate
 from latentpath.production.plan import MOST_BESIDE, Plan, Planned, Task, centroids_of, metric_of
 from latentpath.production.shard import ENERGIES, Shard, ShardCounts
 from latentpath.production.walking import render, sample_places, walk_pairs
-from latentpath.similarity import RealReference, prepare_real
+from latentpath.similarity import KEPT_BYTES, RealReference, memory_on, prepare_real
 from latentpath.training import seeded
 from latentpath.walks import WalkResult
 
@@ -176,7 +176,9 @@ class Worker:
             torch.backends.cudnn.deterministic = True
         config = job.plan.config
         with self._threads(job.plan), tf32_allowed(False, job.device):
-            reference = job.reference or prepare_real(job.real, job.bundle.lpips)
+            reference = job.reference or prepare_real(
+                job.real, job.bundle.lpips, max_bytes=memory_on(job.device, KEPT_BYTES)
+            )
         self.job = replace(job, reference=reference)
         self._centroids = centroids_of(job.plan, job.device)
         self._metric = metric_of(job.plan, job.device)

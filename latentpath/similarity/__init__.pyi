@@ -5,6 +5,7 @@ from latentpath.similarity.lpips import (
     WEIGHTS as WEIGHTS,
 )
 from latentpath.similarity.nearest import (
+    KEPT_BYTES as KEPT_BYTES,
     SEARCH_BYTES as SEARCH_BYTES,
     NearestReal as NearestReal,
     RealReference as RealReference,
@@ -21,5 +22,6 @@ from latentpath.similarity.reduction import reduced as reduced
 from latentpath.similarity.search import (
     EMBED_BATCH as EMBED_BATCH,
     EmbeddedImages as EmbeddedImages,
+    memory_on as memory_on,
     nearest_rows as nearest_rows,
 )

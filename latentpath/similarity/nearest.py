@@ -24,6 +24,8 @@ QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95)
 
 # Blocks of the search beside what a reference keeps; larger ones are hardly faster.
 SEARCH_BYTES = 1 << 28
+# What the embeddings of a real set that are kept for it may take.
+KEPT_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +95,7 @@ def prepare_real(
     real: ImageSet,
     lpips: LPIPS | None = None,
     *,
-    max_bytes: int = 1 << 30,
+    max_bytes: int = KEPT_BYTES,
     progress: Progress = silent,
 ) -> RealReference:
     """Embed a real set once by LPIPS, for any number of audits against it.

@@ -35,6 +35,17 @@ EMBED_BATCH = 64
 PAIR_BYTES = 1 << 22
 
 
+def memory_on(device: torch.device | str, usual: int) -> int:
+    """`usual` bytes, and on a GPU a quarter of what is free there now if that is more.
+
+    A search gives the same in any memory; with more of it, it embeds less again.
+    """
+    device = torch.device(device)
+    if device.type != "cuda":
+        return usual
+    return max(usual, torch.cuda.mem_get_info(device)[0] // 4)
+
+
 class EmbeddedImages:
     """Images with their embeddings: kept where they fit, computed again where they do not.
 

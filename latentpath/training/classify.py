@@ -194,10 +194,11 @@ def fit_classifier(
         loss.backward()
         optimizer.step()
         schedule.step()
-        hits = (logits.argmax(dim=1) == target).float().mean().item()
+        right = (logits.argmax(dim=1) == target).float().mean()
+        mean_loss, hits = torch.stack([loss.detach(), right]).tolist()  # one wait for a GPU
         # A running mean over about the last fifty steps.
         accuracy += (hits - accuracy) * max(0.02, 1 / (step - first + 1))
-        progress(stage, step + 1, config.steps, {"loss": loss.item(), "accuracy": accuracy})
+        progress(stage, step + 1, config.steps, {"loss": mean_loss, "accuracy": accuracy})
         last = step + 1 == config.steps
         if best is not None and (last or (step + 1) % best.interval(config.steps) == 0):
             best.look(model, half_way=2 * (step + 1) >= config.steps)

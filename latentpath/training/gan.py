@@ -22,6 +22,7 @@ from latentpath.training.checkpoint import Checkpointer
 from latentpath.training.discriminator import Discriminator
 from latentpath.training.generator_config import GeneratorConfig
 from latentpath.training.growing import grow_discriminator, grow_generator
+from latentpath.training.learning_rate import fused_on
 from latentpath.training.pretrained import Pretrained, as_pretrained, config_of
 from latentpath.training.reproducibility import fingerprint, seeded
 
@@ -69,12 +70,16 @@ class _Gan:
         for network in (self.generator, self.discriminator, average):
             place(network, images.device)
         self.ema = average.eval().requires_grad_(False)
-        lazy = config.r1_interval / (config.r1_interval + 1)
+        lazy, fused = config.r1_interval / (config.r1_interval + 1), fused_on(images.device)
         self.optimizer_g = torch.optim.Adam(
-            self.generator.parameters(), config.lr, betas=(0.0, 0.99), eps=1e-8
+            self.generator.parameters(), config.lr, betas=(0.0, 0.99), eps=1e-8, fused=fused
         )
         self.optimizer_d = torch.optim.Adam(
-            self.discriminator.parameters(), config.lr * lazy, betas=(0.0, 0.99**lazy), eps=1e-8
+            self.discriminator.parameters(),
+            config.lr * lazy,
+            betas=(0.0, 0.99**lazy),
+            eps=1e-8,
+            fused=fused,
         )
         p = 0.0 if initial is None else initial.augment
         self.counters: dict[str, float] = {"seen": 0, "step": 0, "p": p, "sign": 0.0}

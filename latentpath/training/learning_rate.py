@@ -1,8 +1,13 @@
-"""The learning-rate schedule of the classifiers' and the encoder's trainers."""
+"""What trainers' optimisers share: the schedule of learning rates, and kernels on GPUs."""
 
 from __future__ import annotations
 
 import torch
+
+
+def fused_on(device: torch.device | str) -> bool | None:
+    """Adam's `fused`: one kernel for all parameters on a GPU, PyTorch's choice elsewhere."""
+    return True if torch.device(device).type == "cuda" else None
 
 
 def one_cycle(

@@ -29,12 +29,13 @@ from latentpath.core import (
     check_at_least,
     check_whole,
     check_within,
+    device_of,
     silent,
 )
 from latentpath.energy import check_labels
 from latentpath.models import Networks, Surrogate
 from latentpath.training.checkpoint import Checkpointer
-from latentpath.training.learning_rate import one_cycle
+from latentpath.training.learning_rate import fused_on, one_cycle
 from latentpath.training.reproducibility import fingerprint, seeded
 from latentpath.training.surrogate_points import (
     Teacher,
@@ -325,7 +326,10 @@ class _SurrogateRun:
             self._normalise(truth)
         self.surrogate.train().requires_grad_(True)
         optimizer = torch.optim.AdamW(
-            self.surrogate.parameters(), lr=config.lr, weight_decay=config.weight_decay
+            self.surrogate.parameters(),
+            lr=config.lr,
+            weight_decay=config.weight_decay,
+            fused=fused_on(device_of(self.surrogate)),
         )
         schedule = one_cycle(optimizer, config.lr, config.steps, warm_up=0.1)
         first = 0

@@ -301,5 +301,5 @@ def _made_on_the_gpu() -> Iterator[tuple[Any, str, Any]]:
 def _tensors(index: Any) -> Any:
     """Lists in an index as tensors, which PyTorch would make of them on a device."""
     if isinstance(index, tuple):
-        return tuple(_NEW(part) if isinstance(part, list) else part for part in index)
+        return tuple(_NEW(part) if isinstance(part, list | tuple) else part for part in index)
     return _NEW(index) if isinstance(index, list) else index
