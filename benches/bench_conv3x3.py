@@ -13,7 +13,8 @@ from latentpath import ops
 
 OP = "conv3x3"
 # Images x channels taken x channels made x side: layers of the demo's networks.
-CASES = ["64x64x64x16", "64x32x32x32", "64x16x16x32", "64x128x128x4"]
+SHAPES = ("64x64x64x16", "64x32x32x32", "64x16x16x32", "64x128x128x4")
+CASES = [(shape, "float32") for shape in SHAPES]
 IMPLEMENTATIONS = ["eager", shared.best(OP), "matmul"]
 
 
@@ -50,6 +51,6 @@ def build(shape: str, dtype: str, only: str | None = None) -> shared.Workload:
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-@pytest.mark.parametrize("shape", CASES)
-def test_conv3x3(measure, shape, implementation):
-    measure(OP, shape, "float32", implementation, build(shape, "float32"))
+@pytest.mark.parametrize(("shape", "dtype"), CASES)
+def test_conv3x3(measure, shape, dtype, implementation):
+    measure(OP, shape, dtype, implementation, build(shape, dtype))

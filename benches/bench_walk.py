@@ -12,6 +12,8 @@ Rows go to benches/results/walk.csv; `plots.py` draws docs/walk.svg from them. P
 - ablation: the fast walk without each of its ideas, on more paths: each of them ends in one of
   many valleys, and the mean of a few says little about an idea;
 - long: paths of up to thousands of points;
+- short: many paths of a few points at once, smoothness weighed as `latentpath produce` does, on
+  pairs of their own energies by the published walk;
 - resnet64: as digits, on a 64x64 StyleGAN2 with two ResNet-18, made and trained when first used.
 
 The published walk takes the same time for each of its steps, so that is measured over windows of
@@ -28,6 +30,7 @@ import contextlib
 import csv
 import json
 import math
+import statistics
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -39,6 +42,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import walk_networks
 import walk_published
+import walk_timing
 import workload
 from walk_networks import WalkNetworks
 from walk_published import CHUNK, STEPS
@@ -57,8 +61,10 @@ RUNS = Path(__file__).parents[1] / "runs" / "bench_walk"
 POINTS = 50
 PASSES = (3.0, 6.0, 10.0, 16.0, 24.0, 36.0, 60.0)
 LONG = (50, 200, 1000, 4000)
+SHORT = (4, 8)
+SHORT_PASSES = (4.0, 8.0, 16.0, 36.0)
 DIGITS_PARTS = ("digits", "curve", "ablation", "long")
-PARTS = (*DIGITS_PARTS, "resnet64")
+PARTS = (*DIGITS_PARTS, "short", "resnet64")
 
 FIELDS = (
     *("when", "device", "isa", "threads", "latentpath", "torch", "python", "load", "part"),
@@ -75,7 +81,7 @@ FIELDS = (
         "training_s",
     ),
     *("amortised_walks", "amortised_passes", "amortised_speed_up", "scaled_total"),
-    "ms_per_point",
+    *("ms_per_point", "clock", "smoothness_weight", "host_share"),
 )
 
 
@@ -106,6 +112,32 @@ def curve(bench: Bench) -> Iterator[Row]:
     for step in bench.reference.steps:
         if 0 < step <= bench.published_steps:
             yield bench.published_row(step)
+
+
+def short(bench: Bench) -> Iterator[Row]:
+    """Energy and time of many short walks at once, by passes, in turn."""
+    names = [f"{passes:g} passes" for passes in bench.options.short_passes]
+    settings = [
+        Setting(name, {"passes": passes})
+        for name, passes in zip(names, bench.options.short_passes, strict=True)
+    ]
+    settings += [Setting(f"{names[-1]}, no surrogate", settings[-1].options, surrogate=False)]
+    seconds, steps = ({s.name: [] for s in settings} for _ in range(2))
+    shares: dict[str, list[float]] = {s.name: [] for s in settings}
+    results = {}
+    for _ in range(bench.options.turns):
+        for setting in settings:
+            steps[setting.name].append(bench.window())
+            with bench.networks_timed() as inside:
+                results[setting.name], taken = bench.fast(setting)
+            seconds[setting.name].append(taken)
+            whole = taken * len(results[setting.name].latents)
+            shares[setting.name].append(1 - sum(inside) / whole)
+    yield bench.published_row(bench.published_steps)
+    for setting in settings:
+        name = setting.name
+        row = bench.fast_row(setting, results[name], seconds[name], steps[name])
+        yield row | {"host_share": round(statistics.median(shares[name]), 3)}
 
 
 def second_networks(bench: Bench) -> Iterator[Row]:
@@ -208,6 +240,7 @@ MEASURES = {
     "curve": curve,
     "ablation": ablation,
     "long": long,
+    "short": short,
     "resnet64": second_networks,
 }
 
@@ -215,7 +248,7 @@ MEASURES = {
 def estimate(bench: Bench, part: str) -> float:
     """Seconds that a part will take, from one published step and one batch of gradients now."""
     ref, options = bench.reference, bench.options
-    step = walk_published.step_seconds(bench.published_walk(0), 1)
+    step = walk_published.step_seconds(bench.published_walk(0), 1, bench.clock)
     networks = bench.networks
     energy = PathEnergy(networks, precision="auto", micro_batch=64)
     points = ref.start[:1].expand(64, -1).contiguous()
@@ -241,6 +274,13 @@ def estimate(bench: Bench, part: str) -> float:
         return sum(
             2 * (window + walks(bench.paths, POINTS, p)) for p in distinct_passes(options.passes)
         )
+    if part == "short":
+        count, walked = (
+            bench.reference.points,
+            len(ref.labels if bench.ends is None else bench.ends[2]),
+        )
+        passes = [*options.short_passes, options.short_passes[-1]]
+        return options.turns * sum(window + walks(walked, count, p) for p in passes)
     if part == "ablation":
         return len(ABLATIONS) * (window + walks(bench.paths, POINTS, 1.2 * most))
     total = 0.0
@@ -262,6 +302,16 @@ def benches(options: argparse.Namespace) -> Iterator[tuple[str, Bench]]:
             many = max(paths, options.ablation_paths) if part == "ablation" else paths
             kept = walk_published.reference(networks, options.kept, many, POINTS, steps, device)
             yield part, Bench(part, networks, kept, options, many, steps)
+    if "short" in options.parts:
+        networks = walk_networks.digits(options.surrogate, options.training_seconds, device)
+        ends = networks.make_ends(options.short_walks)
+        for points in options.short:
+            steps, weight = options.published_steps, ((points - 1) / (POINTS - 1)) ** 2
+            file = options.kept.with_name(f"{options.kept.stem}_{points}.npz")
+            kept = walk_published.reference(
+                networks, file, options.short_paths, points, steps, device, weight
+            )
+            yield "short", Bench("short", networks, kept, options, options.short_paths, steps, ends)
     if "resnet64" in options.parts:
         paths, steps = options.paths, options.published_steps
         folder = options.runs / "resnet64"
@@ -325,6 +375,11 @@ def parser() -> argparse.ArgumentParser:
     add("--passes", type=float, nargs="+", default=PASSES, help="of the curve")
     add("--long", type=int, nargs="+", default=LONG, help="points of the long paths")
     add("--long-paths", type=int, default=8, help="walks of the longest [8]")
+    add("--short", type=int, nargs="+", default=SHORT, help="points of the short paths")
+    add("--short-paths", type=int, default=32, help="of them walked as published, too [32]")
+    add("--short-walks", type=int, default=1000, help="of them in flight [1000]")
+    add("--short-passes", type=float, nargs="+", default=SHORT_PASSES, help="of the short paths")
+    add("--clock", choices=walk_timing.CLOCKS, default="wall", help="what seconds are [wall]")
     add("--surrogate", type=Path, help="file of the digits' surrogate [the one that ships]")
     add("--training-seconds", type=float, help="of it [what the file notes]")
     add("--training-points", type=int, default=_training_points(), help="passes it took")

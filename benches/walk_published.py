@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,13 @@ from bench_synthesis import form_of
 from torch import Tensor
 from walk_networks import WalkNetworks
 
-from latentpath.energy import EnergyTerms, PathEnergy
+from latentpath.energy import EnergyTerms, EnergyWeights, PathEnergy
 from latentpath.walks import PublishedConfig, straight_line
 from latentpath.walks.published import EPS_DISTANCE, chunk_weights, published_walk
 
 STEPS, CHUNK = 500, 4
-# Paths of a batch whose energies are computed.
-TOGETHER = 4
+# Points of a batch of paths whose energies are computed.
+TOGETHER = 200
 SIDES = ("start", "end", "labels")
 # Steps after which the published walk's energy is noted.
 CHECKPOINTS = (0, 5, 10, 20, 30, 40, 50, 60, 80, 100, 150, 200, 300, 400, 500)
@@ -43,7 +44,9 @@ class PublishedWalk:
         end: Tensor,  # [D]
         label: int,
         points: int,
+        smoothness: float = 1.0,
     ) -> None:
+        self.smoothness = smoothness
         self.networks, self.generator = networks, networks.published_generator
         self.line = straight_line(start[None], end[None], points)[0]
         self.moving = self.line[1:-1].clone().requires_grad_()
@@ -68,24 +71,26 @@ class PublishedWalk:
         path = self.path()
         distance = F.pairwise_distance(path[1:], path[:-1]).square().sum()
         self.optimizer.zero_grad()
-        (0.1 * privacy + distance + classification).backward()
+        (0.1 * privacy + self.smoothness * distance + classification).backward()
         self.optimizer.step()
 
 
-def step_seconds(walk: PublishedWalk, steps: int) -> float:
+def step_seconds(
+    walk: PublishedWalk, steps: int, clock: Callable[[], float] = time.perf_counter
+) -> float:
     """Mean time of a step over a window of `steps`, after one step to warm up."""
     walk.step()
-    began = time.perf_counter()
+    began = clock()
     for _ in range(steps):
         walk.step()
     if walk.line.is_cuda:
         torch.cuda.synchronize()
-    return (time.perf_counter() - began) / steps
+    return (clock() - began) / steps
 
 
-def true_energy(networks: WalkNetworks) -> PathEnergy:
-    """The energy in float32."""
-    return PathEnergy(networks)
+def true_energy(networks: WalkNetworks, smoothness: float = 1.0) -> PathEnergy:
+    """The energy in float32, smoothness of another weight than published where that is given."""
+    return PathEnergy(networks, weights=EnergyWeights(smoothness=smoothness))
 
 
 def disagreement(walk: PublishedWalk) -> float:
@@ -95,8 +100,9 @@ def disagreement(walk: PublishedWalk) -> float:
     own size, however small they are.
     """
     lines = straight_line(walk.line[:1], walk.line[-1:], len(walk.line))
-    energy = true_energy(walk.networks)
-    ours = published_walk(lines, walk.labels[:1], energy, PublishedConfig(optim_steps=1)).latents[0]
+    energy = true_energy(walk.networks, walk.smoothness)
+    config = PublishedConfig(optim_steps=1, weights=energy.weights)
+    ours = published_walk(lines, walk.labels[:1], energy, config).latents[0]
     return float(((walk.path().detach() - ours).abs() > 1e-3).float().mean())
 
 
@@ -114,6 +120,8 @@ class PublishedReference:
     """Steps after which energies were noted, 0 is the straight line."""
     terms: EnergyTerms
     """[S, B] each."""
+    smoothness: float = 1.0
+    """Its weight; the other weights are those published."""
 
     def at(self, step: int, paths: int) -> EnergyTerms:
         """Terms of the first `paths` paths after a noted step, [paths] each."""
@@ -128,6 +136,7 @@ class PublishedReference:
             fingerprint=self.fingerprint,
             points=self.points,
             steps=self.steps,
+            smoothness_weight=self.smoothness,
             **{name: getattr(self, name).cpu().numpy() for name in SIDES},
             **{name: getattr(self.terms, name).cpu().numpy() for name in EnergyTerms.names()},
         )
@@ -142,13 +151,16 @@ class PublishedReference:
             }
             terms = EnergyTerms(*(tensors.pop(name) for name in EnergyTerms.names()))
             rest = str(saved["fingerprint"]), int(saved["points"])
-            return cls(*rest, *tensors.values(), saved["steps"].tolist(), terms)
+            smoothness = float(saved.get("smoothness_weight", 1.0))
+            return cls(*rest, *tensors.values(), saved["steps"].tolist(), terms, smoothness)
 
-    def serves(self, networks: WalkNetworks, points: int, steps: int) -> bool:
-        """Whether it holds paths of these networks, after so many steps."""
+    def serves(
+        self, networks: WalkNetworks, points: int, steps: int, smoothness: float = 1.0
+    ) -> bool:
+        """Whether it holds paths of these networks and this energy, after so many steps."""
         return (
             self.fingerprint == networks.fingerprint()
-            and self.points == points
+            and (self.points, self.smoothness) == (points, smoothness)
             and steps in self.steps
         )
 
@@ -186,9 +198,11 @@ def compute_reference(
     labels: Tensor,  # [B]
     points: int,
     steps: int,
+    smoothness: float = 1.0,
 ) -> PublishedReference:
     """Walk paths together as published, and note the energies at the checkpoints."""
-    energy = _Watched(networks)
+    energy = _Watched(networks, weights=EnergyWeights(smoothness=smoothness))
+    config = PublishedConfig(optim_steps=steps, weights=energy.weights)
     wanted = sorted({0, steps} | {step for step in CHECKPOINTS if step < steps})
     seen, began = energy.watch(wanted), time.perf_counter()
 
@@ -198,7 +212,7 @@ def compute_reference(
             print(f"  published energies, step {done} of {total}, {spent:.0f} s", flush=True)
 
     lines = straight_line(start, end, points)
-    result = published_walk(lines, labels, energy, PublishedConfig(optim_steps=steps), tell)
+    result = published_walk(lines, labels, energy, config, tell)
     weights = chunk_weights(points, CHUNK).to(start)
     noted = []
     for step in wanted[:-1]:
@@ -206,28 +220,35 @@ def compute_reference(
         path[:, 1:-1] = seen[step].view(len(path), points - 2, -1)
         noted.append(energy.terms(path, labels, weights, EPS_DISTANCE))
     terms = EnergyTerms.stack([*noted, result.after])
-    return PublishedReference(networks.fingerprint(), points, start, end, labels, wanted, terms)
+    print_of = networks.fingerprint()
+    return PublishedReference(print_of, points, start, end, labels, wanted, terms, smoothness)
 
 
 def reference(
-    networks: WalkNetworks, file: Path, paths: int, points: int, steps: int, device: str = "cpu"
+    networks: WalkNetworks,
+    file: Path,
+    paths: int,
+    points: int,
+    steps: int,
+    device: str = "cpu",
+    smoothness: float = 1.0,
 ) -> PublishedReference:
     """The kept energies; what they lack of these networks, paths and steps is computed and kept.
 
-    Paths are walked `TOGETHER` at a time and saved after each turn: an interrupted run goes on.
+    Paths are walked together, of `TOGETHER` points, and saved after each turn: an interrupted run
+    goes on.
     """
     made = None
     if file.exists():
         kept = PublishedReference.load(file, device)
-        if kept.serves(networks, points, steps):
+        if kept.serves(networks, points, steps, smoothness):
             made = kept
-    ends = networks.make_ends(paths)
+    ends, together = networks.make_ends(paths), max(1, TOGETHER // points)
     while made is None or len(made.labels) < paths:
         done = 0 if made is None else len(made.labels)
-        print(f"  published energies, paths {done + 1} to {min(done + TOGETHER, paths)} of {paths}")
-        more = compute_reference(
-            networks, *(side[done : done + TOGETHER] for side in ends), points, steps
-        )
+        print(f"  published energies, paths {done + 1} to {min(done + together, paths)} of {paths}")
+        some = (side[done : done + together] for side in ends)
+        more = compute_reference(networks, *some, points, steps, smoothness)
         made = more if made is None else made.extended(more)
         made.save(file)
     return made

@@ -6,7 +6,8 @@ import argparse
 import os
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 from unittest import mock
@@ -15,16 +16,20 @@ import torch
 import walk_published
 import workload
 from torch import Tensor
-from walk_networks import WalkNetworks
+from walk_networks import Ends, WalkNetworks
 from walk_published import PublishedReference, PublishedWalk
 
 import latentpath
-from latentpath.energy import EnergyTerms
+from latentpath.energy import EnergyTerms, EnergyWeights, PathEnergy
 from latentpath.generators.precision import Precision
 from latentpath.walks import FastConfig, WalkResult, fast
 from latentpath.walks.levels import Level
 
 Row = dict[str, Any]
+
+# What seconds are: time on the wall, or of this process on the processors, which other work on the
+# machine does not lengthen (with one thread).
+CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 
 
 @dataclass(frozen=True)
@@ -72,41 +77,83 @@ class Bench:
     options: argparse.Namespace
     paths: int
     published_steps: int
+    ends: Ends | None = None
+    """Of the walks that are timed, where they are more than the reference's: its own come first."""
     windows: list[float] = field(default_factory=list)
     """Seconds of a published step, window by window."""
 
+    def clock(self) -> float:
+        """Seconds, by the clock that was asked for."""
+        return CLOCKS[self.options.clock]()
+
+    def config(self, setting: Setting) -> FastConfig:
+        """A setting's options, for the reference's energy where they name no other."""
+        if "weights" in setting.options:
+            return setting.config()
+        weights = EnergyWeights(smoothness=self.reference.smoothness)
+        return replace(setting.config(), weights=weights)
+
     def fast(self, setting: Setting, paths: int = 0, points: int = 0) -> tuple[WalkResult, float]:
         """One batch of fast walks: the result, and seconds per path."""
-        paths, points = paths or self.paths, points or self.reference.points
-        ref, config = self.reference, setting.config()
+        ref, config = self.reference, self.config(setting)
+        start, end, labels = self.ends or (ref.start, ref.end, ref.labels)
+        paths = paths or (self.paths if self.ends is None else len(labels))
+        points = points or ref.points
         levels = fast.plan_levels
         if not setting.coarse:
             whole = Level(points - 2, max(1, int(config.passes)), 1.0, 1.0, 0.0)
             levels = lambda *_: (whole,)  # noqa: E731
-        began = time.perf_counter()
+        began = self.clock()
         with mock.patch.object(fast, "plan_levels", levels):
             result = latentpath.walk(
-                ref.start[:paths],
-                ref.end[:paths],
-                ref.labels[:paths],
+                start[:paths],
+                end[:paths],
+                labels[:paths],
                 self.networks if setting.surrogate else replace(self.networks, surrogate=None),
                 steps=points,
                 config=config,
                 precision=setting.precision,
             )
-        return result, (time.perf_counter() - began) / paths
+        return result, (self.clock() - began) / paths
+
+    @contextmanager
+    def networks_timed(self) -> Iterator[list[float]]:
+        """Seconds spent in the true energy and its gradient, noted while the context is open."""
+        spent: list[float] = []
+
+        def timed(method: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*args: Any, **kwargs: Any) -> Any:
+                began = self.clock()
+                result = method(*args, **kwargs)
+                spent.append(self.clock() - began)
+                return result
+
+            return call
+
+        names = ("guide_gradient", "terms")
+        with ExitStack() as stack:
+            for name in names:
+                method = timed(getattr(PathEnergy, name))
+                stack.enter_context(mock.patch.object(PathEnergy, name, method))
+            yield spent
 
     def published_walk(self, number: int) -> PublishedWalk:
         """The published walk on one of the paths."""
         ref, at = self.reference, number % self.paths
         return PublishedWalk(
-            self.networks, ref.start[at], ref.end[at], int(ref.labels[at]), ref.points
+            self.networks,
+            ref.start[at],
+            ref.end[at],
+            int(ref.labels[at]),
+            ref.points,
+            ref.smoothness,
         )
 
     def window(self) -> float:
         """Seconds of a published step, measured now, on the next path."""
         walk = self.published_walk(len(self.windows))
-        self.windows.append(walk_published.step_seconds(walk, self.options.window))
+        seconds = walk_published.step_seconds(walk, self.options.window, self.clock)
+        self.windows.append(seconds)
         return self.windows[-1]
 
     def goal(self) -> EnergyTerms:
@@ -129,6 +176,8 @@ class Bench:
         return {
             **workload.machine(),
             "load": round(os.getloadavg()[0], 2),
+            "clock": self.options.clock,
+            "smoothness_weight": round(self.reference.smoothness, 6),
             "part": self.part,
             "networks": networks.name,
             "people": _outputs(networks.identity),
@@ -189,7 +238,7 @@ class Bench:
                 "amortised_passes": round(result.generator_passes + passes, 2),
                 "amortised_speed_up": round(statistics.median(more), 2),
             }
-        return self.row("fast", setting.name, result.after, **figures)
+        return self.row("fast", setting.name, result.after[: self.paths], **figures)
 
 
 def ratio_error(total: Tensor, goal: Tensor) -> float | str:  # [n] x2

@@ -172,6 +172,29 @@ def test_rows_of_curve_and_long_paths(modules, networks, monkeypatch, tmp_path, 
     assert picture.read_text().count("no surrogate") > 0
 
 
+def test_rows_of_short_walks(modules, networks, monkeypatch, tmp_path, capsys):
+    """Their smoothness weighs what `produce` gives it; more walks are timed than are compared."""
+    options = (
+        "--parts short --short 4 6 --short-paths 2 --short-walks 3 --short-passes 1 2 "
+        "--published-steps 5 --clock processor"
+    )
+    rows, stored = run(modules, networks, monkeypatch, tmp_path, capsys, *options.split())
+    assert [row["points"] for row in rows] == [4] * 4 + [6] * 4
+    for row in rows:
+        weight = ((row["points"] - 1) / 8) ** 2
+        assert row["smoothness_weight"] == pytest.approx(weight, abs=1e-6)
+        parts = weight * row["smoothness"] + 0.1 * row["identity"] + row["classification"]
+        assert row["total"] == pytest.approx(parts, abs=2e-4)
+        assert (row["paths"], row["clock"]) == (2, "processor")
+    assert all(0 < row["host_share"] < 1 for row in rows if row["solver"] == "fast")
+    assert stored[1]["host_share"]
+    start, end, labels = networks.make_ends(2)
+    weights = EnergyWeights(smoothness=rows[0]["smoothness_weight"])
+    config = PublishedConfig(optim_steps=5, weights=weights)
+    whole = latentpath.walk(start, end, labels, networks, steps=4, config=config).after.total
+    assert rows[0]["total"] == pytest.approx(float(whole.mean()), rel=1e-3)
+
+
 def test_standard_error_of_a_ratio_is_the_spread_of_resampled_ones(modules):
     source = torch.Generator().manual_seed(0)
     goal = 10 + torch.rand(60, generator=source, dtype=torch.float64)
