@@ -437,11 +437,12 @@ def bank_tiles(session: Session, width: int) -> Iterator[tuple[str, Any]]:
 
         from latentpath.ops.triton import bank_lse_kernel
 
-        tiles = bank_lse_kernel.Tiles(64, 64, width, width, 2, 8, "ieee")
-        yield (
-            "triton, tiles of 64x64",
-            patch.object(bank_lse_kernel, "configuration", lambda *_: tiles),
-        )
+        for rows, stages in ((32, 3), (64, 2)):
+            tiles = bank_lse_kernel.Tiles(64, rows, width, width, stages, 8, "ieee")
+            yield (
+                f"triton, tiles of 64x{rows}",
+                patch.object(bank_lse_kernel, "configuration", lambda *_, tiles=tiles: tiles),
+            )
 
 
 def copy_of(session: Session, size: int) -> Run:
