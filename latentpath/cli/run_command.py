@@ -61,13 +61,20 @@ def declare(parser: LateParser) -> None:
 def _run(arguments: argparse.Namespace, bars: Bars) -> None:
     from latentpath.audit import summary_line
     from latentpath.data import scan
-    from latentpath.production import RunOptions, seal_line, shortage_lines, summary_lines
+    from latentpath.production import (
+        RunOptions,
+        check_resolution,
+        seal_line,
+        shortage_lines,
+        summary_lines,
+    )
     from latentpath.project import ProjectConfig, reading_side, run_project
 
     config = read_options(arguments, ProjectConfig)
     check_apart(arguments, "out")
     device = device_of(arguments)
     asked = arguments.resolution
+    check_resolution(asked)
     if not asked and not is_demo_data(arguments):
         survey = scan(data_source(arguments), progress=bars)
         arguments.resolution = reading_side(survey)

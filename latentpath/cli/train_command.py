@@ -81,9 +81,12 @@ def _declare(parser: LateParser, network: str, config: str) -> None:
 
 
 def _run(arguments: argparse.Namespace, bars: Bars) -> None:
-    from latentpath.production import train_network
+    from latentpath.production import check_resolution, check_validation, train_network
 
     config, device = read_options(arguments, arguments.config), device_of(arguments)
+    # What no network can be is told before all images are read.
+    check_resolution(arguments.resolution)
+    check_validation(arguments.validation)
     check_apart(arguments, "out")
     initial = _initial(arguments)
     data = read_data(arguments, bars)

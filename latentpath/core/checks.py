@@ -21,7 +21,7 @@ def check_within(least: float, most: float, /, **values: float) -> None:
     for name, value in values.items():
         if not least <= value <= most:
             raise InputError(
-                expected=f"{name} from {least:g} to {most:g}",
+                expected=f"{name} from {_written(least)} to {_written(most)}",
                 got=str(value)[:40],
                 fix=f"choose another {name}, or leave it at its default",
             )
@@ -85,3 +85,8 @@ def check_one_of(choices: Iterable[str], **values: str) -> None:
             raise InputError(
                 expected=f"{name} as one of {', '.join(choices)}", got=repr(value), fix="choose one"
             )
+
+
+def _written(limit: float) -> str:
+    """A limit as people write it: whole numbers whole."""
+    return f"{int(limit):,}" if float(limit).is_integer() else f"{limit:g}"

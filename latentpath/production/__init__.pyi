@@ -42,6 +42,8 @@ from latentpath.production.group_members import (
 )
 from latentpath.production.network_training import (
     check_classes as check_classes,
+    check_resolution as check_resolution,
+    check_validation as check_validation,
     train_network as train_network,
 )
 from latentpath.production.prepared_endpoints import (

@@ -50,6 +50,7 @@ def judge_classifier(
     if classes < 2:
         return []
     chance = 1 / classes
+    needed = chance + 0.1 * (1 - chance)
     reached = None
     if held_out is not None:
         reached = balanced_accuracy(model, *held_out)
@@ -59,7 +60,7 @@ def judge_classifier(
                 "balanced_accuracy",
                 reached,
                 usual=chance + 0.5 * (1 - chance),
-                needed=chance + 0.1 * (1 - chance),
+                needed=needed,
                 what="balanced accuracy on people who were held out",
             )
         )
@@ -75,8 +76,8 @@ def judge_classifier(
                 "classifier",
                 "class_agreement",
                 agreed,
-                usual=chance + 0.8 * (best - chance),
-                needed=chance + 0.1 * (1 - chance),
+                usual=max(chance + 0.8 * (best - chance), needed),
+                needed=needed,
                 what="agreement with the classes that images were generated for",
             )
         )

@@ -369,6 +369,16 @@ def _judged(
     return []
 
 
+def check_resolution(resolution: int) -> None:
+    """Refuse a side that no generator of ours has; 0 leaves it open."""
+    if resolution and (not 4 <= resolution <= _LARGEST_SIDE or resolution & (resolution - 1)):
+        raise InputError(
+            expected=f"a --resolution that is a power of two, from 4 to {_LARGEST_SIDE}",
+            got=str(resolution),
+            fix="choose 32, 64, 128, ...",
+        )
+
+
 def check_validation(share: float) -> None:
     """Refuse a share of held-out people that is none, or that leaves too few to learn from."""
     if not 0 <= share <= 0.25:
@@ -425,12 +435,7 @@ def _side(network: str, data: ImageSet, out: Path, resolution: int) -> int:
             )
         return side
     if resolution:
-        if not 4 <= resolution <= _LARGEST_SIDE or resolution & (resolution - 1):
-            raise InputError(
-                expected=f"a resolution that is a power of two, from 4 to {_LARGEST_SIDE}",
-                got=str(resolution),
-                fix="choose 32, 64, 128, ...",
-            )
+        check_resolution(resolution)
         return resolution
     largest = max(data.images.shape[1:3])
     return max(16, 1 << (largest - 1).bit_length())

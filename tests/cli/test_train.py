@@ -83,3 +83,23 @@ def test_asked_to_stop_it_saves_and_goes_on(network, train, tmp_path, monkeypatc
     code, _, errors = train(*argv)
     assert code == 0
     assert any(f"latentpath: training goes on at {place}" in line for line in errors)
+
+
+@pytest.mark.parametrize(
+    ("command_words", "option", "value"),
+    [
+        (("train", "classifier"), "--resolution", "24"),
+        (("train", "classifier"), "--validation", "0.5"),
+        (("run",), "--resolution", "24"),
+    ],
+)
+def test_what_no_network_can_be_is_told_before_images_are_read(
+    refused, monkeypatch, tmp_path, command_words, option, value
+):
+    def read(*arguments, **options):
+        raise AssertionError("images were read")
+
+    for name in ("train_command", "run_command"):
+        monkeypatch.setattr(f"latentpath.cli.{name}.read_data", read)
+    words = [*command_words, "--data", tmp_path / "d", "--out", tmp_path / "w", option, value]
+    assert f"{option}" in refused(*words)
