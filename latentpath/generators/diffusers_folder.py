@@ -94,7 +94,11 @@ def open_folder(path: Path, changes: Mapping[str, Any] | None = None) -> Autoenc
                 got=f"a weights folder of latentpath, {folder}",
                 fix=f"name the file in it, {ours.name}",
             )
-        raise fault(f"no {CONFIG} in it")
+        raise WeightsError(
+            expected="a file of weights, or a folder in which diffusers saved an autoencoder",
+            got=f"a directory without {CONFIG}, {folder}",
+            fix="name the file of weights in it",
+        )
     config = read_json(folder / CONFIG)
     if config.get("_class_name") != _CLASS:
         raise WeightsError(
