@@ -32,6 +32,7 @@ def declare(parser: LateParser) -> None:
 
 
 def _run(arguments: argparse.Namespace, bars: Bars) -> None:
+    _check_options(arguments)
     if arguments.file is None:
         if arguments.data is not None or arguments.config is not None:
             raise InputError(
@@ -48,6 +49,21 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> None:
         print("\n".join(facts.report()))
     if arguments.data is not None:
         _compare(found, arguments, bars)
+
+
+def _check_options(arguments: argparse.Namespace) -> None:
+    """Refuse options on how data are read where there are none."""
+    reading = argparse.ArgumentParser(add_help=False)
+    add_data_options(reading, required=False)
+    usual = vars(reading.parse_args([]))
+    given = [name for name, value in usual.items() if getattr(arguments, name) != value]
+    if given and arguments.data is None:
+        option = f"--{given[0].replace('_', '-')}"
+        raise InputError(
+            expected=f"--data with {option}",
+            got="none",
+            fix=f"name the images, or leave {option} out",
+        )
 
 
 def _facts(path: Path, config: str | None) -> list[WeightsFacts]:

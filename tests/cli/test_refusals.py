@@ -248,7 +248,7 @@ PRODUCE = ("produce", "--k", "3", "--steps", "4")
     [
         (TRAIN, ["--resolution", "24"], "power of two"),
         (TRAIN, ["--resolution", "2"], "power of two"),
-        (TRAIN, ["--resolution", str(2**40)], "resolution from 1 to"),
+        (TRAIN, ["--resolution", str(2**40)], "from 4 to 4096"),
         (TRAIN, ["--resolution", "-8"], "resolution"),
         (TRAIN, ["--device", "gpu"], "--device"),
         (TRAIN, ["--device", ""], "--device"),
