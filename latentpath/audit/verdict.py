@@ -21,7 +21,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from latentpath.audit.instrument_check import InstrumentCheck
-from latentpath.audit.registry import Aspect, Wing, wings
+from latentpath.audit.registry import Aspect, Wing, all_measures, wings
 from latentpath.audit.statistics.intervals import Interval
 from latentpath.core import InputError
 
@@ -339,11 +339,17 @@ def answer(
 
 
 def _reason(evidence: Evidence, wing: Wing) -> str:
-    """Why none of a wing's measures was taken."""
-    for audit in (evidence.own, evidence.yardstick):
-        for name in wing.answered_by:
-            if name in audit.not_measured:
-                return audit.not_measured[name]
+    """Why nothing was found by any of a wing's measures."""
+    own, real = evidence.own, evidence.yardstick
+    for name in wing.answered_by:
+        # What is never asked of the real set is not missing there.
+        if name in own.results and all_measures()[name].of_real and name in real.not_measured:
+            return real.not_measured[name]
+    if evidence.holdout is None and any(measure.name in own.results for measure in wing.measures):
+        return NEEDS_HOLDOUT
+    for name in wing.answered_by:
+        if name in own.not_measured:
+            return own.not_measured[name]
     return NEEDS_HOLDOUT
 
 

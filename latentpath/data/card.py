@@ -67,6 +67,7 @@ def loading_lines(
     def at(name: str) -> str:
         return repr(f"{place.rstrip('/')}/{name}" if place else name)
 
+    before = f"{at('')} + " if place else ""
     part = ", 'train'" if splits else ""
     lines = {"latentpath": f"import latentpath; rows = latentpath.load_set({place or '.'!r}{part})"}
     if "parquet" in layouts:
@@ -78,7 +79,8 @@ def loading_lines(
         lines["datasets"] = (
             "from datasets import Image, load_dataset; rows = load_dataset('csv', "
             f"data_files={at('labels.csv')}, split='train')"
-            f".map(lambda row: {{'image': {at('')} + row['file']}}).cast_column('image', Image())"
+            f".map(lambda row: {{'image': {before}row['file']}})"
+            ".cast_column('image', Image())"
         )
     if "webdataset" in layouts:
         form = "torchl" if channels == 1 else "torchrgb"

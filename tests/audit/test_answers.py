@@ -216,6 +216,13 @@ def test_without_a_holdout_nobody_is_called_safe():
     assert "holdout" in verdict.why
 
 
+def test_what_was_measured_without_a_holdout_is_not_said_to_be_left_out():
+    alone = GroupAttack({"images_private": made.group_attack().scores["images_private"]})
+    own = made.audit(group_attack=alone, membership=None)
+    verdict = {v.key: v for v in answer(own, made.real_audit(), None)}["attacks"]
+    assert (verdict.colour, "holdout" in verdict.why) == ("grey", True)
+
+
 @pytest.mark.parametrize("accuracy", [0.3, 0.5, 0.9])
 def test_a_yardstick_that_learnt_nothing_answers_nothing(accuracy):
     """Neither green for a set that is as bad as guessing, nor red for one that is worse."""

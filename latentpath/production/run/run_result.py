@@ -53,8 +53,8 @@ def summary_lines(result: RunResult) -> list[str]:
     chosen, folder = result.chosen, result.folder
     walks = sum(len(result.plan.task(row.number).pairs) for row in result.rows)
     lines = [
-        f"set: {folder.set}, {chosen.count} images from {walks} walks; the gate turned away "
-        f"{sum(chosen.rejected.values())} of {chosen.tested} samples"
+        f"set: {folder.set}, {chosen.count} images; the gate turned away "
+        f"{sum(chosen.rejected.values())} of {chosen.tested} samples on {walks} walks"
     ]
     rates = ", ".join(f"{name} {rate:.4g}" for name, rate in stage_rates(result.rows).items())
     if rates:

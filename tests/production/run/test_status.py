@@ -90,7 +90,7 @@ def test_progress_tells_rate_rejected_share_and_busy_share(perform):
 
 def test_the_summary(finished):
     lines = summary_lines(finished)
-    assert lines[0].startswith(f"set: {finished.folder.set}, 45 images from ")
+    assert lines[0].startswith(f"set: {finished.folder.set}, 45 images; the gate ")
     assert seal_line(finished.manifest).startswith(f"seal: {finished.manifest['seal']}")
     assert shortage_lines(finished) == []
 
