@@ -68,7 +68,8 @@ def declare(parser: LateParser) -> None:
     parser.add_argument(
         "--anyway",
         action="store_true",
-        help="go on with networks that their own training judged unfit; the set's manifest says so",
+        help="go on with networks that their own training judged unfit; the set's card and "
+        "manifest say so",
     )
     parser.add_argument(
         "--report",

@@ -50,7 +50,8 @@ def declare(parser: LateParser) -> None:
     parser.add_argument(
         "--anyway",
         action="store_true",
-        help="go on with networks that their own training judged unfit; the set's manifest says so",
+        help="go on with networks that their own training judged unfit; the set's card and "
+        "manifest say so",
     )
     add_device_option(parser)
     add_thorough_option(parser)

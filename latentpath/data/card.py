@@ -138,6 +138,7 @@ class DatasetCard:
             _WALKS_TEXT if form.has_walks else "",
             _use(form, manifest["layouts"]),
             _made(manifest),
+            _not_ready(manifest.get("networks")),
             _promise(manifest.get("certificate"), manifest.get("reading")),
             _figures(self.audit),
         ]
@@ -206,6 +207,18 @@ def _made(manifest: Mapping[str, Any]) -> str:
         "Latents of real images were averaged over groups of people; walks between averages, bent "
         "away from real people, gave the images; a gate turned away those too close to a real one."
         f"\n\nlatentpath {version}, options: {options}."
+    )
+
+
+def _not_ready(networks: Any) -> str:
+    """Return what the trainings of unfit networks said, where the set was made with such."""
+    unfit = networks.get("unfit") if isinstance(networks, Mapping) else None
+    if not unfit:
+        return ""
+    names = ", ".join(_escaped(str(name)) for name in unfit)
+    return (
+        "**Made with networks that were not ready** by the judgement of their own training "
+        f"({names}): its images may show little, and what is said of people below rests on them."
     )
 
 

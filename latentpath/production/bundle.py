@@ -91,7 +91,7 @@ class Bundle:
         """Refuse networks that their own trainings judged unfit, and warn of weak ones.
 
         Args:
-            anyway: go on with unfit ones, too; the set's manifest will say so.
+            anyway: go on with unfit ones, too; the set's card and manifest will say so.
 
         Raises:
             WeightsError: names what they lack.
@@ -103,8 +103,8 @@ class Bundle:
             raise WeightsError(
                 expected="networks that are ready to make a set with",
                 got="; ".join(figure.words for figure in unfit),
-                fix="train them longer (`latentpath train`), or go on with --anyway, which the "
-                "set's manifest will say",
+                fix="train a generator on with more --total-images, others anew with more --steps "
+                "(without their .checkpoint), or go on with --anyway, as the set's card will say",
             )
         for figure in (*unfit, *weak):
             warnings.warn(f"not ready: {figure.words}", LatentpathWarning, stacklevel=3)

@@ -75,12 +75,12 @@ class Judgement:
         return tuple(figure for figure in self.figures if figure.state == state)
 
     def as_manifest(self) -> dict[str, Any]:
-        """What a set's manifest tells: names of figures, no values."""
-        names = {
+        """What a set's manifest tells: names of figures, no values. With unfit ones it was made
+        `--anyway`."""
+        return {
             state: [f"{figure.network}_{figure.measure}" for figure in self.of_state(state)]
             for state in ("weak", "unfit")
         }
-        return {**names, "anyway": bool(names["unfit"])}
 
 
 def read_judgement(folder: Path, files: dict[str, str]) -> Judgement | None:

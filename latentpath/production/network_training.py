@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +66,55 @@ _WITHOUT_HELD_OUT = ("generator", "classifier")
 Trained = tuple[nn.Module, dict[str, float]]
 
 
+@dataclass(frozen=True)
+class _Job:
+    """What every network is trained from.
+
+    Attributes:
+        data: the images that it is trained on.
+        images: the same as a tensor [n, C, H, H] on the device.
+        others: images of held-out people; None where nobody is held out.
+        out: the weights folder.
+        config: of the training.
+        checkpoint: its file.
+        progress: told after every step.
+        judge: of generators, where people are held out.
+        initial: what a generator starts from.
+        sheet_images: images between two sheets of a generator's samples.
+    """
+
+    data: ImageSet
+    images: Tensor
+    others: ImageSet | None
+    out: Path
+    config: Any
+    checkpoint: Path
+    progress: Progress
+    judge: GeneratorJudge | None = None
+    initial: Pretrained | None = None
+    sheet_images: int = 0
+
+    @property
+    def device(self) -> torch.device:
+        return self.images.device
+
+    @property
+    def labels(self) -> Tensor:
+        return torch.as_tensor(self.data.labels, device=self.device)
+
+    @property
+    def people(self) -> Tensor:
+        return torch.as_tensor(self.data.identities, device=self.device)
+
+    @property
+    def held_out(self) -> tuple[Tensor, Tensor] | None:
+        """Images and labels of the held-out people."""
+        if self.others is None:
+            return None
+        pixels = to_tensor(self.others.images).to(self.device)
+        return pixels, torch.as_tensor(self.others.labels, device=self.device)
+
+
 def train_network(
     network: str,
     data: ImageSet,
@@ -115,16 +163,9 @@ def train_network(
     Raises:
         StoppedError: Ctrl-C or SIGTERM asked to stop; the checkpoint holds the last step.
     """
-    trainers: dict[str, Callable[..., Trained]] = {
-        "generator": partial(_generator, initial=initial, sheet_images=sheet_images),
-        "encoder": _encoder,
-        "identity": _identity,
-        "classifier": _classifier,
-        "surrogate": _surrogate,
-    }
-    if network not in trainers:
+    if network not in _TRAINERS:
         raise InputError(
-            expected=f"a network out of {', '.join(trainers)}",
+            expected=f"a network out of {', '.join(_TRAINERS)}",
             got=repr(network),
             fix="choose one of these",
         )
@@ -147,13 +188,19 @@ def train_network(
     known = data
     if held_out is not None and network in _WITHOUT_HELD_OUT:
         known = held_out.private
-    images = to_tensor(known.images).to(device)
-    checkpoint = out / f"{network}.checkpoint"
     others = None if held_out is None else held_out.others
-    arguments = (known, images, out, config, checkpoint, progress)
+    images = to_tensor(known.images).to(device)
+    judge = None
+    if network == "generator" and others is not None:
+        lpips = LPIPS.load(images.device)
+        judge = GeneratorJudge(known.images, known.labels, others.images, lpips)
+    checkpoint = out / f"{network}.checkpoint"
+    job = _Job(
+        known, images, others, out, config, checkpoint, progress, judge, initial, sheet_images
+    )
     with stoppable("this step, which is saved", say or _silent) as stop:
-        module, result = trainers[network](*arguments, others)
-        figures = _judged(network, module, known, images, out, config, others)
+        module, result = _TRAINERS[network](job)
+        figures = _judged(network, module, job)
     if stop:  # while it was judged what a finished training is worth
         raise StoppedError(
             stop.number, "a stop after training, as asked", "the same command goes on from there"
@@ -197,175 +244,117 @@ def _silent(text: str) -> None:
     pass
 
 
-def _generator(
-    data: ImageSet,
-    images: Tensor,
-    out: Path,
-    config: Any,
-    checkpoint: Path,
-    progress: Progress,
-    others: ImageSet | None,
-    *,
-    initial: Pretrained | None,
-    sheet_images: int,
-) -> Trained:
-    judge = None if others is None else _generator_judge(data, others, images.device)
-    sheets = SampleSheets(
-        out, data.num_classes, config.seed, sheet_images, None if judge is None else judge.kid
-    )
-    if not checkpoint.exists():
+def _generator(job: _Job) -> Trained:
+    data, config = job.data, job.config
+    kid = None if job.judge is None else job.judge.kid
+    sheets = SampleSheets(job.out, data.num_classes, config.seed, job.sheet_images, kid)
+    if not job.checkpoint.exists():
         sheets.forget()
     generator = train_generator(
-        images,
-        torch.as_tensor(data.labels, device=images.device),
+        job.images,
+        job.labels,
         num_classes=data.num_classes,
         config=config,
-        initial=initial,
-        checkpoint=checkpoint,
-        snapshot=sheets if sheet_images else None,
-        progress=progress,
+        initial=job.initial,
+        checkpoint=job.checkpoint,
+        snapshot=sheets if job.sheet_images else None,
+        progress=job.progress,
     )
     sheets(generator, config.total_images, keep=False)
     seen = sheets.restore_best(generator, config.total_images)
     return generator, {"images seen": float(seen)}
 
 
-def _encoder(
-    data: ImageSet,
-    images: Tensor,
-    out: Path,
-    config: Any,
-    checkpoint: Path,
-    progress: Progress,
-    others: ImageSet | None,
-) -> Trained:
-    generator = load_generator(out / FILES["generator"], images.device)
+def _encoder(job: _Job) -> Trained:
+    generator = load_generator(job.out / FILES["generator"], job.device)
     encoder = train_encoder(
-        images, generator, config=config, checkpoint=checkpoint, progress=progress
+        job.images,
+        generator,
+        config=job.config,
+        checkpoint=job.checkpoint,
+        progress=job.progress,
     )
     with torch.no_grad():
         errors = [
             (generator.synthesize(encode(encoder, part)).clamp(-1, 1) - part).square().mean()
-            for part in images.split(256)
+            for part in job.images.split(256)
         ]
     return encoder, {"squared error": float(torch.stack(errors).mean())}
 
 
-def _identity(
-    data: ImageSet,
-    images: Tensor,
-    out: Path,
-    config: Any,
-    checkpoint: Path,
-    progress: Progress,
-    others: ImageSet | None,
-) -> Trained:
-    people = torch.as_tensor(data.identities, device=images.device)
-    return _trained_classifier(images, people, data.num_identities, config, checkpoint, progress)
+def _identity(job: _Job) -> Trained:
+    return _trained_classifier(job, job.people, job.data.num_identities)
 
 
-def _classifier(
-    data: ImageSet,
-    images: Tensor,
-    out: Path,
-    config: Any,
-    checkpoint: Path,
-    progress: Progress,
-    others: ImageSet | None,
-) -> Trained:
-    labels = torch.as_tensor(data.labels, device=images.device)
-    validation = None if others is None else _tensors(others, images.device)
-    return _trained_classifier(
-        images, labels, data.num_classes, config, checkpoint, progress, validation
-    )
+def _classifier(job: _Job) -> Trained:
+    return _trained_classifier(job, job.labels, job.data.num_classes, job.held_out)
 
 
-def _surrogate(
-    data: ImageSet,
-    images: Tensor,
-    out: Path,
-    config: Any,
-    checkpoint: Path,
-    progress: Progress,
-    others: ImageSet | None,
-) -> Trained:
-    bundle = load_bundle(out, images.device, with_surrogate=False)
-    bundle.check(data)
-    latents = encode(bundle.encoder, images)
-    labels = torch.as_tensor(data.labels, device=images.device)
+def _surrogate(job: _Job) -> Trained:
+    bundle = load_bundle(job.out, job.device, with_surrogate=False)
+    bundle.check(job.data)
+    latents, labels = encode(bundle.encoder, job.images), job.labels
     surrogate = train_surrogate(
-        bundle.networks, latents, labels, config=config, checkpoint=checkpoint, progress=progress
+        bundle.networks,
+        latents,
+        labels,
+        config=job.config,
+        checkpoint=job.checkpoint,
+        progress=job.progress,
     )
     networks = replace(bundle.networks, surrogate=surrogate)
     return surrogate, evaluate_surrogate(
-        networks, latents, labels, config=config, progress=progress
+        networks, latents, labels, config=job.config, progress=job.progress
     )
+
+
+_TRAINERS: dict[str, Callable[[_Job], Trained]] = {
+    "generator": _generator,
+    "encoder": _encoder,
+    "identity": _identity,
+    "classifier": _classifier,
+    "surrogate": _surrogate,
+}
 
 
 def _trained_classifier(
-    images: Tensor,
-    target: Tensor,
-    count: int,
-    config: Any,
-    checkpoint: Path,
-    progress: Progress,
-    validation: tuple[Tensor, Tensor] | None = None,
+    job: _Job, target: Tensor, count: int, validation: tuple[Tensor, Tensor] | None = None
 ) -> Trained:
     model = train_classifier(
-        images,
+        job.images,
         target,
         num_classes=count,
-        config=config,
-        checkpoint=checkpoint,
+        config=job.config,
+        checkpoint=job.checkpoint,
         validation=validation,
-        progress=progress,
+        progress=job.progress,
     )
-    hits = (predict(model, images).argmax(dim=1) == target).float().mean()
+    hits = (predict(model, job.images).argmax(dim=1) == target).float().mean()
     return model, {"accuracy on the training images": float(hits)}
 
 
-def _tensors(images: ImageSet, device: torch.device) -> tuple[Tensor, Tensor]:
-    pixels = to_tensor(images.images).to(device)
-    return pixels, torch.as_tensor(images.labels, device=device)
-
-
-def _generator_judge(data: ImageSet, others: ImageSet, device: torch.device) -> GeneratorJudge:
-    return GeneratorJudge(data.images, data.labels, others.images, LPIPS.load(device))
-
-
-def _judged(
-    network: str,
-    module: Any,
-    data: ImageSet,
-    images: Tensor,
-    out: Path,
-    config: Any,
-    others: ImageSet | None,
-) -> list[JudgedFigure]:
+def _judged(network: str, module: Any, job: _Job) -> list[JudgedFigure]:
     """Figures of a network that was just trained, by those that are there already."""
 
     def there(name: str) -> Any:
-        path = out / FILES[name]
-        if network == name or not path.exists():
+        path = job.out / FILES[name]
+        if not path.exists():
             return None
         if name == "generator":
-            return load_generator(path, images.device)
-        return place(build(read_weights(path, kind=name), Encoder, source=path), images.device)
+            return load_generator(path, job.device)
+        return place(build(read_weights(path, kind=name), Encoder, source=path), job.device)
 
     if network == "generator":
-        if others is None:
-            return []
-        return _generator_judge(data, others, images.device).judge(module)
+        return [] if job.judge is None else job.judge.judge(module)
     if network == "encoder":
-        return judge_encoder(module, there("generator"), images)
+        return judge_encoder(module, there("generator"), job.images)
     if network == "identity":
-        people = torch.as_tensor(data.identities, device=images.device)
-        encoder = there("encoder")
-        generator = there("generator")
-        return judge_identity(module, images, people, config.augment, encoder, generator)
+        encoder, generator = there("encoder"), there("generator")
+        return judge_identity(
+            module, job.images, job.people, job.config.augment, encoder, generator
+        )
     if network == "classifier":
-        held_out = None if others is None else _tensors(others, images.device)
-        return judge_classifier(module, held_out, there("generator"))
+        return judge_classifier(module, job.held_out, there("generator"))
     return []
 
 

@@ -114,8 +114,13 @@ def verify_set(
     manifest: dict[str, Any] = {}
     run.stage(
         "The manifest is as it was sealed, and has known entries only.",
-        lambda found: manifest.update(_read_manifest(folder, seal, found)),
+        lambda found: manifest.update(_read_manifest(folder, found)),
     )
+    if manifest and seal is not None:
+        run.stage(
+            "The seal is the one noted down or named by the report: it is this very set.",
+            lambda found: _check_seal(manifest, seal, found),
+        )
     if manifest:
         _check_content(run, folder, manifest, private, progress)
     if private is None:
@@ -211,7 +216,7 @@ def _check_content(
             run.findings.append(_changed(f"entries of other types ({error!r})"))
 
 
-def _read_manifest(folder: Path, seal: str | None, found: Findings) -> dict[str, Any]:
+def _read_manifest(folder: Path, found: Findings) -> dict[str, Any]:
     """The manifest, its form and its entries checked."""
     try:
         raw = (folder / manifest_file.FILE_NAME).read_bytes()
@@ -225,8 +230,6 @@ def _read_manifest(folder: Path, seal: str | None, found: Findings) -> dict[str,
     content = manifest_file.read_manifest(folder)
     if content.get("seal") != own:
         found.append(_changed(f"content whose seal is {own}"))
-    if seal is not None and seal.strip().lower() != content.get("seal"):
-        found.append(_changed(f"the seal {content.get('seal')}, not the one noted down"))
     for where in (*unknown_entries(content), *odd_values(content)):
         found.append(
             PrivacyError(
@@ -248,6 +251,17 @@ def _check_class_names(manifest: Mapping[str, Any], found: Findings, not_told: l
                 expected="names of classes that may be published",
                 got=f"{len(manifest['classes'])} that look like people's: {reason}",
                 fix="do not share the set: make it again from classes, not from people",
+            )
+        )
+
+
+def _check_seal(manifest: Mapping[str, Any], seal: str, found: Findings) -> None:
+    if seal.strip().lower() != manifest.get("seal"):
+        found.append(
+            IntegrityError(
+                expected=f"the set whose seal {seal.strip()} was noted down, or is in the report",
+                got=f"one with the seal {manifest.get('seal')}",
+                fix="check another set or report; where this should be the one, it was rewritten",
             )
         )
 

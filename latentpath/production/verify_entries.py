@@ -69,7 +69,7 @@ def unknown_entries(content: Mapping[str, Any]) -> list[str]:
         ("endpoints.", content.get("endpoints"), ("class", "people")),
         ("relaxed_endpoints.", content.get("relaxed_endpoints"), _RELAXED),
         ("walks.", content.get("walks"), ("points", "pairs")),
-        ("networks.", content.get("networks"), ("weak", "unfit", "anyway")),
+        ("networks.", content.get("networks"), ("weak", "unfit")),
         ("run.", content.get("run"), ("threads",)),
         ("reading.", content.get("reading"), Reading().as_dict()),
         ("private_file.", content.get("private_file"), ("sha256",)),
@@ -133,12 +133,12 @@ def _is_reading(reading: Any) -> bool:
 
 def _is_judgement(networks: Any) -> bool:
     """Say whether an entry names figures of networks that were not as usual, and no others."""
-    if not isinstance(networks, dict) or not isinstance(networks.get("anyway"), bool):
+    if not isinstance(networks, dict):
         return False
     names = [networks.get(state) for state in ("weak", "unfit")]
     return all(
         isinstance(some, list) and all(_is_text(name, _WORD) for name in some) for some in names
-    ) and networks["anyway"] == bool(networks["unfit"])
+    )
 
 
 def _has_no_gate(content: Mapping[str, Any]) -> bool:

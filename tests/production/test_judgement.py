@@ -48,7 +48,6 @@ def test_figures_are_of_the_very_weights(tmp_path):
     assert found.as_manifest() == {
         "weak": ["classifier_balanced_accuracy", "generator_balanced_accuracy"],
         "unfit": [],
-        "anyway": False,
     }
     weights.write_bytes(b"others")
     assert [one.network for one in read_judgement(tmp_path, NAMES).figures] == ["generator"]
@@ -77,8 +76,9 @@ def test_a_run_refuses_unfit_networks_and_the_set_says_who_went_on(tmp_path, dat
     assert read_manifest(run.folder.set)["networks"] == {
         "weak": [],
         "unfit": ["classifier_balanced_accuracy"],
-        "anyway": True,
     }
+    card = (run.folder.set / "README.md").read_text()
+    assert "not ready** by the judgement of their own training (classifier\\_balanced" in card
     assert not verify_set(run.folder.set).findings
     # What was begun goes on: it was decided when it was planned.
     produce(data, bundle, tmp_path / "run", config, tiny_runs.options(resume=True))
@@ -88,12 +88,13 @@ def test_weak_networks_are_warned_of_and_good_ones_are_not(tmp_path, data, weigh
     bundle, config = noted(weights, 0.7), tiny_runs.config(count=6)
     with pytest.warns(LatentpathWarning, match="not ready"):
         run = produce(data, bundle, tmp_path / "weak", config, tiny_runs.options())
-    assert run.manifest["networks"]["anyway"] is False
+    assert run.manifest["networks"]["unfit"] == []
+    assert "not ready" not in (run.folder.set / "README.md").read_text()
     good = replace(bundle, judgement=Judgement((figure(0.9),)))
     recwarn.clear()
     run = produce(data, good, tmp_path / "good", config, tiny_runs.options())
     assert not recwarn
-    assert run.manifest["networks"] == {"weak": [], "unfit": [], "anyway": False}
+    assert run.manifest["networks"] == {"weak": [], "unfit": []}
 
 
 def test_weights_that_nobody_judged_say_nothing(tmp_path, data, weights):

@@ -112,7 +112,9 @@ class TestHonest:
 
     def test_seal_noted_down(self, written):
         own = verify_set(written).seal
-        assert verify_set(written, seal=own.upper()).ok
+        found = verify_set(written, seal=own.upper())
+        assert found.ok
+        assert any("this very set" in sentence for sentence in found.verified)
         only_finding(verify_set(written, seal="0" * 64), IntegrityError, "noted down")
 
     def test_equal_input_gives_equal_bytes(self, written, data, bundle, tmp_path):
