@@ -49,6 +49,16 @@ def add_thorough_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_anyway_option(parser: argparse.ArgumentParser) -> None:
+    """Add the choice to go on with networks that are not ready."""
+    parser.add_argument(
+        "--anyway",
+        action="store_true",
+        help="go on with networks that their own training judged unfit; the set's card and "
+        "manifest say so",
+    )
+
+
 def thorough_if_asked(parser: argparse.ArgumentParser, words: Sequence[str] | None) -> None:
     """Let options of an audit have their long defaults where --thorough is among the words."""
     given = sys.argv[1:] if words is None else words

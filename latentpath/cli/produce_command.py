@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from latentpath.cli.command import LateParser, declare_command
 from latentpath.cli.common_options import (
+    add_anyway_option,
     add_audit_options,
     add_data_options,
     add_device_option,
@@ -65,12 +66,7 @@ def declare(parser: LateParser) -> None:
         action="store_true",
         help="with --resume: make a damaged ledger anew from the finished shards",
     )
-    parser.add_argument(
-        "--anyway",
-        action="store_true",
-        help="go on with networks that their own training judged unfit; the set's card and "
-        "manifest say so",
-    )
+    add_anyway_option(parser)
     parser.add_argument(
         "--report",
         metavar="FILE",

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from latentpath.cli.command import LateParser, declare_command
 from latentpath.cli.common_options import (
+    add_anyway_option,
     add_data_options,
     add_device_option,
     add_thorough_option,
@@ -47,12 +48,7 @@ def declare(parser: LateParser) -> None:
         action="store_true",
         help="measure for a minute or two, say how long each stage will take, and end",
     )
-    parser.add_argument(
-        "--anyway",
-        action="store_true",
-        help="go on with networks that their own training judged unfit; the set's card and "
-        "manifest say so",
-    )
+    add_anyway_option(parser)
     add_device_option(parser)
     add_thorough_option(parser)
     parser.before_parsing = thorough_if_asked

@@ -35,7 +35,7 @@ _COUNTED = {
 }
 _LAYOUT_TEXTS = {
     "folder": "`images/<class>/*.png` with `labels.csv`",
-    "npz": "`medmnist.npz`, the six arrays of MedMNIST, its three splits of different walks",
+    "npz": "`medmnist.npz`, the six arrays of MedMNIST",
     "webdataset": "`webdataset/shard-*.tar`, for the webdataset library",
     "stylegan": "`stylegan.zip`, for the training code of StyleGAN2-ADA and StyleGAN3",
     "parquet": "`data/train-*.parquet`, for Hugging Face `datasets`",
@@ -46,9 +46,9 @@ The images are points of walks through the latent space of a generator. `path` i
 walk that an image lies on, `step` the point of the walk, from 0. Neighbours on a walk look alike,
 on walks of many points they are near copies: count walks, not images, where independent samples are
 meant, and never part a walk between training and testing. A split by walks: those whose `path` ends
-in 4 are for validation, those in 9 for testing, all others for training (`path % 10`), as in
-`medmnist.npz` where that is among the files. Each end of a walk is an average of people that
-several walks may share; images near it are alike on all of them."""
+in 4 are for validation, those in 9 for testing, all others for training (`path % 10`), as the
+three splits of `medmnist.npz` are, where that is among the files. Each end of a walk is an average
+of people that several walks may share; images near it are alike on all of them."""
 
 
 def loading_lines(

@@ -139,8 +139,9 @@ def load_set(
         split: "train", "val", "test", or "all" of them.
         layout: which of the set's layouts to read; None takes the first it has of "folder",
             "webdataset", "parquet", "npz" and "stylegan". "npz" knows splits and no walks,
-            "stylegan" neither. Of "npz" all images are in memory, of "parquet" their PNG files;
-            the others read each image when it is asked for, in any number of workers.
+            "stylegan" neither. Of "npz" and "stylegan" all images are in memory, of "parquet"
+            their PNG files; the others read each image when it is asked for, in any number of
+            workers.
         transform: applied to each image, float32 [C, H, W] in [-1, 1].
 
     Raises:

@@ -19,7 +19,13 @@ from latentpath.data.writers import WRITERS
 PLACE_COLUMNS = ("path", "step")
 """Columns of a set whose samples lie on walks: the walk's number and the point on it."""
 UNREADABLE_SAMPLES = (
-    *(tarfile.TarError, EOFError, OSError, ValueError, KeyError, TypeError, IndexError),
+    tarfile.TarError,
+    EOFError,
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    IndexError,
 )
 """What a file that is damaged, or no such file, leads to."""
 

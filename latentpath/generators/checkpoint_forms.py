@@ -22,8 +22,8 @@ from torch import Tensor
 
 from latentpath.core import WeightsError
 from latentpath.generators.published.bounded_reading import shown
+from latentpath.generators.published.generator_options import Fault
 from latentpath.generators.published.rosinality_weights import (
-    Fault,
     is_rosinality,
     rosinality_configuration,
     rosinality_state,
@@ -145,6 +145,20 @@ def is_plain(tensor: Any) -> bool:
     if tensor.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
         return False
     return tensor.nbytes <= tensor.untyped_storage().nbytes()
+
+
+def check_plain(path: Path, form: Form) -> None:
+    """Refuse a form whose numbers are not all there; see `is_plain`.
+
+    Raises:
+        WeightsError: names the first tensor that is sparse, absent, repeated or no floats.
+    """
+    tensors = dict(form.state)
+    if isinstance(form.average, Tensor):
+        tensors["latent_avg"] = form.average
+    for name, tensor in tensors.items():
+        if not is_plain(tensor):
+            raise refused(path, f"{shown(name)}, a {tensor.layout} tensor of {tensor.dtype}")
 
 
 def refused(path: Path, got: str) -> WeightsError:

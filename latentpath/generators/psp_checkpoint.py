@@ -12,7 +12,13 @@ import torch
 from torch import Tensor
 
 from latentpath.core import WeightsError
-from latentpath.generators.checkpoint_forms import form_of, is_plain, rosinality_weights
+from latentpath.generators.checkpoint_forms import (
+    check_plain,
+    form_of,
+    is_plain,
+    rosinality_configured,
+    rosinality_weights,
+)
 from latentpath.generators.published.bounded_reading import shown
 from latentpath.generators.weights import Weights
 
@@ -52,7 +58,8 @@ def psp_weights(path: Path, value: Any) -> Weights:
             got=f"{form.title} without one",
             fix="train one for the generator: latentpath train encoder",
         )
-    generator = rosinality_weights(path, form)
+    check_plain(path, form)
+    generator = rosinality_configured(path, form)
     parts = {
         name.removeprefix("encoder."): tensor
         for name, tensor in value["state_dict"].items()
@@ -65,8 +72,8 @@ def psp_weights(path: Path, value: Any) -> Weights:
     opts = value.get("opts")
     opts = vars(opts) if isinstance(opts, argparse.Namespace) else opts
     opts = opts if isinstance(opts, Mapping) else {}
-    config = _configuration(path, parts, opts, generator.config)
-    width = generator.config["w_dim"]
+    config = _configuration(path, parts, opts, generator)
+    width = generator["w_dim"]
     average = torch.zeros(config["styles"], width)
     added = config["passes"] > 1 or opts.get("start_from_latent_avg", True) is not False
     if isinstance(form.average, Tensor) and added:
@@ -79,7 +86,8 @@ def psp_weights(path: Path, value: Any) -> Weights:
     }
     state["latent_avg"] = average
     if config["passes"] > 1:
-        state |= {f"decoder.{name}": tensor for name, tensor in generator.state.items()}
+        decoder = rosinality_weights(path, form).state
+        state |= {f"decoder.{name}": tensor for name, tensor in decoder.items()}
     return Weights("psp encoder", config, {"source": "a pSp checkpoint's encoder"}, state)
 
 

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from latentpath.core import InputError, WeightsError, require_extra
 from latentpath.generators.checkpoint_forms import (
+    check_plain,
     form_of,
-    is_plain,
     refused,
     rosinality_weights,
 )
@@ -46,12 +46,7 @@ def weights_in(path: str | Path, value: Any, config: Configuration | None = None
     """
     path = Path(path)
     form = form_of(path, value)
-    tensors = dict(form.state)
-    if isinstance(form.average, Tensor):
-        tensors["latent_avg"] = form.average
-    for name, tensor in tensors.items():
-        if not is_plain(tensor):
-            raise refused(path, f"{shown(name)}, a {tensor.layout} tensor of {tensor.dtype}")
+    check_plain(path, form)
     if not form.rosinality:
         notes = {"source": form.title}
         return Weights("stylegan2", read_configuration(path, config), notes, form.state)

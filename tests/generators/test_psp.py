@@ -302,6 +302,18 @@ class TestRefused:
         state[name] = tensor
         self.error(tmp_path, checkpoint({n: t for n, t in state.items() if t is not None}))
 
+    @pytest.mark.parametrize(
+        "tensor",
+        [torch.zeros(1, dtype=torch.float16).expand(10**12), torch.zeros(6, dtype=torch.cfloat)],
+    )
+    @pytest.mark.parametrize("passes", [1, 2])
+    def test_other_tensors_of_the_generator(self, tmp_path, tensor, passes):
+        value = checkpoint(encoder_state("irse", "pyramid", passes), passes, AVERAGE)
+        self.error(tmp_path, {**value, "latent_avg": tensor})
+        self.error(tmp_path, {**value, "latent_avg": torch.eye(6).to_sparse()})
+        value["state_dict"]["decoder.style.1.bias"] = tensor
+        self.error(tmp_path, value)
+
     @pytest.mark.parametrize("kind", [None, "VGGEncoder", "BackboneEncoder", 3, ["x"]])
     def test_an_unknown_type(self, tmp_path, kind):
         """Whether heads add to the first one shows in no tensor: it is not guessed."""

@@ -7,13 +7,51 @@ win; the arguments give the rest.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from latentpath.generators.published.bounded_reading import shown
-from latentpath.generators.published.generator_options import PARTS, SIZES, whole
+from latentpath.generators.published.generator_options import (
+    IDLE,
+    PARTS,
+    SIZES,
+    checked_configuration,
+    whole,
+)
 from latentpath.generators.published.pickle_records import NetworkRecord
 
 _POSITIONAL = (*SIZES, *PARTS)  # of the published Generator.__init__, in its order
+
+
+def configuration_of(
+    network: NetworkRecord,
+    synthesis_attributes: Callable[[NetworkRecord, dict[str, Any]], dict[str, Any]],
+    kind: str,
+) -> dict[str, Any]:
+    """Keyword arguments of our network for a record of the published class `Generator`.
+
+    Args:
+        network: the record.
+        synthesis_attributes: options of the synthesis network by its attributes, from the record
+            and the options that were passed.
+        kind: "stylegan2" or "stylegan3".
+
+    Raises:
+        WeightsError: arguments that are missing, unknown, of the wrong type, or contradicted by
+            the network's own attributes.
+    """
+    given = arguments_of(network)
+    sizes = {name: size_of(network, name, given.pop(name, None)) for name in SIZES}
+    mapping, synthesis = (options_of(network, part, given.pop(part, None)) for part in PARTS)
+    # The StyleGAN3 code base passes the synthesis network's options among the others.
+    synthesis.update({name: value for name, value in given.items() if name not in IDLE})
+    mapping.update(mapping_attributes(network))
+    synthesis.update(synthesis_attributes(network, synthesis))
+    return checked_configuration(
+        {**sizes, "mapping_kwargs": mapping, "synthesis_kwargs": synthesis},
+        lambda what: network.reading.damaged(f"{network.title} with {what}"),
+        kind,
+    )
 
 
 def arguments_of(network: NetworkRecord) -> dict[str, Any]:

@@ -10,7 +10,7 @@ included. The mapping network's learning rate multiplier is in no file: it is 0.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -19,15 +19,13 @@ from torch import Tensor
 from latentpath.generators.layers import setup_filter
 from latentpath.generators.mapping import MappingNetwork
 from latentpath.generators.published.bounded_reading import shown
+from latentpath.generators.published.generator_options import Fault
 
 _LR_MULTIPLIER = 0.01
 _DEFAULT_TAPS = (1.0, 3.0, 3.0, 1.0)
 _MOST_BLOCKS = 12
 _AVERAGED = 10_000  # draws for an average of w that a file lacks, as its own code takes
 _SIGNS = ("input.input", "style.1.weight", "conv1.conv.weight", "to_rgb1.bias")
-
-Fault = Callable[[str], Exception]
-"""Makes an error out of what is wrong."""
 
 
 def is_rosinality(state: Mapping[Any, Any]) -> bool:

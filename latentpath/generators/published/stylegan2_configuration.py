@@ -8,20 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from latentpath.generators.published.generator_options import (
-    IDLE,
-    PARTS,
-    SIZES,
-    checked_configuration,
-    whole,
-)
-from latentpath.generators.published.network_arguments import (
-    arguments_of,
-    common,
-    mapping_attributes,
-    options_of,
-    size_of,
-)
+from latentpath.generators.published.generator_options import whole
+from latentpath.generators.published.network_arguments import common, configuration_of
 from latentpath.generators.published.pickle_records import NetworkRecord
 
 
@@ -32,17 +20,7 @@ def stylegan2_configuration(network: NetworkRecord) -> dict[str, Any]:
         WeightsError: arguments that are missing, unknown, of the wrong type, or contradicted by
             the network's own attributes.
     """
-    given = arguments_of(network)
-    sizes = {name: size_of(network, name, given.pop(name, None)) for name in SIZES}
-    mapping, synthesis = (options_of(network, part, given.pop(part, None)) for part in PARTS)
-    # The StyleGAN3 code base passes the synthesis network's options among the others.
-    synthesis.update({name: value for name, value in given.items() if name not in IDLE})
-    mapping.update(mapping_attributes(network))
-    synthesis.update(_synthesis_attributes(network, synthesis))
-    return checked_configuration(
-        {**sizes, "mapping_kwargs": mapping, "synthesis_kwargs": synthesis},
-        lambda what: network.reading.damaged(f"{network.title} with {what}"),
-    )
+    return configuration_of(network, _synthesis_attributes, "stylegan2")
 
 
 def _synthesis_attributes(network: NetworkRecord, given: dict[str, Any]) -> dict[str, Any]:

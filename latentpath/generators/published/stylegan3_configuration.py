@@ -5,19 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from latentpath.generators.published.generator_options import (
-    IDLE,
-    PARTS,
-    SIZES,
-    checked_configuration,
-)
-from latentpath.generators.published.network_arguments import (
-    arguments_of,
-    common,
-    mapping_attributes,
-    options_of,
-    size_of,
-)
+from latentpath.generators.published.network_arguments import common, configuration_of
 from latentpath.generators.published.pickle_records import NetworkRecord
 
 _OF_THE_NETWORK = ("num_layers", "num_critical", "margin_size", "output_scale", "num_fp16_res")
@@ -30,20 +18,10 @@ def stylegan3_configuration(network: NetworkRecord) -> dict[str, Any]:
         WeightsError: arguments that are missing, unknown, of the wrong type, or contradicted by
             the network's own attributes.
     """
-    given = arguments_of(network)
-    sizes = {name: size_of(network, name, given.pop(name, None)) for name in SIZES}
-    mapping, synthesis = (options_of(network, part, given.pop(part, None)) for part in PARTS)
-    synthesis.update({name: value for name, value in given.items() if name not in IDLE})
-    mapping.update(mapping_attributes(network))
-    synthesis.update(_synthesis_attributes(network))
-    return checked_configuration(
-        {**sizes, "mapping_kwargs": mapping, "synthesis_kwargs": synthesis},
-        lambda what: network.reading.damaged(f"{network.title} with {what}"),
-        "stylegan3",
-    )
+    return configuration_of(network, _synthesis_attributes, "stylegan3")
 
 
-def _synthesis_attributes(network: NetworkRecord) -> dict[str, Any]:
+def _synthesis_attributes(network: NetworkRecord, _: dict[str, Any]) -> dict[str, Any]:
     """Options that the network and its layers keep; the filters themselves are among the weights.
 
     toRGB, the last layer, has its own kernel and no filters.
