@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from latentpath.audit.audit_config import AuditConfig
-from latentpath.core import Progress, duration
+from latentpath.core import Progress, duration, workers_beside
 from latentpath.data import ImageSet, to_tensor
 from latentpath.training import train_classifier, train_shadows, train_witness
 
@@ -90,7 +90,9 @@ def audit_cost(
                 images, labels, num_classes=real.num_classes, config=classifier, progress=clock
             )
         )
-        each = step * config.classifier.steps * len(config.seeds) / _beside(len(config.seeds))
+        each = step * config.classifier.steps * len(config.seeds)
+        if images.device.type == "cpu":  # elsewhere they are trained one after another
+            each /= workers_beside(len(config.seeds))
         names = ["real", *sets]
         count = len(names) * len(config.seeds)
         what = f"{count} classifiers of {config.classifier.steps:,} steps"
@@ -115,9 +117,12 @@ def _membership(
         inside = torch.ones(models, len(images), dtype=torch.bool)
         # It tells every 20 steps, and at the end.
         trial = replace(training, steps=20)
-        began = time.perf_counter()
-        train_shadows(images, labels, inside, num_classes=classes, config=trial)
-        return (time.perf_counter() - began) / trial.steps
+        return (
+            _seconds_of(
+                lambda: train_shadows(images, labels, inside, num_classes=classes, config=trial)
+            )
+            / trial.steps
+        )
 
     at_once = min(attacks.shadows, training.at_once)
     each = step_of(at_once) / at_once * training.steps  # of a model
@@ -139,9 +144,10 @@ def _stage(name: str, stage: str) -> str:
     return f"{name}: {stage}" if name else stage
 
 
-def _beside(count: int) -> int:
-    """Trainings that run beside each other on this processor."""
-    return max(1, min(count, torch.get_num_threads()))
+def _seconds_of(work: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
 
 
 class _Clock:

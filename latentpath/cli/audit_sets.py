@@ -176,7 +176,7 @@ def baseline_places(given: list[str]) -> dict[str, str]:
             raise InputError(
                 expected="--baseline NAME=PATH, the name of letters, digits, spaces and _ . + -",
                 got=entry,
-                fix="give for example --baseline lines=comparison/line",
+                fix="give for example --baseline lines=comparison/lines",
             )
         check_place(place, f"--baseline {name}")
         if name in places or name in ROLES:

@@ -84,6 +84,7 @@ from latentpath.core.threads import (
     side_by_side as side_by_side,
     threads_that_help as threads_that_help,
     using_threads as using_threads,
+    workers_beside as workers_beside,
 )
 from latentpath.core.values import (
     flat_values as flat_values,

@@ -67,6 +67,13 @@ def _timed(images: Any, weight: Any) -> float:
     return time.perf_counter() - began
 
 
+def workers_beside(count: int) -> int:
+    """How many of so many computations `side_by_side` has at work at a time."""
+    import torch
+
+    return max(1, min(torch.get_num_threads(), count))
+
+
 def side_by_side(function: Callable[[Any], _Result], items: Sequence[Any]) -> list[_Result]:
     """Results of independent computations on the processor, which share its threads out.
 
@@ -79,8 +86,7 @@ def side_by_side(function: Callable[[Any], _Result], items: Sequence[Any]) -> li
     """
     import torch
 
-    threads = torch.get_num_threads()
-    workers = min(threads, len(items))
+    threads, workers = torch.get_num_threads(), workers_beside(len(items))
     if workers <= 1:
         return [function(item) for item in items]
 

@@ -125,11 +125,9 @@ class Bundle:
 
 
 def _judgement(folder: Path) -> Judgement | None:
-    if not (folder / "judgement.json").exists():
-        return None
-    from latentpath.production.judgement import read_judgement
+    from latentpath.production.judgement import FILE_NAME, read_judgement
 
-    return read_judgement(folder, FILES)
+    return read_judgement(folder, FILES) if (folder / FILE_NAME).exists() else None
 
 
 def people_fingerprint(real: ImageSet) -> str:

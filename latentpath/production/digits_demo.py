@@ -61,8 +61,8 @@ def run_demo(
     """Turn 2,000 private digits into a synthetic set, with baselines and a report.
 
     `out` is the folder of a run, as `produce` makes it: `set/`, and `private/` for the data
-    holder alone. Beside them lie `comparison/line/` and `comparison/centroids/` (baselines that did
-    not go through the gate), `report.html` and `audit.json` (for the data holder), and
+    holder alone. Beside them lie `comparison/lines/` and `comparison/centroids/` (baselines that
+    did not go through the gate), `report.html` and `audit.json` (for the data holder), and
     `overview.png`, which shows synthetic images alone. `private/timing.json` says where the time
     went.
 
@@ -72,7 +72,7 @@ def run_demo(
         OutputExistsError: the folder holds something already; checked before any work.
     """
     out, times = Path(out), StageTimes(progress)
-    folders = {name: out / "comparison" / name for name in ("line", "centroids")}
+    folders = {name: out / "comparison" / name for name in ("lines", "centroids")}
     RunFolder.at(out).check(resume=False, overwrite=overwrite)
     for folder in folders.values():
         check_output_is_free(folder, overwrite, is_ours=is_written_set)
@@ -84,7 +84,7 @@ def run_demo(
     made = synthetic_set(run, digits.private, bundle, times)
     baselines = make_baselines(made, bundle)
     (out / "comparison").mkdir(exist_ok=True)
-    for name, samples in [("line", baselines.line), ("centroids", baselines.centroids)]:
+    for name, samples in [("lines", baselines.line), ("centroids", baselines.centroids)]:
         write_baseline(
             folders[name],
             name,

@@ -2,7 +2,8 @@
 
 `judgement.json` lies beside the weights. Every figure has a value that is usual and one that is
 needed: a set made with networks that miss the latter says nothing of the people behind it, however
-well it is sealed. Figures are of the very weights whose checksum stands beside them.
+well it is sealed. Figures hold for the weights whose checksum stands
+beside them; they were taken before these were rounded to half precision, where they are.
 """
 
 from __future__ import annotations

@@ -23,7 +23,14 @@ from latentpath.generators import StyleGenerator
 from latentpath.models import Classifier, Encoder
 from latentpath.production.judgement import JudgedFigure
 from latentpath.similarity import LPIPS
-from latentpath.training import AugmentConfig, augment, encode, predict, seeded
+from latentpath.training import (
+    AugmentConfig,
+    augment,
+    balanced_accuracy,
+    encode,
+    predict,
+    seeded,
+)
 
 # Images that figures are taken of, at most.
 MOST = 1000
@@ -31,12 +38,6 @@ _BATCH = 128
 _NEIGHBOURS = 5
 # Blobs: images of which only so many pixels a side are left.
 _BLOB_SIDE = 4
-
-
-def balanced_accuracy(model: Classifier, images: Tensor, labels: Tensor) -> float:
-    """Mean over the classes of the share of their images that are recognised."""
-    right = (predict(model, images).argmax(1) == labels).double()
-    return float(torch.stack([right[labels == label].mean() for label in labels.unique()]).mean())
 
 
 def judge_classifier(

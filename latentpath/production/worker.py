@@ -113,6 +113,8 @@ class Outcome:
     """The same for whoever asks for more."""
     impossible: InputError | None = None
     """The error, if what was asked cannot be done by anyone."""
+    withdrawn: bool = False
+    """Whether it was given up because the run is to stop, which is no failure."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -286,6 +288,7 @@ def attempt(work: Callable[[], Any], number: int, worker: str) -> Any:
             error=describe(error),
             trace="".join(traceback.format_exception(error)),
             impossible=error if isinstance(error, InputError) else None,
+            withdrawn=isinstance(error, WithdrawnError),
         )
 
 

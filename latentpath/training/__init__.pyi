@@ -5,6 +5,7 @@ from latentpath.training.augmentation import (
 from latentpath.training.classify import (
     ClassifierConfig as ClassifierConfig,
     IdentityConfig as IdentityConfig,
+    balanced_accuracy as balanced_accuracy,
     predict as predict,
     train_classifier as train_classifier,
     train_classifiers as train_classifiers,

@@ -230,10 +230,7 @@ class _Best:
         if not half_way:
             return
         model.eval()
-        hits = (predict(model, self.images).argmax(1) == self.labels).double()
-        # Every class counts alike, however many images it has.
-        shares = [hits[self.labels == label].mean() for label in self.labels.unique()]
-        right = float(torch.stack(shares).mean())
+        right = balanced_accuracy(model, self.images, self.labels)
         model.train()
         if right >= self.right:
             self.right = right
@@ -268,3 +265,15 @@ def predict(model: ImageModel, images: Tensor, batch: int = 256) -> Tensor:  # -
     """Logits of a whole set, batch by batch."""
     with tf32_allowed(False, images.device):
         return torch.cat([model(part) for part in images.split(batch)])
+
+
+def balanced_accuracy(model: ImageModel, images: Tensor, labels: Tensor) -> float:
+    """Mean over the classes of the share of their images that are recognised.
+
+    Args:
+        model: a classifier in eval mode.
+        images: [n, C, H, W] in [-1, 1].
+        labels: [n].
+    """
+    right = (predict(model, images).argmax(1) == labels).double()
+    return float(torch.stack([right[labels == label].mean() for label in labels.unique()]).mean())

@@ -26,7 +26,11 @@ def small(steps=40) -> AuditConfig:
     )
 
 
-def test_every_training_is_counted_and_more_of_them_cost_more(people):
+def test_every_training_is_counted_and_more_of_them_cost_more(people, monkeypatch):
+    module = "latentpath.audit.question_costs"
+    monkeypatch.setattr(f"{module}._per_step", lambda train: train(lambda *_: None) and 0.01)
+    monkeypatch.setattr(f"{module}._seconds_of", lambda work: work() and 0.2)
+    monkeypatch.setattr(f"{module}.workers_beside", lambda count: 2)
     real = people(24)
 
     def cost(config, **sets):
@@ -36,7 +40,10 @@ def test_every_training_is_counted_and_more_of_them_cost_more(people):
     once, longer, two = cost(small()), cost(small(4000)), cost(small(), lines=10)
     assert list(once) == ["recognition", "attacks", "utility", "other questions"]
     for question in ("recognition", "attacks", "utility"):
-        assert longer[question].seconds > 20 * once[question].seconds > 0
+        assert longer[question].seconds == pytest.approx(100 * once[question].seconds)
+    # Sets, seeds, steps and seconds a step; two trainings beside each other.
+    seeds = len(small().seeds)
+    assert once["utility"].seconds == pytest.approx(2 * seeds * 40 * 0.01 / 2)
     assert set(two["utility"].stages) == {"real: utility", "utility", "lines: utility"}
     assert "about" in once["attacks"].words
     assert "4 shadow models" in once["attacks"].words

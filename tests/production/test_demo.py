@@ -100,7 +100,7 @@ def test_no_private_image_is_in_it(made):
 
 
 def test_comparisons_and_report(shown, made, out):
-    assert len(read_image_set(out / "comparison" / "line")) == len(made)
+    assert len(read_image_set(out / "comparison" / "lines")) == len(made)
     assert len(read_image_set(out / "comparison" / "centroids")) == 400
     page = (out / "report.html").read_text()
     for words in ("Straight lines", "Centroids alone", "<img", "</html>"):

@@ -116,16 +116,14 @@ def _checks(evidence: Evidence, membership: Membership | None) -> Iterator[Instr
     yield enough_people(evidence.yardstick.people, "people behind the set")
     if evidence.holdout is not None:
         yield enough_people(evidence.holdout.people, "other people")
-    if membership.overfitted is not None:
-        found = membership.overfitted.auc
-        yield InstrumentCheck(
-            "Attacks on models",
-            "Of models that learnt a few people by heart they pick the right person "
-            f"{in_hundred(found.value)}; it takes surely more than {100 * limits.attacks_see:.0f}",
-            found.low > limits.attacks_see,
-            "Train more shadow models, or longer (--membership-shadows, "
-            "--membership-training-steps)",
-        )
+    found = membership.overfitted.auc
+    yield InstrumentCheck(
+        "Attacks on models",
+        "Of models that learnt a few people by heart they pick the right person "
+        f"{in_hundred(found.value)}; it takes surely more than {100 * limits.attacks_see:.0f}",
+        found.low > limits.attacks_see,
+        "Train more shadow models, or longer (--membership-shadows, --membership-training-steps)",
+    )
 
 
 def _one_percent(resolved: bool) -> Iterator[InstrumentCheck]:

@@ -104,8 +104,8 @@ class Membership:
         holdout_accuracy: the same on the holdout.
         targets: number of classifiers attacked.
         shadow_models: number of shadow models.
-        overfitted: the strongest attack on models that learnt a few members by heart; None where
-            it was not tried.
+        overfitted: the strongest attack on models that learnt a few members by heart: whether
+            attacks find anything at all.
     """
 
     attacks: dict[str, AttackScore]
@@ -114,7 +114,7 @@ class Membership:
     holdout_accuracy: float
     targets: int
     shadow_models: int
-    overfitted: AttackScore | None = None
+    overfitted: AttackScore
 
     @property
     def strongest(self) -> tuple[str, AttackScore]:
@@ -130,7 +130,7 @@ class Membership:
             "holdout_accuracy": self.holdout_accuracy,
             "targets": self.targets,
             "shadow_models": self.shadow_models,
-            "overfitted": self.overfitted and self.overfitted.as_dict(),
+            "overfitted": self.overfitted.as_dict(),
         }
 
 

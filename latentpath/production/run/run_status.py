@@ -127,7 +127,7 @@ def read_status(root: str | Path) -> RunStatus:
         )
     plan = read_plan(folder.plan)
     if not folder.ledger.is_file() and not folder.shard_numbers():
-        return _status(folder, plan, [], [], Schedule(plan, {}))
+        return _status(folder, plan, [], [], Schedule(plan, {}), (0.0, 0.0))
     ledger = Ledger.read(folder.ledger, plan.hash)
     try:
         rows, sessions = list(ledger.shards()), ledger.sessions()
@@ -142,7 +142,7 @@ def _status(
     rows: list[ShardRow],
     sessions: list[SessionRow],
     schedule: Schedule,
-    in_hand: tuple[float, float] = (0.0, 0.0),
+    in_hand: tuple[float, float],
 ) -> RunStatus:
     last = sessions[-1] if sessions else None
     process = folder.at_work()

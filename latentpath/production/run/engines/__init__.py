@@ -15,6 +15,9 @@ from latentpath.production.worker import Job, Outcome
 
 # What a portion takes, about, and how long somebody waits who wants a run to stop, seconds.
 PORTION_SECONDS, PATIENCE = 60.0, 10.0
+# Portions that a worker has: one on its device, and one that is being encoded or waits, so that the
+# device never does. Where a portion takes longer than this, seconds, none waits.
+MOST_IN_HAND, _LONG = 2, 15.0
 
 
 class PortionSize:
@@ -40,6 +43,11 @@ class PortionSize:
         """What the next portion takes; 0 where it is not known."""
         return (self.per_walk or 0.0) * self.walks
 
+    @property
+    def in_hand(self) -> int:
+        """Portions that a worker has at a time; one until it is known how long they take."""
+        return MOST_IN_HAND if self.per_walk is not None and self.seconds < _LONG else 1
+
 
 class Engine(Protocol):
     """Takes shards and gives back outcomes, in any order."""
@@ -64,7 +72,8 @@ class Engine(Protocol):
         """Outcomes that came in, after waiting for the first of them for `timeout` seconds."""
 
     def advanced(self) -> float:
-        """Walks that are done of the shards in hand, with parts of walks."""
+        """Walks that are done of the shards in hand, with parts of walks; 0 where an engine does
+        not know."""
 
     def withdraw(self) -> list[int]:
         """Take back the shards that no worker has begun, or that were given up; their numbers."""

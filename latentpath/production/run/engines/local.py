@@ -26,9 +26,6 @@ from latentpath.production.worker import (
     crew_size,
 )
 
-# Portions of shards between being taken and being fetched: one on the device and one that waits,
-# so that the device never does. Where a portion takes longer than this, seconds, none waits.
-_IN_HAND, _LONG = 2, 15.0
 _NAME = "local"
 
 
@@ -58,9 +55,8 @@ class LocalEngine:
 
     def room(self) -> int:
         """How many more walks it takes now: a portion, or nothing."""
-        known = self._size.per_walk is not None
-        most = _IN_HAND if known and self._size.seconds < _LONG else 1
-        return self._size.walks if len(set(self._in_hand.values())) < most else 0
+        in_hand = len(set(self._in_hand.values()))
+        return self._size.walks if in_hand < self._size.in_hand else 0
 
     def spare(self, number: int) -> bool:
         """Its workers share every portion."""
@@ -79,12 +75,11 @@ class LocalEngine:
             while True:
                 outcomes.append(self._outcomes.get_nowait())
         except queue.Empty:
-            stopped = self._advance.stopped
             for outcome in outcomes:
                 del self._in_hand[outcome.number]
-                if stopped and outcome.error:
+                if outcome.withdrawn:
                     self._given_up.append(outcome.number)
-            return [outcome for outcome in outcomes if not (stopped and outcome.error)]
+            return [outcome for outcome in outcomes if not outcome.withdrawn]
 
     def withdraw(self) -> list[int]:
         """Take back the shards that wait for the device, and those that were given up."""

@@ -21,7 +21,7 @@ from typing import Any
 from latentpath.core import InputError, RunError, describe_error, require_extra
 from latentpath.production.fingerprints import differences
 from latentpath.production.plan import Task
-from latentpath.production.run.engines import PORTION_SECONDS, PortionSize
+from latentpath.production.run.engines import MOST_IN_HAND, PORTION_SECONDS, PortionSize
 from latentpath.production.run.run_config import RunConfig
 from latentpath.production.worker import (
     ON_DEVICE,
@@ -33,9 +33,6 @@ from latentpath.production.worker import (
     compute_each,
 )
 
-# Portions of shards that a worker has: one on its device, one being encoded or waiting. Where a
-# portion takes longer than this, seconds, none waits.
-_IN_HAND, _LONG = 2, 15.0
 # Seconds between looks at the cluster for machines that came or went.
 _CHECK_SECONDS = 10.0
 # Workers in a row that do not start before the run gives up.
@@ -174,7 +171,7 @@ class RayEngine:
     def _start(self) -> None:
         needs = {"num_gpus": 1} if self._gpu else {"num_cpus": self._threads}
         actor_class = self._ray.remote(RayWorker).options(
-            max_concurrency=_IN_HAND, max_restarts=0, **needs
+            max_concurrency=MOST_IN_HAND, max_restarts=0, **needs
         )
         name = f"ray-{next(self._names)}"
         handle = actor_class.remote(self._job, "cuda:0" if self._gpu else "cpu", name)
@@ -187,18 +184,14 @@ class RayEngine:
 
     def room(self) -> int:
         """How many more walks it takes now."""
-        return self._size.walks * sum(self._in_hand - len(actor.portions) for actor in self._free())
-
-    @property
-    def _in_hand(self) -> int:
-        """Portions that a worker has: no second one waits where it would wait for long."""
-        known = self._size.per_walk is not None
-        return _IN_HAND if known and self._size.seconds < _LONG else 1
+        return self._size.walks * sum(
+            self._size.in_hand - len(actor.portions) for actor in self._free()
+        )
 
     def _free(self) -> list[_Actor]:
         """Workers that have room."""
         ready = [actor for actor in self._actors if actor.ready is None]
-        return [actor for actor in ready if len(actor.portions) < self._in_hand]
+        return [actor for actor in ready if len(actor.portions) < self._size.in_hand]
 
     def spare(self, number: int) -> bool:
         """Whether a worker has nothing to do but a second attempt at this shard."""
@@ -293,7 +286,8 @@ class RayEngine:
         return 0.0
 
     def give_up(self) -> None:
-        """Send workers away whose portions do not end soon."""
+        """Send workers away whose portions do not end in a minute: theirs would all be lost, as
+        it is not known here how far they are."""
         if self._size.per_walk is not None and self._size.seconds <= PORTION_SECONDS:
             return
         for actor in list(self._actors):
