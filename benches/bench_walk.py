@@ -18,8 +18,9 @@ Rows go to benches/results/walk.csv; `plots.py` draws docs/walk.svg from them. P
 
 The published walk takes the same time for each of its steps, so that is measured over windows of
 a few steps of one path, one window before every other timing, and multiplied; `extrapolated_from`
-says how many steps were timed. What it reaches is data (results/walk_published_digits.npz) that is
-computed anew, by `latentpath.walk(solver="published")`, when the networks have changed. A speed-up
+says how many steps were timed. What it reaches is data (results/walk_published_digits.npz, of
+`short` files beside it whose names end in the points) that is computed anew, by
+`latentpath.walk(solver="published")`, when the networks have changed. A speed-up
 is the median of the ratios of timings that follow each other. All energies are true ones, float32.
 """
 

@@ -25,6 +25,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,8 @@ from latentpath.ops.modulated_act import _backward_reference, _modulated_act_ref
 
 Run = Callable[[], Any]
 
-# Largest error against float64, relative to the result's norm.
 LAST = slice(-64, None)
+# Largest error against float64, relative to the result's norm.
 LIMITS = {torch.float32: 4e-6, torch.bfloat16: 8e-3, torch.float16: 1.5e-3}
 TAPS = [0.25, 0.75, 0.75, 0.25]
 CHECK_COLUMNS = ("name", "ok", "error", "limit", "detail")
@@ -105,11 +106,14 @@ def machine(device: torch.device) -> dict[str, str]:
     module = dispatch.extension()
     has_cuda = module is not None and module.has_cuda
     command = ["git", "rev-parse", "--short", "HEAD"]
-    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    commit = ""
+    with contextlib.suppress(OSError):  # no git
+        ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        commit = ran.stdout.strip()
     return {
         "card": card,
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "commit": ran.stdout.strip(),
+        "commit": commit,
         "torch": torch.__version__,
         "cuda": str(torch.version.cuda),
         "cudnn": str(torch.backends.cudnn.version()),
@@ -343,29 +347,58 @@ def check_synthesis(session: Session) -> None:
 
 
 def check_graphs(session: Session) -> None:
-    """Ops as they are recorded in CUDA graphs."""
-    if session.device.type != "cuda":
-        return
+    """Ops recorded in CUDA graphs and replayed on other numbers give the bits of launched ones."""
     state, bank = path_state(session, 4, 50, 64), session.number(3000, 64)
-    query, rates = session.number(64, 64), torch.full((4,), 0.1, device=session.device)
-    for name, run in {
-        "path_step": lambda: ops.path_step_(*state, rates),
-        "path_smooth": lambda: ops.path_smooth_(state[0], 3.0),
-        "bank_lse": lambda: ops.bank_lse(query, bank),
-        "kl_uniform": lambda: ops.kl_uniform(bank),
-    }.items():
+    rates = torch.full((4,), 0.1, device=session.device)
+    x = session.images(3, 32, 16, torch.float32)
+    numbers = [1 + session.number(3, 32).abs(), session.number(16, 16), session.number(32)]
+    act = ops.Activation(0.2, math.sqrt(2), 3.0)
+
+    def kl_uniform_gradient(logits: Tensor) -> tuple[Tensor, ...]:
+        logits = logits.detach().requires_grad_()
+        return torch.autograd.grad(ops.kl_uniform(logits).sum(), logits)
+
+    cases: dict[str, tuple[Callable[..., Any], list[Tensor]]] = {
+        "path_step": (ops.path_step_, [*state, rates]),
+        "path_smooth": (lambda path: ops.path_smooth_(path, 3.0), state[:1]),
+        "bank_lse": (ops.bank_lse, [session.number(64, 64), bank]),
+        "kl_uniform": (ops.kl_uniform, [bank]),
+        "kl_uniform gradient": (kl_uniform_gradient, [bank]),
+        "modulated_act": (lambda y, *n: ops.modulated_act_(y, *n, act), [x, *numbers]),
+        "modulated_act_backward": (
+            lambda grad, y, *n: ops.modulated_act_backward_(grad, y, *n, act),
+            [x.clone(), x, *numbers],
+        ),
+        "fir2d": (lambda y: ops.fir2d(y, TAPS, 2), [x]),
+    }
+    for name, (run, inputs) in cases.items():
         try:
-            for _ in range(3):
-                run()
-            synchronize(session.device)
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
-                run()
-            graph.replay()
-            synchronize(session.device)
-            session.say(f"{name} recorded", True)
+            launched, recorded = (replayed(session, run, inputs, record=r) for r in (False, True))
+            same = all(map(torch.equal, launched, recorded))
+            error = max(map(relative_error, recorded, launched))
+            session.say(f"{name} recorded", same, error)
         except Exception as raised:
             session.say(f"{name} recorded", False, detail=str(raised).splitlines()[0])
+
+
+def replayed(
+    session: Session, run: Callable[..., Any], inputs: Sequence[Tensor], *, record: bool
+) -> list[Tensor]:
+    """What an op makes of inputs, those that it changes included; on a processor never recorded."""
+    places = [tensor.clone() for tensor in inputs]
+    if not record or session.device.type != "cuda":
+        return [*places, *listed(run(*places))]
+    for _ in range(3):
+        run(*places)
+    synchronize(session.device)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        results = listed(run(*places))
+    for place, tensor in zip(places, inputs, strict=True):
+        place.copy_(tensor)
+    graph.replay()
+    synchronize(session.device)
+    return [*places, *results]
 
 
 # ---- times --------------------------------------------------------------------------------------
@@ -617,6 +650,13 @@ PHASES = (
 )  # fmt: skip
 
 
+# What some phases need beside PyTorch and Triton.
+NEEDS = {
+    walks: ("safetensors", "PIL", "monai"),
+    other_scripts: ("safetensors", "PIL", "monai", "mlxtend", "pytest"),
+}
+
+
 def main() -> int:
     """Run all phases in their order; 1 where anything was found wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -634,6 +674,11 @@ def main() -> int:
             continue
         if session.left() < 5:
             print(f"no time left for {phase.__name__}", flush=True)
+            continue
+        absent = [name for name in NEEDS.get(phase, ()) if find_spec(name) is None]
+        if absent:
+            detail = f"left out: {', '.join(absent)} not installed"
+            session.say(phase.__name__, True, detail=detail)
             continue
         try:
             with tf32_allowed(False, device):

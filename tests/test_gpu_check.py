@@ -39,8 +39,18 @@ def test_dry_run(tmp_path):
     for op in ("kl_uniform", "bank_lse", "path_step", "path_smooth", "modulated_act", "fir2d"):
         assert any(row["name"].startswith(op) for row in checks), op
         assert any(row["op"] == op and float(row["median_ms"]) > 0 for row in times), op
-    assert {row["name"] for row in checks} >= {"walk", "conv2d, TF32 off"}
+    assert {row["name"] for row in checks} >= {"walk", "conv2d, TF32 off", "fir2d recorded"}
     assert "synthesis" in {row["op"] for row in times}
+
+
+def test_what_lacks_a_package_is_left_out_and_nothing_wrong(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['monai'] = None\n")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "TRITON_INTERPRET": "0"}
+    command = [sys.executable, str(SCRIPT), "--dry", "--only", "walks", "--out", str(tmp_path)]
+    ran = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    (row,) = rows(tmp_path / "checks.csv")
+    assert row["detail"] == "left out: monai not installed"
 
 
 def test_without_a_gpu_it_says_so(tmp_path):

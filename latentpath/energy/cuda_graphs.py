@@ -58,6 +58,7 @@ class CudaGraphed:
                 if not self._may_fail:
                     raise
                 self._failed = True
+                self.forget()
                 warnings.warn(
                     "the networks cannot be recorded as a CUDA graph and are launched one kernel "
                     f"at a time, slower: {str(error).splitlines()[0]}",

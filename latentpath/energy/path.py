@@ -480,12 +480,13 @@ class PathEnergy:
 
     def _halve(self, device: torch.device, size: int) -> None:
         """Go on with half as many points, which a walk of hours should rather do than end."""
+        self._same_bits.clear()  # they were compared with those of the larger size
+        if isinstance(self._slopes, CudaGraphed):
+            self._slopes.forget()
         if not self.micro_batch:
             self._sizes[device] = size // 2
             return
         self.micro_batch = size // 2
-        if isinstance(self._slopes, CudaGraphed):
-            self._slopes.forget()
         warnings.warn(
             f"{size} points at a time are too many for the memory of {device}: on with "
             f"{size // 2}, and with other last bits in some results",

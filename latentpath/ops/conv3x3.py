@@ -135,6 +135,7 @@ def _check(
     dispatch.check_device("weights", plain, "x", x)
     if bias is not None:
         dispatch.check_shape("bias", bias, (made,), "[O]")
+        dispatch.check_dtype("bias", bias, (x.dtype,))
         dispatch.check_device("bias", bias, "x", x)
 
 
@@ -199,7 +200,7 @@ def _kernel(
     out = _fake(x, plain, transformed, transformed_adjoint, bias, adjoint, gather, scatter, impl)
     module = dispatch.extension()
     assert module is not None
-    bias = None if bias is None else bias.to(x.dtype).contiguous()
+    bias = None if bias is None else bias.contiguous()
     m, _, h, w = x.shape
     sides = (h // 2, w // 2) if gather else (h, w)
     module.conv3x3(

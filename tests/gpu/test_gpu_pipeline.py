@@ -48,17 +48,12 @@ def bundle(gpu, data):
         for field in fields(made)
         if isinstance(part := getattr(made, field.name), nn.Module)
     }
-    gpu.forget()
     return replace(made, **moved)
 
 
 def images_of(gpu, data):
     images = torch.from_numpy(data.images).permute(0, 3, 1, 2).float() / 127.5 - 1
     return images.to(gpu.device), torch.from_numpy(data.labels).to(gpu.device)
-
-
-def waits_in(gpu, place):
-    return sum(count for name, count in gpu.waits.items() if place in name)
 
 
 @pytest.mark.parametrize("endpoints", ["centroids", "safe"])
@@ -98,7 +93,6 @@ def test_a_generator_is_trained(gpu, data):
 def test_classifiers_an_encoder_and_a_surrogate_are_trained(gpu, data, bundle):
     images, labels = images_of(gpu, data)
     config = ClassifierConfig(steps=4, batch=8, width=2)
-    gpu.forget()
     train_classifier(images, labels, num_classes=2, config=config)
     train_encoder(images, bundle.generator, config=EncoderConfig(steps=3, batch=4, width=2))
     surrogate = train_surrogate(

@@ -66,6 +66,9 @@ def test_one_wait_an_evaluation(gpu, setting):
     if not gpu.pretended:
         pytest.skip("a real GPU counts no waits")
     assert advances(gpu) == len(calls)
+    # Likewise what the processor tells it: all numbers of the paths in one copy.
+    copies = sum(count for place, count in gpu.copies.items() if "_stacked" in place)
+    assert copies == len(calls)
     beside = {place for place in gpu.waits if "fast.py" in place and "take_off" not in place}
     assert all("tolist at walks/fast.py:advance" in place for place in beside), beside
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from latentpath.core import using_threads
 from latentpath.core.errors import ShapeError, UnsupportedError
 from latentpath.ops import Conv3x3Weights, conv3x3
 from latentpath.ops.conv3x3 import _conv3x3
@@ -123,11 +124,10 @@ def test_images_are_computed_alone(backend):
 
 def test_result_does_not_depend_on_the_number_of_threads():
     weights, x = Conv3x3Weights.of(weight_of(16, 16)), images(40, 16, 8, 8)
-    before, results = torch.get_num_threads(), []
+    results = []
     for threads in (1, 2, 3):
-        torch.set_num_threads(threads)
-        results.append(conv3x3(x, weights))
-    torch.set_num_threads(before)
+        with using_threads(threads):
+            results.append(conv3x3(x, weights))
     assert torch.equal(results[0], results[1])
     assert torch.equal(results[0], results[2])
 

@@ -1,8 +1,8 @@
 """A pretended GPU: a device whose tensors lie in memory and are computed by the processor.
 
 What a GPU would refuse is refused: tensors of two devices in one operation, and waits while a CUDA
-graph is recorded. What a GPU would be slow for is counted: kernels that are launched, waits of the
-processor for the GPU, and copies to it. Our own ops run as on the processor, whatever kernel a GPU
+graph is recorded. What a GPU would be slow for is counted: waits of the processor for the
+GPU, and copies to it. Our own ops run as on the processor, whatever kernel a GPU
 would have for them; autograd, autocast and PyTorch's modules are the real ones.
 """
 
@@ -80,16 +80,14 @@ class PretendGPU(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.launches: Counter[str] = Counter()
         self.waits: Counter[str] = Counter()
         self.copies: Counter[str] = Counter()
         self.recording: list[Any] | None = None
         self.replays = 0
-        self.ops_seen: set[str] = set()
 
     def forget(self) -> None:
         """Begin to count anew."""
-        for counter in (self.launches, self.waits, self.copies):
+        for counter in (self.waits, self.copies):
             counter.clear()
 
     def wait(self, what: str) -> None:
@@ -118,10 +116,6 @@ class PretendGPU(TorchDispatchMode):
             self.copies[f"{name} at {_place()}"] += sum(x.ndim > 0 for x in elsewhere)
         elif any(x.ndim > 0 for x in elsewhere):
             raise RuntimeError(f"{func}: expected all tensors to be on the same device")
-        if name not in _VIEWS and name not in _WAITS:
-            self.launches[name] += 1
-        if func.namespace == "latentpath":
-            self.ops_seen.add(name)
         return self._run(func, args, kwargs, on_gpu, to_cpu)
 
     def _count_copy(self, to_cpu: bool, non_blocking: Any) -> None:

@@ -7,7 +7,7 @@ import functools
 import torch
 from torch import Tensor
 
-# Threads of a program that GPUs run at most.
+# Warps of a program that GPUs run at most: 1,024 threads.
 MOST_WARPS = {"cuda": 32, "hip": 16}
 
 
