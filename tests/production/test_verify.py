@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from latentpath.cli import main
 from latentpath.core.errors import DataError, IntegrityError, PrivacyError
@@ -182,6 +183,16 @@ class TestFiles:
     def test_missing(self, copy):
         next(copy.rglob("*.png")).unlink()
         assert "absent" in str(verify_set(copy).findings[0])
+
+    def test_one_changed_image_blames_no_other_file(self, copy):
+        path = next((copy / "images").rglob("*.png"))
+        pixels = np.array(Image.open(path))
+        pixels[0, 0] ^= 1
+        Image.fromarray(pixels).save(path)
+        found = verify_set(copy)
+        (finding,) = found.findings
+        assert path.name in str(finding)
+        assert any("as they were written" in sentence for sentence in found.open)
 
     @pytest.mark.parametrize("name", ["notes.txt", "images/left/extra.png", ".hidden", "a/b"])
     def test_unlisted(self, copy, name):
