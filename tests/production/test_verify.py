@@ -192,7 +192,7 @@ class TestFiles:
         found = verify_set(copy)
         (finding,) = found.findings
         assert path.name in str(finding)
-        assert any("as they were written" in sentence for sentence in found.open)
+        assert any("as they were written" in sentence for sentence in found.not_verified)
 
     @pytest.mark.parametrize("name", ["notes.txt", "images/left/extra.png", ".hidden", "a/b"])
     def test_unlisted(self, copy, name):
