@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,9 +45,19 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> None:
 
         print("\n".join(info_lines()))
         return
-    found = _facts(Path(arguments.file), arguments.config)
+    from latentpath.generators import inspect_weights
+    from latentpath.production import FILES
+
+    path = Path(arguments.file)
+    inside = [path / name for name in FILES.values() if (path / name).is_file()]
+    found = [inspect_weights(place, arguments.config) for place in inside or [path]]
     for facts in found:
-        print("\n".join(facts.report()))
+        # What the files of a folder need lies beside them, or is absent as a whole.
+        print("\n".join((replace(facts, needs=()) if inside else facts).report()))
+    if inside:
+        from latentpath.production import folder_lines
+
+        print("".join(f"{line}\n" for line in folder_lines(path)), end="")
     if arguments.data is not None:
         _compare(found, arguments, bars)
 
@@ -64,15 +75,6 @@ def _check_options(arguments: argparse.Namespace) -> None:
             got="none",
             fix=f"name the images, or leave {option} out",
         )
-
-
-def _facts(path: Path, config: str | None) -> list[WeightsFacts]:
-    """What a file is, or each of a weights folder."""
-    from latentpath.generators import inspect_weights
-    from latentpath.production import FILES
-
-    inside = [path / name for name in FILES.values() if (path / name).is_file()]
-    return [inspect_weights(place, config) for place in inside or [path]]
 
 
 def _compare(found: list[WeightsFacts], arguments: argparse.Namespace, bars: Bars) -> None:
@@ -95,7 +97,7 @@ def _compare(found: list[WeightsFacts], arguments: argparse.Namespace, bars: Bar
         if misfits := facts.misfits(channels=channels, classes=names, people=people):
             raise WeightsError(
                 expected=f"weights that fit {arguments.data}",
-                got=f"{facts.path.name}, where {'; '.join(misfits)}",
+                got=f"{facts.path.name}, {'; '.join(misfits)}",
                 fix="name other weights or other data, or train them (`latentpath train`)",
             )
     sides = {facts.side for facts in found if facts.side}

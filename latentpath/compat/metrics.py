@@ -19,7 +19,7 @@ from torch import Tensor
 from latentpath.audit import record_ratio
 from latentpath.core import InputError, ShapeError, check_one_of, check_within
 from latentpath.data import ImageSet, to_uint8
-from latentpath.similarity import nearest_real, prepare_real
+from latentpath.similarity import as_planes, nearest_real, prepare_real
 
 _SOURCES = ("synthetic", "training", "holdout")
 
@@ -196,8 +196,7 @@ def _stored(imgs: Tensor, normalize: bool) -> Tensor:  # -> uint8 [M, C, H, W]
             expected="images as float or uint8", got=str(imgs.dtype), fix="convert them first"
         )
     scaled = 2 * imgs - 1 if normalize else imgs
-    planes = torch.from_numpy(np.ascontiguousarray(to_uint8(scaled.detach()).transpose(0, 3, 1, 2)))
-    return planes.to(imgs.device)
+    return as_planes(to_uint8(scaled.detach())).to(imgs.device)
 
 
 def _joined(state: list[Tensor] | Tensor, name: str) -> np.ndarray:  # uint8 [n, H, W, C]

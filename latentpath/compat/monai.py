@@ -20,7 +20,7 @@ from torch import Tensor
 
 from latentpath.core import InputError, ShapeError
 from latentpath.data import to_uint8
-from latentpath.similarity import LPIPS
+from latentpath.similarity import LPIPS, as_planes
 
 
 class _PlainMapTransform:
@@ -108,4 +108,4 @@ def _planes(images: Any, axes: int) -> Tensor:  # -> uint8 [n, C, H, W]
     tensor = tensor.reshape(-1, *tensor.shape[-3:])
     if tensor.dtype == torch.uint8:
         return tensor
-    return torch.from_numpy(np.ascontiguousarray(to_uint8(tensor).transpose(0, 3, 1, 2)))
+    return as_planes(to_uint8(tensor))

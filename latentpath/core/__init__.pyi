@@ -72,6 +72,7 @@ from latentpath.core.progress import (
     duration as duration,
     silent as silent,
 )
+from latentpath.core.step_clock import seconds_per_unit as seconds_per_unit
 from latentpath.core.stopping import (
     StoppedError as StoppedError,
     StopRequest as StopRequest,
@@ -87,6 +88,7 @@ from latentpath.core.threads import (
     workers_beside as workers_beside,
 )
 from latentpath.core.values import (
+    colour_of as colour_of,
     flat_values as flat_values,
     plain_values as plain_values,
 )

@@ -9,6 +9,15 @@ from typing import Any
 import numpy as np
 
 
+def colour_of(channels: int) -> str:
+    """What images of so many channels are called.
+
+    >>> colour_of(1), colour_of(3), colour_of(4)
+    ('grey', 'colour', '4-channel')
+    """
+    return {1: "grey", 3: "colour"}.get(channels, f"{channels}-channel")
+
+
 def plain_values(value: Any, *, for_readers: bool = False) -> Any:
     """NumPy values, mappings and sequences as dictionaries, lists and scalars that JSON can hold.
 

@@ -40,6 +40,11 @@ from latentpath.data.set_dataset import (
     SetItem as SetItem,
     load_set as load_set,
 )
+from latentpath.data.set_notes import (
+    NOT_JUDGED as NOT_JUDGED,
+    missing_classes as missing_classes,
+    network_notes as network_notes,
+)
 from latentpath.data.sources.arrays_in_memory import image_set as image_set
 from latentpath.data.sources.csv_table import Table as Table
 from latentpath.data.sources.data_source import DataSource as DataSource

@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from latentpath.core import InputError, flat_values
+from latentpath.core import InputError, colour_of, flat_values
+from latentpath.data.images import COUNTED_BY
+from latentpath.data.set_notes import missing_classes, network_notes
 
 if TYPE_CHECKING:
     from latentpath.data.writers import SetForm
@@ -22,16 +24,6 @@ _LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]{0,60}")
 _HUB_FILES = {
     "parquet": "data/train-*.parquet",
     "webdataset": "webdataset/shard-*.tar",
-}
-_COUNTED = {
-    "images": "each image is one person, as nothing told otherwise",
-    "one-image-per-person": "each image is one person, by the word of whoever made the set",
-    "identity-column": "by a column of people in the table of images",
-    "identities": "by a table of people",
-    "identity-pattern": "by a pattern in the names of files",
-    "identity-folder": "by folders, each of one person",
-    "patients": "by the patients and studies of DICOM files",
-    "names": "by the names of files, as the published set has them",
 }
 _LAYOUT_TEXTS = {
     "folder": "`images/<class>/*.png` with `labels.csv`",
@@ -129,16 +121,20 @@ class DatasetCard:
             self._front_matter(form, manifest["layouts"]),
             f"# {_escaped(self.title)}",
             f"{form.count:,} synthetic images of {form.width}x{form.height} pixels in "
-            f"{'colour' if form.channels == 3 else 'grey'}, made with "
+            f"{colour_of(form.channels)}, made with "
             "latentpath from a private set that is not part of this one.",
             _class_table(manifest["classes"]),
+            *(
+                f"**Class {_escaped(name)} is missing:** {why}."
+                for name, why in missing_classes(manifest).items()
+            ),
             "## Files\n\n"
             + "\n".join(f"- {_LAYOUT_TEXTS[name]}" for name in manifest["layouts"])
             + "\n- `manifest.json`: how the set was made, and checksums of all files",
             _WALKS_TEXT if form.has_walks else "",
             _use(form, manifest["layouts"]),
             _made(manifest),
-            _not_ready(manifest.get("networks")),
+            *_of_networks(manifest.get("networks")),
             _promise(manifest.get("certificate"), manifest.get("reading")),
             _figures(self.audit),
         ]
@@ -210,16 +206,9 @@ def _made(manifest: Mapping[str, Any]) -> str:
     )
 
 
-def _not_ready(networks: Any) -> str:
-    """Return what the trainings of unfit networks said, where the set was made with such."""
-    unfit = networks.get("unfit") if isinstance(networks, Mapping) else None
-    if not unfit:
-        return ""
-    names = ", ".join(_escaped(str(name)) for name in unfit)
-    return (
-        "**Made with networks that were not ready** by the judgement of their own training "
-        f"({names}): its images may show little, and what is said of people below rests on them."
-    )
+def _of_networks(networks: Any) -> list[str]:
+    """Return what was found of the networks that made the set, a paragraph each."""
+    return [f"**{_escaped(head)}** {_escaped(rest)}" for head, rest in network_notes(networks)]
 
 
 def _promise(certificate: Any, reading: Any) -> str:
@@ -238,8 +227,8 @@ def _promise(certificate: Any, reading: Any) -> str:
         "by the walk and the gate, as far as an audit measures it.",
     ]
     told = reading.get("counted_by") if isinstance(reading, Mapping) else None
-    if told in _COUNTED:
-        end += ["", f"People were counted so: {_COUNTED[told]}."]
+    if told in COUNTED_BY:
+        end += ["", f"People were counted so: {COUNTED_BY[told]}."]
     return "\n".join([*head, *rows, *end])
 
 

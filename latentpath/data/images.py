@@ -14,20 +14,19 @@ import torch
 
 from latentpath.core import DataError, InputError, ShapeError, check_one_of, require_extra
 
-COUNTED_BY = (
-    "given",
-    "images",
-    "one-image-per-person",
-    "identity-column",
-    "identities",
-    "identity-pattern",
-    "identity-folder",
-    "patients",
-    "names",
-)
-"""What may have told people apart: whoever made the set in memory; nothing, so that each image
-counts as a person; somebody's word that it is one; a column, a table, a pattern or a folder that
-an option named; the patients of DICOM files; names by the habits of a published set."""
+COUNTED_BY = {
+    "given": "by whoever made the set in memory",
+    "images": "each image is one person, as nothing told otherwise",
+    "one-image-per-person": "each image is one person, by the word of whoever made the set",
+    "identity-column": "by a column of people in the table of images, or an array, named for it",
+    "people-array": "by an array in the file that is called as people's are; nobody named it",
+    "identities": "by a table of people",
+    "identity-pattern": "by a pattern in the names of files",
+    "identity-folder": "by folders, each of one person",
+    "patients": "by the patients and studies of DICOM files",
+    "names": "by the names of files, as the published set has them",
+}
+"""What may have told people apart, and what it means."""
 
 if TYPE_CHECKING:
     from PIL.Image import Image, Resampling

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from latentpath.core import DataError
+from latentpath.core import DataError, colour_of
 from latentpath.data.contrast import Picture
 from latentpath.data.contrast_survey import ContrastSurvey, ContrastSurveyor
+from latentpath.data.images import COUNTED_BY
 from latentpath.data.near_copies import NearCopies
 from latentpath.data.sources.listing import Listing
 
@@ -143,7 +144,7 @@ class Survey:
         mixed = "" if len(self.sizes) <= 1 else f" and {len(self.sizes) - 1} other sizes"
         return (
             f"{self.readable:,} images of {self.people:,} people in {len(self.classes)} classes, "
-            f"{width}x{height} {'grey' if channels == 1 else 'colour'}{mixed}; "
+            f"{width}x{height} {colour_of(channels)}{mixed}; "
             f"{len(self.unreadable)} unreadable, {self.copies} exact copies"
         )
 
@@ -158,6 +159,7 @@ class Survey:
         lines.append(
             f"people: {self.people:,}, with {least} to {most} images each, median {median:g}"
         )
+        lines.append(f"people counted: {COUNTED_BY[self.counted_by]}")
         lines += self._size_lines()
         lines.append(
             f"exact copies: {self.copies:,} images, {self.copies_across_people:,} across people, "
@@ -201,7 +203,8 @@ class Survey:
     def _size_lines(self) -> list[str]:
         """Return a line for each size, or for many of them where the commonest and the ends lie."""
         lines = [
-            f"size: {width}x{height} {_kind(channels)}, {count:,} image{'s' if count > 1 else ''}"
+            f"size: {width}x{height} {colour_of(channels)}, {count:,} image"
+            f"{'s' if count > 1 else ''}"
             for width, height, channels, count in self.sizes[:_SIZES_SHOWN]
         ]
         if len(self.sizes) > _SIZES_SHOWN:
@@ -212,7 +215,7 @@ class Survey:
             )
             kinds = [
                 f"{sum(count for *_, own, count in self.sizes if own == channels):,} "
-                f"{_kind(channels)}"
+                f"{colour_of(channels)}"
                 for channels in sorted({own for *_, own, _ in self.sizes})
             ]
             lines = [
@@ -342,10 +345,6 @@ class Surveyor:
             counted_by=listing.counted_by,
             doubt=listing.doubt,
         )
-
-
-def _kind(channels: int) -> str:
-    return "grey" if channels == 1 else "colour"
 
 
 def _across(groups: list[list[int]], values: np.ndarray) -> int:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from latentpath.core import InputError, ShapeError, check_finite, check_whole, device_of, evaluating
+from latentpath.generators.protocol import check_rows
 
 
 class DecoderGenerator:
@@ -92,12 +93,7 @@ class DecoderGenerator:
 
     def synthesize(self, w: Tensor) -> Tensor:  # [M, D] -> [M, C, H, H]
         """Images of latents."""
-        if w.ndim != 2 or w.shape[1] != self.latent_dim:
-            raise ShapeError(
-                expected=f"latents [M, {self.latent_dim}]",
-                got=str(list(w.shape)),
-                fix="bring them into one axis: generator.flatten(latents)",
-            )
+        check_rows(w, self.latent_dim, "latents")
         latents = w.reshape(-1, *self.latent_shape)
         if (self.scale, self.shift) != (1.0, 0.0):
             latents = latents / self.scale + self.shift

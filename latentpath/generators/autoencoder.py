@@ -19,7 +19,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latentpath.core import InputError, ShapeError, check_finite, check_whole, check_within
+from latentpath.core import (
+    InputError,
+    ShapeError,
+    check_finite,
+    check_whole,
+    check_within,
+    colour_of,
+)
+from latentpath.generators.protocol import check_rows
 
 _MOST_BLOCKS, _MOST_LAYERS, _WIDEST, _LARGEST_SIDE = 8, 16, 1 << 14, 1 << 14
 _EPSILON = 1e-6  # of every normalisation
@@ -245,10 +253,9 @@ class AutoencoderHalf(nn.Module):
     def described(self) -> list[str]:
         """What it is, for a terminal."""
         g, parameters = self, sum(p.numel() for p in self.parameters())
-        colours = {1: "grey", 3: "colour"}[g.img_channels]
         widths = ", ".join(map(str, self.init_kwargs["block_out_channels"]))
         return [
-            f"images: {g.img_resolution}x{g.img_resolution} pixels, {colours}",
+            f"images: {g.img_resolution}x{g.img_resolution} pixels, {colour_of(g.img_channels)}",
             f"latents: {g.latent_dim}, of the shape {'x'.join(map(str, g.latent_shape))}, "
             f"scaling factor {self.init_kwargs['scaling_factor']:g}",
             f"network: {parameters:,} parameters, channels {widths} from {g.img_resolution}x"
@@ -281,12 +288,7 @@ class AutoencoderGenerator(AutoencoderHalf):
 
     def synthesize(self, w: Tensor) -> Tensor:  # [M, D] -> [M, C, H, H]
         """Images of latents."""
-        if w.ndim != 2 or w.shape[1] != self.latent_dim:
-            raise ShapeError(
-                expected=f"latents [M, {self.latent_dim}]",
-                got=str(list(w.shape)),
-                fix="flatten them: latents.flatten(1)",
-            )
+        check_rows(w, self.latent_dim, "latents")
         z = w.view(-1, *self.latent_shape) * self.spread + self.mean
         if hasattr(self, "post_quant_conv"):
             z = self.post_quant_conv(z)

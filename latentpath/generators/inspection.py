@@ -7,8 +7,8 @@ through, and no tensor of it is built. Nothing of a file is run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from latentpath.generators.state_dict import (
     read_safetensors,
     read_torch,
 )
+from latentpath.generators.trained_on import TrainedOn
 from latentpath.generators.weights import Weights, read_header, sketch
 
 _CHECKPOINT = {"format", "config", "data", "rng", "state"}
@@ -45,8 +46,8 @@ _WITH_ENCODER = (
 
 
 @dataclass(frozen=True)
-class WeightsFacts:
-    """What a file holds, and what of it has to fit a data set."""
+class WeightsFacts(TrainedOn):
+    """What a file holds."""
 
     path: Path
     """The file or folder."""
@@ -56,47 +57,13 @@ class WeightsFacts:
     """What is in it."""
     needs: tuple[str, ...] = ()
     """What it takes to make images, or a set, with it."""
-    channels: int | None = None
-    """Of its images: 1 grey, 3 colour."""
     side: int | None = None
     """Of its images, pixels."""
-    classes: int | None = None
-    """That it tells apart or makes; 0 for a generator that knows none, None for other networks."""
-    people: int | None = None
-    """That it tells apart."""
-    class_names: tuple[str, ...] = field(default=())
-    """In their order, where the file names them."""
 
     def report(self) -> list[str]:
         """All of it, a line for each finding."""
         needs = [f"needs: {each}" for each in self.needs]
         return [f"file: {self.path}", f"what: {self.title}", *self.lines, *needs]
-
-    def misfits(self, *, channels: int, classes: Sequence[str], people: int) -> list[str]:
-        """Why it does not fit a data set, one sentence each; empty where it does.
-
-        Args:
-            channels: of the data's images.
-            classes: names of the data's classes, in their order.
-            people: in the data.
-        """
-        names, found = tuple(classes), []
-        kinds = {1: "grey", 3: "colour"}
-        if self.channels is not None and self.channels != channels:
-            found.append(
-                f"it is of {kinds.get(self.channels, f'{self.channels}-channel')} images, the data "
-                f"{kinds.get(channels, f'of {channels} channels')}: pass --channels "
-                f"{self.channels}, or use other weights"
-            )
-        if self.classes not in (None, 0, len(names)):
-            found.append(f"it knows {self.classes} classes, the data has {len(names)}")
-        elif self.class_names and self.class_names != names:
-            found.append(
-                f"it knows the classes {list(self.class_names)}, the data has {list(names)}"
-            )
-        if self.people is not None and self.people != people:
-            found.append(f"it knows {self.people} people, the data has {people}")
-        return found
 
 
 def inspect_weights(path: str | Path, config: Configuration | None = None) -> WeightsFacts:

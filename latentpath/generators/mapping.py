@@ -8,12 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latentpath.core import InputError, ShapeError, check_one_of, check_whole
+from latentpath.core import InputError, check_one_of, check_whole, colour_of
 from latentpath.generators.layers import (
     FullyConnectedLayer,
     normalize_2nd_moment,
     widened,
 )
+from latentpath.generators.protocol import check_rows
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -108,16 +109,6 @@ class MappingNetwork(nn.Module):
         return torch.cat([self.w_avg.lerp(ws[:, :cut], truncation_psi), ws[:, cut:]], dim=1)
 
 
-def check_rows(x: Tensor | None, width: int, name: str) -> None:
-    """Raise ShapeError unless x is [M, width]."""
-    if x is None or x.ndim != 2 or x.shape[1] != width:
-        raise ShapeError(
-            expected=f"{name} [M, {width}]",
-            got="None" if x is None else str(list(x.shape)),
-            fix=f"pass one row of {width} values per image",
-        )
-
-
 class StyleGenerator(nn.Module):
     """z and labels to w by `mapping`, w to images by `synthesis`; subclasses build the two.
 
@@ -198,11 +189,10 @@ class StyleGenerator(nn.Module):
     def described(self) -> list[str]:
         """What it is, for a terminal."""
         labels = f"{self.c_dim} classes" if self.c_dim else "no classes"
-        colours = {1: "grey", 3: "colour"}.get(self.img_channels, f"{self.img_channels} channels")
         side, parameters = self.img_resolution, sum(p.numel() for p in self.parameters())
         kind, _, widths = self.form().partition(", ")
         return [
-            f"images: {side}x{side} pixels, {colours}, {labels}",
+            f"images: {side}x{side} pixels, {colour_of(self.img_channels)}, {labels}",
             f"latents: z {self.z_dim}, w {self.w_dim}, {self.num_ws} layers"
             + (f", a w of its own for each: {self.latent_dim}" if self.latents == "w+" else ""),
             f"network: {kind}, {parameters:,} parameters, {widths}",

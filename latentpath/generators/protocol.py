@@ -127,3 +127,13 @@ def as_generator(generator: Any, latent_dim: int) -> Generator:
             fix="pass latents of this generator",
         )
     return generator
+
+
+def check_rows(x: Tensor | None, width: int, name: str) -> None:
+    """Raise ShapeError unless x is [M, width]."""
+    if x is None or x.ndim != 2 or x.shape[1] != width:
+        raise ShapeError(
+            expected=f"{name} [M, {width}]",
+            got="None" if x is None else str(list(x.shape)),
+            fix=f"pass one row of {width} values per image, flattened where they have more axes",
+        )

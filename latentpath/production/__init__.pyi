@@ -83,6 +83,7 @@ from latentpath.production.run.run_folder import (
 )
 from latentpath.production.run.run_result import (
     RunResult as RunResult,
+    compared_sets as compared_sets,
     seal_line as seal_line,
     shortage_lines as shortage_lines,
     summary_lines as summary_lines,
@@ -120,5 +121,6 @@ from latentpath.production.weights_folder import (
     NETWORKS as NETWORKS,
     TrainingConfig as TrainingConfig,
     absent_networks as absent_networks,
+    folder_lines as folder_lines,
     ready_networks as ready_networks,
 )

@@ -15,7 +15,14 @@ from torch import nn
 
 from latentpath.core import LatentpathWarning, WeightsError, place
 from latentpath.data import ImageSet
-from latentpath.generators import ENCODERS, GENERATORS, LoadedGenerator, build, read_weights
+from latentpath.generators import (
+    ENCODERS,
+    GENERATORS,
+    LoadedGenerator,
+    TrainedOn,
+    build,
+    read_weights,
+)
 from latentpath.models import Classifier, Encoder, Networks, Surrogate, load_surrogate
 from latentpath.similarity import LPIPS
 
@@ -68,27 +75,16 @@ class Bundle:
 
     def check(self, data: ImageSet) -> None:
         """Raise WeightsError unless these networks were made for a set like `data`."""
-        pairs = [
-            ("channels per image", self.generator.img_channels, data.channels),
-            ("classes", self.classifier.num_classes, data.num_classes),
-            ("people", self.identity.num_classes, data.num_identities),
-        ]
-        for what, trained, given in pairs:
-            if trained != given:
-                raise WeightsError(
-                    expected=f"a data set of {trained} {what}, as the weights were trained on",
-                    got=f"{given}",
-                    fix="use the weights trained on this set, or train them (`latentpath train`)",
-                )
-        if self.class_names is not None and self.class_names != data.class_names:
-            raise WeightsError(
-                expected=f"the classes {list(self.class_names)}, as the weights were trained on",
-                got=str(list(data.class_names)),
-                fix="name and order the classes as in training, or train on this set",
-            )
+        trained = TrainedOn(
+            channels=self.generator.img_channels,
+            classes=self.classifier.num_classes,
+            people=self.identity.num_classes,
+            class_names=self.class_names or (),
+        )
+        check_trained_on(trained, data, "some")
 
     def check_ready(self, anyway: bool = False) -> None:
-        """Refuse networks that their own trainings judged unfit, and warn of weak ones.
+        """Refuse networks that their own trainings judged unfit; warn of weak and unjudged ones.
 
         Args:
             anyway: go on with unfit ones, too; the set's card and manifest will say so.
@@ -108,6 +104,8 @@ class Bundle:
             )
         for figure in (*unfit, *weak):
             warnings.warn(f"not ready: {figure.words}", LatentpathWarning, stacklevel=3)
+        if missing := "; ".join(self.judgement.missing):
+            warnings.warn(f"not judged: {missing}", LatentpathWarning, stacklevel=3)
 
     def check_people(self, real: ImageSet) -> None:
         """Raise WeightsError unless the identity classifier was trained on these very images.
@@ -122,6 +120,20 @@ class Bundle:
                 fix="give the same --data, --window and --resize, or run `latentpath train "
                 "identity` on this set",
             )
+
+
+def check_trained_on(trained: TrainedOn, data: ImageSet, what: str) -> None:
+    """Raise WeightsError unless the weights, called `what`, were made for a set like `data`."""
+    misfits = trained.misfits(
+        channels=data.channels, classes=data.class_names, people=data.num_identities
+    )
+    if misfits:
+        raise WeightsError(
+            expected="weights that fit the data set",
+            got=f"{what}, {'; '.join(misfits)}",
+            fix="use the weights trained on this set, name and order its classes as in training, "
+            "or train them (`latentpath train`)",
+        )
 
 
 def _judgement(folder: Path) -> Judgement | None:

@@ -8,15 +8,19 @@ beside them; they were taken before these were rounded to half precision, where 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from latentpath.core import hash_file, plain_values
+from latentpath.data import NOT_JUDGED
 from latentpath.production.agreed_settings import read_object, write_object
 
 FILE_NAME = "judgement.json"
 _FORMAT = 1
+# Networks that a set cannot be made without; surrogates only save time.
+_JUDGED = ("generator", "encoder", "identity", "classifier")
 
 State = Literal["good", "weak", "unfit"]
 
@@ -67,9 +71,16 @@ class Judgement:
 
     Attributes:
         figures: of all networks that were judged and are still as they were.
+        not_judged: why there are no figures of the others, by network, a word of `NOT_JUDGED`.
     """
 
     figures: tuple[JudgedFigure, ...]
+    not_judged: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def missing(self) -> list[str]:
+        """The networks without figures, each with the reason, as clauses."""
+        return [f"{network}: {NOT_JUDGED[why]}" for network, why in self.not_judged.items()]
 
     def of_state(self, state: State) -> tuple[JudgedFigure, ...]:
         """The figures of one state."""
@@ -78,9 +89,13 @@ class Judgement:
     def as_manifest(self) -> dict[str, Any]:
         """What a set's manifest tells: names of figures, no values. With unfit ones it was made
         `--anyway`."""
+        states: tuple[State, ...] = ("weak", "unfit")
         return {
-            state: [f"{figure.network}_{figure.measure}" for figure in self.of_state(state)]
-            for state in ("weak", "unfit")
+            **{
+                state: [f"{figure.network}_{figure.measure}" for figure in self.of_state(state)]
+                for state in states
+            },
+            "not_judged": dict(self.not_judged),
         }
 
 
@@ -98,18 +113,29 @@ def read_judgement(folder: Path, files: dict[str, str]) -> Judgement | None:
     if not path.exists():
         return None
     content = read_object(path)
-    figures = []
-    for network, entry in (content.get("networks") or {}).items():
-        weights = folder / files[network] if network in files else None
-        # Weights that were put there since were not judged.
-        if weights is None or not weights.exists() or entry["weights"] != hash_file(weights):
+    figures, missing, known = [], {}, False
+    for network in _JUDGED:
+        weights, entry = folder / files[network], content.get("networks", {}).get(network)
+        if not weights.exists():
             continue
+        # Weights that were put there since were not judged.
+        if entry is None or entry["weights"] != hash_file(weights):
+            missing[network] = "other_weights"
+            continue
+        known = True
         figures += [JudgedFigure(network=network, **figure) for figure in entry["figures"]]
-    return Judgement(tuple(figures)) if figures else None
+        if not entry["figures"]:
+            missing[network] = entry.get("not_judged", "nobody_held_out")
+    return Judgement(tuple(figures), missing) if known else None
 
 
 def note_figures(
-    folder: Path, network: str, weights: Path, figures: list[JudgedFigure], held_out: dict[str, int]
+    folder: Path,
+    network: str,
+    weights: Path,
+    figures: list[JudgedFigure],
+    held_out: dict[str, int],
+    not_judged: str = "",
 ) -> None:
     """Write down what a training made of its network, beside what is known of the others.
 
@@ -119,6 +145,7 @@ def note_figures(
         weights: its file, as it is now.
         figures: what was measured.
         held_out: numbers of people and images that neither generator nor classifier has met.
+        not_judged: why there are no figures, a word of `NOT_JUDGED`.
     """
     path = folder / FILE_NAME
     known: dict[str, Any] = {"format": _FORMAT, "networks": {}}
@@ -133,5 +160,6 @@ def note_figures(
         "weights": hash_file(weights),
         "held_out": held_out,
         "figures": plain_values(entries),
+        **({"not_judged": not_judged} if not_judged else {}),
     }
     write_object(path, known)

@@ -24,7 +24,7 @@ from latentpath.core import (
     silent,
     stoppable,
 )
-from latentpath.data import ImageSet, to_tensor, validation_people
+from latentpath.data import NOT_JUDGED, ImageSet, to_tensor, validation_people
 from latentpath.generators import (
     build,
     load_generator,
@@ -227,10 +227,17 @@ def train_network(
     line = f"weights: {path} ({path.stat().st_size / 1e6:.2f} MB; {shown})"
     people = 0 if others is None else others.num_identities
     count = 0 if others is None else len(others)
-    note_figures(out, network, path, figures, {"people": people, "images": count})
+    reason = ""
+    if not figures and network != "surrogate":
+        alone = network == "classifier" and data.num_classes < 2
+        unmet = "too_few_people" if validation else "nobody_held_out"
+        reason = "one_class" if alone else unmet
+    note_figures(out, network, path, figures, {"people": people, "images": count}, reason)
     for figure in figures:
         line += f"\njudged {figure.state}: {figure.words}"
-    if others is None and validation and network in _WITHOUT_HELD_OUT:
+    if reason:
+        line += f"\nnot judged: {network}: {NOT_JUDGED[reason]}"
+    elif others is None and validation and network in _WITHOUT_HELD_OUT:
         line += (
             f"\nnot judged on people it has not met: of {data.num_identities:,} people too few can "
             "be held out"

@@ -13,6 +13,7 @@ from typing import Any
 from latentpath.core import InputError, flat_values
 from latentpath.data import (
     COUNTED_BY,
+    NOT_JUDGED,
     RESIZES,
     WRITERS,
     Reading,
@@ -20,6 +21,7 @@ from latentpath.data import (
     parse_window,
     safe_folder_names,
 )
+from latentpath.production.bundle import FILES
 from latentpath.production.gate import NAMES_A_PERSON, OUT_OF_CLASS, TOO_CLOSE
 from latentpath.production.produce_config import ProduceConfig
 
@@ -69,7 +71,8 @@ def unknown_entries(content: Mapping[str, Any]) -> list[str]:
         ("endpoints.", content.get("endpoints"), ("class", "people")),
         ("relaxed_endpoints.", content.get("relaxed_endpoints"), _RELAXED),
         ("walks.", content.get("walks"), ("points", "pairs")),
-        ("networks.", content.get("networks"), ("weak", "unfit")),
+        ("networks.", content.get("networks"), ("weak", "unfit", "not_judged")),
+        ("networks.not_judged.", (content.get("networks") or {}).get("not_judged"), FILES),
         ("run.", content.get("run"), ("threads",)),
         ("reading.", content.get("reading"), Reading().as_dict()),
         ("private_file.", content.get("private_file"), ("sha256",)),
@@ -133,7 +136,9 @@ def _is_reading(reading: Any) -> bool:
 
 def _is_judgement(networks: Any) -> bool:
     """Say whether an entry names figures of networks that were not as usual, and no others."""
-    if not isinstance(networks, dict):
+    # The first sets with this entry did not tell what was not judged.
+    missing = networks.get("not_judged", {}) if isinstance(networks, dict) else None
+    if not isinstance(missing, dict) or not NOT_JUDGED.keys() >= set(missing.values()):
         return False
     names = [networks.get(state) for state in ("weak", "unfit")]
     return all(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
-from latentpath.core import Progress, WeightsError, silent
+from latentpath.core import Progress, silent
 from latentpath.data import ImageSet
-from latentpath.generators import read_weights
-from latentpath.production.bundle import FACTORIES, FILES, Bundle, load_bundle
+from latentpath.generators import inspect_weights
+from latentpath.production.bundle import FILES, Bundle, check_trained_on, load_bundle
+from latentpath.production.judgement import read_judgement
 from latentpath.production.network_training import (
     check_classes,
     check_validation,
@@ -54,6 +55,22 @@ class TrainingConfig:
 def absent_networks(folder: Path, wanted: Sequence[str] = NETWORKS) -> list[str]:
     """Networks out of the wanted ones that the folder has no weights of, in the order of need."""
     return [name for name in wanted if not (folder / FILES[name]).exists()]
+
+
+def folder_lines(folder: Path) -> list[str]:
+    """What is known of a weights folder as a whole: what it lacks, and how good its networks are.
+
+    Args:
+        folder: the weights folder.
+    """
+    lines = []
+    if absent := absent_networks(folder, NETWORKS[:-1]):
+        lines.append(f"needs: {', '.join(absent)}: `latentpath train` with this folder as --out")
+    judgement = read_judgement(folder, FILES)
+    if judgement is not None:
+        lines += [f"judged {figure.state}: {figure.words}" for figure in judgement.figures]
+        lines += [f"not judged: {clause}" for clause in judgement.missing]
+    return lines
 
 
 def ready_networks(
@@ -110,20 +127,10 @@ def ready_networks(
 
 def _check_present(folder: Path, data: ImageSet) -> None:
     """Find out before the others are trained whether the networks that are there fit the data."""
-    for name, key, what, given in (
-        ("generator", "img_channels", "channels per image", data.channels),
-        ("encoder", "img_channels", "channels per image", data.channels),
-        ("identity", "num_classes", "people", data.num_identities),
-        ("classifier", "num_classes", "classes", data.num_classes),
-    ):
+    for name in NETWORKS[:-1]:
         path = folder / FILES[name]
-        if not path.exists():
-            continue
-        trained = read_weights(path, kind=tuple(FACTORIES[name])).config.get(key, given)
-        if trained != given:
-            raise WeightsError(
-                expected=f"a data set of {trained} {what}, as the {name} in the weights folder was "
-                "trained on",
-                got=f"{given}",
-                fix="name another weights folder, or remove that file to have it trained",
-            )
+        if path.exists():
+            facts = inspect_weights(path)
+            if name == "generator":  # may know other classes, or none
+                facts = replace(facts, classes=None)
+            check_trained_on(facts, data, path.name)

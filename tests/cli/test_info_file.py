@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from latentpath.cli import main
+from latentpath.production import FILES
+from latentpath.production.judgement import note_figures
 from support import published_files as published, tiny_models
 
 pytest.importorskip("safetensors")
@@ -53,6 +56,28 @@ def test_a_weights_folder(command, tmp_path, images):
     assert code == 0
     assert out.count("what:") == 4
     assert "fits: 44 people" in out
+    assert "needs:" not in out, "what each needs lies beside it"
+    weights = tmp_path / FILES["classifier"]
+    note_figures(tmp_path, "classifier", weights, [], {}, "too_few_people")
+    (tmp_path / FILES["encoder"]).unlink()
+    code, out, _ = command(tmp_path)
+    assert code == 0
+    assert "\nneeds: encoder: `latentpath train`" in out
+    assert "\nnot judged: classifier: too few people could be held out of its training" in out
+    assert "\nnot judged: generator: its weights are not those that a training judged" in out
+
+
+def test_the_splits_of_arrays_are_named(command, tmp_path):
+    tiny_models.save_bundle(tmp_path, tiny_models.bundle_for(tiny_models.private_set()))
+    data = tiny_models.private_set()
+    split = np.arange(len(data)) % 2
+    path = tmp_path / "x.npz"
+    np.savez(path, images=data.images[..., 0], labels=data.labels, split=split)
+    code, _, err = command(tmp_path / FILES["generator"], "--data", path)
+    assert code == 2
+    assert "the splits are 0 (22 images), 1 (22 images)" in err
+    assert "such as --split 0, or --split all" in err
+    assert command(tmp_path / FILES["generator"], "--data", path, "--split", "all")[0] == 0
 
 
 def test_what_belongs_to_a_file(command, tmp_path, images):

@@ -43,6 +43,7 @@ def test_a_report(scan):
         "class 'a': 2 images of 2 people",
         "class 'b': 2 images of 2 people",
         "people: 4, with 1 to 1 images each, median 1",
+        "people counted: each image is one person, as nothing told otherwise",
         "size: 5x6 grey, 4 images",
         "no squares: 4 images, which --resize pads (else crops or stretches)",
         "exact copies: 0 images, 0 across people, 0 across classes",

@@ -195,7 +195,8 @@ class TestPeopleByOtherNames:
     @pytest.mark.parametrize("people", KINDS)
     def test_names_of_people(self, tmp_path, name, people):
         report = self.scan(tmp_path, **{name: people})
-        assert (report.people, report.counted_by, report.doubt) == (4, "identity-column", None)
+        assert (report.people, report.counted_by, report.doubt) == (4, "people-array", None)
+        assert "called as people's are; nobody named it" in "\n".join(report.lines())
 
     @pytest.mark.parametrize("name", ["case_id", "ids", "study_id", "group", "groups", "names"])
     @pytest.mark.parametrize("people", KINDS)

@@ -97,7 +97,7 @@ def test_networks_that_do_not_fit_each_other(copy, kind, network, text):
     [
         (tiny_models.private_set((20, 14, 11)), "44 people"),
         (tiny_models.private_set((30, 14)), "3 classes"),
-        (tiny_models.private_set(channels=3), "1 channels"),
+        (tiny_models.private_set(channels=3), "made for grey images, the data are colour"),
     ],
 )
 def test_a_set_that_the_networks_were_not_made_for(bundle, other, text):

@@ -40,17 +40,35 @@ def test_a_figure_is_read_against_what_is_usual_and_what_is_needed(value, state)
 def test_figures_are_of_the_very_weights(tmp_path):
     assert read_judgement(tmp_path, NAMES) is None
     weights = tmp_path / NAMES["classifier"]
-    for network in ("classifier", "generator"):
+    for network in ("generator", "classifier"):
         (tmp_path / NAMES[network]).write_bytes(network.encode())
         note_figures(tmp_path, network, tmp_path / NAMES[network], [figure(0.7, network)], {})
     found = read_judgement(tmp_path, NAMES)
-    assert [one.network for one in found.figures] == ["classifier", "generator"]
+    assert [one.network for one in found.figures] == ["generator", "classifier"]
     assert found.as_manifest() == {
-        "weak": ["classifier_balanced_accuracy", "generator_balanced_accuracy"],
+        "weak": ["generator_balanced_accuracy", "classifier_balanced_accuracy"],
         "unfit": [],
+        "not_judged": {},
     }
     weights.write_bytes(b"others")
-    assert [one.network for one in read_judgement(tmp_path, NAMES).figures] == ["generator"]
+    found = read_judgement(tmp_path, NAMES)
+    assert [one.network for one in found.figures] == ["generator"]
+    assert found.not_judged == {"classifier": "other_weights"}
+
+
+def test_a_network_without_figures_is_not_judged_and_the_set_says_so(tmp_path, data, weights):
+    noted(weights, 0.9)
+    note_figures(weights, "generator", weights / FILES["generator"], [], {}, "too_few_people")
+    bundle = load_bundle(weights)
+    with pytest.warns(LatentpathWarning, match="not judged: generator: too few people"):
+        run = produce(
+            data, bundle, tmp_path / "run", tiny_runs.config(count=6), tiny_runs.options()
+        )
+    missing = run.manifest["networks"]["not_judged"]
+    assert missing == {"generator": "too_few_people"}
+    card = (run.folder.set / "README.md").read_text()
+    assert "**Not judged** is how good these networks are (generator: too few people" in card
+    assert not verify_set(run.folder.set).findings
 
 
 @pytest.fixture
@@ -61,8 +79,10 @@ def weights(tmp_path, data, tiny_lpips):
 
 
 def noted(weights, value):
-    path = weights / FILES["classifier"]
-    note_figures(weights, "classifier", path, [figure(value)], {"people": 20, "images": 20})
+    """All networks judged, of which the classifier has such a figure."""
+    for name in ("generator", "encoder", "identity", "classifier"):
+        figures = [figure(value if name == "classifier" else 1.0, name)]
+        note_figures(weights, name, weights / FILES[name], figures, {"people": 20, "images": 20})
     return load_bundle(weights)
 
 
@@ -76,9 +96,10 @@ def test_a_run_refuses_unfit_networks_and_the_set_says_who_went_on(tmp_path, dat
     assert read_manifest(run.folder.set)["networks"] == {
         "weak": [],
         "unfit": ["classifier_balanced_accuracy"],
+        "not_judged": {},
     }
     card = (run.folder.set / "README.md").read_text()
-    assert "not ready** by the judgement of their own training (classifier\\_balanced" in card
+    assert "not ready** by the judgement of their own training (classifier balanced" in card
     assert not verify_set(run.folder.set).findings
     # What was begun goes on: it was decided when it was planned.
     produce(data, bundle, tmp_path / "run", config, tiny_runs.options(resume=True))
@@ -89,12 +110,14 @@ def test_weak_networks_are_warned_of_and_good_ones_are_not(tmp_path, data, weigh
     with pytest.warns(LatentpathWarning, match="not ready"):
         run = produce(data, bundle, tmp_path / "weak", config, tiny_runs.options())
     assert run.manifest["networks"]["unfit"] == []
-    assert "not ready" not in (run.folder.set / "README.md").read_text()
+    card = (run.folder.set / "README.md").read_text()
+    assert "not ready" not in card
+    assert "**Made with weak networks** by the judgement" in card
     good = replace(bundle, judgement=Judgement((figure(0.9),)))
     recwarn.clear()
     run = produce(data, good, tmp_path / "good", config, tiny_runs.options())
     assert not recwarn
-    assert run.manifest["networks"] == {"weak": [], "unfit": []}
+    assert run.manifest["networks"] == {"weak": [], "unfit": [], "not_judged": {}}
 
 
 def test_weights_that_nobody_judged_say_nothing(tmp_path, data, weights):

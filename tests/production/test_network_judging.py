@@ -10,7 +10,7 @@ import torch
 
 from latentpath.data import to_tensor
 from latentpath.production import FILES, train_network
-from latentpath.production.judgement import FILE_NAME
+from latentpath.production.judgement import FILE_NAME, read_judgement
 from latentpath.production.network_judging import (
     GeneratorJudge,
     judge_classifier,
@@ -117,8 +117,14 @@ def test_training_notes_its_figures_and_keeps_the_best(tmp_path):
     assert measures == ["balanced_accuracy", "class_agreement"]
     assert {path.name for path in tmp_path.iterdir()} > {FILES["classifier"], "generator.kid.csv"}
     # Too few people to hold any out: said, not silently judged by what it knows.
-    few = tiny_models.private_set((20, 14))
-    line = train_network(
-        "classifier", few, tmp_path / "f", config=ClassifierConfig(steps=1, batch=8, width=2)
-    )
+    few, small = tiny_models.private_set((20, 14)), ClassifierConfig(steps=1, batch=8, width=2)
+    line = train_network("classifier", few, tmp_path / "f", config=small)
+    assert "not judged: classifier: too few people could be held out" in line
+    line = train_network("generator", few, tmp_path / "f", config=config)
+    assert "not judged: generator: too few people could be held out" in line
+    judgement = read_judgement(tmp_path / "f", FILES)
+    assert judgement.not_judged == dict.fromkeys(("generator", "classifier"), "too_few_people")
+    (tmp_path / "f" / "classifier.checkpoint").unlink()
+    line = train_network("classifier", few, tmp_path / "f", config=small)
+    assert "classifier: agreement with the classes" in line
     assert "not judged on people it has not met: of 34 people" in line

@@ -17,6 +17,7 @@ def report_on(
     created: str = "",
     certificate: Mapping[str, Any] | None = None,
     seal: str = "",
+    networks: Mapping[str, Any] | None = None,
 ) -> Report:
     """Put an audit into a report: the set last, after the real one, the holdout and the baselines.
 
@@ -26,6 +27,8 @@ def report_on(
         created: date to show.
         certificate: of the set's manifest, where it has one.
         seal: of the set's manifest, likewise: it tells which set was audited.
+        networks: of the set's manifest, likewise: what their own trainings said of those that made
+            it.
     """
     rows = [ReportSet("real", "Real images", audit.yardstick)]
     if audit.holdout is not None:
@@ -41,6 +44,7 @@ def report_on(
         baseline=next(iter(audit.baselines), ""),
         certificate=certificate,
         seal=seal,
+        networks=networks,
         settings=_settings(audit),
         created=created,
         verdicts=audit.verdicts,

@@ -11,6 +11,7 @@ from latentpath.audit.report.report_model import Report
 from latentpath.audit.report.report_sections import subject_of
 from latentpath.audit.report.traffic_lights import TITLES, lights, verdict_lights
 from latentpath.audit.verdict import SEVERITY, QuestionVerdict
+from latentpath.data import network_notes
 
 # What a longer title, name or sentence is cut to, so that all of it is one page.
 _LONGEST = 180
@@ -31,6 +32,7 @@ def summary_context(report: Report, include_real: bool) -> dict[str, Any]:
         "version": __version__,
         "seal": report.seal,
         "include_real": include_real,
+        "networks": network_notes(report.networks),
         "verdicts": verdict_lights(report),
         "questions": [
             {

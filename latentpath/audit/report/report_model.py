@@ -15,7 +15,7 @@ from latentpath.audit.verdict import AspectVerdict, QuestionVerdict, headline
 from latentpath.core import InputError, plain_values
 from latentpath.data import ImageSet
 
-JSON_FORMAT = 4
+JSON_FORMAT = 5
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ class Report:
         energies: path energies before and after.
         certificate: the k-anonymity certificate, as plain values.
         seal: of the set that the report is about, where it has one.
+        networks: what the set's manifest tells of the networks that made it, where it does.
         settings: configuration and seeds, as plain values, shown at the end.
         verdicts: the answers about the subject; none leaves the traffic lights out.
         created: date, as it should be shown.
@@ -91,6 +92,7 @@ class Report:
     energies: EnergyComparison | None = None
     certificate: Mapping[str, Any] | None = None
     seal: str = ""
+    networks: Mapping[str, Any] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     created: str = ""
     verdicts: tuple[QuestionVerdict, ...] = ()
@@ -145,6 +147,7 @@ class Report:
                 "energies": self.energies and _energy_figures(self.energies),
                 "certificate": self.certificate,
                 "seal": self.seal,
+                "networks": self.networks,
                 "settings": self.settings,
             },
             for_readers=True,

@@ -245,9 +245,11 @@ def _rows_of_split(split: np.ndarray | None, wanted: str, count: int) -> np.ndar
     if split is None or wanted not in values:
         there = ", ".join(f"{value} ({number:,} images)" for value, number in values.most_common(9))
         raise DataError(
-            expected=f"images of the split {wanted!r} in the .npz file",
-            got=f"the splits {there}" if there else "no array of splits",
-            fix="choose one of them with --split, or all of them with --split all"
+            expected="as --split, which is 'train' if left out, one of the .npz file's own splits",
+            got=f"{wanted!r}, where the splits are {there}"
+            if there
+            else f"{wanted!r}, and no array of splits",
+            fix=f"choose one of them, such as --split {next(iter(values))}, or --split all"
             if there
             else "name the array with --split-column, or leave --split out",
         )

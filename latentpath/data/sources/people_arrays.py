@@ -109,12 +109,14 @@ def people_of_arrays(
     people, notes = np.arange(len(labels)), tuple[str, ...]()
     if named is not None:
         people, notes = number_people(named), people_notes(named)
-    doubt = None
+    doubt, counted_by = None, "images"
+    if named is not None:
+        counted_by = "identity-column" if asked else "people-array"
     if not asked:
         told = named is not None
         doubt = doubtful_array(others, labels.tolist(), people.tolist(), told=told)
         doubt = doubt or (None if told else unreadable)
-    return ArrayPeople(people, "images" if named is None else "identity-column", notes, doubt)
+    return ArrayPeople(people, counted_by, notes, doubt)
 
 
 def doubtful_array(

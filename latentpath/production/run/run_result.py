@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from latentpath.core import Progress, silent
-from latentpath.data import ImageSet, loading_lines
+from latentpath.data import ImageSet, loading_lines, missing_classes
 from latentpath.ksame import Certificate, DpCertificate, Grouping
 from latentpath.production.bundle import Bundle
 from latentpath.production.plan import Plan, Planned, centroids_of
@@ -19,11 +19,14 @@ from latentpath.production.prepared_endpoints import Endpoints, at_resolution
 from latentpath.production.run.ledger import ShardRow
 from latentpath.production.run.run_folder import RunFolder
 from latentpath.production.run.run_status import stage_rates
-from latentpath.production.selection import Selection
+from latentpath.production.selection import Selection, total_rejected
 from latentpath.production.shard import read_shard
 from latentpath.production.stage_times import StageTimes
 from latentpath.production.synthetic import SyntheticSet, gather
 from latentpath.similarity import prepare_real
+
+if TYPE_CHECKING:
+    from latentpath.production.comparison import Baselines
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +49,8 @@ class RunResult:
     """What the plan was made of, if this session made it."""
     baselines: Mapping[str, Path] = field(default_factory=dict)
     """Sets to compare with, by name, where they were asked for."""
+    compared: tuple[SyntheticSet, Baselines] | None = None
+    """What `compared_sets` gives, where it was made already."""
 
 
 def summary_lines(result: RunResult) -> list[str]:
@@ -77,12 +82,27 @@ def seal_line(manifest: Mapping[str, Any]) -> str:
 
 
 def shortage_lines(result: RunResult) -> list[str]:
-    """A warning for each class of which there are fewer images than wanted."""
-    return [
-        f"class {name!r} is {missing} images short: too few samples passed the gate; take longer "
-        "walks (--steps) or loosen the gate"
-        for name, missing in result.chosen.shortage.items()
-    ]
+    """A warning for each class of which there are fewer images than wanted, or none."""
+    plan, chosen, missing = result.plan, result.chosen, missing_classes(result.manifest)
+    lines = []
+    for label, name in enumerate(plan.class_names):
+        short = chosen.shortage.get(name, 0)
+        if name in missing:
+            line = f"class {name!r} is missing from the set: {missing[name]}"
+        elif short:
+            line = f"class {name!r} is {short} images short: too few samples passed the gate"
+        else:
+            continue
+        if short:
+            shards = [s for s in chosen.shards if plan.arrays["shard_label"][s.number] == label]
+            reasons = ", ".join(f"{n} {why}" for why, n in total_rejected(shards).items() if n)
+            tested = sum(shard.tested for shard in shards)
+            line += (
+                f" (of {tested} it turned away {reasons}); take longer walks (--steps) or loosen "
+                "the gate"
+            )
+        lines.append(line)
+    return lines
 
 
 def synthetic_set(
@@ -115,6 +135,18 @@ def synthetic_set(
         endpoints = stored_endpoints(plan, data, bundle)
         reference = prepare_real(endpoints.real, bundle.lpips, progress=progress)
     return gather(plan, chosen, shards, images, endpoints, reference)
+
+
+def compared_sets(
+    result: RunResult, data: ImageSet, bundle: Bundle, progress: Progress = silent
+) -> tuple[SyntheticSet, Baselines]:
+    """A finished run's set and what it is compared with; all else is as of `synthetic_set`."""
+    from latentpath.production.comparison import make_baselines
+
+    if result.compared is not None:
+        return result.compared
+    made = synthetic_set(result, data, bundle, progress)
+    return made, make_baselines(made, bundle)
 
 
 def stored_endpoints(plan: Plan, data: ImageSet, bundle: Bundle) -> Endpoints:

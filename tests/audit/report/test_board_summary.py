@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 from pathlib import Path
 
@@ -36,7 +37,12 @@ def worst() -> Report:
         utility=made.utility(0.5),
     )
     title = "An audit of a set with a title that goes on for a while, as titles of studies do"
-    return made.report(2, leak, seal=SEAL, certificate=CERTIFICATE, title=title)
+    networks = {
+        "weak": ["encoder_explained_variance", "classifier_class_agreement"],
+        "unfit": ["classifier_balanced_accuracy", "identity_reconstructions"],
+        "not_judged": {"generator": "too_few_people"},
+    }
+    return made.report(2, leak, seal=SEAL, certificate=CERTIFICATE, title=title, networks=networks)
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +71,25 @@ def test_it_names_the_set_and_who_may_read_it(folder):
     for verdict in worst().verdicts:
         assert verdict.question in text
     assert "<img" not in (folder / "summary.html").read_text("utf-8")
+
+
+def test_networks_that_were_not_ready_are_named_on_both_pages(tmp_path, plain_figures):
+    networks = {
+        "weak": [],
+        "unfit": ["classifier_balanced_accuracy"],
+        "not_judged": {"generator": "too_few_people"},
+    }
+    path = write_report(tmp_path / "r.html", made.report(1, networks=networks))
+    for page in (path, path.with_name("summary.html")):
+        text = text_of(page)
+        assert "Made with networks that were not ready by the judgement" in text
+        assert "(classifier balanced accuracy)" in text
+        assert "generator: too few people could be held out" in text
+    assert json.loads(path.with_name("audit.json").read_bytes())["networks"] == networks
+    quiet = write_report(
+        tmp_path / "q" / "r.html", made.report(1, networks=dict.fromkeys(networks))
+    )
+    assert "networks" not in text_of(quiet.with_name("summary.html")).split("Its promise")[0]
 
 
 def test_a_good_set_may_be_handed_on_with_it(tmp_path, plain_figures):

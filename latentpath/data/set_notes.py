@@ -1,0 +1,74 @@
+"""What a set's manifest tells of it, in words: for cards, reports and whoever made it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+# Why nobody can say how good a network is: the word in manifests, and what it means.
+NOT_JUDGED = {
+    "too_few_people": "too few people could be held out of its training",
+    "nobody_held_out": "nobody was held out of its training",
+    "one_class": "there is one class alone",
+    "other_weights": "its weights are not those that a training judged",
+}
+
+
+def network_notes(networks: Any) -> list[tuple[str, str]]:
+    """What a reader of the set should know of its networks: the finding, and what it rests on.
+
+    Args:
+        networks: the manifest's entry of this name, if it has one.
+    """
+    if not isinstance(networks, Mapping):
+        return []
+    notes = []
+    unfit, weak = (_listed(networks.get(state)) for state in ("unfit", "weak"))
+    if unfit:
+        notes.append(
+            (
+                "Made with networks that were not ready",
+                f"by the judgement of their own training ({unfit}): its images may show little, "
+                "and what is said of people rests on them.",
+            )
+        )
+    if weak:
+        notes.append(
+            ("Made with weak networks", f"by the judgement of their own training ({weak}).")
+        )
+    missing = networks.get("not_judged")
+    if isinstance(missing, Mapping) and missing:
+        reasons = "; ".join(f"{name}: {NOT_JUDGED.get(why, why)}" for name, why in missing.items())
+        notes.append(("Not judged", f"is how good these networks are ({reasons})."))
+    return notes
+
+
+def missing_classes(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Why classes of a set that walks made have no image, by name.
+
+    Args:
+        manifest: of the set, or what there is of it before its files are listed.
+    """
+    certificate, endpoints = manifest.get("certificate"), manifest.get("endpoints")
+    if not isinstance(certificate, Mapping) or not isinstance(endpoints, Mapping):
+        return {}
+    dropped, ends = certificate.get("dropped_classes") or (), endpoints["class"]
+    missing = {}
+    for label, entry in enumerate(manifest["classes"]):
+        name = entry["name"]
+        if entry["images"]:
+            continue
+        if name in dropped:
+            why = f"fewer than k = {certificate['k']} people have it"
+        elif label not in ends:
+            why = "no endpoint could be made of the people who have it"
+        elif name in manifest.get("shortage", {}):
+            why = "no sample of it passed the gate"
+        else:
+            why = "its share of the images that were asked for is less than one"
+        missing[name] = why
+    return missing
+
+
+def _listed(figures: Any) -> str:
+    return ", ".join(str(name).replace("_", " ") for name in figures or ())
