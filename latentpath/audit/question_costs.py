@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from latentpath.audit.audit_config import AuditConfig
-from latentpath.core import Progress, duration, workers_beside
+from latentpath.audit.registry import all_measures, wings
+from latentpath.audit.set_audit import MEASURES
+from latentpath.core import Progress, duration, seconds_per_unit, workers_beside
 from latentpath.data import ImageSet, to_tensor
 from latentpath.training import train_classifier, train_shadows, train_witness
 
-# Steps of a trial; the first one is not counted.
-_TRIAL = 4
-# Images that a trial needs no more of, and seconds for an image of what trains nothing: embeddings,
-# searches, correlations.
-_IMAGES, _PER_IMAGE = 256, 0.02
+# Steps of a trial, after the first one.
+_TRIAL = 3
+# Images that a trial needs no more of, and seconds for an image of a measure that trains nothing:
+# embeddings, searches, correlations.
+_IMAGES, _PER_IMAGE = 256, 0.003
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class QuestionCost:
     """What one question costs.
 
     Attributes:
-        question: key of the wing; "other questions" for those that train nothing.
+        question: key of the wing; those that train nothing are one.
         seconds: by extrapolation, on this machine as busy as it is now.
         what: what is trained.
         stages: the stages that its progress tells, with the seconds of each.
@@ -71,24 +72,32 @@ def audit_cost(
     labels = torch.from_numpy(some.labels).to(device)
     costs = []
     if "reidentification" in measures and config.use_witness:
-        witness = replace(config.witness, steps=_TRIAL)
         people = torch.arange(len(images), device=images.device) % real.num_identities
-        step = _per_step(
+        step = seconds_per_unit(
             lambda clock: train_witness(
-                images, people, num_people=real.num_identities, config=witness, progress=clock
-            )
+                images,
+                people,
+                num_people=real.num_identities,
+                config=config.witness,
+                progress=clock,
+            ),
+            calls=_TRIAL,
         )
         seconds = step * config.witness.steps
         what = f"a witness of {config.witness.steps:,} steps"
         costs.append(QuestionCost("recognition", seconds, what, {"witness": seconds}))
     if "membership" in measures and holdout and real.num_classes > 1:
         costs.append(_membership(images, labels, real.num_classes, sets, config))
-    if "utility" in measures and real.num_classes > 1:
-        classifier = replace(config.classifier, steps=_TRIAL)
-        step = _per_step(
+    if "utility" in measures and holdout and real.num_classes > 1:
+        step = seconds_per_unit(
             lambda clock: train_classifier(
-                images, labels, num_classes=real.num_classes, config=classifier, progress=clock
-            )
+                images,
+                labels,
+                num_classes=real.num_classes,
+                config=config.classifier,
+                progress=clock,
+            ),
+            calls=_TRIAL,
         )
         each = step * config.classifier.steps * len(config.seeds)
         if images.device.type == "cpu":  # elsewhere they are trained one after another
@@ -98,10 +107,28 @@ def audit_cost(
         what = f"{count} classifiers of {config.classifier.steps:,} steps"
         stages = {_stage(name, "utility"): each for name in names}
         costs.append(QuestionCost("utility", each * len(names), what, stages))
-    rest = _PER_IMAGE * (len(real) + holdout + sum(sets.values()))
-    what = "distances, copies and features of all images"
-    costs.append(QuestionCost("other questions", rest, what, {}))
-    return costs
+    costs.append(_untrained({"real": len(real), "holdout": holdout, **sets}, config, measures))
+    return [cost for cost in costs if cost.seconds]
+
+
+def _untrained(
+    sets: Mapping[str, int], config: AuditConfig, measures: tuple[str, ...]
+) -> QuestionCost:
+    """What distances, copies and features cost."""
+    stages, known = {}, all_measures()
+    asked = [
+        known[name]
+        for name in measures
+        if not known[name].trains or (name == "reidentification" and not config.use_witness)
+    ]
+    for name, images in sets.items():
+        flag = {"real": "of_real", "holdout": "of_holdout"}.get(name)
+        taken = sum(flag is None or getattr(measure, flag) for measure in asked)
+        stages[_stage(name, MEASURES)] = _PER_IMAGE * taken * images
+    names = {measure.name for measure in asked}
+    questions = [wing.name for wing in wings() if names & {each.name for each in wing.measures}]
+    what = "embeddings and searches of all images"
+    return QuestionCost(", ".join(questions), sum(stages.values()), what, stages)
 
 
 def _membership(
@@ -113,19 +140,15 @@ def _membership(
 ) -> QuestionCost:
     attacks, training = config.membership, config.membership.training
 
-    def step_of(models: int) -> float:
-        inside = torch.ones(models, len(images), dtype=torch.bool)
-        # It tells every 20 steps, and at the end.
-        trial = replace(training, steps=20)
-        return (
-            _seconds_of(
-                lambda: train_shadows(images, labels, inside, num_classes=classes, config=trial)
-            )
-            / trial.steps
+    # It tells every 20 steps and at the end, counting the steps of all models.
+    trial = replace(training, steps=min(training.steps, 20))
+    inside = torch.ones(min(attacks.shadows, training.at_once), len(images), dtype=torch.bool)
+    step = seconds_per_unit(
+        lambda clock: train_shadows(
+            images, labels, inside, num_classes=classes, config=trial, progress=clock
         )
-
-    at_once = min(attacks.shadows, training.at_once)
-    each = step_of(at_once) / at_once * training.steps  # of a model
+    ) / (trial.steps * len(inside))
+    each = step * training.steps  # of a model
     stages = {
         "shadow models": each * attacks.shadows,
         "blind baseline": each * attacks.blind_folds,
@@ -144,58 +167,83 @@ def _stage(name: str, stage: str) -> str:
     return f"{name}: {stage}" if name else stage
 
 
-def _seconds_of(work: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
-
-
-class _Clock:
-    """Times the steps after the first one."""
-
-    def __init__(self) -> None:
-        self.times: list[float] = []
-
-    def __call__(self, stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
-        self.times.append(time.perf_counter())
-
-
-def _per_step(train: Callable[[Progress], Any]) -> float:
-    clock = _Clock()
-    train(clock)
-    return (clock.times[-1] - clock.times[0]) / max(1, len(clock.times) - 1)
-
-
 class WholeProgress:
-    """Shows all stages of an audit as one, by what each of them costs.
+    """Shows all stages of an audit as one, by the time that they took and what is left.
+
+    What is left is reckoned from the costs, corrected for each kind of stage by how long its parts
+    took so far.
 
     Args:
-        progress: told about the stage "audit", in seconds of work.
+        progress: told about the stage "audit", in seconds of the estimate.
         costs: from `audit_cost`.
+        clock: tells the time, seconds.
     """
 
-    def __init__(self, progress: Progress, costs: list[QuestionCost]) -> None:
-        self._progress = progress
-        self._seconds = {name: s for cost in costs for name, s in cost.stages.items()}
-        self._rest = sum(cost.seconds for cost in costs if not cost.stages)
-        self._done: dict[str, float] = {}
-        self._seen: set[str] = set()
+    def __init__(
+        self,
+        progress: Progress,
+        costs: list[QuestionCost],
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._progress, self._clock = progress, clock
+        planned = [(name, s) for cost in costs for name, s in cost.stages.items() if s > 0]
+        self._kinds: dict[str, _Kind] = {}
+        for name, seconds in planned:
+            self._kinds.setdefault(_kind(name), _Kind()).planned[name] = seconds
+        # Stages that nobody priced on their own are parts of measures that train nothing.
+        self._others = self._kinds.setdefault(MEASURES, _Kind())
+        self._whole = round(sum(seconds for _, seconds in planned)) + 1
+        self._began = self._last = clock()
         self._shown = 0
 
     def __call__(self, stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
-        share = min(1.0, done / max(total, 1))
-        if stage in self._seconds:
-            self._done[stage] = max(self._done.get(stage, 0.0), share)
-        else:  # one of many short ones: each brings half of what is left of their time
-            if share == 1:
-                self._seen.add(stage)
-        finished = sum(self._seconds[name] * part for name, part in self._done.items())
-        finished += self._rest * (1 - 0.5 ** len(self._seen))
-        whole = round(sum(self._seconds.values()) + self._rest) + 1
-        self._shown = max(self._shown, min(int(finished), whole - 1))
-        self._progress("audit", self._shown, whole, {})
+        now = self._clock()
+        kind = self._kinds.get(_kind(stage), self._others)
+        kind.spent += now - self._last
+        self._last = now
+        if stage in kind.planned:
+            kind.advance(stage, min(1.0, done / max(total, 1)))
+        taken, left = now - self._began, sum(each.left for each in self._kinds.values())
+        part = taken / (taken + left) if taken + left > 0 else 0.0
+        self._shown = max(self._shown, min(int(self._whole * part), self._whole - 1))
+        self._progress("audit", self._shown, self._whole, {})
 
     def end(self) -> None:
         """All of it is done."""
-        whole = round(sum(self._seconds.values()) + self._rest) + 1
-        self._progress("audit", whole, whole, {})
+        self._progress("audit", self._whole, self._whole, {})
+
+
+@dataclass
+class _Kind:
+    """Stages of one kind of all sets, such as the trainings of the utility's classifiers.
+
+    Attributes:
+        planned: seconds of each stage.
+        done: share of each stage that is done.
+        spent: seconds that went into them.
+        counted: of these, the seconds until a stage last advanced.
+    """
+
+    planned: dict[str, float] = field(default_factory=dict)
+    done: dict[str, float] = field(default_factory=dict)
+    spent: float = 0.0
+    counted: float = 0.0
+
+    def advance(self, stage: str, share: float) -> None:
+        if share > self.done.get(stage, 0.0):
+            self.done[stage], self.counted = share, self.spent
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left, by what the parts that are done took."""
+        whole = sum(self.planned.values())
+        done = sum(self.planned[name] * share for name, share in self.done.items())
+        # Little says little: the plan counts as if a tenth had been seen to take as long.
+        doubt = whole / 10
+        slower = (self.counted + doubt) / (done + doubt) if whole else 1.0
+        return max(0.0, slower * (whole - done) - (self.spent - self.counted))
+
+
+def _kind(stage: str) -> str:
+    """A stage without the name of its set."""
+    return stage.rsplit(": ", 1)[-1]

@@ -15,6 +15,9 @@ from latentpath.audit.registry import Measure, Result, all_measures, measure_nam
 from latentpath.core import return_freed_memory
 from latentpath.data import ImageSet
 
+# The stage that tells how many measures of a set were taken.
+MEASURES = "measures"
+
 
 @dataclass(frozen=True, eq=False)
 class SetAudit:
@@ -99,16 +102,18 @@ def measure_real(
 
 
 def _taken(subject: Subject, only: Collection[str] | None) -> SetAudit:
-    images, missing = subject.images, {}
+    images, missing, known = subject.images, {}, all_measures()
     results: dict[str, Result] = {}
-    for name, measure in all_measures().items():
+    for name, measure in known.items():
         asked = only is None or name in only
         reason = _why_not(measure, subject) if asked else "It is not asked of these images."
         if reason:
             missing[name] = reason
-        else:
+    for name, measure in known.items():
+        if name not in missing:
             return_freed_memory()  # what another measure does not need any more
             results[name] = measure.compute(subject)
+            subject.progress(MEASURES, len(results), len(known) - len(missing), {})
     return SetAudit(
         images=len(images),
         people=len(np.unique(images.identities)),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from latentpath.core import Progress, silent
 from latentpath.data import to_tensor
 from latentpath.models import Networks
 from latentpath.similarity import (
@@ -91,7 +92,9 @@ class Gate:
         return Verdict(accepted, distance, rejected)
 
 
-def smallest_distance(reference: RealReference, quantile: float) -> float:
+def smallest_distance(
+    reference: RealReference, quantile: float, progress: Progress = silent
+) -> float:
     """LPIPS below which a sample is too close to a real image; 0 where that is not tested."""
-    between = nearest_other_person(reference) if quantile > 0 else None
+    between = nearest_other_person(reference, progress=progress) if quantile > 0 else None
     return 0.0 if between is None else between.quantile(quantile)

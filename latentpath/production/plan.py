@@ -207,7 +207,7 @@ def make_plan(
         pairing = choose_pairs(endpoints, wanted, config)
         kept = memory_on(bundle.encoder.centre.device, KEPT_BYTES)
         reference = prepare_real(endpoints.real, bundle.lpips, max_bytes=kept, progress=progress)
-        threshold = smallest_distance(reference, config.gate.quantile)
+        threshold = smallest_distance(reference, config.gate.quantile, progress)
         metric = choose_metric(bundle.generator, config.walk)
     arrays = {
         "centroids": endpoints.centroids.cpu().numpy(),

@@ -24,9 +24,11 @@ from torch import nn
 
 from latentpath.core import (
     InputError,
+    Progress,
     describe_error as describe,
     hash_bytes,
     side_by_side,
+    silent,
     tf32_allowed,
     using_threads,
 )
@@ -65,6 +67,17 @@ class Job:
     """Where to compute."""
     reference: RealReference | None = None
     """The private images embedded on that device, if that was done already."""
+
+    def prepared(self, progress: Progress = silent) -> Job:
+        """The same with the private images embedded, as workers on its device need them."""
+        if self.reference is not None:
+            return self
+        with using_threads(self.plan.settings["threads"]), tf32_allowed(False, self.device):
+            most = memory_on(self.device, KEPT_BYTES)
+            reference = prepare_real(
+                self.real, self.bundle.lpips, max_bytes=most, progress=progress
+            )
+        return replace(self, reference=reference)
 
     def on(self, device: str) -> Job:
         """The same on another device, with networks of its own there."""
@@ -177,17 +190,14 @@ class Worker:
             torch.backends.cudnn.benchmark = False
             torch.backends.cudnn.deterministic = True
         config = job.plan.config
-        with self._threads(job.plan), tf32_allowed(False, job.device):
-            reference = job.reference or prepare_real(
-                job.real, job.bundle.lpips, max_bytes=memory_on(job.device, KEPT_BYTES)
-            )
-        self.job = replace(job, reference=reference)
+        self.job = job.prepared()
         self._centroids = centroids_of(job.plan, job.device)
         self._metric = metric_of(job.plan, job.device)
         self._labels = job.plan.arrays["labels"]
         self.arithmetic = arithmetic(job.device)
+        assert self.job.reference is not None, "it was prepared"
         self._gate = Gate(
-            reference,
+            self.job.reference,
             job.bundle.networks,
             max_probability=config.gate.identity,
             in_class=config.gate.in_class,

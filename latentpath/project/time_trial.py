@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from latentpath.audit import audit_cost, measure_names
-from latentpath.core import PrivacyError, Progress, duration, silent
+from latentpath.core import PrivacyError, Progress, duration, seconds_per_unit, silent
 from latentpath.data import ImageSet, Survey, to_tensor
 from latentpath.production import (
     Bundle,
@@ -48,35 +48,6 @@ class StageEstimate:
     """By extrapolation."""
     what: str
     """What was counted, at which rate."""
-
-
-class _EnoughError(Exception):
-    """Ends a trial from within its progress."""
-
-
-class _Clock:
-    """A progress callback that times the steps after the first one, and then ends the work."""
-
-    def __init__(self) -> None:
-        self.first: tuple[float, int] | None = None
-        self.last = (0.0, 0)
-
-    def __call__(self, stage: str, done: int, total: int, metrics: Mapping[str, float]) -> None:
-        now = time.perf_counter()
-        if self.first is None:
-            self.first = now, done
-            self._steps = 0
-            return
-        self.last = now, done
-        self._steps += 1
-        if now - self.first[0] > _SECONDS or self._steps >= _STEPS:
-            raise _EnoughError
-
-    def per_unit(self) -> float:
-        """Seconds for each unit of what was counted."""
-        assert self.first is not None
-        (began, before), (ended, after) = self.first, self.last
-        return (ended - began) / max(after - before, 1)
 
 
 def estimate_times(
@@ -231,8 +202,7 @@ def likely_resolution(
         device: where to compute.
         progress: told after every resolution.
     """
-    largest = 1 << int(math.log2(max(_LEAST_SIDE, min(data.images.shape[1:3]))))
-    chosen = min(32, largest)
+    largest, chosen = _largest_side(data), smallest_side(data)
     side = 2 * chosen
     while side <= largest:
         estimate = time_generator(data, config, side, device=device)
@@ -243,20 +213,22 @@ def likely_resolution(
     return chosen
 
 
+def smallest_side(data: ImageSet) -> int:
+    """The smallest resolution that `likely_resolution` chooses."""
+    return min(32, _largest_side(data))
+
+
+def _largest_side(data: ImageSet) -> int:
+    return 1 << int(math.log2(max(_LEAST_SIDE, min(data.images.shape[1:3]))))
+
+
 def _tensors(data: ImageSet, device: torch.device | str) -> tuple[Tensor, Tensor]:
     return to_tensor(data.images).to(device), torch.as_tensor(data.labels, device=device)
 
 
 def _timed(work: Callable[[Progress], object]) -> float:
     """Seconds for each unit that the work's progress counts; work shorter than a trial ends."""
-    clock, began = _Clock(), time.perf_counter()
-    try:
-        work(clock)
-    except _EnoughError:
-        return clock.per_unit()
-    if clock.last[1]:
-        return clock.per_unit()
-    return time.perf_counter() - began  # one step was all
+    return seconds_per_unit(work, seconds=_SECONDS, calls=_STEPS)
 
 
 def _steps(name: str, steps: int, per_step: float) -> StageEstimate:

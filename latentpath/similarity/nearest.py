@@ -9,7 +9,7 @@ with LPIPS.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -161,7 +161,8 @@ def nearest_other_person(
     """Find, for every real image, the nearest image of another person; None for one person.
 
     This is how close real people are to each other: the yardstick for `nearest_real`. The gate and
-    the audit ask for it: the reference remembers the answer.
+    the audit ask for it: the reference remembers the answer. The progress is told of it as "nearest
+    people", from the beginning: it takes as long as embedding did.
     """
     if reference.others:
         return reference.others[0]
@@ -169,8 +170,13 @@ def nearest_other_person(
     most = int(np.bincount(people).max())
     if most == len(people):
         return None
+
+    def tell(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+        progress("nearest people", done, total, {})  # its figure is of images and themselves
+
+    tell("", 0, len(people), {})
     # Among one more neighbour than any person has images, one at least is somebody else's.
-    near = _search(reference.embedded, reference, most + 1, max_bytes, progress)
+    near = _search(reference.embedded, reference, most + 1, max_bytes, tell)
     first = (people[near.index] != people[:, None]).argmax(1)[:, None]  # [n, 1]
     distance = np.take_along_axis(near.distance, first, 1)[:, 0]
     index = np.take_along_axis(near.index, first, 1)[:, 0]

@@ -28,8 +28,7 @@ def small(steps=40) -> AuditConfig:
 
 def test_every_training_is_counted_and_more_of_them_cost_more(people, monkeypatch):
     module = "latentpath.audit.question_costs"
-    monkeypatch.setattr(f"{module}._per_step", lambda train: train(lambda *_: None) and 0.01)
-    monkeypatch.setattr(f"{module}._seconds_of", lambda work: work() and 0.2)
+    monkeypatch.setattr(f"{module}.seconds_per_unit", lambda work, **limits: 0.01)
     monkeypatch.setattr(f"{module}.workers_beside", lambda count: 2)
     real = people(24)
 
@@ -38,7 +37,8 @@ def test_every_training_is_counted_and_more_of_them_cost_more(people, monkeypatc
         return {one.question: one for one in found}
 
     once, longer, two = cost(small()), cost(small(4000)), cost(small(), lines=10)
-    assert list(once) == ["recognition", "attacks", "utility", "other questions"]
+    others = "copies, closeness, attacks, fidelity"
+    assert list(once) == ["recognition", "attacks", "utility", others]
     for question in ("recognition", "attacks", "utility"):
         assert longer[question].seconds == pytest.approx(100 * once[question].seconds)
     # Sets, seeds, steps and seconds a step; two trainings beside each other.
@@ -50,29 +50,63 @@ def test_every_training_is_counted_and_more_of_them_cost_more(people, monkeypatc
 
 
 def test_what_is_not_asked_costs_nothing(people):
-    found = audit_cost(people(8), {"": 8}, small(), ("copies", "nearest"))
-    assert [one.question for one in found] == ["other questions"]
-    # Without other people there is nobody to tell members from.
-    found = audit_cost(people(8), {"": 8}, small(), ("membership",))
-    assert [one.question for one in found] == ["other questions"]
+    one, two = (
+        audit_cost(people(8), {"": 8}, small(), measures)
+        for measures in (("copies",), ("copies", "nearest"))
+    )
+    assert [cost.question for cost in one] == ["copies"]
+    assert [cost.question for cost in two] == ["copies, closeness"]
+    # Of copies the real set is not asked, of its distances it is.
+    assert two[0].seconds == pytest.approx(3 * one[0].seconds)
+    # Without other people there is nobody to tell members from, nor to test models on.
+    assert audit_cost(people(8), {"": 8}, small(), ("membership", "utility")) == []
 
 
-def test_all_stages_are_one_bar_that_never_goes_back():
-    costs = [
-        QuestionCost("recognition", 60.0, "", {"witness": 60.0}),
-        QuestionCost("utility", 30.0, "", {"real: utility": 15.0, "utility": 15.0}),
-        QuestionCost("other questions", 10.0, "", {}),
-    ]
-    told = []
-    whole = WholeProgress(lambda *step: told.append(step[:3]), costs)
-    for stage in ("embed", "witness", "re-identification", "real: utility", "utility", "nearest"):
-        for done in range(4):
-            whole(stage, done, 3, {})
-    assert {stage for stage, _, _ in told} == {"audit"}
-    assert all(a[1] <= b[1] < b[2] for a, b in itertools.pairwise(told))
-    assert told[6][1] == pytest.approx(45, abs=3)  # two thirds of the witness
+COSTS = [
+    QuestionCost("recognition", 60.0, "", {"witness": 60.0}),
+    QuestionCost(
+        "utility", 80.0, "", {f"{name}utility": 20.0 for name in ("real: ", "a: ", "b: ", "")}
+    ),
+    QuestionCost(
+        "copies", 40.0, "", {f"{name}measures": 10.0 for name in ("real: ", "a: ", "b: ", "")}
+    ),
+]
+
+
+@pytest.mark.parametrize("slower", [0.25, 1, 4])
+def test_all_stages_are_one_bar_by_what_is_left(slower):
+    """Trainings as planned; searches, which a rule of thumb counts, at another speed."""
+    now, told = 0.0, []
+    whole = WholeProgress(lambda *step: told.append((now, *step)), COSTS, lambda: now)
+
+    def work(stage, seconds):
+        nonlocal now
+        for done in range(1, 11):
+            now += seconds / 10
+            whole(stage, done, 10, {})
+
+    for number, name in enumerate(("real: ", "a: ", "b: ", "")):
+        work(f"{name}nearest", 10 * slower)
+        if not number:
+            work("witness", 60.0)
+        work(f"{name}utility", 20.0)
+        whole(f"{name}measures", 1, 1, {})
+    assert {stage for _, stage, *_ in told} == {"audit"}
+    assert all(a[2] <= b[2] < b[3] for a, b in itertools.pairwise(told))
+    for time, _, done, total, _ in told:
+        if time > 0.6 * now:
+            left = time * (total - done) / done  # as bars reckon
+            assert left == pytest.approx(now - time, abs=0.1 * now)
     whole.end()
-    assert told[-1][1] == told[-1][2]
+    assert told[-1][2] == told[-1][3]
+
+
+def test_what_nobody_priced_is_shown_too():
+    told = []
+    whole = WholeProgress(lambda *step: told.append(step), [])
+    whole("real: measures", 1, 2, {})
+    whole.end()
+    assert [step[:3] for step in told] == [("audit", 0, 1), ("audit", 1, 1)]
 
 
 def test_short_trainings_are_the_default_and_long_ones_an_option():

@@ -76,7 +76,8 @@ def test_everything_at_once_and_as_json(people, lpips):
         measures=BRIEF,
         progress=lambda stage, *_: stages.add(stage.split(": ")[-1]),
     )
-    assert stages == {"embed", "nearest", "re-identification", "utility"}
+    taken = {"embed", "nearest people", "nearest", "re-identification", "utility"}
+    assert stages == {*taken, "measures"}
     figures = json.loads(json.dumps(found.as_dict(), allow_nan=False))
     assert figures["images"] == 10
     assert figures["class_counts"] == {"dark": 5, "bright": 5}

@@ -77,7 +77,8 @@ def _sight(
         named >= limits.witness_sees,
         "Train it longer (--witness-steps of `latentpath audit`)"
         if "witness" in who
-        else "Train it longer (`latentpath train identity --steps`)",
+        else "Train it longer, which means afresh: delete identity.checkpoint, then `latentpath "
+        "train identity` with more --steps",
     )
 
 
