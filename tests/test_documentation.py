@@ -170,7 +170,7 @@ def test_ten_minutes(place, capsys, monkeypatch):
     page = ROOT / "docs" / "ten_minutes.md"
     ran = commands(page)
     assert [name_of(words) for words in ran] == [
-        *("scan", "run", "run", "verify", "verify"),
+        *("scan", "scan", "run", "run", "verify", "verify"),
         *("train generator", "train encoder", "train identity", "train classifier", "produce"),
     ]
     for words in ran:

@@ -157,6 +157,7 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> int:
         created=today(),
         certificate=manifest.get("certificate"),
         seal=str(manifest.get("seal", "")),
+        networks=manifest.get("networks"),
     )
     written = write_report(out / REPORT, report, include_real=not arguments.no_real_images)
     say_verdicts(audit)

@@ -6,6 +6,8 @@ import argparse
 import csv
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,8 +46,11 @@ _NO_PEOPLE: dict[str, Any] = {
     "one_image_per_person": False,
     "public_class_names": True,
 }
-# What can be said of every set on its own.
+# What can be said of every set on its own, and what of all of them or of one.
 _PER_SET = ("format", "csv", "identities", "split")
+_COLUMNS = ("image_column", "label_column", "identity_column", "label_names", "split_column")
+# Of files that have names.
+_OF_NAMES = ("class_folder", "identity_folder", "identity_pattern")
 # In the table of a set of ours: its name, and its column of walks.
 TABLE_NAME, _WALKS = "labels.csv", "path"
 
@@ -94,6 +99,11 @@ def add_set_options(parser: argparse.ArgumentParser) -> None:
             help=f"split of an .npz of {what}: train, val, test, all or another "
             f"[{_SPLITS[role]}; all of a set that latentpath wrote]",
         )
+        for name in _COLUMNS:
+            option = name.replace("_", "-")
+            reading.add_argument(
+                f"--{role}-{option}", metavar="NAME", help=f"--{option} of {what} alone"
+            )
     add_column_options(reading)
     add_people_options(reading)
     add_file_options(reading)
@@ -135,11 +145,11 @@ def read_sets(arguments: argparse.Namespace, bars: Bars) -> AuditSets:
     from latentpath.audit import Form, in_form, with_classes
 
     places = baseline_places(arguments.baseline)
-    for name in _PER_SET if not arguments.holdout else ():
+    for name in (*_PER_SET, *_COLUMNS) if not arguments.holdout else ():
         if getattr(arguments, f"holdout_{name}") not in (None, "auto"):
             raise InputError(
-                expected=f"--holdout with --holdout-{name}",
-                got=f"--holdout-{name} alone",
+                expected=f"--holdout with --holdout-{name.replace('_', '-')}",
+                got="no --holdout",
                 fix="add --holdout PATH",
             )
     synthetic = _read(arguments, "synthetic", arguments.synthetic, bars)
@@ -202,44 +212,87 @@ def _read(
         if resolution is None:
             return digits
         return replace(digits, images=resize_images(digits.images, resolution))
-    images, survey = read_and_survey(
-        _source(arguments, role, Path(place)),
-        channels=channels,
-        resolution=resolution,
-        resize=arguments.resize,
-        max_unreadable=arguments.max_unreadable,
-        progress=bars,
-    )
+    with _naming_options_of(role):
+        images, survey = read_and_survey(
+            _source(arguments, role, Path(place)),
+            channels=channels,
+            resolution=resolution,
+            resize=arguments.resize,
+            max_unreadable=arguments.max_unreadable,
+            progress=bars,
+        )
     if not arguments.quiet:
         note = " (walks count as people)" if _tells_walks(set_folder(Path(place))) else ""
         print(f"{role}: {survey.summary()}{note}", file=sys.stderr)
     return images
 
 
+@contextmanager
+def _naming_options_of(role: str) -> Iterator[None]:
+    """Let errors name the options of this set, which are called by its role here."""
+    try:
+        yield
+    except InputError as error:
+        names = "|".join(name.replace("_", "-") for name in (*_PER_SET, *_COLUMNS))
+        if role in ROLES:
+            error.fix = re.sub(rf"--({names})\b", rf"--{role}-\1", error.fix)
+        raise
+
+
 def _source(arguments: argparse.Namespace, role: str, place: Path) -> DataSource:
     from latentpath.data import DataSource
 
     place = set_folder(place)
-    given = {name: getattr(arguments, f"{role}_{name}", None) for name in _PER_SET}
-    image_column = arguments.image_column
-    options = _people_of(arguments, role, place, given)
+    given = {name: _own(arguments, role, name) for name in _PER_SET}
+    columns = _columns_of(arguments, role, place)
+    options = _people_of(arguments, role, place, given, columns["identity_column"])
     if given["csv"] is not None:
         options |= label_options(arguments)
         options["class_folder"] = None
     if options.get("identity_column") == _WALKS and options["identities"] == place / TABLE_NAME:
-        image_column = "file"
-    if place.suffix.lower() == ".npz":
-        options |= {"label_names": arguments.label_names, "split_column": arguments.split_column}
+        columns["image_column"] = "file"
+    for name in ("label_names", "split_column"):
+        # What is said of a folder alone is refused, what is said of all sets is about others.
+        options[name] = columns[name] if _is_arrays(place) else _own(arguments, role, name)
     return DataSource(
         place,
         format=given["format"] or "auto",
         csv=given["csv"],
-        image_column=image_column,
-        label_column=arguments.label_column,
+        image_column=columns["image_column"],
+        label_column=columns["label_column"],
         split=given["split"] or _usual_split(role, place),
         window=arguments.window,
         **options,
     )
+
+
+def _own(arguments: argparse.Namespace, role: str, name: str) -> Any:
+    """What was said of one set alone; None of baselines, of which nothing can."""
+    return getattr(arguments, f"{role}_{name}", None)
+
+
+def _is_arrays(place: Path) -> bool:
+    return place.suffix.lower() == ".npz"
+
+
+def _has_table(arguments: argparse.Namespace, role: str) -> bool:
+    """Whether a set is read by a table."""
+    return any(_own(arguments, role, name) for name in ("csv", "identities"))
+
+
+def _columns_of(arguments: argparse.Namespace, role: str, place: Path) -> dict[str, Any]:
+    """Columns, or arrays, of one set: its own, or those that all sets share.
+
+    Where tables and files of arrays meet, the shared columns are those of the tables.
+    """
+    arrays = _is_arrays(place) and not _has_table(arguments, role)
+    own = arrays and any(_has_table(arguments, other) for other in ROLES)
+    usual = {"image_column": "image", "label_column": "label", "identity_column": None}
+    return {
+        name: _own(arguments, role, name)
+        or (usual[name] if own and name in usual else getattr(arguments, name))
+        for name in _COLUMNS
+    }
 
 
 def _usual_split(role: str, place: Path) -> str:
@@ -251,11 +304,15 @@ def _usual_split(role: str, place: Path) -> str:
 
 
 def _people_of(
-    arguments: argparse.Namespace, role: str, place: Path, given: dict[str, Any]
+    arguments: argparse.Namespace,
+    role: str,
+    place: Path,
+    given: dict[str, Any],
+    column: str | None,
 ) -> dict[str, Any]:
     """Who is who in one of the sets, as options of `DataSource`."""
     people = people_options(arguments)
-    tables = {"identities": given["identities"], "identity_column": arguments.identity_column}
+    tables = {"identities": given["identities"], "identity_column": column}
     if given["csv"] is not None or given["identities"] is not None:
         if tables["identities"] or tables["identity_column"]:
             return {**_NO_PEOPLE, **tables, "public_class_names": people["public_class_names"]}
@@ -265,7 +322,13 @@ def _people_of(
     if role not in _REAL:
         # Nobody is behind a synthetic image, whatever it is called.
         return {**_NO_PEOPLE, "one_image_per_person": True, "public_class_names": True}
-    return people
+    if _is_arrays(place):
+        others = (getattr(arguments, other) for other in _REAL)
+        if not all(other is None or _is_arrays(Path(other)) for other in others):
+            people |= dict.fromkeys(_OF_NAMES)  # they are about the other set's files
+    else:
+        column = _own(arguments, role, "identity_column")
+    return {**people, "identity_column": column}
 
 
 def set_folder(place: Path) -> Path:

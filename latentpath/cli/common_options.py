@@ -55,7 +55,7 @@ def add_anyway_option(parser: argparse.ArgumentParser) -> None:
         "--anyway",
         action="store_true",
         help="go on with networks that their own training judged unfit; the set's card and "
-        "manifest say so",
+        "manifest and its reports say so",
     )
 
 
@@ -354,7 +354,7 @@ def data_source(arguments: argparse.Namespace) -> DataSource:
 
 def read_data(arguments: argparse.Namespace, bars: Bars) -> ImageSet:
     """Read the private images, and say what was found."""
-    from latentpath.data import RESIZES, load_digits_split, read_and_survey
+    from latentpath.data import COUNTED_BY, RESIZES, load_digits_split, read_and_survey
 
     if is_demo_data(arguments):
         return load_digits_split().private
@@ -371,7 +371,8 @@ def read_data(arguments: argparse.Namespace, bars: Bars) -> ImageSet:
         plain = (reading.window, reading.resize) == ("1", RESIZES[0])
         chosen = not plain or len(survey.sizes) > 1
         how = f"; window {reading.window}, resize {reading.resize}" if chosen else ""
-        print(f"data: {survey.summary()}{how}; people by {reading.counted_by}", file=sys.stderr)
+        print(f"data: {survey.summary()}{how}", file=sys.stderr)
+        print(f"people counted: {COUNTED_BY[reading.counted_by]}", file=sys.stderr)
         names = ", ".join(map(repr, image_set.class_names))
         print(f"class names, which sets and networks show to everybody: {names}", file=sys.stderr)
     return image_set

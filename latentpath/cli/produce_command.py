@@ -190,15 +190,16 @@ def _report(
 ) -> SetAudit:
     """Audit the set beside its baselines; what was found of the set itself."""
     from latentpath.audit import write_report
-    from latentpath.production import at_resolution, compare, synthetic_set
+    from latentpath.production import at_resolution, compare, compared_sets
 
-    made = synthetic_set(result, data, bundle, progress)
+    made, baselines = compared_sets(result, data, bundle, progress)
     report = compare(
         made,
         bundle,
         test=None if test is None else at_resolution(test, bundle.generator.img_resolution),
         title=f"latentpath: a synthetic set of {len(made.samples):,} images",
         created=today(),
+        baselines=baselines,
         config=audit,
         progress=progress,
     )

@@ -46,7 +46,8 @@ def declare(parser: LateParser) -> None:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="measure for a minute or two, say how long each stage will take, and end",
+        help="measure for a minute or two, say how long each stage will take, and end: with exit "
+        "code 2 and what would help if that is more than --hours",
     )
     add_anyway_option(parser)
     add_device_option(parser)

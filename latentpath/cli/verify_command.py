@@ -46,6 +46,9 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> int:
     found = check(arguments.set, arguments.private, seal=seal, progress=bars)
     if arguments.json:
         print(json.dumps(found.as_dict(), indent=1))
+    elif found.ok and not arguments.verbose:
+        told = "; the report is about this very set" if arguments.report else ""
+        print(f"{found.headline}{told} (--verbose lists all checks)")
     else:
         print("\n".join(found.lines()))
     return 0 if found.ok else 2

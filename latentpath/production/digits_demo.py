@@ -12,14 +12,14 @@ from latentpath.audit import AuditConfig, Report, check_report, overview_figure,
 from latentpath.core import Progress, check_output_is_free, silent
 from latentpath.data import is_written_set, load_digits_split
 from latentpath.production.bundle import ASSETS, load_bundle
-from latentpath.production.comparison import compare, make_baselines
+from latentpath.production.comparison import compare
 from latentpath.production.prepared_endpoints import at_resolution
 from latentpath.production.produce_config import FastOptions, GateConfig, ProduceConfig, WalkOptions
 from latentpath.production.run.baseline_sets import write_baseline
 from latentpath.production.run.produce_run import produce, store_times
 from latentpath.production.run.run_config import RunOptions
 from latentpath.production.run.run_folder import RunFolder
-from latentpath.production.run.run_result import RunResult, synthetic_set
+from latentpath.production.run.run_result import RunResult, compared_sets
 from latentpath.production.stage_times import StageTimes
 from latentpath.production.synthetic import SyntheticSet
 from latentpath.training import ClassifierConfig
@@ -81,8 +81,7 @@ def run_demo(
     bundle = load_bundle(weights, device)
     options = RunOptions(overwrite=overwrite)
     run = produce(digits.private, bundle, out, config, options, progress=times)
-    made = synthetic_set(run, digits.private, bundle, times)
-    baselines = make_baselines(made, bundle)
+    made, baselines = compared_sets(run, digits.private, bundle, times)
     (out / "comparison").mkdir(exist_ok=True)
     for name, samples in [("lines", baselines.line), ("centroids", baselines.centroids)]:
         write_baseline(

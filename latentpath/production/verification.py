@@ -65,8 +65,18 @@ class Verification:
         lines = [f"set: {self.folder}", f"seal: {self.seal or 'none'}", *found]
         lines += [f"verified: {sentence}" for sentence in self.verified]
         lines += [f"not verified: {sentence}" for sentence in self.not_verified]
-        end = "nothing is wrong" if self.ok else f"{len(found)} finding{'s' * (len(found) > 1)}"
-        return [*lines, f"result: {end}"]
+        return [*lines, f"result: {self.headline}"]
+
+    @property
+    def headline(self) -> str:
+        """What came out, as a clause."""
+        count = len(self.findings)
+        if count:
+            return f"{count} finding{'s' * (count > 1)}"
+        seal = f", seal {self.seal}" if self.seal else ""
+        more = f", {len(self.not_verified)} need more" if self.not_verified else ""
+        checks = f"{len(self.verified)} checks were made{more}"
+        return f"nothing is wrong with {self.folder}{seal}: {checks}"
 
     def as_dict(self) -> dict[str, Any]:
         """The result as plain JSON values."""

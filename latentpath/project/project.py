@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -40,13 +41,12 @@ from latentpath.production import (
     absent_networks,
     at_resolution,
     check_promise,
+    compared_sets,
     data_fingerprint,
-    make_baselines,
     produce,
     read_object,
     ready_networks,
     refuse_identifiers,
-    synthetic_set,
     walk_people,
 )
 from latentpath.project.project_config import ProjectConfig
@@ -55,6 +55,7 @@ from latentpath.project.time_trial import (
     estimate_lines,
     estimate_times,
     likely_resolution,
+    smallest_side,
 )
 
 _SETTINGS = "project.json"
@@ -101,7 +102,7 @@ def run_project(
         config: of the project.
         resolution: of the generator, pixels, a power of two; 0 takes the largest one that the
             images have and that the hours allow by a trial.
-        dry_run: end after the estimate; nothing is written.
+        dry_run: end after the estimate, with the error if it is too long; nothing is written.
         device: where to compute.
         created: date that the report shows.
         options: of the run; it always goes on where it was.
@@ -149,11 +150,9 @@ def run_project(
         estimates = _estimate(folder, people, config, side, device, progress)
         for line in estimate_lines(estimates, side, people.private.num_identities):
             say(line)
+        _check_hours(estimates, config, people.private, side, device)
         if dry_run:
-            if _too_long(estimates, config):
-                say(f"this is more than --hours {config.hours:g}: such a project is not begun")
             return None
-        _check_hours(estimates, config)
         settings.agree("project", agreed)
     with _threads_that_help(device):
         bundle = ready_networks(
@@ -230,19 +229,43 @@ def _estimate(
     return [e for e in estimates if e.stage not in NETWORKS or e.stage in absent]
 
 
-def _too_long(estimates: list[StageEstimate], config: ProjectConfig) -> bool:
-    return sum(estimate.seconds for estimate in estimates) > 3600 * config.hours
+def _check_hours(
+    estimates: list[StageEstimate],
+    config: ProjectConfig,
+    private: ImageSet,
+    side: int,
+    device: torch.device | str,
+) -> None:
+    """Refuse what takes too long, and name the options that would bring it below."""
+    total = sum(estimate.seconds for estimate in estimates)
+    over = total - 3600 * config.hours
+    if over <= 0:
+        return
+    ways = [f"--hours {math.ceil(1.1 * total / 3600)}"]
+    if side > smallest_side(private):
+        ways.append(f"--resolution {side // 2}")
+    ways += [way for each in estimates if (way := _shorter(each, over, config, private))]
+    if torch.device(device).type == "cpu":
+        ways.append("a GPU (--device cuda)")
+    raise InputError(
+        expected=f"a project of at most {config.hours:g} hours, as --hours says",
+        got=f"about {duration(total)} by the estimate",
+        fix=f"choose {' or '.join(ways)}",
+    )
 
 
-def _check_hours(estimates: list[StageEstimate], config: ProjectConfig) -> None:
-    if _too_long(estimates, config):
-        total = sum(estimate.seconds for estimate in estimates)
-        raise InputError(
-            expected=f"a project of at most {config.hours:g} hours, as --hours says",
-            got=f"about {duration(total)} by the estimate",
-            fix="choose a smaller --resolution or --train-generator-total-images, a GPU, or more "
-            "--hours",
-        )
+def _shorter(estimate: StageEstimate, over: float, config: ProjectConfig, private: ImageSet) -> str:
+    """The option that saves so many seconds in one stage; nothing where little would be left."""
+    training = config.training
+    option, now = {
+        "generator": ("--train-generator-total-images", training.generator.total_images),
+        "encoder": ("--train-encoder-steps", training.encoder.steps),
+        "identity": ("--train-identity-steps", training.identity.steps),
+        "classifier": ("--train-classifier-steps", training.classifier.steps),
+        "set": ("--count", config.produce.count or len(private)),
+    }.get(estimate.stage, ("", 0))
+    share = 0.9 * (estimate.seconds - over) / estimate.seconds
+    return f"{option} {int(share * now)}" if option and share > 0.25 else ""
 
 
 def _report(
@@ -262,8 +285,7 @@ def _report(
     check_report(place, overwrite=True)
     side = bundle.generator.img_resolution
     real = at_resolution(people.private, side)
-    made = synthetic_set(run, people.private, bundle, progress)
-    baselines = make_baselines(made, bundle)
+    made, baselines = compared_sets(run, people.private, bundle, progress)
     # To every interval the images of one walk are one person's.
     samples = replace(made.samples, identities=np.unique(made.path, return_inverse=True)[1])
     costs = audit_cost(
@@ -300,6 +322,7 @@ def _report(
         created=created,
         certificate=run.manifest["certificate"],
         seal=seal,
+        networks=run.manifest.get("networks"),
     )
     written = write_report(place, report)
     return written, audit

@@ -89,6 +89,8 @@ class Checkpointer:
                 for key in saved["config"].keys() | self.identity.keys()
                 if saved["config"].get(key) != self.identity.get(key)
             )
+            if changed == ["steps"]:
+                raise self._refuse_steps(saved["config"]["steps"], self.identity["steps"])
             raise self._refuse(f"a checkpoint of another configuration ({', '.join(changed)})")
         _restore_random_state(saved["rng"])
         if (request := stop_request()) is not None:
@@ -127,6 +129,16 @@ class Checkpointer:
     def _refuse(self, got: str) -> WeightsError:
         assert self.path is not None
         return _refused(self.path, got)
+
+    def _refuse_steps(self, begun: int, wanted: int) -> WeightsError:
+        # The rates of learning rise and fall over all of the steps.
+        assert self.path is not None
+        return WeightsError(
+            expected=f"the {begun:,} steps that the training in {self.path} was begun with",
+            got=f"{wanted:,}",
+            fix=f"a longer or shorter training is another one, from the beginning: delete "
+            f"{self.path.name} for it, or go on with --steps {begun}",
+        )
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

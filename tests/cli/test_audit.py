@@ -122,6 +122,34 @@ def test_a_medmnist_file_and_its_splits(audit, sets, tmp_path):
     assert found["sets"]["holdout"]["copies"]["by_kind"]["exact"]["count"] == 0
 
 
+@pytest.mark.parametrize("tabled", ["real", "holdout"])
+def test_a_table_and_a_file_of_arrays_are_read_each_in_its_way(
+    audit, refused, sets, tmp_path, tabled
+):
+    """With odd names of arrays: those are told of that set alone."""
+    files, arrays = ("r", "h") if tabled == "real" else ("h", "r")
+    data, other = sets["data"][files], sets["data"][arrays]
+    folder = tiny_models.write_folder(tmp_path / "tabled", data)
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png"))
+    rows = [f"{name},{name.split('/')[0]},P{row // 2}" for row, name in enumerate(names)]
+    (folder / "people.csv").write_text("\n".join(["file,finding,patient", *rows]))
+    usual = {"images": other.images[..., 0], "labels": other.labels, "split": np.arange(30) % 3}
+    np.savez(
+        tmp_path / "a.npz", class_names=np.array(other.class_names), who=np.arange(30), **usual
+    )
+    untabled = "holdout" if tabled == "real" else "real"
+    words = [*QUICK, f"--{tabled}-csv", "people.csv", "--image-column", "file"]
+    words += ["--label-column", "finding", "--identity-column", "patient"]
+    places = {"real": folder} if tabled == "real" else {"real": tmp_path / "a.npz"}
+    words += ["--holdout", folder if tabled == "holdout" else tmp_path / "a.npz"]
+    assert f"such as --{untabled}-split 0" in refused(*words, **places)
+    words += [f"--{untabled}-split", "all", f"--{untabled}-identity-column", "who"]
+    assert audit(*words, **places)[::2] == (0, [])
+    found = numbers(tmp_path / "report")["settings"]["sets"]
+    assert found[tabled] == {"images": 30, "people": 15}
+    assert found[untabled] == {"images": 30, "people": 30}
+
+
 def test_points_of_one_walk_count_as_one(audit, sets, tmp_path):
     data = sets["data"]["s"]
     write_image_set(

@@ -74,8 +74,12 @@ class TestProduce:
         argv = ["produce", "--data", images, "--weights", weights, "--out", tmp_path / "set"]
         options = [*QUICK, "--k", "5", "--small-classes", "drop", "--count", "7"]
         code, _, err = command(*argv, *options)
-        assert (code, err) == (0, [])
+        assert code == 0
+        why = "class 'middle' is missing from the set: fewer than k = 5 people have it"
+        assert err == [f"latentpath: warning: {why}"]
         assert read_manifest(tmp_path / "set/set")["certificate"]["dropped_classes"] == ["middle"]
+        card = (tmp_path / "set/set/README.md").read_text()
+        assert "**Class middle is missing:** fewer than k = 5 people have it." in card
 
     def test_shortage_is_a_warning(self, command, images, weights, tmp_path, private):
         bundle = tiny_models.bundle_for(private)
@@ -95,7 +99,8 @@ class TestProduce:
         )  # fmt: skip
         assert code == 0
         assert len(err) == 1
-        assert "class 'middle' is 5 images short" in err[0]
+        assert "class 'middle' is missing from the set: no sample of it passed the gate" in err[0]
+        assert re.search(r"\(of (\d+) it turned away \1 not in its class\)", err[0])
 
     def test_an_odd_set_is_a_warning_on_one_line(self, command, images, weights, tmp_path):
         """Warnings are errors in tests, but not in what the command's user sees."""
@@ -421,7 +426,8 @@ def test_from_an_image_folder_to_a_set_and_its_report(command, tmp_path):
         "--audit-steps", "2", "--audit-seeds", "1", "--anyway",
     )  # fmt: skip
     assert code == 0
-    assert all("warning: not ready: " in line for line in err)
+    assert all(re.search("warning: not (ready|judged): ", line) for line in err)
+    assert "not judged: generator: too few people" in err[-1]
     assert f"report: {tmp_path / 'report.html'}" in shown
 
     made = read_image_set(out / "set")

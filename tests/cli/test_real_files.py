@@ -22,7 +22,7 @@ NETWORKS = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:not ready")
+@pytest.mark.filterwarnings("ignore:not (ready|judged)")
 def test_chest_xrays_as_published(command, originals, tmp_path):
     options = [f"--{name.replace('_', '-')}={value}" for name, value in TABLE.items()]
     code, report, errors = command("scan", "--quiet", "--data", originals, *options)

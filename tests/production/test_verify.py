@@ -17,7 +17,7 @@ from PIL import Image
 
 from latentpath.cli import main
 from latentpath.core.errors import DataError, IntegrityError, PrivacyError
-from latentpath.data import write_image_set
+from latentpath.data import read_manifest, write_image_set
 from latentpath.data.manifest import encode_content, seal
 from latentpath.production import produce, produce_set
 from latentpath.production.private_file import read_record
@@ -446,7 +446,14 @@ class TestCommandLine:
     def test_exit_codes_and_lines(self, copy, capsys):
         private = str(private_of(copy))
         assert main(["verify", str(copy), "--private", private, "--quiet"]) == 0
-        assert "result: nothing is wrong" in capsys.readouterr().out
+        line = f"nothing is wrong with {copy}, seal {read_manifest(copy)['seal']}: "
+        shown = capsys.readouterr().out
+        assert shown.startswith(line)
+        assert shown.count("\n") == 1
+        assert main(["verify", str(copy), "--private", private, "--verbose"]) == 0
+        shown = capsys.readouterr().out
+        assert f"\nresult: {line}" in shown
+        assert "verified: " in shown
         (copy / "labels.csv").write_bytes(b"")
         (copy / "notes.txt").write_bytes(b"")
         assert main(["verify", str(copy), "--quiet"]) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +24,7 @@ from latentpath.data import DataSource, read_image_set, scan
 from latentpath.production import OutputConfig, RunOptions, TrainingConfig
 from latentpath.project import (
     ProjectConfig,
+    StageEstimate,
     estimate_times,
     reading_side,
     run_project,
@@ -71,7 +73,7 @@ def finished(tmp_path_factory):
     options = RunOptions(anyway=True)
     with pytest.MonkeyPatch.context() as patch:
         draw_nothing(patch)
-        with pytest.warns(LatentpathWarning, match="not ready"):
+        with pytest.warns(LatentpathWarning, match="not ready|not judged"):
             made = run_project(
                 DATA, folder, CONFIG, resolution=16, say=told.append, options=options
             )
@@ -84,7 +86,10 @@ def test_it_makes_a_set_and_its_report(finished):
     assert samples.images.shape == (8, 16, 16, 1)
     assert samples.num_classes == DATA.num_classes
     assert made.report_file.is_file()
-    assert (folder / "report" / "audit.json").is_file()
+    networks = json.loads((folder / "report" / "audit.json").read_bytes())["networks"]
+    assert networks == made.run.manifest["networks"]
+    assert networks["not_judged"] == {"generator": "too_few_people"}
+    assert "not ready" in (folder / "report" / "summary.html").read_text("utf-8")
     assert "group_attack" in made.audit.results, "who is behind each image was told"
     walks = made.audit.sets["synthetic"].identities
     assert 1 < len(np.unique(walks)) < 8, "to every interval a walk is one person"
@@ -152,15 +157,38 @@ def test_a_dry_run_makes_nothing(tmp_path):
     assert any(line.startswith("resolution: 16x16 pixels") for line in told)
 
 
-def test_no_work_begins_that_takes_too_long(tmp_path):
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_no_work_begins_that_takes_too_long(tmp_path, dry_run):
     slow = replace(CONFIG.training, identity=replace(CONFIG.training.identity, steps=10**7))
     config = replace(CONFIG, hours=0.01, training=slow)
+    told = []
     with pytest.raises(
         InputError, match=r"at most 0\.01 hours, as --hours says, got about"
     ) as error:
-        run_project(DATA, tmp_path / "slow", config, resolution=16)
-    assert "--resolution" in str(error.value)
+        run_project(DATA, tmp_path / "slow", config, dry_run=dry_run, say=told.append)
+    assert any(line.startswith("all together: about") for line in told)
+    assert "--hours " in error.value.fix
+    assert "--resolution" not in error.value.fix, "the images have no smaller one"
     assert not (tmp_path / "slow").exists()
+
+
+def test_the_options_that_bring_it_below_the_hours_are_named(tmp_path, monkeypatch):
+    estimates = [
+        StageEstimate("generator", 10 * 3600.0, ""),
+        StageEstimate("set", 2 * 3600.0, ""),
+        StageEstimate("report", 3600.0, ""),
+    ]
+    module = "latentpath.project.project"
+    monkeypatch.setattr(f"{module}.estimate_times", lambda *_, **__: estimates)
+    large = replace(DATA, images=DATA.images.repeat(8, 1).repeat(8, 2))
+    config = replace(CONFIG, hours=10)
+    with pytest.raises(InputError) as error:
+        run_project(large, tmp_path / "p", config, resolution=64, dry_run=True)
+    # Three hours too many: seven tenths of the generator's images, less a tenth; not of the set.
+    assert error.value.fix == (
+        "choose --hours 15 or --resolution 32 or --train-generator-total-images 10 or a GPU "
+        "(--device cuda)"
+    )
 
 
 def test_too_few_people_are_told_before_any_work(tmp_path):

@@ -12,16 +12,13 @@ import numpy as np
 
 from latentpath.core import Progress, silent
 from latentpath.data import ImageSet, write_image_set
-from latentpath.production.bundle import Bundle
-from latentpath.production.comparison import make_baselines
+from latentpath.production.comparison import Baselines
 from latentpath.production.run.run_config import OutputConfig
 from latentpath.production.run.run_folder import RunFolder
-from latentpath.production.synthetic import SyntheticSet
 
 
 def write_baselines(
-    made: SyntheticSet,
-    bundle: Bundle,
+    baselines: Baselines,
     folder: RunFolder,
     output: OutputConfig,
     *,
@@ -30,16 +27,14 @@ def write_baselines(
     """Write the baselines that `output` names, in its layouts; earlier ones are replaced.
 
     Args:
-        made: the set.
-        bundle: its networks.
-        folder: its run.
+        baselines: what the set is compared with.
+        folder: the set's run.
         output: which of them, and what they look like.
         progress: told as images are written.
 
     Returns:
         Where each of them is.
     """
-    baselines = make_baselines(made, bundle)
     path, step = baselines.places.T
     on_walks = {"path": path, "step": step}
     sets: dict[str, tuple[ImageSet, Mapping[str, np.ndarray]]] = {

@@ -53,7 +53,7 @@ from latentpath.production.run.run_folder import (
     named_disk_errors,
     write_durably,
 )
-from latentpath.production.run.run_result import RunResult, synthetic_set
+from latentpath.production.run.run_result import RunResult, compared_sets
 from latentpath.production.run.set_writer import LostShardError, stored_shards, write_set
 from latentpath.production.selection import Selection, select
 from latentpath.production.stage_times import StageTimes
@@ -144,10 +144,10 @@ def _with_baselines(
 ) -> RunResult:
     from latentpath.production.run.baseline_sets import write_baselines
 
-    made = synthetic_set(result, data, bundle, progress)
+    compared = compared_sets(result, data, bundle, progress)
     with named_disk_errors():
-        written = write_baselines(made, bundle, result.folder, output, progress=progress)
-    return replace(result, baselines=written)
+        written = write_baselines(compared[1], result.folder, output, progress=progress)
+    return replace(result, baselines=written, compared=compared)
 
 
 def _off_the_gpu(job: Job) -> Job:
@@ -309,8 +309,11 @@ class _Session:
             return
         self._check_machine()
         with stoppable("the shards in hand") as stop:
+            job = self.job
+            if self.options.run.engine == "local":
+                job = job.prepared(self.progress)
             engine = make_engine(
-                self.job,
+                job,
                 self.options.run,
                 device=self.options.device,
                 threads=self.options.threads,

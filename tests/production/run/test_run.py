@@ -117,6 +117,25 @@ class TestTheSet:
         assert made.plan.arrays["averages"].shape == made.plan.arrays["centroids"].shape
 
 
+class TestProgress:
+    def test_it_is_told_of_what_comes_before_the_first_walk(self, perform):
+        told = []
+        options = config(gate_quantile=0.01, gate_identity=1.0)
+        made = perform(config=options, progress=lambda *step: told.append(step[:3]))
+        stages = list(dict.fromkeys(stage for stage, *_ in told))
+        assert stages.index("embed") + 1 == stages.index("nearest people")
+        assert [step for step in told if step[0] == "nearest people"] == [
+            ("nearest people", 0, 44),
+            ("nearest people", 44, 44),
+        ]
+        # Whoever goes on embeds again.
+        made.folder.shard(made.folder.shard_numbers()[0]).unlink()
+        shutil.rmtree(made.folder.set)
+        told.clear()
+        perform(config=options, progress=lambda *step: told.append(step[:3]), resume=True)
+        assert [step[0] for step in told[:2]] == ["embed", "produce"]
+
+
 class TestThinning:
     @pytest.fixture
     def short(self, data, bundle):
