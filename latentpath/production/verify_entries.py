@@ -124,7 +124,7 @@ def _is_reading(reading: Any) -> bool:
     """Say whether an entry tells how the real images were read, in our words and numbers alone."""
     if not isinstance(reading, dict) or reading.get("resize") not in RESIZES:
         return False
-    if reading.get("counted_by") not in COUNTED_BY:
+    if reading.get("counted_by") not in tuple(COUNTED_BY):  # it may be no word at all
         return False
     if not isinstance(reading.get("public_class_names"), bool):
         return False
@@ -138,7 +138,9 @@ def _is_judgement(networks: Any) -> bool:
     """Say whether an entry names figures of networks that were not as usual, and no others."""
     # The first sets with this entry did not tell what was not judged.
     missing = networks.get("not_judged", {}) if isinstance(networks, dict) else None
-    if not isinstance(missing, dict) or not NOT_JUDGED.keys() >= set(missing.values()):
+    if not isinstance(missing, dict):
+        return False
+    if not all(why in tuple(NOT_JUDGED) for why in missing.values()):
         return False
     names = [networks.get(state) for state in ("weak", "unfit")]
     return all(

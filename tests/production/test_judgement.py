@@ -8,6 +8,7 @@ import pytest
 
 from latentpath.core.errors import LatentpathWarning, WeightsError
 from latentpath.data import read_manifest
+from latentpath.data.manifest import encode_content, seal
 from latentpath.production import FILES, load_bundle, produce, verify_set
 from latentpath.production.judgement import (
     FILE_NAME,
@@ -69,6 +70,12 @@ def test_a_network_without_figures_is_not_judged_and_the_set_says_so(tmp_path, d
     card = (run.folder.set / "README.md").read_text()
     assert "**Not judged** is how good these networks are (generator: too few people" in card
     assert not verify_set(run.folder.set).findings
+    for network, why in (("generator", "Miller"), ("generator", ["x"]), ("Miller", "one_class")):
+        manifest = read_manifest(run.folder.set)
+        manifest["networks"]["not_judged"] = {network: why}
+        manifest["seal"] = seal(manifest)
+        (run.folder.set / "manifest.json").write_bytes(encode_content(manifest))
+        assert any("networks" in str(error) for error in verify_set(run.folder.set).findings)
 
 
 @pytest.fixture
