@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from latentpath.core import DataError, InputError, ShapeError, check_one_of, require_extra
 
@@ -29,6 +28,7 @@ COUNTED_BY = {
 """What may have told people apart, and what it means."""
 
 if TYPE_CHECKING:
+    import torch
     from PIL.Image import Image, Resampling
 
 RESIZES = ("pad", "crop", "stretch")
@@ -231,6 +231,8 @@ def to_tensor(images: np.ndarray) -> torch.Tensor:
     >>> to_tensor(np.array([[[[0], [255]]]], dtype=np.uint8))
     tensor([[[[-1.,  1.]]]])
     """
+    import torch  # here: whoever looks at images alone needs no PyTorch
+
     check_images(images)
     planes = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
     return torch.from_numpy(planes).to(torch.float32).div_(127.5).sub_(1.0)
@@ -249,6 +251,7 @@ def to_uint8(tensor: torch.Tensor) -> np.ndarray:
         ShapeError: not a floating tensor of that shape.
         DataError: NaN among the values.
 
+    >>> import torch
     >>> to_uint8(torch.tensor([[[[-1.0, 0.0, 7.0]]]])).ravel()
     array([  0, 128, 255], dtype=uint8)
     """
@@ -259,14 +262,14 @@ def to_uint8(tensor: torch.Tensor) -> np.ndarray:
             fix="put the channels second, values in [-1, 1]",
         )
     tensor = tensor.detach().float()
-    if torch.isnan(tensor).any():
+    if missing := int(tensor.isnan().sum()):
         raise DataError(
             expected="images without NaN",
-            got=f"{int(torch.isnan(tensor).sum())} NaN values",
+            got=f"{missing} NaN values",
             fix="check the weights or the latents that made them",
         )
     levels = tensor.clamp(-1.0, 1.0).add_(1.0).mul_(127.5).add_(0.5).floor_()
-    return levels.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    return levels.byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
 def resize_images(images: np.ndarray, size: int, how: str = "pad") -> np.ndarray:

@@ -12,6 +12,7 @@ pytest.importorskip("PIL")
 
 from latentpath.cli import main
 from support import tiny_models
+from support.few_paths import walk_few_paths
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +30,11 @@ def weights(tmp_path_factory, private):
 @pytest.fixture(autouse=True)
 def _plain_figures(plain_figures):
     """The demo's test draws every figure."""
+
+
+@pytest.fixture
+def few_paths(monkeypatch):
+    walk_few_paths(monkeypatch)
 
 
 @pytest.fixture

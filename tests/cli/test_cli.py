@@ -385,12 +385,12 @@ def test_help(command, words):
 
 
 def test_as_a_module_and_without_a_terminal():
-    code, out, err = in_a_process("produce", "--data", "x", "--weights", "y", "--out", "/proc/z")
+    code, out, err = in_a_process("scan", "--data", "nowhere")
     assert (code, out, len(err)) == (2, "", 1)
 
 
 @pytest.mark.filterwarnings("default::latentpath.core.LatentpathWarning")
-def test_from_an_image_folder_to_a_set_and_its_report(command, tmp_path):
+def test_from_an_image_folder_to_a_set_and_its_report(command, tmp_path, few_paths):
     """All commands in their order, with very few steps."""
     data = tiny_models.private_set((12, 9), seed=4)
     images = tiny_models.write_folder(tmp_path / "images", data)
@@ -451,11 +451,10 @@ def test_from_an_image_folder_to_a_set_and_its_report(command, tmp_path):
     assert (code, err) == (0, [])
 
 
-def test_a_reader_of_the_output_that_leaves():
+def test_a_reader_of_the_output_that_leaves(images):
     reader, writer = os.pipe()
     os.close(reader)
-    ended = subprocess.run(
-        [sys.executable, "-m", "latentpath", "info"], stdout=writer, stderr=subprocess.PIPE
-    )
+    command = [sys.executable, "-m", "latentpath", "scan", "--quiet", "--data", str(images)]
+    ended = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE)
     os.close(writer)
     assert (ended.returncode, ended.stderr) == (0, b"")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ pytest.importorskip("PIL")
 from PIL import Image
 
 from latentpath.cli import main
+from support import search_path
 
 
 @pytest.fixture
@@ -48,6 +52,18 @@ def test_a_report(scan):
         "no squares: 4 images, which --resize pads (else crops or stretches)",
         "exact copies: 0 images, 0 across people, 0 across classes",
     ]
+
+
+def test_it_waits_for_no_pytorch(folder):
+    """Importing it takes seconds, and most of what is scanned is refused at first."""
+    code = (
+        "import sys; sys.modules['torch'] = None; from latentpath.cli import main; sys.exit(main())"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, "scan", "--data", str(folder)],
+        env=os.environ | {"PYTHONPATH": search_path()}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stdout[:15]) == (0, "format: folder\n"), ended.stderr
 
 
 def test_json(scan):

@@ -22,7 +22,15 @@ from latentpath.production import TrainingConfig
 from latentpath.training import ClassifierConfig, SurrogateConfig
 from latentpath.training.witness_training import WitnessConfig
 from support import tiny_models
+from support.few_paths import walk_few_paths
 from support.tiny_splits import write_npz
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _few_paths():
+    with pytest.MonkeyPatch.context() as patch:
+        walk_few_paths(patch)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -70,3 +78,10 @@ def recipe():
             )
         ),
     )
+
+
+@pytest.fixture
+def without_pictures(monkeypatch):
+    """For tests of what else an experiment does: drawing takes seconds."""
+    for name in ("samples", "bars", "walk", "tradeoff"):
+        monkeypatch.setattr(f"latentpath.experiments.experiment.{name}_picture", lambda *_: b"")

@@ -111,13 +111,6 @@ def test_the_attack_on_groups_is_the_one_of_the_audit(result, recipe, npz, weigh
     assert row["group_top1_chance"] == found["images_private"].chance[1]
 
 
-@pytest.fixture
-def without_pictures(monkeypatch):
-    """Drawing them takes most of the time of an experiment that computes nothing."""
-    for name in ("samples", "bars", "walk", "tradeoff"):
-        monkeypatch.setattr(f"latentpath.experiments.experiment.{name}_picture", lambda *_: b"")
-
-
 def test_earlier_results_without_it_make_a_table(
     result, recipe, npz, weights, out, tmp_path, without_pictures
 ):
@@ -158,7 +151,9 @@ def test_samples_of_the_generator_have_the_private_shares(tmp_path):
     assert not np.array_equal(made.images.images, other.images.images)
 
 
-def test_lines_behind_the_gate_where_it_turns_all_of_them_away(recipe, npz, weights, tmp_path):
+def test_lines_behind_the_gate_where_it_turns_all_of_them_away(
+    recipe, npz, weights, tmp_path, without_pictures
+):
     strict = replace(recipe.produce, gate=GateConfig(identity=1e-6))
     few = replace(
         recipe,

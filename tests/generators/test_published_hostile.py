@@ -30,6 +30,7 @@ from support import (
     published_networks as networks,
     watching,
 )
+from support.fresh import python
 
 COLLECTION = hostile.collection()
 MEMORY = 300 << 20
@@ -121,12 +122,7 @@ print(refused)
 """
     if not Path("/proc/self/statm").exists():
         pytest.skip("needs Linux's /proc")
-    import subprocess
-    import sys
-
-    found = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False
-    )
+    found = python(code)
     assert found.stdout.strip() == str(len(COLLECTION)), found.stderr[-2000:]
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from latentpath.core import Progress, require_extra, silent
 from latentpath.data.sources.dicom_file import read_elements
 from latentpath.data.sources.joined_people import join_people, person_key
-from latentpath.data.sources.name_disclosure import libraries_quiet
+from latentpath.data.sources.name_disclosure import libraries_quiet, loggers_quiet
 
 STAGE = "read patients"
 
@@ -69,18 +69,19 @@ def number_patients(root: Path, files: Sequence[str], progress: Progress = silen
     """
     require_extra("pydicom", "dicom")
     found: list[_Header] = []
-    for row, file in enumerate(files):
-        try:
-            with libraries_quiet():
-                elements = read_elements(root / file, _ELEMENTS, header_only=True)
-                values = (str(elements.get(name) or "").strip() for name in _ELEMENTS)
-                patient, issuer, study, series = values
-                number, issuer = _number(patient), issuer.casefold()
-                header = _Header(number, issuer, study, series, is_placeholder(patient))
-        except Exception:  # whatever is wrong with it, `DicomFiles` meets it again and tells
-            header = _Header()
-        found.append(header)
-        progress(STAGE, row + 1, len(files), {})
+    with loggers_quiet():
+        for row, file in enumerate(files):
+            try:
+                with libraries_quiet():
+                    elements = read_elements(root / file, _ELEMENTS, header_only=True)
+                    values = (str(elements.get(name) or "").strip() for name in _ELEMENTS)
+                    patient, issuer, study, series = values
+                    number, issuer = _number(patient), issuer.casefold()
+                    header = _Header(number, issuer, study, series, is_placeholder(patient))
+            except Exception:  # whatever is wrong with it, `DicomFiles` meets it again and tells
+                header = _Header()
+            found.append(header)
+            progress(STAGE, row + 1, len(files), {})
     found = _without_placeholders(found)
     people = join_people(_keys(found))
     numbered = {people[row] for row, header in enumerate(found) if header.patient}

@@ -16,6 +16,7 @@ from latentpath.data.decode import with_channels
 from latentpath.data.images import ImageSet, Reading, resize_images
 from latentpath.data.sources.data_source import DataSource
 from latentpath.data.sources.listing import Listing
+from latentpath.data.sources.name_disclosure import loggers_quiet
 from latentpath.data.survey import Survey, Surveyor
 
 STAGE = "read images"
@@ -81,7 +82,8 @@ def scan(source: str | Path | DataSource, *, progress: Progress = silent, **opti
     """
     listing = _source(source, options).list(progress)
     surveyor = Surveyor(listing)
-    deque(_decoded(listing, surveyor, progress), maxlen=0)
+    with loggers_quiet():
+        deque(_decoded(listing, surveyor, progress), maxlen=0)
     return surveyor.report()
 
 
@@ -105,8 +107,9 @@ def read_and_survey(
     surveyor = Surveyor(listing)
     store = _Store(listing, channels, resolution, reading)
     # It reads to the end before it complains, so that one error counts all unreadable files.
-    for row, picture in _decoded(listing, surveyor, progress):
-        store.put(row, picture.pixels)
+    with loggers_quiet():
+        for row, picture in _decoded(listing, surveyor, progress):
+            store.put(row, picture.pixels)
     survey = surveyor.report()
     survey.check(channels, resolution, max_unreadable)
     for sentence in (*survey.notes, *survey.suspicions(), *_left_out(survey)):
