@@ -234,8 +234,9 @@ def _naming_options_of(role: str) -> Iterator[None]:
         yield
     except InputError as error:
         names = "|".join(name.replace("_", "-") for name in (*_PER_SET, *_COLUMNS))
-        if role in ROLES:
-            error.fix = re.sub(rf"--({names})\b", rf"--{role}-\1", error.fix)
+        for part in ("expected", "fix") if role in ROLES else ():
+            said = re.sub(rf"--({names})\b", rf"--{role}-\1", getattr(error, part))
+            setattr(error, part, said)
         raise
 
 

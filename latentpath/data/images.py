@@ -17,7 +17,7 @@ COUNTED_BY = {
     "given": "by whoever made the set in memory",
     "images": "each image is one person, as nothing told otherwise",
     "one-image-per-person": "each image is one person, by the word of whoever made the set",
-    "identity-column": "by a column of people in the table of images, or an array, named for it",
+    "identity-column": "by a column of people in a table, or an array, that was named",
     "people-array": "by an array in the file that is called as people's are; nobody named it",
     "identities": "by a table of people",
     "identity-pattern": "by a pattern in the names of files",

@@ -142,7 +142,7 @@ def test_a_table_and_a_file_of_arrays_are_read_each_in_its_way(
     words += ["--label-column", "finding", "--identity-column", "patient"]
     places = {"real": folder} if tabled == "real" else {"real": tmp_path / "a.npz"}
     words += ["--holdout", folder if tabled == "holdout" else tmp_path / "a.npz"]
-    assert f"such as --{untabled}-split 0" in refused(*words, **places)
+    assert f"choose one of them with --{untabled}-split" in refused(*words, **places)
     words += [f"--{untabled}-split", "all", f"--{untabled}-identity-column", "who"]
     assert audit(*words, **places)[::2] == (0, [])
     found = numbers(tmp_path / "report")["settings"]["sets"]

@@ -76,7 +76,7 @@ def test_the_splits_of_arrays_are_named(command, tmp_path):
     code, _, err = command(tmp_path / FILES["generator"], "--data", path)
     assert code == 2
     assert "the splits are 0 (22 images), 1 (22 images)" in err
-    assert "such as --split 0, or --split all" in err
+    assert "choose one of them with --split, or all of them with --split all" in err
     assert command(tmp_path / FILES["generator"], "--data", path, "--split", "all")[0] == 0
 
 

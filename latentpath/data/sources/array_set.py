@@ -245,11 +245,11 @@ def _rows_of_split(split: np.ndarray | None, wanted: str, count: int) -> np.ndar
     if split is None or wanted not in values:
         there = ", ".join(f"{value} ({number:,} images)" for value, number in values.most_common(9))
         raise DataError(
-            expected="as --split, which is 'train' if left out, one of the .npz file's own splits",
+            expected="one of the .npz file's own splits as --split",
             got=f"{wanted!r}, where the splits are {there}"
             if there
             else f"{wanted!r}, and no array of splits",
-            fix=f"choose one of them, such as --split {next(iter(values))}, or --split all"
+            fix="choose one of them with --split, or all of them with --split all"
             if there
             else "name the array with --split-column, or leave --split out",
         )

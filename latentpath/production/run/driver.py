@@ -267,6 +267,8 @@ class Driver:
 
     def _show(self) -> None:
         schedule = self.schedule
+        if self._shown >= schedule.wanted:
+            return  # shards that came after the last image that was needed
         # The stage ends when the set is complete, not when the last image came out of order.
         done = (
             schedule.accepted + int(self._expected())
