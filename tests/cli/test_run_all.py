@@ -7,6 +7,7 @@ import re
 import shlex
 
 import pytest
+from PIL import Image
 
 from latentpath.data import read_image_set
 
@@ -23,10 +24,20 @@ SMALL = shlex.split("""
 """)
 
 
+@pytest.fixture
+def small_originals(originals):
+    """The same at a fraction of their pixels: every run reads all of them."""
+    for path in originals.rglob("*.jpeg"):
+        with Image.open(path) as image:
+            image.thumbnail((160, 160))
+            image.save(path, quality=95)
+    return originals
+
+
 @pytest.mark.filterwarnings("default::latentpath.core.LatentpathWarning")
-def test_from_published_xrays_to_a_report(command, originals, tmp_path):
+def test_from_published_xrays_to_a_report(command, small_originals, tmp_path):
     out = tmp_path / "project"
-    words = ["run", "--quiet", "--data", originals, "--out", out, *TABLE, *SMALL]
+    words = ["run", "--quiet", "--data", small_originals, "--out", out, *TABLE, *SMALL]
     code, shown, errors = command(*words, "--resolution=16")
     assert code == 2
     assert "networks that are ready to make a set with" in errors[-1]

@@ -89,4 +89,4 @@ class Setting:
 
 def quick(**options) -> FastConfig:
     """A few passes."""
-    return FastConfig(**{"passes": 8.0, "lr": 0.13, "weights": EnergyWeights(), **options})
+    return FastConfig(**{"passes": 5.0, "lr": 0.13, "weights": EnergyWeights(), **options})

@@ -77,7 +77,7 @@ class TestPaths:
     @pytest.mark.parametrize("surrogate", [False, True])
     def test_lower_than_the_line_and_than_the_published_walk(self, setting, surrogate):
         made = setting.surrogate() if surrogate else None
-        fast = setting.walk(steps=34, config=quick(passes=20, lr=0.3), surrogate=made)
+        fast = setting.walk(steps=34, config=quick(passes=12, lr=0.3), surrogate=made)
         published = walk(
             setting.start,
             setting.end,
@@ -85,7 +85,7 @@ class TestPaths:
             setting.networks(),
             steps=34,
             solver="published",
-            config=PublishedConfig(optim_steps=20),
+            config=PublishedConfig(optim_steps=12),
         )
         assert fast.generator_passes <= published.generator_passes
         assert float(fast.after.total.mean()) < 0.9 * float(fast.before.total.mean())
@@ -96,7 +96,7 @@ class TestPaths:
         made = setting.surrogate() if surrogate else None
         # One curve's share of each energy, as at 50 points.
         weights = EnergyWeights(smoothness=(199 / 49) ** 2)
-        config = quick(passes=12.0, weights=weights)
+        config = quick(passes=8.0, weights=weights)
         result = setting.walk(slice(0, 2), steps=200, config=config, surrogate=made)
         assert (result.after.total < 0.97 * result.before.total).all()
         # No zigzag: one step goes on where the last one went.
