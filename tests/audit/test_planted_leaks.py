@@ -20,7 +20,7 @@ from latentpath.audit.audit_config import AuditConfig
 from latentpath.audit.verdict import answer
 from latentpath.data import ImageSet, load_digits_split
 
-PEOPLE = 600
+PEOPLE = 500
 MEASURES = ("copies", "nearest", "record_ratio", "gradients_ratio")
 
 
