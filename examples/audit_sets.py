@@ -41,6 +41,7 @@ def main() -> None:
         title=f"A set of {len(real)} private images",
         certificate=manifest["certificate"],
         seal=manifest["seal"],
+        networks=manifest.get("networks"),
     )
     print(write_report(Path(given.out) / "report.html", report))
 

@@ -128,6 +128,7 @@ class TestProgress:
             ("nearest people", 0, 44),
             ("nearest people", 44, 44),
         ]
+        assert told.count(("produce", 45, 45)) == 1
         # Whoever goes on embeds again.
         made.folder.shard(made.folder.shard_numbers()[0]).unlink()
         shutil.rmtree(made.folder.set)
