@@ -36,9 +36,11 @@ unit: $(VENV)/.dev browser cross
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q --numprocesses logical --maxprocesses 8 --dist worksteal
 
 # The tests of numbers again, as processors without AVX-512 and without AVX2 would run them: caps
-# for PyTorch, for oneDNN and for our kernels. Triton's interpreter computes with NumPy: not again.
+# for PyTorch, for oneDNN and for our kernels. Not again: Triton's interpreter, which computes with
+# NumPy; how ops are registered, compiled and refused; the memory that they take.
 # Beside each other, one worker each: tests are collected once, and a crash costs one of them.
-ISA := $(BIN)/pytest -q -m numeric -k "not triton" --numprocesses 1 --dist worksteal \
+NUMBERS := not triton and not opcheck and not graph_break and not refused and not memory_does
+ISA := $(BIN)/pytest -q -m numeric -k "$(NUMBERS)" --numprocesses 1 --dist worksteal \
   $$(grep -rl "mark.numeric" tests --include="test_*.py")
 
 isa: $(VENV)/.dev

@@ -29,7 +29,6 @@ os.environ.setdefault(
 os.environ.setdefault("LATENTPATH_BROWSER", "")
 
 import pytest
-import torch
 from hypothesis import settings
 
 from support.plain_figures import draw_nothing
@@ -53,15 +52,23 @@ def pytest_configure() -> None:
             os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
 
-# Tests are small: more threads than this only get in each other's way under pytest-xdist.
-torch.set_num_threads(min(2, torch.get_num_threads()))
-
 # The same examples on every run and machine, however slow it is today.
 settings.register_profile("latentpath", deadline=None, derandomize=True, max_examples=50)
 settings.register_profile("thorough", deadline=None, max_examples=1000)  # --hypothesis-profile
 settings.load_profile("latentpath")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_threads() -> None:
+    """Tests are small: more threads than this only get in each other's way under pytest-xdist.
+
+    Not when this module is imported, so that pytest-xdist's own process does without PyTorch.
+    """
+    import torch
+
+    torch.set_num_threads(min(2, torch.get_num_threads()))
 
 
 @pytest.fixture(scope="session")
