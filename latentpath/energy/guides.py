@@ -12,6 +12,7 @@ from latentpath import ops
 from latentpath.core import InputError
 from latentpath.energy.classifier_folding import replaced
 from latentpath.energy.classifier_forms import REFUSALS, logits_of, random_images
+from latentpath.generators import autocast_dtype
 from latentpath.models import ImageModel
 
 
@@ -24,6 +25,8 @@ class IdentityGuide:
             `ops.bank_lse` do the head, so that no [M, N] logits exist. None decides by size:
             with fewer identities than `min_identities` the logits are cheap.
         min_identities: from how many identities on `None` splits.
+
+    Under autocast on a GPU the split head is in autocast's dtype, as a layer of the network is.
     """
 
     def __init__(
@@ -31,22 +34,26 @@ class IdentityGuide:
     ) -> None:
         self.model = model
         self._split_head, self._min_identities = split_head, min_identities
-        self._head: tuple[nn.Module, FeatureEnergy] | None = None
+        self._split: tuple[nn.Module, nn.Linear] | None = None
+        self._heads: dict[torch.dtype | None, FeatureEnergy] = {}
         self._searched = split_head is False
 
     def energy(self, images: Tensor) -> Tensor:  # [M, C, H, W] -> [M]
         """The divergence of each image, in nats."""
         if not self._searched:
-            self._head, self._searched = self._find_head(images[:1].detach()), True
-        if self._head is None:
+            self._split, self._searched = self._find_head(images[:1].detach()), True
+        if self._split is None:
             return ops.kl_uniform(logits_of(self.model, images))
-        trunk, feature_energy = self._head
-        features = trunk(images)
-        # Sums over all people stay in the bank's own precision, whatever autocast says.
-        with torch.autocast(images.device.type, enabled=False):
-            return feature_energy(features.to(feature_energy.bank.dtype))
+        trunk, head = self._split
+        features, kind = trunk(images), images.device.type
+        policy = autocast_dtype(kind)
+        # Sums over all people are taken in float32, whatever autocast says.
+        with torch.autocast(kind, enabled=False):
+            if policy not in self._heads:
+                self._heads[policy] = FeatureEnergy(head, policy=policy)
+            return self._heads[policy](features)
 
-    def _find_head(self, image: Tensor) -> tuple[nn.Module, FeatureEnergy] | None:
+    def _find_head(self, image: Tensor) -> tuple[nn.Module, nn.Linear] | None:
         split = find_linear_head(self.model, image)
         if split is None and self._split_head:
             raise InputError(
@@ -57,7 +64,7 @@ class IdentityGuide:
         small = split is not None and split[1].out_features < self._min_identities
         if split is None or (small and not self._split_head):
             return None
-        return split[0], FeatureEnergy(split[1])
+        return split
 
 
 class FeatureEnergy:
@@ -66,13 +73,22 @@ class FeatureEnergy:
     Args:
         head: features to identity logits [M, N]; its weights are read.
         like: a tensor whose device and dtype to compute on; the head's own if left out.
+        policy: a dtype of networks, as `Precision.dtype` or autocast has it. Where it is bfloat16
+            or float16 GPUs take the bank and the features in it, for their matrix units; on
+            processors they stay as they are. Sums over the people are in float32 at least.
     """
 
-    def __init__(self, head: nn.Linear, like: Tensor | None = None) -> None:
+    def __init__(
+        self, head: nn.Linear, like: Tensor | None = None, policy: torch.dtype | None = None
+    ) -> None:
         like = head.weight if like is None else like
         self.bank = head.weight.detach().to(like)  # [N, F]
-        self.bias = None if head.bias is None else head.bias.detach().to(like)  # [N]
-        self.mean_row = self.bank.mean(dim=0)  # [F]
+        if policy in (torch.bfloat16, torch.float16) and like.device.type != "cpu":
+            self.bank = self.bank.to(policy)
+        self._wide = torch.promote_types(self.bank.dtype, torch.float32)
+        bias = head.bias
+        self.bias = None if bias is None else bias.detach().to(like.device, self._wide)  # [N]
+        self.mean_row = self.bank.mean(dim=0, dtype=self._wide)  # [F]
         self.offset = math.log(len(self.bank))
         if self.bias is not None:
             self.offset += float(self.bias.mean())
@@ -83,8 +99,11 @@ class FeatureEnergy:
 
     def with_slope(self, features: Tensor) -> tuple[Tensor, Tensor]:  # [M, F] -> [M], [M, F]
         """The divergence and its gradient in the features."""
+        # Both terms take them rounded: of one alone the divergence could fall below zero.
+        features = features.to(self.bank.dtype)
         lse, mean = ops.bank_lse(features, self.bank, self.bias)
-        return lse - features @ self.mean_row - self.offset, mean - self.mean_row
+        energy = lse - features.to(self._wide) @ self.mean_row - self.offset
+        return energy, mean - self.mean_row
 
 
 class ClassGuide:

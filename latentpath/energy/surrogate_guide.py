@@ -24,6 +24,7 @@ from latentpath.energy.classifier_folding import ChannelMatch
 from latentpath.energy.classifier_forms import as_image_model
 from latentpath.energy.guides import FeatureEnergy, check_labels, find_linear_head
 from latentpath.energy.path import EnergyWeights
+from latentpath.generators import Precision, PrecisionName
 from latentpath.models import ImageModel, Surrogate
 
 # Points that go through the surrogate together, always as many: see `SurrogateGuide`. On a GPU as
@@ -70,11 +71,13 @@ class SurrogateGuide:
         head: the last layer of the identity classifier that it was trained for, as
             `find_identity_head` gives it.
         weights: weights of the terms in `gradient`.
+        precision: what the head is computed in on a GPU, as `PathEnergy` has it: in bfloat16 or
+            float16, or with all products in TF32.
 
     Points go through in blocks of one size, the last one filled up. So a point's gradient and
     energies are the same, bit for bit, whatever points go with it (without the compiled extension
-    for more than 10 features and people only, see `PathEnergy`). Everything is computed in the
-    surrogate's own precision.
+    for more than 10 features and people only, see `PathEnergy`). Everything else, and everything on
+    processors, is computed in the surrogate's own precision.
 
     Raises:
         WeightsError: the head takes other features than the surrogate predicts.
@@ -85,6 +88,7 @@ class SurrogateGuide:
         surrogate: Surrogate,
         head: nn.Linear,
         weights: EnergyWeights | None = None,
+        precision: Precision | PrecisionName = "float32",
     ) -> None:
         if head.in_features != surrogate.num_features:
             raise WeightsError(
@@ -95,7 +99,8 @@ class SurrogateGuide:
         self.surrogate, self.weights = surrogate, weights or EnergyWeights()
         like = surrogate.centre
         self.dtype, self.block = like.dtype, _BLOCKS.get(like.device.type, _BLOCKS["cuda"])
-        self.feature_energy = FeatureEnergy(head, like)
+        self.precision = Precision.of(precision)
+        self.feature_energy = FeatureEnergy(head, like, self.precision.dtype(like.device))
         self._layers = _folded_layers(surrogate)
 
     @torch.no_grad()
@@ -119,11 +124,12 @@ class SurrogateGuide:
     ) -> Tensor:  # [M, D]
         """Gradient of the weighted identity and class energies with respect to the points."""
         slopes = torch.empty(points.shape, dtype=self.dtype, device=points.device)
-        for at, block, block_labels in self._blocks(points, labels):
-            outputs, inner = self._forward(block)
-            slope = self._slope(outputs, block_labels)
-            count = at.stop - at.start
-            slopes[at] = self._backward(slope, inner)[:count, : points.shape[1]]
+        with self.precision.products(points.device):
+            for at, block, block_labels in self._blocks(points, labels):
+                outputs, inner = self._forward(block)
+                slope = self._slope(outputs, block_labels)
+                count = at.stop - at.start
+                slopes[at] = self._backward(slope, inner)[:count, : points.shape[1]]
         return slopes.mul_(point_weights.to(self.dtype)[:, None])
 
     def _blocks(

@@ -265,7 +265,7 @@ def _surrogate_guide(
     with torch.no_grad():
         image = energy.images(latent[None])
     _, head = find_identity_head(networks.identity, image)
-    return SurrogateGuide(surrogate, head, energy.weights)
+    return SurrogateGuide(surrogate, head, energy.weights, energy.precision)
 
 
 def _config_of(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from latentpath import ops
 from latentpath.core.errors import LatentpathWarning
+from latentpath.energy import FeatureEnergy
 from latentpath.energy.cuda_graphs import CudaGraphed
 from latentpath.models import Networks
 from latentpath.walks import (
@@ -82,6 +84,52 @@ def test_with_a_surrogate(gpu, setting):
     walked = walk(*ends(setting), networks, config=quick(), **OPTIONS)
     torch.testing.assert_close(walked.after.total.cpu(), expected.after.total, rtol=0.05, atol=0)
     assert not [place for place in gpu.waits if "surrogate_guide.py:gradient" in place]
+
+
+HALF = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", *HALF])
+def test_the_bank_is_in_the_precision_that_was_asked_for(gpu, setting, monkeypatch, precision):
+    """Half of it is what GPUs have matrix units for; what is reported is float32 in any case."""
+    surrogate = setting.surrogate()
+    networks = moved(setting, gpu, surrogate.to(gpu.device))
+    surrogate.trained_for = networks.fingerprint()
+    seen, original = set(), ops.bank_lse
+
+    def noted(query, bank, bias):
+        seen.add((query.dtype, bank.dtype))
+        assert bias.dtype == torch.float32
+        return original(query, bank, bias)
+
+    monkeypatch.setattr(ops, "bank_lse", noted)
+    options = {**OPTIONS, "precision": precision}
+    walked = walk(*ends(setting), networks, config=quick(), split_head=True, **options)
+    half = HALF.get(precision, torch.float32)
+    assert seen == {(torch.float32, torch.float32), (half, half)}
+    assert walked.before.total.dtype == torch.float32
+    torch.testing.assert_close(walked.before.total.cpu(), setting.on_cpu.before.total)
+    assert (walked.after.total <= walked.before.total).all()
+
+
+@pytest.mark.parametrize("policy", [None, torch.float32, *HALF.values()], ids=str)
+def test_the_energy_of_features_in_half_precision(gpu, policy):
+    """As the same rounded rows give it in float64, and never below zero."""
+    torch.manual_seed(0)
+    head = torch.nn.Linear(24, 300).requires_grad_(False)
+    features = 3 * torch.randn(40, 24)
+    features[:3] = 0
+    exact = FeatureEnergy(head.double(), policy=None)
+    head = head.float()
+    made = FeatureEnergy(head.to(gpu.device), policy=policy)
+    energy, slope = (x.cpu() for x in made.with_slope(features.to(gpu.device)))
+    assert energy.dtype == slope.dtype == torch.float32
+    expected, towards = exact.with_slope(features.double())
+    eps = torch.finfo(policy or torch.float32).eps
+    size = (features @ head.cpu().weight.T).abs().max()
+    assert (energy - expected).abs().max() <= 4 * eps * float(size)
+    assert (slope - towards).abs().max() <= 8 * eps * float(size) * float(head.weight.abs().max())
+    assert energy.min() > -1e-5
 
 
 def test_a_path_gets_the_same_bits_in_any_company(gpu, setting):

@@ -210,7 +210,39 @@ class _Backend:
 def the_device() -> torch.device:
     """The pretended GPU's; made known to PyTorch once in a process."""
     backend_registration._setup_privateuseone_for_python_backend(NAME, backend_module=_Backend())
+    _LIBRARIES.extend(_autocast())
     return torch.device(NAME, 0)
+
+
+_LIBRARIES: list[torch.library.Library] = []
+# What autocast takes in half precision, as on a GPU.
+_CAST = (
+    "linear", "matmul", "mm", "bmm", "addmm", "conv1d", "conv2d", "conv3d", "conv_transpose2d",
+)  # fmt: skip
+
+
+def _autocast() -> Iterator[torch.library.Library]:
+    """Autocast, which PyTorch has for its own kinds of devices: casts for some operations."""
+    others = torch.library.Library("_", "IMPL")
+    others.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
+    yield others
+    own = torch.library.Library("aten", "IMPL")
+    for name in _CAST:
+        own.impl(name, _casting(getattr(torch.ops.aten, name)), "AutocastPrivateUse1")
+    yield own
+
+
+def _casting(operation: Any) -> Any:
+    def cast(x: Any) -> Any:
+        is_float = isinstance(x, torch.Tensor) and x.dtype == torch.float32
+        return x.to(torch.get_autocast_dtype(NAME)) if is_float else x
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        keys = torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastPrivateUse1)
+        with torch._C._ExcludeDispatchKeyGuard(keys):
+            return operation(*tree_map(cast, args), **tree_map(cast, kwargs))
+
+    return run
 
 
 @contextlib.contextmanager

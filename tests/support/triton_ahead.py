@@ -25,6 +25,7 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
+from latentpath.core import tf32_allowed
 from latentpath.ops.triton import (
     bank_lse_kernel,
     fir2d_kernel,
@@ -119,6 +120,11 @@ def bank_lse(rows: int, bank_rows: int, width: int, dtype: str) -> None:
     bank_lse_kernel.bank_lse(query, bank, number(bank_rows), 0.2)
 
 
+def bank_lse_in_tf32(rows: int, bank_rows: int, width: int) -> None:
+    with tf32_allowed(True, "cuda"):
+        bank_lse(rows, bank_rows, width, "fp32")
+
+
 def kl_uniform(rows: int, columns: int, dtype: str) -> None:
     logits = number(rows, columns, dtype=dtype)
     _, sums = kl_uniform_kernel.kl_uniform(logits)
@@ -154,6 +160,7 @@ CASES: dict[str, Callable[[], object]] = {
     "D=512 bf16": lambda: bank_lse(256, 100_000, 512, "bf16"),
     "D=512 fp16": lambda: bank_lse(256, 100_000, 512, "fp16"),
     "D=512 fp32": lambda: bank_lse(256, 100_000, 512, "fp32"),
+    "D=512 tf32": lambda: bank_lse_in_tf32(256, 100_000, 512),
     "D=64 bf16": lambda: bank_lse(256, 100_000, 64, "bf16"),
     "D=100 fp32": lambda: bank_lse(1, 1000, 100, "fp32"),
     "N=10000 fp32": lambda: kl_uniform(256, 10_000, "fp32"),

@@ -16,6 +16,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from latentpath.core import uses_tf32
 from latentpath.ops.triton.gpu_target import gpu_target
 
 _WANTED_PROGRAMS = 264  # two per multiprocessor of a large GPU; fewer split the bank
@@ -166,8 +167,10 @@ class Tiles(NamedTuple):
         }
 
 
-def configuration(width: int, dtype: torch.dtype, target: str) -> Tiles:
+def configuration(width: int, dtype: torch.dtype, target: str, tf32: bool = False) -> Tiles:
     """Return the tiles for a latent width and bank dtype on "cuda:<capability>" or "hip".
+
+    `tf32` says that float32 products may be taken in TF32.
 
     The sums, `block_m x block_d` in float32, are what fills the registers: at D = 512 128 of the
     255 that a thread has, so `block_n` is small. tests/ops compiles these for all targets and
@@ -178,7 +181,8 @@ def configuration(width: int, dtype: torch.dtype, target: str) -> Tiles:
     if dtype == torch.float32:
         # Three TF32 products make up one of nearly float32 accuracy. Whole tiles of them do not
         # fit the registers: keys are read again in chunks, from the cache.
-        precision = "ieee" if target == "hip" else "tf32x3"
+        exact = "tf32" if tf32 else "tf32x3"
+        precision = "ieee" if target == "hip" else exact
         chunk, warps = (16, 8) if wide else (min(32, block_d), 4)
         return Tiles(32, 16, block_d, chunk, 1, warps, precision)
     if target == "hip":
@@ -210,7 +214,7 @@ def bank_lse(
     (rows, width), bank_rows = query.shape, bank.shape[0]
     if rows == 0:
         return query.new_empty(0, dtype=torch.float32), query.new_empty(0, width).float()
-    tiles = configuration(width, bank.dtype, gpu_target(query))
+    tiles = configuration(width, bank.dtype, gpu_target(query), uses_tf32()[1])
     query_tiles = triton.cdiv(rows, tiles.block_m)
     splits = min(_MOST_SPLITS, triton.cdiv(_WANTED_PROGRAMS, query_tiles))
     splits = min(splits, triton.cdiv(bank_rows, _LEAST_PART))
