@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from latentpath.similarity import (
     RealReference,
     memory_on,
     nearest_other_person,
-    nearest_real,
+    nearest_real_of_each,
 )
 from latentpath.training import predict
 
@@ -72,9 +73,23 @@ class Gate:
             images: uint8 [n, H, W, C].
             labels: [n] class of each.
         """
+        return self.test_each([(images, labels)])[0]
+
+    def test_each(self, sets: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[Verdict]:
+        """Judge several sets of images and labels, each as `test` does.
+
+        Real images that are not kept as embeddings are embedded once for many of them.
+        """
+        memory = memory_on(self.networks.device, SEARCH_BYTES)
+        near = nearest_real_of_each(
+            [images for images, _ in sets], self.reference, max_bytes=memory
+        )
+        return [
+            self._judge(*samples, found.distance) for samples, found in zip(sets, near, strict=True)
+        ]
+
+    def _judge(self, images: np.ndarray, labels: np.ndarray, distance: np.ndarray) -> Verdict:
         tensor = to_tensor(images).to(self.networks.device)
-        memory = memory_on(tensor.device, SEARCH_BYTES)
-        distance = nearest_real(images, self.reference, max_bytes=memory).distance
         largest = predict(self.networks.identity, tensor).softmax(dim=1).amax(dim=1).cpu().numpy()
         # Negated, so that what cannot be judged (NaN) does not pass.
         failed = {

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from latentpath.core import (
     InputError,
@@ -36,7 +36,7 @@ from latentpath.data import ImageSet, encode_pngs
 from latentpath.energy import EnergyTerms
 from latentpath.production.bundle import Bundle
 from latentpath.production.fingerprints import arithmetic
-from latentpath.production.gate import Gate
+from latentpath.production.gate import Gate, Verdict
 from latentpath.production.plan import MOST_BESIDE, Plan, Planned, Task, centroids_of, metric_of
 from latentpath.production.shard import ENERGIES, Shard, ShardCounts
 from latentpath.production.walking import render, sample_places, walk_pairs
@@ -140,6 +140,17 @@ class Computed:
     seconds: dict[str, float]
 
 
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """A shard's samples before the gate."""
+
+    task: Task
+    places: np.ndarray
+    """[n, 2] walk of the shard and step."""
+    images: np.ndarray
+    """uint8 [n, H, W, C]."""
+
+
 class WithdrawnError(Exception):
     """Work was given up half-way, as asked."""
 
@@ -235,38 +246,47 @@ class Worker:
             None if advance is None else advance.add,
         )
         clock.lap("walk")
-        each = clock.seconds["walk"] / len(pairs)
-        first = np.cumsum([0, *(len(task.pairs) for task in tasks)])
+        ends = np.cumsum([0, *(len(task.pairs) for task in tasks)])
+        rows = [slice(*pair) for pair in itertools.pairwise(ends)]
+        drawn = [self._draw(task, walked.latents[of]) for task, of in zip(tasks, rows, strict=True)]
+        clock.lap("generate")
+        labels = [np.full(len(of.images), of.task.label) for of in drawn]
+        images = [of.images for of in drawn]
+        verdicts = self._gate.test_each(list(zip(images, labels, strict=True)))
+        clock.lap("gate")
         return [
-            self._finish(task, walked, slice(start, stop), each * len(task.pairs))
-            for task, start, stop in zip(tasks, first[:-1], first[1:], strict=True)
+            self._computed(of, verdict, walked, at, clock.share(len(of.task.pairs) / len(pairs)))
+            for of, verdict, at in zip(drawn, verdicts, rows, strict=True)
         ]
 
-    def _finish(self, task: Task, walked: WalkResult, rows: slice, seconds: float) -> Computed:
-        """Images of a shard's walks, those `rows`, and what the gate says of them."""
-        latents = walked.latents[rows]
-        clock = _Clock(self.job.device)
-        clock.seconds["walk"] = seconds
+    def _draw(self, task: Task, latents: Tensor) -> _Drawn:  # [P, T, D]
         places = sample_places(task.first, self.job.plan.config.walk.steps)
         with seeded(task.seed, torch.device(self.job.device)):  # of a generator that adds noise
             images = render(self.job.bundle, latents[places[:, 0], places[:, 1]])
-        clock.lap("generate")
-        verdict = self._gate.test(images, np.full(len(images), task.label))
-        clock.lap("gate")
-        height, width, channels = images.shape[1:]
+        return _Drawn(task, places, images)
+
+    def _computed(
+        self,
+        drawn: _Drawn,
+        verdict: Verdict,
+        walked: WalkResult,
+        rows: slice,
+        seconds: dict[str, float],
+    ) -> Computed:
+        height, width, channels = drawn.images.shape[1:]
         shard = Shard(
-            task.number,
+            drawn.task.number,
             self.job.plan.hash,
             self.arithmetic,
             (height, width, channels),
             verdict.rejected,
-            latents=latents.cpu().numpy(),
+            latents=walked.latents[rows].cpu().numpy(),
             before=_stacked(walked.before[rows]),
             after=_stacked(walked.after[rows]),
-            places=places.astype(np.int32),
+            places=drawn.places.astype(np.int32),
             passed=verdict.accepted,
         )
-        return Computed(shard, images[verdict.accepted], clock.seconds)
+        return Computed(shard, drawn.images[verdict.accepted], seconds)
 
     def encode(self, computed: Computed, pool: Executor, worker: str) -> Outcome:
         """The processors' part: PNG files, and the shard's file of them."""
@@ -388,6 +408,10 @@ class _Clock:
         now = time.perf_counter()
         self.seconds[stage] = now - self._last
         self._last = now
+
+    def share(self, part: float) -> dict[str, float]:
+        """The seconds of a part of the work."""
+        return {stage: part * seconds for stage, seconds in self.seconds.items()}
 
 
 def _stacked(terms: EnergyTerms) -> np.ndarray:  # [4, P]

@@ -16,6 +16,7 @@ from latentpath.similarity.nearest import (
     nearest_neighbours as nearest_neighbours,
     nearest_other_person as nearest_other_person,
     nearest_real as nearest_real,
+    nearest_real_of_each as nearest_real_of_each,
     prepare_real as prepare_real,
 )
 from latentpath.similarity.reduction import reduced as reduced

@@ -214,7 +214,7 @@ class LPIPS(nn.Module):
         """
         if isinstance(y, Tensor):
             y = self.embedded(y, max_bytes=3 * (max_bytes // 4))
-            max_bytes //= 1 if y.kept is None else 4
+            max_bytes //= 1 if y.kept is None and y.rounded is None else 4
         if isinstance(x, Tensor):
             # Each of them is embedded once, for its block: there is nothing to keep.
             x = self.embedded(x, max_bytes=0)

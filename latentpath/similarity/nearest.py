@@ -18,7 +18,7 @@ import torch
 from latentpath.core import InputError, Progress, ShapeError, silent
 from latentpath.data import ImageSet
 from latentpath.similarity.lpips import LPIPS
-from latentpath.similarity.search import EmbeddedImages, nearest_rows
+from latentpath.similarity.search import EmbeddedImages, nearest_rows, nearest_rows_of_each
 
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -146,13 +146,23 @@ def nearest_neighbours(
     progress: Progress = silent,
 ) -> Neighbours:
     """Find the k nearest real images of every image; arguments as for `nearest_real`."""
-    check_same_size(images, reference.images.images)
-    if len(images) == 0:
-        raise InputError(
-            expected="at least one image", got="none", fix="drop empty sets before the audit"
-        )
-    queries = EmbeddedImages(as_planes(images), reference.embedded.embed, max_bytes=0)
-    return _search(queries, reference, k, max_bytes, progress)
+    return _search(_queries(images, reference), reference, k, max_bytes, progress)
+
+
+def nearest_real_of_each(
+    sets: Sequence[np.ndarray],  # uint8 [n, H, W, C] each
+    reference: RealReference,
+    *,
+    max_bytes: int = SEARCH_BYTES,
+) -> list[NearestReal]:
+    """`nearest_real` of several sets of images, each as it would be alone.
+
+    A reference that is not kept is embedded for all of them together, as far as memory allows.
+    """
+    queries = [_queries(images, reference) for images in sets]
+    found = nearest_rows_of_each(queries, reference.embedded, max_bytes=max_bytes)
+    numpy = ((d[:, 0].cpu().numpy(), i[:, 0].cpu().numpy()) for d, i in found)
+    return [NearestReal(distance, index, reference.measure) for distance, index in numpy]
 
 
 def nearest_other_person(
@@ -228,6 +238,16 @@ def first_of_each(
     near = np.empty_like(first)
     np.put_along_axis(near, order, first, 1)
     return near
+
+
+def _queries(images: np.ndarray, reference: RealReference) -> EmbeddedImages:
+    """Images to look for; each is embedded once, so that nothing is kept."""
+    check_same_size(images, reference.images.images)
+    if len(images) == 0:
+        raise InputError(
+            expected="at least one image", got="none", fix="drop empty sets before the audit"
+        )
+    return EmbeddedImages(as_planes(images), reference.embedded.embed, max_bytes=0)
 
 
 def _search(

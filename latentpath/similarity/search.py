@@ -4,13 +4,17 @@ Embeddings are large (127 kB per image for LPIPS at 64 x 64), so a set keeps the
 they fit, and the search never holds the matrix of all pairs: it is a matrix product per block
 with the best rows so far carried along. The product only picks candidates; their distances are
 then computed again from differences, free of the cancellation in |a|^2 + |b|^2 - 2ab.
+
+Where embeddings fit in half precision alone, candidates are picked among these. Rounding moves a
+row by no more than a known distance: a query for which that could have cost a neighbour its place
+is searched for again without.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -30,6 +34,11 @@ BANK_BLOCK = 512
 
 # Images per pass of the embedding network.
 EMBED_BATCH = 64
+
+# What rows are kept in where they do not fit as they are.
+_ROUNDED = torch.float16
+# Of |a|^2 + |b|^2: what the matrix product's own rounding may do to a squared distance.
+_PRODUCT = 1e-5
 
 # Differences of pairs that are worked on at once, in bytes: about what a core's caches hold.
 PAIR_BYTES = 1 << 22
@@ -53,7 +62,10 @@ class EmbeddedImages:
         images: `[n, C, H, W]`, as the embedding function takes them.
         embed: the embedding function.
         width: F, floats per embedding.
+        like: an embedding, of the dtype and on the device of all of them.
         kept: all embeddings `[n, F]`, or None where they would pass `max_bytes`.
+        rounded: all of them in float16, to search among, where these fit and `kept` does not.
+        moved: how far rounding moved a row at most.
     """
 
     def __init__(
@@ -77,10 +89,15 @@ class EmbeddedImages:
             )
         self.width = first.shape[1]
         self.row_bytes = self.width * first.element_size()
-        self._like = first
+        self.like = first
         self.kept: Tensor | None = None
-        if len(images) * self.row_bytes <= max_bytes:
+        self.rounded: Tensor | None = None
+        self.moved = first.new_zeros(())
+        size = len(images) * self.row_bytes
+        if size <= max_bytes:
             self.kept = self._compute(images, progress)
+        elif size * _ROUNDED.itemsize <= max_bytes * first.element_size():
+            self.rounded = self._compute(images, progress, rounded=True)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -116,12 +133,20 @@ class EmbeddedImages:
         counts = torch.tensor([len(rows) for rows in members])
         return Repeats(torch.tensor([row for rows in members for row in rows]), counts)
 
-    def _compute(self, images: Tensor, progress: Progress = silent) -> Tensor:
+    def _compute(
+        self, images: Tensor, progress: Progress = silent, *, rounded: bool = False
+    ) -> Tensor:
         # Batch by batch into its place: the network's memory stays bounded, and nothing is copied.
-        embeddings = self._like.new_empty(len(images), self.width)
+        dtype = _ROUNDED if rounded else self.like.dtype
+        embeddings = self.like.new_empty(len(images), self.width, dtype=dtype)
         for start in range(0, len(images), EMBED_BATCH):
             stop = min(start + EMBED_BATCH, len(images))
-            embeddings[start:stop] = self._call(images[start:stop])
+            rows = self._call(images[start:stop])
+            embeddings[start:stop] = rows
+            if rounded:
+                error = rows.sub_(embeddings[start:stop])
+                lengths = torch.linalg.vector_norm(error, dim=1)
+                self.moved = torch.maximum(self.moved, lengths.max())
             progress("embed", stop, len(images), {})
         return embeddings
 
@@ -160,8 +185,12 @@ class _Blocks(NamedTuple):
     bank: int  # rows of F floats
     pairs: int  # differences of F floats
 
+    @property
+    def again(self) -> int:
+        """Queries that are searched for again, beside their block."""
+        return max(1, self.queries // 4)
 
-@torch.no_grad()
+
 def nearest_rows(
     queries: EmbeddedImages,
     bank: EmbeddedImages,
@@ -193,45 +222,126 @@ def nearest_rows(
         InputError: k is not in 1..N, or the widths differ.
         DataError: an embedding is not finite.
     """
+    return nearest_rows_of_each([queries], bank, k, max_bytes=max_bytes, progress=progress)[0]
+
+
+@torch.no_grad()
+def nearest_rows_of_each(
+    sets: Sequence[EmbeddedImages],
+    bank: EmbeddedImages,
+    k: int = 1,
+    *,
+    max_bytes: int = 1 << 28,
+    progress: Progress = silent,
+) -> list[tuple[Tensor, Tensor]]:
+    """`nearest_rows` of several sets of queries, each as it would be alone.
+
+    A bank that is not kept is embedded for as many of them together as a block has room for.
+    """
     if not 1 <= k <= len(bank):
         raise InputError(
             expected=f"k between 1 and the {len(bank)} images to search among",
             got=f"{k}",
             fix="ask for fewer neighbours",
         )
-    if queries.width != bank.width:
+    if other := [queries.width for queries in sets if queries.width != bank.width]:
         raise InputError(
             expected=f"embeddings of one width, the bank's being {bank.width}",
-            got=f"{queries.width}",
+            got=f"{other[0]}",
             fix="embed images of the same size with the same model",
         )
-    repeats = bank.repeats
-    among = torch.arange(len(bank)) if repeats is None else repeats.first()  # [U]
-    count = min(k + SPARE, len(among))
-    most = QUERY_BLOCK if bank.kept is None else KEPT_QUERY_BLOCK
-    blocks = _plan(max_bytes, bank.row_bytes, most)
-    distances, indices = [], []
-    for start in range(0, len(queries), blocks.queries):
-        stop = min(start + blocks.queries, len(queries))
-        rows = queries.rows(start, stop)
-        candidates = _candidates(rows, bank, among, count, blocks)
-        distance = _distances(rows, bank, among, candidates, blocks)
-        distance, order = distance.sort(dim=1, stable=True)
-        number = candidates.gather(1, order)  # places in `among`
-        if repeats is None:
-            distance, index = distance[:, :k], number[:, :k]
+    search = _Search(bank, k, max_bytes)
+    found: list[list[tuple[Tensor, Tensor]]] = [[] for _ in sets]
+    done, total = 0, sum(map(len, sets))
+    for group in search.groups([len(queries) for queries in sets]):
+        sizes = [stop - start for _, start, stop in group]
+        rows = search.rows(sets, group)
+        each = zip(rows.split(sizes), search.near(rows, sizes), group, strict=True)
+        for part, near, (number, _, _) in each:
+            distance, index = search.neighbours(part, near)
+            found[number].append((distance, index))
+            done += len(part)
+            progress("nearest", done, total, {"mean": float(distance[:, 0].mean())})
+    return [(torch.cat([d for d, _ in of]), torch.cat([i for _, i in of])) for of in found]
+
+
+class _Search:
+    """A search for k neighbours among the rows of one bank."""
+
+    def __init__(self, bank: EmbeddedImages, k: int, max_bytes: int) -> None:
+        self.bank, self.k, self.max_bytes = bank, k, max_bytes
+        self.repeats = bank.repeats
+        # [U]
+        self.among = torch.arange(len(bank)) if self.repeats is None else self.repeats.first()
+        self.count = min(k + SPARE, len(self.among))
+        most = QUERY_BLOCK if bank.kept is None else KEPT_QUERY_BLOCK
+        self.blocks = _plan(max_bytes, bank.row_bytes, most)
+
+    def groups(self, lengths: list[int]) -> Iterator[list[tuple[int, int, int]]]:
+        """Blocks of queries, as (set, first row, row after the last), that are searched for
+        together: every set is cut as it would be alone."""
+        group: list[tuple[int, int, int]] = []
+        size = 0
+        for number, length in enumerate(lengths):
+            for start in range(0, length, self.blocks.queries):
+                stop = min(start + self.blocks.queries, length)
+                alone = self.bank.kept is not None or size + stop - start > self.blocks.queries
+                if group and alone:
+                    yield group
+                    group, size = [], 0
+                group.append((number, start, stop))
+                size += stop - start
+        if group:
+            yield group
+
+    def rows(self, sets: Sequence[EmbeddedImages], group: list[tuple[int, int, int]]) -> Tensor:
+        """The embeddings [m, F] of a group."""
+        if len(group) == 1:
+            ((number, start, stop),) = group
+            return sets[number].rows(start, stop)
+        size = sum(stop - start for _, start, stop in group)
+        rows = self.bank.like.new_empty(size, self.bank.width)
+        first = 0
+        for number, start, stop in group:
+            rows[first : first + stop - start] = sets[number].rows(start, stop)
+            first += stop - start
+        return rows
+
+    def near(self, rows: Tensor, sizes: list[int]) -> Sequence[_Candidates]:  # [m, F]
+        """Candidates of so many queries each."""
+        near = self._candidates(rows)
+        return [_Candidates(*of) for of in zip(*(x.split(sizes) for x in near), strict=True)]
+
+    def neighbours(self, rows: Tensor, near: _Candidates) -> tuple[Tensor, Tensor]:  # [m, F]
+        """Squared distances and row numbers, [m, k] each, out of a block's candidates."""
+        distance, number = self._exact(rows, near.places)
+        if self.bank.rounded is not None and self.count < len(self.among):
+            certain = distance[:, self.k - 1].sqrt() <= near.beyond
+            doubtful = torch.nonzero(~certain).squeeze(1)
+            for start in range(0, len(doubtful), self.blocks.again):
+                part = doubtful[start : start + self.blocks.again]
+                places = self._candidates(rows[part], rounded=False).places
+                distance[part], number[part] = self._exact(rows[part], places)
+        if self.repeats is None:
+            distance, index = distance[:, : self.k], number[:, : self.k]
         else:
-            distance, index = _with_repeats(distance, number, repeats, k, max_bytes)
-        distances.append(distance)
-        indices.append(index)
+            distance, index = _with_repeats(distance, number, self.repeats, self.k, self.max_bytes)
         if not bool(distance.isfinite().all()):
             raise DataError(
                 expected="finite embeddings",
                 got="NaN or infinity",
                 fix="check the images for NaN, and the network's precision",
             )
-        progress("nearest", stop, len(queries), {"mean": float(distance[:, 0].mean())})
-    return torch.cat(distances), torch.cat(indices)
+        return distance, index
+
+    def _candidates(self, rows: Tensor, *, rounded: bool = True) -> _Candidates:
+        return _candidates(rows, self.bank, self.among, self.count, self.blocks, rounded)
+
+    def _exact(self, rows: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:  # [m, count]
+        """The candidates' squared distances, ascending, and their places."""
+        distance = _distances(rows, self.bank, self.among, places, self.blocks)
+        distance, order = distance.sort(dim=1, stable=True)
+        return distance, places.gather(1, order)
 
 
 def _plan(max_bytes: int, row_bytes: int, most: int) -> _Blocks:
@@ -244,18 +354,30 @@ def _plan(max_bytes: int, row_bytes: int, most: int) -> _Blocks:
     return _Blocks(queries, bank, pairs)
 
 
+class _Candidates(NamedTuple):
+    """Rows of the bank that may be the nearest of m queries."""
+
+    places: Tensor
+    """[m, count], ascending places among the rows that are searched."""
+    beyond: Tensor
+    """[m], a distance that no other row is nearer than, whatever was rounded."""
+
+
 def _candidates(
     rows: Tensor,  # [m, F]
     bank: EmbeddedImages,
     among: Tensor,  # [U], rows of the bank to search
     count: int,
     blocks: _Blocks,
-) -> Tensor:
-    """Places `[m, count]` in `among` of the best by |b|^2 - 2ab, which orders like |a - b|^2."""
+    rounded: bool,
+) -> _Candidates:
+    """The best by |b|^2 - 2ab, which orders like |a - b|^2, out of rounded rows where they are."""
     best = rows.new_full((len(rows), 0), 0.0)
     place = torch.zeros(len(rows), 0, dtype=torch.int64, device=rows.device)
-    for start, others in _bank_blocks(bank, among, blocks.bank):
+    longest = rows.new_zeros(())
+    for start, others in _bank_blocks(bank, among, blocks.bank, rounded):
         squares = torch.linalg.vector_norm(others, dim=1).square()  # [n]
+        longest = torch.maximum(longest, squares.max())
         with tf32_allowed(False, rows.device):
             score = torch.addmm(squares, rows, others.T, alpha=-2)  # [m, n]
         value, column = score.topk(min(count, score.shape[1]), largest=False)
@@ -263,14 +385,28 @@ def _candidates(
         if best.shape[1] > count:
             best, chosen = best.topk(count, largest=False)
             place = place.gather(1, chosen)
-    return place.sort(dim=1).values  # the stable sort by distance then breaks ties by number
+    lengths = torch.linalg.vector_norm(rows, dim=1).square()
+    last = best.amax(1) + lengths - _PRODUCT * (lengths + longest)
+    beyond = last.clamp_min(0).sqrt() - bank.moved
+    # In order: the stable sort by distance then breaks ties by number.
+    return _Candidates(place.sort(dim=1).values, beyond)
 
 
-def _bank_blocks(bank: EmbeddedImages, among: Tensor, size: int) -> Iterator[tuple[int, Tensor]]:
-    """Yield the rows `among` of the bank, block by block, with each block's place in `among`."""
+def _bank_blocks(
+    bank: EmbeddedImages, among: Tensor, size: int, rounded: bool
+) -> Iterator[tuple[int, Tensor]]:
+    """Yield the rows `among` of the bank, block by block, with each block's place in `among`.
+
+    `rounded` takes those in half precision where these are kept.
+    """
+    kept = bank.rounded if rounded else None
     for start in range(0, len(among), size):
         stop = min(start + size, len(among))
-        if len(among) == len(bank):
+        whole = len(among) == len(bank)
+        if kept is not None:
+            part = slice(start, stop) if whole else among[start:stop].to(kept.device)
+            yield start, kept[part].to(bank.like.dtype)
+        elif whole:
             yield start, bank.rows(start, stop)
         else:
             yield start, bank.at(among[start:stop])

@@ -70,6 +70,26 @@ def test_nearly_copies_are_turned_away(reference, data):
     assert not gate(reference).test(near, data.labels[:6]).accepted.any()
 
 
+def test_several_shards_are_judged_as_each_alone_for_one_embedding_of_the_real_set(
+    data, fresh, tiny_lpips
+):
+    """What does not fit into memory is embedded once for all of them."""
+    reference = prepare_real(data, tiny_lpips, max_bytes=0)
+    embed, embedded = reference.embedded.embed, []
+    made = gate(reference)
+    reference.embedded.embed = lambda images: (embedded.append(len(images)), embed(images))[1]
+    shards = [(data.images[:5], data.labels[:5]), (fresh.images, fresh.labels)] * 3
+    alone = [made.test(*shard) for shard in shards]
+    one_by_one = sum(embedded)
+    embedded.clear()
+    together = made.test_each(shards)
+    for found, expected in zip(together, alone, strict=True):
+        assert np.array_equal(found.distance, expected.distance)
+        assert np.array_equal(found.accepted, expected.accepted)
+        assert found.rejected == expected.rejected
+    assert sum(embedded) <= one_by_one - 5 * len(data)
+
+
 def test_threshold_is_the_quantile_between_people(reference):
     between = nearest_other_person(reference).distance
     for quantile in (0.05, 0.5):

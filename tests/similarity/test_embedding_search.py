@@ -10,7 +10,12 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from latentpath.core.errors import DataError, ShapeError
-from latentpath.similarity.search import EMBED_BATCH, EmbeddedImages, nearest_rows
+from latentpath.similarity.search import (
+    EMBED_BATCH,
+    EmbeddedImages,
+    nearest_rows,
+    nearest_rows_of_each,
+)
 
 WIDTH = 2000
 
@@ -96,6 +101,81 @@ def test_equal_images_come_in_the_order_of_their_rows(max_bytes):
     distance, index = nearest_rows(embedded(three[:1]), embedded(same), 50, max_bytes=max_bytes)
     assert index.tolist() == [list(range(50))]
     assert distance.max() == 0
+
+
+class Counted:
+    """An embedding that counts its images."""
+
+    def __init__(self) -> None:
+        self.images = 0
+
+    def __call__(self, images):
+        self.images += len(images)
+        return widen(images)
+
+
+def half_of(images: Tensor, embed=widen) -> EmbeddedImages:
+    """Images whose embeddings fit in half precision alone."""
+    made = EmbeddedImages(images, embed, max_bytes=len(images) * WIDTH * 2)
+    assert made.kept is None
+    assert made.rounded.dtype == torch.float16
+    return made
+
+
+@pytest.mark.parametrize("k", [1, 7])
+@pytest.mark.parametrize("max_bytes", [1, 1 << 30])
+def test_rounded_rows_serve_the_search_and_not_the_result(k, max_bytes):
+    x, y = pictures(41), pictures(67, seed=1)
+    embed = Counted()
+    bank = half_of(y, embed)
+    embed.images = 0
+    distance, index = nearest_rows(embedded(x), bank, k, max_bytes=max_bytes)
+    alone = nearest_rows(embedded(x), embedded(y), k, max_bytes=max_bytes)
+    assert torch.equal(distance, alone[0])
+    assert torch.equal(index, alone[1])
+    if max_bytes > 1:
+        assert embed.images <= len(y)  # candidates alone, once for all queries
+
+
+def test_where_rounding_could_hide_the_nearest_all_rows_are_looked_at():
+    """A hundred rows that lie closer together than rounding moves them, or so it may be."""
+    y, embed = pictures(1) + 3e-3 * pictures(100, seed=1), Counted()
+    x, bank = y[[3, 50, 99]] + 1e-6, half_of(y, embed)
+    embed.images = 0
+    distance, index = nearest_rows(embedded(x), bank, max_bytes=1 << 20)
+    assert index[:, 0].tolist() == [3, 50, 99]
+    assert torch.equal(distance, nearest_rows(embedded(x), embedded(y), max_bytes=1 << 20)[0])
+    assert embed.images >= len(y)
+
+
+def test_rows_that_half_precision_does_not_hold_are_searched_for_without():
+    y = 1e6 * pictures(30)
+    distance, index = nearest_rows(embedded(y), half_of(y))
+    assert index[:, 0].tolist() == list(range(30))
+    assert distance.max() == 0
+
+
+def test_equal_images_among_rounded_rows():
+    y = pictures(20)[torch.arange(20).repeat(3)]
+    distance, index = nearest_rows(embedded(pictures(20)), half_of(y), 2)
+    assert torch.equal(index, torch.arange(20)[:, None] + torch.tensor([0, 20]))
+    assert distance.max() == 0
+
+
+@pytest.mark.parametrize("keep", [0, 300 * WIDTH * 2, 1 << 30])
+def test_several_sets_get_what_each_gets_alone_for_one_embedding_of_the_bank(keep):
+    sets = [pictures(n, seed=n) for n in (30, 1, 90, 7)]
+    embed = Counted()
+    bank = EmbeddedImages(pictures(300, seed=1), embed, max_bytes=keep)
+    bound = 2 * 60 * bank.row_bytes * 3  # at least 128 queries and 45 rows of the bank
+    expected = [nearest_rows(embedded(x), bank, 3, max_bytes=bound) for x in sets]
+    alone, embed.images = embed.images, 0
+    found = nearest_rows_of_each([embedded(x) for x in sets], bank, 3, max_bytes=bound)
+    for (distance, index), (wanted, rows) in zip(found, expected, strict=True):
+        assert torch.equal(distance, wanted)
+        assert torch.equal(index, rows)
+    if not keep:
+        assert embed.images <= alone - 3 * 300
 
 
 def test_what_is_not_finite_is_refused():
