@@ -7,6 +7,9 @@ outside in: a free point takes its nearest free neighbours, if its list still ho
 them, and waits for the next round otherwise, when lists are made anew among fewer points. The
 last few thousand are grouped exactly. Every group has k points as in the exact method; only which
 ones they are is approximate.
+
+Who is listed is decided by sums in float32, which no two kinds of device round alike: lists are
+made on the processor, wherever the points lie.
 """
 
 from __future__ import annotations
@@ -38,6 +41,9 @@ def approximate_groups(points: Tensor, k: int) -> Tensor:
     Returns:
         [n] int64 group numbers in order of formation, -1 for the n mod k points left over.
     """
+    device = points.device
+    if len(points) > max(EXACT_BELOW, 2 * _LISTED * k):
+        points = points.cpu()
     assignment = torch.full((len(points),), -1, dtype=torch.int64, device=points.device)
     left = torch.arange(len(points), device=points.device)
     num_groups = 0
@@ -50,7 +56,7 @@ def approximate_groups(points: Tensor, k: int) -> Tensor:
     if len(left) >= k:
         groups = farthest_groups(points[left], k)
         assignment[left] = torch.where(groups >= 0, groups + num_groups, -1)
-    return assignment
+    return assignment.to(device)
 
 
 def _group_by_lists(points: Tensor, k: int) -> Tensor:

@@ -94,7 +94,7 @@ def nearest(
     squared: Tensor,  # [n] squared distances to the point, infinite where not wanted
     points: Tensor,  # [n, D]
     norms: Tensor,  # [n]
-    centre: int,
+    centre: Tensor,  # [1]
     count: int,
 ) -> Tensor:
     """Positions [count] of the points nearest to points[centre], ties to the lower position."""
@@ -117,7 +117,8 @@ def nearest_exact(squared: Tensor, count: int) -> Tensor:
     return within[torch.sort(squared[within], stable=True).indices[:count]]
 
 
-def first_largest(values: Tensor) -> int:
-    """Position of the largest value; ties (to a share of `TIE`) go to the lowest position."""
+def first_largest(values: Tensor) -> Tensor:
+    """Position [1] of the largest value; ties (to a share of `TIE`) go to the lowest position."""
     top = values.max()
-    return int(torch.nonzero(values >= top - TIE * top.abs())[0])
+    # The first of several largest ones; a GPU is not waited for.
+    return (values >= top - TIE * top.abs()).byte().argmax()[None]

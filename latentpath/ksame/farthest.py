@@ -5,7 +5,7 @@ distances to the other unassigned points, group it with its k - 1 nearest unassi
 repeat. The published code sums what is left of the matrix again for every group, O(n^3 / k) in
 all. Here the sums are kept: a new group takes away the distances to its k members, which are
 computed when they are needed. That is O(n^2 D) time, two readings of the unassigned points per
-group, and O(n D) memory.
+group, and O(n D) memory. A GPU is waited for once a group.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def farthest_groups(points: Tensor, k: int) -> Tensor:
         members, squared = free.take_around(centre)
         sums -= squared.sqrt_()
         sums -= free.distance_sums_to(members[:-1])
-        sums[free.taken] = -float("inf")
+        sums.masked_fill_(free.taken, -float("inf"))
         kept = free.pack()
         if kept is not None:
             sums = sums[kept]

@@ -133,7 +133,8 @@ def k_same(
     centroid is nearest. Equal inputs give equal groups; ties go to the lower row.
 
     Args:
-        latents: [n, D] tensor or array, floating point. Work is done on its device.
+        latents: [n, D] tensor or array, floating point. Work is done on its device, but for what
+            "auto" approximates; the groups are the same on all devices.
         identities: [n] integers, the person of each row; any numbering.
         labels: [n] integers, the class of each row; any numbering.
         k: distinct people per group, at least 2.

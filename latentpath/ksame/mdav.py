@@ -44,6 +44,6 @@ def mdav_groups(points: Tensor, k: int) -> Tensor:
     return free.assignment
 
 
-def _farthest(free: UngroupedPoints, squared: Tensor) -> int:
+def _farthest(free: UngroupedPoints, squared: Tensor) -> Tensor:  # [a] -> [1]
     """The free point with the largest of the squared distances [a]."""
     return first_largest(squared.masked_fill(free.taken, -torch.inf))

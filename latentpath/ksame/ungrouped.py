@@ -79,14 +79,14 @@ class UngroupedPoints:
         some = self.points if members is None else self.points[members]
         return some.sum(dim=0, dtype=torch.float64)
 
-    def take_around(self, centre: int) -> tuple[Tensor, Tensor]:
-        """Group a free point with its k - 1 nearest free points.
+    def take_around(self, centre: Tensor) -> tuple[Tensor, Tensor]:
+        """Group a free point, given by its position [1], with its k - 1 nearest free points.
 
         Returns:
             members: [k] positions, the centre last.
             squared: [a] squared distances from all packed points to the centre.
         """
-        squared = self.squared_to(self.points[centre])
+        squared = self.squared_to(self.points[centre][0])
         unwanted = self.taken.clone()
         unwanted[centre] = True
         free = squared.masked_fill(unwanted, torch.inf)
@@ -94,7 +94,7 @@ class UngroupedPoints:
             near = nearest_exact(free, self.k - 1)
         else:
             near = nearest(free, self.points, self._norms, centre, self.k - 1)
-        members = torch.cat([near, near.new_tensor([centre])])
+        members = torch.cat([near, centre])
         self.take(members)
         return members, squared
 

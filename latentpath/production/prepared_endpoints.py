@@ -81,7 +81,7 @@ def prepare_endpoints(
         return Endpoints(real, centroids, noisy.group_labels, noisy.certificate, latents)
     options = config.endpoints
     grouping = k_same(
-        latents.cpu(),
+        latents,
         real.identities,
         real.labels,
         options.k,

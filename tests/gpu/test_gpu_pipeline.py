@@ -13,7 +13,7 @@ pytest.importorskip("monai")
 pytest.importorskip("safetensors")
 
 from latentpath.audit import AuditConfig, audit_set
-from latentpath.ksame import aggregate, k_same
+from latentpath.ksame import aggregate, approximate, k_same
 from latentpath.models import ProjectionConfig, project
 from latentpath.production import produce_set
 from latentpath.production.style import StyleConfig, align_style
@@ -78,6 +78,22 @@ def test_style_alignment_and_projection(gpu, data, bundle):
         config=ProjectionConfig(steps=3),
     )  # fmt: skip
     assert better.device == gpu.device
+
+
+@pytest.mark.parametrize("method", ["farthest", "mdav", "auto"])
+def test_groups_are_the_processor_s_for_one_wait_a_group(gpu, monkeypatch, method):
+    """Also where points are copies of each other, and where lists of neighbours are made."""
+    monkeypatch.setattr(approximate, "EXACT_BELOW", 100 if method == "auto" else 8192)
+    rng = np.random.default_rng(0)
+    latents = torch.from_numpy(rng.standard_normal((520, 24), dtype=np.float32))
+    latents[::4] = latents[1]
+    people, labels = np.arange(520) // 2, np.arange(520) // 2 % 2
+    expected = k_same(latents, people, labels, 4, method)
+    gpu.forget()
+    found = k_same(latents.to(gpu.device), people, labels, 4, method)
+    assert np.array_equal(found.assignment, expected.assignment)
+    in_groups = {place: n for place, n in gpu.waits.items() if "take_around" in place}
+    assert sum(in_groups.values()) <= found.num_groups
 
 
 def test_a_generator_is_trained(gpu, data):
