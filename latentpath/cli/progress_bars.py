@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import sys
 import time
@@ -11,6 +12,9 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 from latentpath.core import duration
+
+# Seconds between two looks at figures; bars are not drawn more often either.
+_LOOK_EVERY = 0.1
 
 
 class Bars:
@@ -23,7 +27,7 @@ class Bars:
     def __init__(self, quiet: bool = False) -> None:
         self._quiet = quiet
         self._started: dict[str, tuple[float, int]] = {}
-        self._printed = time.monotonic()
+        self._printed, self._looked = time.monotonic(), -math.inf
         self._rich = None if quiet else _rich()
         self._bars: Any = None
         self._tasks: dict[str, Any] = {}
@@ -59,13 +63,14 @@ class Bars:
     def __call__(self, stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
         if self._quiet:
             return
-        shown = "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
         if self._rich is not None:
-            self._draw(self._rich, stage, done, total, shown)
+            self._draw(self._rich, stage, done, total, figures)
         else:
-            self._print(stage, done, total, shown)
+            self._print(stage, done, total, figures)
 
-    def _draw(self, rich: ModuleType, stage: str, done: int, total: int, shown: str) -> None:
+    def _draw(
+        self, rich: ModuleType, stage: str, done: int, total: int, figures: Mapping[str, float]
+    ) -> None:
         if self._bars is None:
             self._bars = rich.Progress(
                 rich.TextColumn("{task.description:<18}"),
@@ -81,11 +86,15 @@ class Bars:
         task = self._tasks.get(stage)
         if task is None:
             task = self._bars.add_task(stage, total=total, figures="")
-        self._bars.update(task, completed=done, total=total, figures=shown)
+        # Figures may be on a GPU, which is waited for when they are looked at.
+        now, more = time.monotonic(), {}
+        if done >= total or now - self._looked >= _LOOK_EVERY:
+            self._looked, more = now, {"figures": _in_words(figures)}
+        self._bars.update(task, completed=done, total=total, **more)
         # A stage that starts again gets a bar of its own.
         self._tasks[stage] = None if done >= total else task
 
-    def _print(self, stage: str, done: int, total: int, shown: str) -> None:
+    def _print(self, stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
         now = time.monotonic()
         # What was there when it began, such as an earlier training's steps, took no time of it.
         started, before = self._started.setdefault(stage, (now, done))
@@ -99,7 +108,11 @@ class Bars:
             rest = f", about {duration(left)} left"
         self._printed = now
         taken = f"{now - started:.0f} s{rest}"
-        print(f"{stage}: {done}/{total} in {taken}  {shown}", file=sys.stderr)
+        print(f"{stage}: {done}/{total} in {taken}  {_in_words(figures)}", file=sys.stderr)
+
+
+def _in_words(figures: Mapping[str, float]) -> str:
+    return "  ".join(f"{name} {value:.4g}" for name, value in figures.items())
 
 
 def _rich() -> ModuleType | None:

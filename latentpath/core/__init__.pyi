@@ -29,6 +29,9 @@ from latentpath.core.errors import (
     describe_error as describe_error,
     require_extra as require_extra,
 )
+from latentpath.core.figures import (
+    Figures as Figures,
+)
 from latentpath.core.files import (
     OWNER_ONLY as OWNER_ONLY,
     PARTIAL as PARTIAL,

@@ -60,14 +60,16 @@ class AugmentConfig:
 def augment(
     images: Tensor,  # [M, C, H, W] in [-1, 1]
     config: AugmentConfig,
-    probability: float = 1.0,
+    probability: float | Tensor = 1.0,
     generator: torch.Generator | None = None,
 ) -> Tensor:  # [M, C, H, W]
     """Change each image at random; each kind of change happens with `probability`.
 
+    A `probability` that is a tensor on a GPU is not waited for.
+
     Random numbers come from `generator`, on the images' device; None takes PyTorch's default one.
     """
-    if probability <= 0:
+    if not isinstance(probability, Tensor) and probability <= 0:
         return images
     m = images.shape[0]
 
@@ -112,7 +114,7 @@ def _affine(images: Tensor, config: AugmentConfig, draw: Callable[[float], Tenso
 
 
 def _cutout_mask(
-    images: Tensor, side: float, probability: float, rand: Callable[..., Tensor]
+    images: Tensor, side: float, probability: float | Tensor, rand: Callable[..., Tensor]
 ) -> Tensor:
     m, _, height, width = images.shape
     device = images.device

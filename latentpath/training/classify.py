@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from latentpath.core import (
     LARGEST_BATCH,
     WIDEST,
+    Figures,
     Progress,
     SummedProgress,
     check_above_zero,
@@ -29,11 +30,12 @@ from latentpath.core import (
     silent,
     tf32_allowed,
 )
+from latentpath.generators import Precision
 from latentpath.models import Classifier, ImageModel
 from latentpath.training.augmentation import AugmentConfig, augment
 from latentpath.training.checkpoint import Checkpointer
 from latentpath.training.gan import check_training_images
-from latentpath.training.learning_rate import one_cycle
+from latentpath.training.learning_rate import check_precision, one_cycle
 from latentpath.training.reproducibility import fingerprint, seeded
 
 
@@ -55,10 +57,14 @@ class ClassifierConfig:
     """Share of the target that is spread over all classes."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     """Random changes of the training images."""
+    precision: str = "tf32"
+    """In which the network computes: float32; tf32, which is float32 on processors and lets GPUs
+    take products with 10 bits of mantissa; or bfloat16. Weights and sums stay in float32."""
     seed: int = 0
     """Seed of weights, order and augmentation."""
 
     def __post_init__(self) -> None:
+        check_precision(self.precision)
         check_at_least(1, steps=self.steps)
         check_within(1, WIDEST, width=self.width)
         check_within(2, LARGEST_BATCH, batch=self.batch)
@@ -183,22 +189,24 @@ def fit_classifier(
         if best is not None:
             best.load(saved["best"])
     model.train()
-    accuracy = 0.0
+    accuracy = torch.zeros((), device=images.device)
+    policy = Precision.of(config.precision)
     for step in range(first, config.steps):
         rows, order = _next_batch(order, len(images), min(config.batch, len(images)), generator)
         batch = augment(images[rows], config.augment, generator=generator)
         target = labels[rows]
-        logits = model(batch)
-        loss = F.cross_entropy(logits, target, label_smoothing=config.label_smoothing)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        with policy.products(images.device):  # also of what is computed backward
+            with policy.on(images.device):
+                logits = model(batch)
+            loss = F.cross_entropy(logits.float(), target, label_smoothing=config.label_smoothing)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
         optimizer.step()
         schedule.step()
         right = (logits.argmax(dim=1) == target).float().mean()
-        mean_loss, hits = torch.stack([loss.detach(), right]).tolist()  # one wait for a GPU
         # A running mean over about the last fifty steps.
-        accuracy += (hits - accuracy) * max(0.02, 1 / (step - first + 1))
-        progress(stage, step + 1, config.steps, {"loss": mean_loss, "accuracy": accuracy})
+        accuracy = accuracy.lerp(right, max(0.02, 1 / (step - first + 1)))
+        progress(stage, step + 1, config.steps, Figures(loss=loss, accuracy=accuracy))
         last = step + 1 == config.steps
         if best is not None and (last or (step + 1) % best.interval(config.steps) == 0):
             best.look(model, half_way=2 * (step + 1) >= config.steps)

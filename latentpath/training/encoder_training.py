@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from latentpath.core import (
     LARGEST_BATCH,
     WIDEST,
+    Figures,
     Progress,
     ShapeError,
     check_above_zero,
@@ -160,9 +161,7 @@ def _fit(
         loss.backward()
         optimizer.step()
         schedule.step()
-        both = torch.stack([loss, pixel]).detach().tolist()  # one wait for a GPU
-        figures = dict(zip(("loss", "mse"), both, strict=True))
-        progress("encoder", step + 1, config.steps, figures)
+        progress("encoder", step + 1, config.steps, Figures(loss=loss, mse=pixel))
         if saver.due() or step + 1 == config.steps:
             states = {name: part.state_dict() for name, part in parts.items()}
             saver.save({"step": step + 1, **states})

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latentpath.core import DataError, Progress, check_at_least, place, silent
-from latentpath.generators import StyleGAN2
+from latentpath.core import DataError, Figures, Progress, check_at_least, place, silent
+from latentpath.generators import Precision, StyleGAN2
 from latentpath.training.augmentation import augment
 from latentpath.training.checkpoint import Checkpointer
 from latentpath.training.discriminator import Discriminator
@@ -70,6 +70,9 @@ class _Gan:
         for network in (self.generator, self.discriminator, average):
             place(network, images.device)
         self.ema = average.eval().requires_grad_(False)
+        if images.device.type != "cpu":
+            # What is prepared for fused kernels would be made anew after every step.
+            self.generator.synthesis.fused = False
         lazy, fused = config.r1_interval / (config.r1_interval + 1), fused_on(images.device)
         self.optimizer_g = torch.optim.Adam(
             self.generator.parameters(), config.lr, betas=(0.0, 0.99), eps=1e-8, fused=fused
@@ -81,8 +84,11 @@ class _Gan:
             eps=1e-8,
             fused=fused,
         )
+        self.precision = Precision.of(config.precision)
+        self.counters: dict[str, int] = {"seen": 0, "step": 0}
+        # Where the networks are, since what they depend on is known there first.
         p = 0.0 if initial is None else initial.augment
-        self.counters: dict[str, float] = {"seen": 0, "step": 0, "p": p, "sign": 0.0}
+        self.p, self.sign = torch.tensor([p, 0.0], dtype=torch.float64, device=images.device)
         self._from_scratch = initial is None
 
     def _start_from(self, initial: Pretrained, average: StyleGAN2) -> None:
@@ -92,6 +98,16 @@ class _Gan:
         grow_generator(self.generator, {**average.state_dict(), **(initial.raw or state)})
         if initial.discriminator is not None:
             grow_discriminator(self.discriminator, initial.discriminator)
+
+    def state(self) -> dict[str, float]:
+        """The counters, and what augmentation goes by."""
+        p, sign = torch.stack([self.p, self.sign]).tolist()
+        return {**self.counters, "p": p, "sign": sign}
+
+    def load(self, state: dict[str, float]) -> None:
+        """Go on from there."""
+        self.counters = {name: int(state[name]) for name in self.counters}
+        self.p, self.sign = (self.p.new_tensor(state[name]) for name in ("p", "sign"))
 
     def parts(self) -> dict[str, Any]:
         """Everything with a state_dict."""
@@ -103,39 +119,56 @@ class _Gan:
         c_dim = self.generator.c_dim
         c = F.one_hot(labels, c_dim).float() if c_dim else None
         z = torch.randn(len(labels), self.config.z_dim, device=labels.device)
-        return self.generator(z, c), c
+        w = self.generator.mapping(z, c)
+        with self.precision.on(z.device):
+            return self.generator.synthesis(w), c
+
+    def judge(self, images: Tensor, c: Tensor | None) -> Tensor:  # -> [M]
+        """The discriminator's logits, in float32."""
+        with self.precision.on(images.device):
+            logits: Tensor = self.discriminator(images, c)
+        return logits.float()
 
     def augment(self, images: Tensor) -> Tensor:
         """Augmentation at the present probability."""
-        return augment(images, self.config.augment, self.counters["p"])
+        on_cpu = images.device.type == "cpu"
+        return augment(images, self.config.augment, float(self.p) if on_cpu else self.p)
 
-    def step_discriminator(self, real: Tensor, labels: Tensor, fake_labels: Tensor) -> float:
+    def step(self, real: Tensor, labels: Tensor) -> Figures:  # [batch, ...], [3, batch]
+        """One update of both networks; `labels` are those of real images and of two fakes."""
+        # Also what is computed backward.
+        with self.precision.products(real.device):
+            loss_d = self.step_discriminator(real, *labels[:2])
+            loss_g = self.step_generator(labels[2])
+        self.counters["seen"] += self.config.batch
+        self.counters["step"] += 1
+        return Figures(loss_g=loss_g, loss_d=loss_d, augment=self.p)
+
+    def step_discriminator(self, real: Tensor, labels: Tensor, fake_labels: Tensor) -> Tensor:
         """One update of the discriminator, with R1 where it is due; returns its loss."""
         with torch.no_grad():
             fake, c_fake = self.fake(fake_labels)
             fake, real = self.augment(fake), self.augment(real)
         c = F.one_hot(labels, self.generator.c_dim).float() if self.generator.c_dim else None
-        logits_real = self.discriminator(real, c)
-        loss = F.softplus(self.discriminator(fake, c_fake)).mean() + F.softplus(-logits_real).mean()
+        logits_real = self.judge(real, c)
+        loss = F.softplus(self.judge(fake, c_fake)).mean() + F.softplus(-logits_real).mean()
         self.optimizer_d.zero_grad(set_to_none=True)
         loss.backward()
         if self.counters["step"] % self.config.r1_interval == 0:
             real = real.requires_grad_()
-            (slope,) = torch.autograd.grad(
-                self.discriminator(real, c).sum(), real, create_graph=True
-            )
+            (slope,) = torch.autograd.grad(self.judge(real, c).sum(), real, create_graph=True)
             weight = self.config.r1_gamma / 2 * self.config.r1_interval
             (slope.square().sum(dim=[1, 2, 3]).mean() * weight).backward()
         _drop_bad_gradients(self.discriminator)
         self.optimizer_d.step()
-        self._adapt(logits_real.detach().sign().mean().item(), len(real))
-        return loss.item()
+        self._adapt(logits_real.detach().sign().mean(), len(real))
+        return loss.detach()
 
-    def step_generator(self, labels: Tensor) -> float:
+    def step_generator(self, labels: Tensor) -> Tensor:
         """One update of the generator and of its moving average; returns its loss."""
         self.discriminator.requires_grad_(False)
         fake, c = self.fake(labels)
-        loss = F.softplus(-self.discriminator(self.augment(fake), c)).mean()
+        loss = F.softplus(-self.judge(self.augment(fake), c)).mean()
         self.optimizer_g.zero_grad(set_to_none=True)
         loss.backward()
         self.discriminator.requires_grad_(True)
@@ -152,14 +185,12 @@ class _Gan:
             )
             for target, source in zip(self.ema.buffers(), self.generator.buffers(), strict=True):
                 target.copy_(source)
-        return loss.item()
+        return loss.detach()
 
-    def _adapt(self, sign: float, batch: int) -> None:
-        counters = self.counters
-        counters["sign"] += 0.05 * (sign - counters["sign"])
-        direction = 1.0 if counters["sign"] > self.config.ada_target else -1.0
-        p = counters["p"] + direction * batch / self.config.ada_images
-        counters["p"] = min(max(p, 0.0), 0.9)
+    def _adapt(self, sign: Tensor, batch: int) -> None:
+        self.sign = self.sign + 0.05 * (sign.double() - self.sign)
+        direction = 2.0 * (self.sign > self.config.ada_target).double() - 1.0
+        self.p = (self.p + direction * batch / self.config.ada_images).clamp(0.0, 0.9)
 
 
 def train_generator(
@@ -226,7 +257,7 @@ def train_generator(
         )
         gan = _Gan(images, num_classes, config, start)
         if (saved := saver.load()) is not None:
-            gan.counters = saved["counters"]
+            gan.load(saved["counters"])
             for name, part in gan.parts().items():
                 part.load_state_dict(saved[name])
         _run(gan, images, labels, saver, snapshot, progress)
@@ -244,22 +275,18 @@ def _run(
     counters, config = gan.counters, gan.config
     while counters["seen"] < config.total_images:
         rows = torch.randint(len(images), (3, config.batch), device=images.device)
-        loss_d = gan.step_discriminator(images[rows[0]], labels[rows[0]], labels[rows[1]])
-        loss_g = gan.step_generator(labels[rows[2]])
-        counters["seen"] += config.batch
-        counters["step"] += 1
-        figures = {"loss_g": loss_g, "loss_d": loss_d, "augment": counters["p"]}
-        seen = min(int(counters["seen"]), config.total_images)
+        figures = gan.step(images[rows[0]], labels[rows])
+        seen = min(counters["seen"], config.total_images)
         progress("generator", seen, config.total_images, figures)
         due = saver.due() or counters["seen"] >= config.total_images
         if snapshot is not None:
-            counted = int(counters["seen"])
+            counted = counters["seen"]
             passed = counted // snapshot.every > (counted - config.batch) // snapshot.every
             if due or passed:
                 snapshot(gan.ema, counted, passed)
         if due:
             states = {name: part.state_dict() for name, part in gan.parts().items()}
-            saver.save({"counters": counters, **states})
+            saver.save({"counters": gan.state(), **states})
 
 
 def _drop_bad_gradients(network: nn.Module) -> None:

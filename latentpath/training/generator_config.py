@@ -12,6 +12,7 @@ from latentpath.core import (
     check_within,
 )
 from latentpath.training.augmentation import AugmentConfig
+from latentpath.training.learning_rate import check_precision
 
 _MOST_LAYERS = 64
 # What a size of 0 stands for.
@@ -56,10 +57,14 @@ class GeneratorConfig:
         default_factory=lambda: AugmentConfig(cutout=0.25, contrast=0.2, brightness=0.2)
     )
     """What augmentation does."""
+    precision: str = "tf32"
+    """In which both networks compute: float32; tf32, which is float32 on processors and lets GPUs
+    take products with 10 bits of mantissa; or bfloat16. Weights and sums stay in float32."""
     seed: int = 0
     """Seed of weights, order and augmentation."""
 
     def __post_init__(self) -> None:
+        check_precision(self.precision)
         check_within(2, LARGEST_BATCH, batch=self.batch)
         check_at_least(self.batch, total_images=self.total_images)
         check_within(0, WIDEST, z_dim=self.z_dim, w_dim=self.w_dim, channel_max=self.channel_max)

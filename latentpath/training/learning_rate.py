@@ -1,8 +1,18 @@
-"""What trainers' optimisers share: the schedule of learning rates, and kernels on GPUs."""
+"""What trainers share: the schedule of learning rates, and kernels and precision on GPUs."""
 
 from __future__ import annotations
 
 import torch
+
+from latentpath.core import check_one_of
+
+# Formats to train in. Float16 is none of them: its gradients would have to be scaled.
+PRECISIONS = ("float32", "tf32", "bfloat16")
+
+
+def check_precision(precision: str) -> None:
+    """Raise InputError unless networks can be trained in this format."""
+    check_one_of(PRECISIONS, precision=precision)
 
 
 def fused_on(device: torch.device | str) -> bool | None:

@@ -23,6 +23,7 @@ from torch import Tensor
 from latentpath.core import (
     LARGEST_BATCH,
     WIDEST,
+    Figures,
     InputError,
     Progress,
     check_above_zero,
@@ -345,7 +346,7 @@ class _SurrogateRun:
             loss.backward()
             optimizer.step()
             schedule.step()
-            self.progress("surrogate", step + 1, config.steps, {"round": number, **figures})
+            self.progress("surrogate", step + 1, config.steps, Figures(round=number, **figures))
             last = number == config.rounds and step + 1 == config.steps
             if saver.due() or last:
                 parts = {"optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
@@ -388,7 +389,7 @@ class _Losses:
         parts = truth.features.split(_LINE_POINTS)
         self.slopes = torch.cat([self.feature_energy.with_slope(part)[1] for part in parts])
 
-    def __call__(self, rows: Tensor) -> tuple[Tensor, dict[str, float]]:
+    def __call__(self, rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of these points, and what it is made of."""
         batch = self.truth[rows]
         w = batch.points.requires_grad_(self.gradient > 0)
@@ -404,7 +405,7 @@ class _Losses:
             errors = predicted - batch.gradient
             figures["gradient"] = errors.square().sum(dim=1).mean() / self.gradient_scale
             loss = loss + self.gradient * figures["gradient"]
-        return loss, {name: float(value.detach()) for name, value in figures.items()}
+        return loss, {name: value.detach() for name, value in figures.items()}
 
 
 def _or_one(scale: Tensor, least: float = 0.0) -> Tensor:

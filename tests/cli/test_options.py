@@ -49,6 +49,7 @@ def parse(config, argv, **options):
 APART = {ProduceConfig: [("dp.epsilon",), ("endpoints.",)]}
 # Other values of fields that take a few words alone.
 WORDS = {
+    "precision": "bfloat16",
     "solver": "fast",
     "latent_metric": "euclidean",
     "kind": "safe",

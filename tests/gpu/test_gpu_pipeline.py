@@ -96,14 +96,54 @@ def test_groups_are_the_processor_s_for_one_wait_a_group(gpu, monkeypatch, metho
     assert sum(in_groups.values()) <= found.num_groups
 
 
-def test_a_generator_is_trained(gpu, data):
-    config = GeneratorConfig(
-        total_images=24, batch=8, z_dim=4, w_dim=5, mapping_layers=1, channel_base=32,
-        channel_max=4, r1_interval=2,
-    )  # fmt: skip
+TINY = GeneratorConfig(
+    total_images=24, batch=8, z_dim=4, w_dim=5, mapping_layers=1, channel_base=32, channel_max=4,
+    r1_interval=2,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
+def test_a_generator_is_trained(gpu, data, precision):
+    config = replace(TINY, precision=precision)
     images, labels = images_of(gpu, data)
     trained = train_generator(images, labels, num_classes=2, config=config)
     assert next(trained.parameters()).device == gpu.device
+    assert all(p.dtype == torch.float32 and p.isfinite().all() for p in trained.parameters())
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
+def test_a_classifier_is_trained(gpu, data, precision):
+    images, labels = images_of(gpu, data)
+    config = ClassifierConfig(steps=4, batch=8, width=2, precision=precision)
+    trained = train_classifier(images, labels, num_classes=2, config=config)
+    assert all(p.dtype == torch.float32 and p.isfinite().all() for p in trained.parameters())
+
+
+@pytest.mark.parametrize("what", ["generator", "classifier", "encoder"])
+def test_no_step_of_a_training_waits_unless_its_figures_are_looked_at(gpu, data, bundle, what):
+    images, labels = images_of(gpu, data)
+    looked = []
+
+    def train(steps, progress):
+        gpu.forget()
+        if what == "generator":
+            config = replace(TINY, total_images=8 * steps)
+            train_generator(images, labels, num_classes=2, config=config, progress=progress)
+        elif what == "classifier":
+            config = ClassifierConfig(steps=steps, batch=8, width=2)
+            train_classifier(images, labels, num_classes=2, config=config, progress=progress)
+        else:
+            config = EncoderConfig(steps=steps, batch=4, width=2)
+            train_encoder(images, bundle.generator, config=config, progress=progress)
+        return sum(gpu.waits.values())
+
+    train(1, lambda *_: None)  # what is looked at once in a process
+    few = train(2, lambda *_: None)
+    assert train(6, lambda *_: None) == few
+    waits = train(6, lambda stage, done, total, figures: looked.append(dict(figures)))
+    assert all(np.isfinite(list(figures.values())).all() for figures in looked)
+    if gpu.pretended:
+        assert waits == few + len(looked)
 
 
 def test_classifiers_an_encoder_and_a_surrogate_are_trained(gpu, data, bundle):

@@ -178,15 +178,14 @@ class TestSteps:
         assert torch.equal(step(1, 0.0), step(1, 1000.0))
 
     def test_augmentation_grows_while_the_discriminator_is_sure(self, gan):
-        gan.counters["sign"] = 1.0
-        gan._adapt(1.0, 100)
-        assert gan.counters["p"] == pytest.approx(100 / TINY.ada_images)
-        gan.counters["sign"] = -1.0
-        gan._adapt(-1.0, 10_000_000)
-        assert gan.counters["p"] == 0.0
-        gan.counters["sign"] = 1.0
-        gan._adapt(1.0, 10_000_000)
-        assert gan.counters["p"] <= 1.0
+        def adapted(sign, batch):
+            gan.sign = torch.tensor(sign, dtype=torch.float64)
+            gan._adapt(torch.tensor(sign), batch)
+            return gan.state()["p"]
+
+        assert adapted(1.0, 100) == pytest.approx(100 / TINY.ada_images)
+        assert adapted(-1.0, 10_000_000) == 0.0
+        assert adapted(1.0, 10_000_000) <= 1.0
 
 
 class TestResume:

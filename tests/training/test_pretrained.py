@@ -76,7 +76,7 @@ def test_fine_tuning_starts_from_the_file_and_its_checkpoint(parent, tmp_path, h
     assert_equal(gan.ema.state_dict(), load_generator(path).state_dict())
     assert_equal(gan.generator.state_dict(), saved["generator"])
     assert_equal(gan.discriminator.state_dict(), saved["discriminator"])
-    assert gan.counters == {"seen": 0, "step": 0, "p": saved["counters"]["p"], "sign": 0.0}
+    assert gan.state() == {"seen": 0, "step": 0, "p": saved["counters"]["p"], "sign": 0.0}
 
 
 def test_growing_starts_from_the_old_networks(parent):
