@@ -13,7 +13,8 @@ here: hundreds of calls per walk pay neither for a graph nor for normalising lat
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -22,14 +23,14 @@ from torch import Tensor, nn
 from latentpath.core import InputError, ShapeError, WeightsError, evaluating, tf32_allowed
 from latentpath.energy.classifier_folding import ChannelMatch
 from latentpath.energy.classifier_forms import as_image_model
+from latentpath.energy.cuda_graphs import CudaGraphed
 from latentpath.energy.guides import FeatureEnergy, check_labels, find_linear_head
 from latentpath.energy.path import EnergyWeights
 from latentpath.generators import Precision, PrecisionName
 from latentpath.models import ImageModel, Surrogate
 
-# Points that go through the surrogate together, always as many: see `SurrogateGuide`. On a GPU as
-# many as the knots of the coarse paths that fly together; a block that is half empty costs as much.
-_BLOCKS = {"cpu": 192, "cuda": 2048}
+# Points that go through the surrogate together, always as many: see `SurrogateGuide`.
+_BLOCK = 192
 # Matrix products of narrow matrices take other routines, whose sums depend on the row.
 _LEAST_WIDTH = 16
 
@@ -73,6 +74,9 @@ class SurrogateGuide:
         weights: weights of the terms in `gradient`.
         precision: what the head is computed in on a GPU, as `PathEnergy` has it: in bfloat16 or
             float16, or with all products in TF32.
+        block: points that go through together, 0 for what suits processors. On a GPU as many as fly
+            together: a block that is half empty costs as much as a full one.
+        cuda_graphs: record the gradient of a block once and replay it, as `PathEnergy` has it.
 
     Points go through in blocks of one size, the last one filled up. So a point's gradient and
     energies are the same, bit for bit, whatever points go with it (without the compiled extension
@@ -89,6 +93,9 @@ class SurrogateGuide:
         head: nn.Linear,
         weights: EnergyWeights | None = None,
         precision: Precision | PrecisionName = "float32",
+        *,
+        block: int = 0,
+        cuda_graphs: bool | Literal["where possible"] = False,
     ) -> None:
         if head.in_features != surrogate.num_features:
             raise WeightsError(
@@ -98,10 +105,13 @@ class SurrogateGuide:
             )
         self.surrogate, self.weights = surrogate, weights or EnergyWeights()
         like = surrogate.centre
-        self.dtype, self.block = like.dtype, _BLOCKS.get(like.device.type, _BLOCKS["cuda"])
+        self.dtype, self.block = like.dtype, block or _BLOCK
         self.precision = Precision.of(precision)
         self.feature_energy = FeatureEnergy(head, like, self.precision.dtype(like.device))
         self._layers = _folded_layers(surrogate)
+        self._slopes: Callable[[Tensor, Tensor], Tensor] = self._block_slope
+        if cuda_graphs:
+            self._slopes = CudaGraphed(self._block_slope, may_fail=cuda_graphs == "where possible")
 
     @torch.no_grad()
     def energies(self, points: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -126,11 +136,13 @@ class SurrogateGuide:
         slopes = torch.empty(points.shape, dtype=self.dtype, device=points.device)
         with self.precision.products(points.device):
             for at, block, block_labels in self._blocks(points, labels):
-                outputs, inner = self._forward(block)
-                slope = self._slope(outputs, block_labels)
                 count = at.stop - at.start
-                slopes[at] = self._backward(slope, inner)[:count, : points.shape[1]]
+                slopes[at] = self._slopes(block, block_labels)[:count, : points.shape[1]]
         return slopes.mul_(point_weights.to(self.dtype)[:, None])
+
+    def _block_slope(self, block: Tensor, labels: Tensor) -> Tensor:  # [block, width], [block]
+        outputs, inner = self._forward(block)
+        return self._backward(self._slope(outputs, labels), inner)
 
     def _blocks(
         self, points: Tensor, labels: Tensor

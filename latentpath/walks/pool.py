@@ -16,7 +16,7 @@ from latentpath.walks.published import EPS_DISTANCE, check_finite_walk, chunk_we
 from latentpath.walks.walk_result import PathResult
 
 # Points per evaluation, in micro-batches: coarse paths are few points each, so more fly at once.
-_FULL = 8
+FULL = 8
 # Finished paths that may wait for an earlier one, for each path in flight.
 _WAITING = 4
 
@@ -61,7 +61,7 @@ class Pool:
         self.solver, self.energy, self.steps, self.nearest = solver, energy, steps, nearest
         self.progress, self.count = progress, count
         self.weights = chunk_weights(steps, solver.config.chunk)
-        self.full = _FULL * energy.micro_batch
+        self.full = FULL * energy.micro_batch
         # A path alone on the coarsest level must not let in more than the finest can bear.
         self.most = in_flight or max(1, 4 * self.full // (steps - 2))
 

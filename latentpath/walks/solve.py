@@ -24,7 +24,7 @@ from latentpath.walks.arguments import (
 from latentpath.walks.fast import FastSolver
 from latentpath.walks.fast_config import FastConfig
 from latentpath.walks.latent_metric import LatentMetric
-from latentpath.walks.pool import Pool, Request
+from latentpath.walks.pool import FULL, Pool, Request
 from latentpath.walks.published import PublishedConfig, published_walk, straight_line, with_ends
 from latentpath.walks.walk_result import PathResult, WalkResult
 
@@ -78,9 +78,10 @@ def walk(
             speed and the memory and not the paths.
         split_head: run the identity classifier's trunk and let `ops.bank_lse` do its linear head;
             None does so for very many identities.
-        cuda_graphs: record the generator's and the classifiers' work once and replay it (CUDA
-            devices, fast solver). None does so for images below 128x128, where launching kernels
-            one by one takes longer than they do, if the networks can be recorded.
+        cuda_graphs: record the generator's and the classifiers' work once and replay it, and the
+            surrogate's (CUDA devices, fast solver). None does so for images below 128x128, where
+            launching kernels one by one takes longer than they do, if the networks can be recorded,
+            and for any surrogate.
         nearest: images [M, C, H, W] to distances [M] from the nearest real image; the fast solver
             then returns them for every point of the finished paths.
         visited: called with the points [m, D] of every true evaluation of the fast solver.
@@ -189,7 +190,9 @@ def walk_stream(
         cuda_graphs=_graphs(cuda_graphs, device, networks.generator.img_resolution),
         fold_norms=True,
     )
-    guide = _surrogate_guide(networks, energy, _into(metric, first).start)
+    # A surrogate makes no images.
+    graphs = _graphs(cuda_graphs, device, 0)
+    guide = _surrogate_guide(networks, energy, _into(metric, first).start, graphs)
     spread = None if metric is None else 1.0
     solver = FastSolver(energy, config, int(steps), guide, visited, spread=spread)
     pool = Pool(
@@ -249,8 +252,11 @@ def _refuse_options_of_fast(**options: object) -> None:
 
 
 def _surrogate_guide(
-    networks: Networks, energy: PathEnergy, latent: Tensor
-) -> SurrogateGuide | None:  # latent [D]
+    networks: Networks,
+    energy: PathEnergy,
+    latent: Tensor,  # [D]
+    cuda_graphs: bool | Literal["where possible"],
+) -> SurrogateGuide | None:
     """The energy that the surrogate predicts, where there is one, for these very networks."""
     surrogate = networks.surrogate
     if surrogate is None:
@@ -265,7 +271,10 @@ def _surrogate_guide(
     with torch.no_grad():
         image = energy.images(latent[None])
     _, head = find_identity_head(networks.identity, image)
-    return SurrogateGuide(surrogate, head, energy.weights, energy.precision)
+    block = 0 if latent.device.type == "cpu" else FULL * energy.micro_batch
+    return SurrogateGuide(
+        surrogate, head, energy.weights, energy.precision, block=block, cuda_graphs=cuda_graphs
+    )
 
 
 def _config_of(

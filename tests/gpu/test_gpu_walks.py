@@ -7,7 +7,7 @@ import torch
 
 from latentpath import ops
 from latentpath.core.errors import LatentpathWarning
-from latentpath.energy import FeatureEnergy
+from latentpath.energy import FeatureEnergy, SurrogateGuide
 from latentpath.energy.cuda_graphs import CudaGraphed
 from latentpath.models import Networks
 from latentpath.walks import (
@@ -75,13 +75,14 @@ def test_one_wait_an_evaluation(gpu, setting):
     assert all("tolist at walks/fast.py:advance" in place for place in beside), beside
 
 
-def test_with_a_surrogate(gpu, setting):
+@pytest.mark.parametrize("cuda_graphs", [False, True])
+def test_with_a_surrogate(gpu, setting, cuda_graphs):
     surrogate = setting.surrogate()
     expected = setting.walk(surrogate=surrogate)
     networks = moved(setting, gpu, surrogate.to(gpu.device))
     surrogate.trained_for = networks.fingerprint()
     gpu.forget()
-    walked = walk(*ends(setting), networks, config=quick(), **OPTIONS)
+    walked = walk(*ends(setting), networks, config=quick(), cuda_graphs=cuda_graphs, **OPTIONS)
     torch.testing.assert_close(walked.after.total.cpu(), expected.after.total, rtol=0.05, atol=0)
     assert not [place for place in gpu.waits if "surrogate_guide.py:gradient" in place]
 
@@ -173,6 +174,19 @@ def test_endpoints_become_safe(gpu, setting):
         start, labels, networks, config=RelaxConfig(steps=3), precision="float32"
     )
     assert relaxed.latents.device == gpu.device
+
+
+def test_a_recorded_surrogate_gives_the_same_bits(gpu, setting):
+    surrogate = setting.surrogate().to(gpu.device)
+    head = setting.identity[-1].to(gpu.device)
+    points, labels, weights = torch.randn(50, 13), torch.arange(50) % 11, torch.rand(50)
+    inputs = [x.to(gpu.device) for x in (points, labels, weights)]
+    slopes = []
+    for cuda_graphs in (False, True):
+        guide = SurrogateGuide(surrogate, head, block=32, cuda_graphs=cuda_graphs)
+        assert guide.block == 32
+        slopes += [guide.gradient(*inputs).cpu() for _ in range(2)]
+    assert all(torch.equal(slope, slopes[0]) for slope in slopes)
 
 
 def test_a_recording_computes_with_its_latest_arguments(gpu):
