@@ -75,7 +75,8 @@ void path_step(bool on_gpu, Address path, Address guide, Address exp_avg, Addres
 }
 
 void path_smooth(bool on_gpu, Address rhs, std::array<int64_t, 3> shape, double alpha,
-                 bool zero_ends, Address inverse_pivots, int64_t threads, Address stream) {
+                 bool zero_ends, Address inverse_pivots, int64_t threads, Address stream,
+                 Address between, std::array<int64_t, 2> segments) {
   const PathSmoothArgs args{at<float>(rhs),
                             shape[0],
                             shape[1],
@@ -86,9 +87,11 @@ void path_smooth(bool on_gpu, Address rhs, std::array<int64_t, 3> shape, double 
                             on_gpu ? 0 : thread_count(threads)};
   if (!on_gpu) return kernels().path_smooth(args);
 #if defined(LATENTPATH_CUDA)
-  cuda::path_smooth(args, at<void>(stream));
+  cuda::path_smooth(args, {at<float>(between), segments[0], segments[1]}, at<void>(stream));
 #else
   (void)stream;
+  (void)between;
+  (void)segments;
   throw std::runtime_error("latentpath._C was built without CUDA");
 #endif
 }
@@ -159,7 +162,8 @@ PYBIND11_MODULE(_C, module) {
              "exp_avg_sq"_a, "step"_a, "lr"_a, "mask"_a, "shape"_a, "numbers"_a, "sums"_a,
              "borders"_a, "threads"_a, "stream"_a = 0);
   module.def("path_smooth", &path_smooth, release(), "on_gpu"_a, "rhs"_a, "shape"_a, "alpha"_a,
-             "zero_ends"_a, "inverse_pivots"_a, "threads"_a, "stream"_a = 0);
+             "zero_ends"_a, "inverse_pivots"_a, "threads"_a, "stream"_a = 0, "between"_a = 0,
+             "segments"_a = std::array<int64_t, 2>{});
   module.def("row_distances", &row_distances, release());
   module.def("modulated_act", &modulated_act, release());
   module.def("modulated_act_backward", &modulated_act_backward, release());

@@ -1,8 +1,11 @@
-// path_smooth on the GPU: Thomas' algorithm, a thread per column.
+// path_smooth on the GPU: Thomas' algorithm, a thread per column, or per segment of a long one.
 //
 // The recurrence along t is serial, its loads are not: they do not depend on it, so they are
-// issued kAhead points early. Every value is read and written twice, once per sweep; the second
-// sweep starts where the first one ended and finds the recent part in the second-level cache.
+// issued kAhead points early. What a point has to do with another one falls off with their
+// distance: a segment begins `lead` points outside of itself, where float32 does not see what it
+// begins with (ops/path_smooth.py). A path that is one segment is solved in place, in one launch:
+// the second sweep starts where the first one ended and finds the recent part in the second-level
+// cache. Segments write elsewhere, since others still read what was there.
 
 #include "cuda/check.h"
 #include "cuda/launch.h"
@@ -15,59 +18,97 @@ namespace {
 constexpr int kThreads = 64;
 constexpr int kAhead = 16;  // values in flight per thread
 
-__global__ void __launch_bounds__(kThreads)
-    smooth_columns(float* __restrict__ rhs,                   // [B, T, D]
-                   const float* __restrict__ inverse_pivots,  // [T-2]
-                   int64_t batch, int64_t points, int64_t width, float alpha, bool zero_ends) {
-  const int64_t column = int64_t(blockIdx.x) * kThreads + threadIdx.x;
-  if (column >= batch * width) return;
-  const int64_t interior = points - 2, b = column / width, d = column % width;
-  float* x = rhs + (b * points + 1) * width + d;  // this column's first interior point
-  const float last = zero_ends ? 0.0f : x[interior * width];
-  float carried = zero_ends ? 0.0f : x[-width];
+// What is the same for all columns.
+struct Paths {
+  const float* inverse_pivots;  // [T-2]
+  int64_t columns, interior, width;
+  float alpha;
+  bool zero_ends;
+};
 
-  for (int64_t t0 = 0; t0 < interior; t0 += kAhead) {
+// The first interior point of a column, from the start of rhs [B, T, D].
+__device__ __forceinline__ int64_t first_point(const Paths& paths, int64_t column) {
+  return (column / paths.width * (paths.interior + 2) + 1) * paths.width + column % paths.width;
+}
+
+// One sweep over `count` points of a column from `start` on, up or down; the first `lead` of them
+// are computed for the others' sake and not kept. `in` and `out` are the first interior points.
+template <bool kForward>
+__device__ __forceinline__ void sweep(const float* in, float* out, const Paths& paths,
+                                      int64_t start, int64_t count, int64_t lead) {
+  const int64_t interior = paths.interior, width = paths.width;
+  const bool has_ends = kForward && !paths.zero_ends;
+  const float last = has_ends ? in[interior * width] : 0.0f;
+  float carried = has_ends && start == 0 ? in[-width] : 0.0f;
+  for (int64_t i0 = 0; i0 < count; i0 += kAhead) {
     float values[kAhead];
 #pragma unroll
     for (int i = 0; i < kAhead; ++i) {
-      values[i] = t0 + i < interior ? x[(t0 + i) * width] : 0.0f;
+      const int64_t t = kForward ? start + (i0 + i) : start - (i0 + i);
+      values[i] = i0 + i < count ? in[t * width] : 0.0f;
     }
 #pragma unroll
     for (int i = 0; i < kAhead; ++i) {
-      const int64_t t = t0 + i;
-      if (t < interior) {
-        const float value = t == interior - 1 ? values[i] + alpha * last : values[i];
-        carried = eliminate(value, carried, alpha, inverse_pivots[t]);
-        x[t * width] = carried;
-      }
-    }
-  }
-  carried = 0.0f;
-  for (int64_t t0 = interior - 1; t0 >= 0; t0 -= kAhead) {
-    float values[kAhead];
-#pragma unroll
-    for (int i = 0; i < kAhead; ++i) values[i] = t0 - i >= 0 ? x[(t0 - i) * width] : 0.0f;
-#pragma unroll
-    for (int i = 0; i < kAhead; ++i) {
-      const int64_t t = t0 - i;
-      if (t >= 0) {
-        carried = substitute(values[i], carried, alpha, inverse_pivots[t]);
-        x[t * width] = carried;
+      const int64_t t = kForward ? start + (i0 + i) : start - (i0 + i);
+      if (i0 + i < count) {
+        const float inverse = paths.inverse_pivots[t];
+        if (kForward) {
+          const float value = t == interior - 1 ? values[i] + paths.alpha * last : values[i];
+          carried = eliminate(value, carried, paths.alpha, inverse);
+        } else {
+          carried = substitute(values[i], carried, paths.alpha, inverse);
+        }
+        if (i0 + i >= lead) out[t * width] = carried;
       }
     }
   }
 }
 
+__global__ void __launch_bounds__(kThreads) smooth_columns(float* rhs, Paths paths) {
+  const int64_t column = int64_t(blockIdx.x) * kThreads + threadIdx.x;
+  if (column >= paths.columns) return;
+  float* x = rhs + first_point(paths, column);
+  sweep<true>(x, x, paths, 0, paths.interior, 0);
+  sweep<false>(x, x, paths, paths.interior - 1, paths.interior, 0);
+}
+
+// One sweep of one segment of every column, from `in` to `out`, both [B, T, D].
+template <bool kForward>
+__global__ void __launch_bounds__(kThreads)
+    sweep_segments(const float* in, float* out, Paths paths, Segments segments, int64_t blocks) {
+  const int64_t column = blockIdx.x % blocks * kThreads + threadIdx.x;
+  if (column >= paths.columns) return;
+  const int64_t begin = blockIdx.x / blocks * segments.length, interior = paths.interior;
+  const int64_t end = begin + segments.length < interior ? begin + segments.length : interior;
+  const int64_t at = first_point(paths, column);
+  if (kForward) {
+    const int64_t start = begin > segments.lead ? begin - segments.lead : 0;
+    sweep<true>(in + at, out + at, paths, start, end - start, begin - start);
+  } else {
+    const int64_t stop = end + segments.lead < interior ? end + segments.lead : interior;
+    sweep<false>(in + at, out + at, paths, stop - 1, stop - begin, stop - end);
+  }
+}
+
 }  // namespace
 
-void path_smooth(const PathSmoothArgs& args, void* stream) {
-  const int64_t columns = args.batch * args.width;
+void path_smooth(const PathSmoothArgs& args, const Segments& segments, void* stream) {
+  const int64_t columns = args.batch * args.width, interior = args.points - 2;
   if (columns == 0) return;
-  const unsigned blocks = static_cast<unsigned>((columns + kThreads - 1) / kThreads);
-  smooth_columns<<<blocks, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(
-      args.rhs, args.inverse_pivots, args.batch, args.points, args.width, args.alpha,
-      args.zero_ends);
-  check_launch("smooth_columns");
+  const Paths paths{args.inverse_pivots, columns, interior, args.width, args.alpha, args.zero_ends};
+  const int64_t blocks = (columns + kThreads - 1) / kThreads;
+  const auto on = static_cast<cudaStream_t>(stream);
+  if (segments.length >= interior) {
+    smooth_columns<<<static_cast<unsigned>(blocks), kThreads, 0, on>>>(args.rhs, paths);
+    return check_launch("smooth_columns");
+  }
+  const int64_t count = (interior + segments.length - 1) / segments.length;
+  const auto grid = static_cast<unsigned>(blocks * count);
+  sweep_segments<true><<<grid, kThreads, 0, on>>>(args.rhs, segments.between, paths, segments,
+                                                  blocks);
+  sweep_segments<false><<<grid, kThreads, 0, on>>>(segments.between, args.rhs, paths, segments,
+                                                   blocks);
+  check_launch("sweep_segments");
 }
 
 }  // namespace cuda

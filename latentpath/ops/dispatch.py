@@ -15,6 +15,7 @@ import importlib.util
 import os
 import warnings
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -294,7 +295,7 @@ def dtype_code(tensor: Tensor) -> int:
     return _DTYPE_CODES[tensor.dtype]
 
 
-def cuda_stream(tensor: Tensor) -> dict[str, int]:
+def cuda_stream(tensor: Tensor) -> dict[str, Any]:
     """Return the argument `stream` of native kernels: the current stream's handle, none on CPUs."""
     if not tensor.is_cuda:
         return {}

@@ -17,6 +17,11 @@ from latentpath.ops.registration import mark_written, register
 ENDS = ("fixed", "zero")
 # Factors of so many pairs of alpha and T stay where they are used.
 KEPT_FACTORS = 64
+# On GPUs a segment has at least so many points, and this many times those that it begins outside of
+# itself.
+LEAST_SEGMENT, SEGMENT_OVER_LEAD = 512, 4
+# What float32 does not see beside a number of the same size.
+_UNSEEN = 2.0**-26
 
 
 def path_smooth_(
@@ -91,6 +96,21 @@ def thomas_factors(
     return torch.tensor([1.0 / pivot for pivot in pivots], dtype=dtype, device=device)
 
 
+def segments(interior: int, alpha: float) -> tuple[int, int]:
+    """How GPUs cut a path of so many points: points of a segment, and its lead, those that are
+    computed beside it on either side for its sake; of a path that stays whole, all and none.
+
+    What a point has to do with another one falls off with their distance, by e^-theta a point,
+    where cosh theta is 1 + 1 / (2 alpha), theta about 1 / sqrt(alpha). So each segment can begin so
+    far outside of itself that float32 does not see what it began with. How a path is cut depends on
+    T and alpha alone: it gets the same bits in any company.
+    """
+    theta = 2 * math.asinh(0.5 / math.sqrt(alpha)) if alpha > 0 else math.inf
+    lead = math.ceil(-math.log(_UNSEEN) / theta)
+    segment = max(LEAST_SEGMENT, SEGMENT_OVER_LEAD * lead)
+    return (interior, 0) if segment >= interior else (segment, lead)
+
+
 def _path_smooth_reference(rhs: Tensor, alpha: float, zero_ends: bool) -> None:
     """Plain PyTorch, one operation per point and sweep, in the tensor's own precision."""
     interior = rhs.shape[1] - 2
@@ -122,6 +142,11 @@ def _kernel(rhs: Tensor, alpha: float, zero_ends: bool, impl: str | None) -> Non
     assert module is not None
     batch, points, width = rhs.shape
     inverse = thomas_factors(alpha, points - 2, rhs.dtype, rhs.device)
+    on_gpu = dispatch.cuda_stream(rhs)
+    if on_gpu:
+        cut = segments(points - 2, alpha)
+        between = rhs if cut[0] == points - 2 else torch.empty_like(rhs)
+        on_gpu |= {"between": between.data_ptr(), "segments": cut}
     with torch.cuda.device_of(rhs):
         module.path_smooth(
             rhs.is_cuda,
@@ -131,7 +156,7 @@ def _kernel(rhs: Tensor, alpha: float, zero_ends: bool, impl: str | None) -> Non
             zero_ends,
             inverse.data_ptr(),
             torch.get_num_threads(),
-            **dispatch.cuda_stream(rhs),
+            **on_gpu,
         )
     mark_written(rhs)
 

@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 
 from latentpath import ops
 from latentpath.core.errors import InputError, ShapeError
-from latentpath.ops import dispatch
+from latentpath.ops import dispatch, path_smooth
 from latentpath.ops.path_smooth import _path_smooth
 from support.conformance import assert_within_budget, backends
 
@@ -212,27 +212,22 @@ def test_triton_s_segments_of_a_long_path_do_not_show(ends, monkeypatch):
     reason = dispatch.why_not("path_smooth", "triton", "cpu")
     if reason:
         pytest.skip(reason)
-    from latentpath.ops.triton import path_smooth_kernel
-
     alpha, shape = 0.3, (2, 150, 3)
-    whole = path_smooth_kernel.segments(shape[1] - 2, alpha)
-    monkeypatch.setattr(path_smooth_kernel, "LEAST_SEGMENT", 64)
-    cut = path_smooth_kernel.segments(shape[1] - 2, alpha)
-    assert (whole, cut) == ((5, 0), (2, 1))
+    whole = path_smooth.segments(shape[1] - 2, alpha)
+    monkeypatch.setattr(path_smooth, "LEAST_SEGMENT", 64)
+    cut = path_smooth.segments(shape[1] - 2, alpha)
+    assert (whole, cut) == ((148, 0), (64, 12))
     values, (plain, exact) = rhs(shape), references(shape, alpha, ends)
     result = ops.path_smooth_(values, alpha, ends=ends, impl="triton")
     assert_within_budget(result, plain, exact, roundings=8)
 
 
 @given(st.integers(1, 20_000), st.floats(0, 1e300))
-def test_triton_s_segments_see_as_far_as_float32_does(interior, alpha):
-    pytest.importorskip("triton")
-    from latentpath.ops.triton.path_smooth_kernel import TILE, segments
-
-    tiles, lead = segments(interior, alpha)
-    assert tiles >= 1
-    if tiles * TILE < interior:
+def test_segments_see_as_far_as_float32_does(interior, alpha):
+    segment, lead = path_smooth.segments(interior, alpha)
+    assert 1 <= segment <= interior
+    if segment < interior:
         # The limit of the pivots is the larger root of p = 1 + 2 alpha - alpha^2 / p.
         limit = (1 + 2 * alpha + math.sqrt(1 + 4 * alpha)) / 2
-        assert alpha == 0 or (alpha / limit) ** (lead * TILE) <= 2.0**-25
-        assert tiles >= 3 * lead
+        assert alpha == 0 or (alpha / limit) ** lead <= 2.0**-25
+        assert segment >= 4 * lead

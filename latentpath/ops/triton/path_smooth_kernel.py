@@ -6,17 +6,13 @@ a recurrence is a triangular matrix, the same for all columns, and what it carri
 
     out = matrix @ in + decay * carried,
 
-so that a program goes through a block of columns 32 points at a time. What a point has to do with
-another one falls off with their distance, by e^-theta a point, where cosh theta is 1 + 1/(2 alpha):
-a long path is cut into segments, each of which begins so far outside of itself that float32 does
-not see what it began with. How it is cut depends on T and alpha alone: a path gets the same bits in
-any company.
+so that a program goes through a block of columns 32 points at a time, or through a segment of them
+where paths are long (`ops.path_smooth.segments`).
 """
 
 from __future__ import annotations
 
 import functools
-import math
 from typing import NamedTuple
 
 import torch
@@ -24,15 +20,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from latentpath.ops.path_smooth import KEPT_FACTORS, thomas_factors
+from latentpath.ops.path_smooth import KEPT_FACTORS, segments, thomas_factors
 
 TILE = 32  # points
 BLOCK = 64  # columns of a program
 WARPS = 4
-# A segment has at least so many points, and this many times those that it begins outside of itself.
-LEAST_SEGMENT, SEGMENT_OVER_LEAD = 512, 4
-# What float32 does not see beside a number of the same size.
-_UNSEEN = 2.0**-26
 
 
 @triton.jit
@@ -131,23 +123,14 @@ def _in_tiles(
     return matrices, decays
 
 
-def segments(interior: int, alpha: float) -> tuple[int, int]:
-    """Tiles of a segment, and how many beside it are computed for its sake."""
-    theta = 2 * math.asinh(0.5 / math.sqrt(alpha)) if alpha > 0 else math.inf
-    lead = math.ceil(-math.log(_UNSEEN) / theta)
-    segment = max(LEAST_SEGMENT, SEGMENT_OVER_LEAD * lead)
-    if segment >= interior:
-        return triton.cdiv(interior, TILE), 0
-    return triton.cdiv(segment, TILE), triton.cdiv(lead, TILE)
-
-
 def path_smooth(rhs: Tensor, alpha: float, zero_ends: bool) -> None:  # [B, T, D]
     """Replace the interior of `rhs`, which is contiguous, by the solution."""
     batch, points, width = rhs.shape
     columns = batch * width
     if columns == 0:
         return
-    tiles, (segment, lead) = triton.cdiv(points - 2, TILE), segments(points - 2, alpha)
+    tiles = triton.cdiv(points - 2, TILE)
+    segment, lead = (triton.cdiv(x, TILE) for x in segments(points - 2, alpha))
     count, column_blocks = triton.cdiv(tiles, segment), triton.cdiv(columns, BLOCK)
     between = rhs if count == 1 else torch.empty_like(rhs)
     sizes = columns, points, width, column_blocks, tiles, segment, lead, alpha
