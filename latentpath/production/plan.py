@@ -118,10 +118,9 @@ class Plan:
         """Points that go through the networks together while walking; 0 leaves it to the solver."""
         return int(self.settings["micro_batch"])
 
-    @property
-    def walks_at_once(self) -> int:
+    def walks_at_once(self, device: torch.device | str) -> int:
         """Walks that make good use of a device when they are done together."""
-        return walks_at_once(self.micro_batch, self.config)
+        return walks_at_once(self.micro_batch, self.config, device)
 
     @property
     def num_shards(self) -> int:

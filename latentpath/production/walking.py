@@ -25,9 +25,12 @@ from latentpath.walks import (
 
 # Points on a published walk, for which the published weights were chosen.
 PUBLISHED_STEPS = 50
-# The fewest points worth a call, and full calls that a portion of walks begins with: the last of
-# them is filled up, which costs the less the more there are.
-_LEAST, _FULL_CALLS = 16, 4
+# The fewest points worth a call.
+_LEAST = 16
+# Full calls that the first level of a portion of walks would make. The last call of any level is
+# filled up, which costs the less the more there are. On a GPU a portion is done in seconds: twice
+# as many walks as fly at a time, so that those that end make room for others.
+_FULL_CALLS = {"cpu": 4, "cuda": 16}
 # A worker on processors has one thread, which does best with this part of what suits several.
 _OF_A_WALK_ALONE = 3
 
@@ -106,11 +109,12 @@ def micro_batch_of(walks: int, config: ProduceConfig, device: torch.device, side
     return min(usual, max(_LEAST, -(-walks * _first_knots(config) // 8) * 8))
 
 
-def walks_at_once(micro_batch: int, config: ProduceConfig) -> int:
+def walks_at_once(micro_batch: int, config: ProduceConfig, device: torch.device | str) -> int:
     """Walks that fill the networks' batches, on their first level too."""
     if config.walk.solver != "fast":
         return config.shard_walks
-    return -(-_FULL_CALLS * micro_batch // _first_knots(config))
+    calls = _FULL_CALLS.get(torch.device(device).type, _FULL_CALLS["cuda"])
+    return -(-calls * micro_batch // _first_knots(config))
 
 
 def _first_knots(config: ProduceConfig) -> int:

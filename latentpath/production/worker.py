@@ -345,7 +345,7 @@ class Crew:
         # Networks are watched while they are made fast: each worker has its own.
         others = range(crew_size(job, self._threads) - 1)
         self.workers = [first, *(Worker(first.job.copied(job.device)) for _ in others)]
-        self.walks_at_once = len(self.workers) * job.plan.walks_at_once
+        self.walks_at_once = len(self.workers) * job.plan.walks_at_once(job.device)
 
     def compute(self, tasks: Sequence[Task]) -> list[Computed]:
         """The device's part of shards; one that cannot be done is an error."""

@@ -109,7 +109,8 @@ class Pool:
         if len(flights) + entering >= self.most or finished >= _WAITING * self.most:
             return not flights and not entering
         points = sum(len(flight.path) - 2 for flight in flights)
-        return points + entering * self.solver.levels[0].interior < self.full
+        # The last one to enter begins no further micro-batch.
+        return points + (entering + 1) * self.solver.levels[0].interior <= self.full
 
     def _enter(
         self,

@@ -43,7 +43,7 @@ class Unruly:
         self, job, *, workers=3, seed=0, fails=lambda number, time: None, repeats=False, at_once=0
     ):
         self.worker, self.workers = Worker(job), workers
-        self.most = at_once or job.plan.walks_at_once
+        self.most = at_once or job.plan.walks_at_once(job.device)
         self.random, self.fails, self.repeats = random.Random(seed), fails, repeats
         self.tasks, self.times = [], {}
         self.pool = ThreadPoolExecutor(1)

@@ -38,7 +38,7 @@ class LocalEngine:
         self._job, self._threads = job, threads or torch.get_num_threads()
         self.workers = crew_size(job, self._threads)
         self._size = PortionSize(
-            self.workers * job.plan.walks_at_once, self.workers * job.plan.walks_of(0)
+            self.workers * job.plan.walks_at_once(job.device), self.workers * job.plan.walks_of(0)
         )
         self._advance = Advance()
         self._given_up: list[int] = []

@@ -113,13 +113,14 @@ class RayEngine:
         self._config, self._arithmetic = config, arithmetic
         self._threads = job.plan.settings["threads"]
         self._plan = job.plan
-        self._size = PortionSize(job.plan.walks_at_once, job.plan.walks_of(0))
         self._given_up: list[int] = []
         self._started_here = not self._ray.is_initialized()
         if self._started_here:
             self._connect()
         resources = self._ray.cluster_resources()
         self._gpu = device != "cpu" and resources.get("GPU", 0) >= 1
+        at_once = job.plan.walks_at_once("cuda" if self._gpu else "cpu")
+        self._size = PortionSize(at_once, job.plan.walks_of(0))
         self._actors: list[_Actor] = []
         self._names = itertools.count()
         self._failed_starts = 0
