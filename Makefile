@@ -76,11 +76,13 @@ build: $(VENV)/.dev
 	$(BIN)/python -m pip install -qq --no-deps --editable .
 
 # Everything that can be checked and measured on a GPU, in ten minutes: docs/gpu.md. With the Python
-# and PyTorch at hand, on a machine without a network; without nvcc Triton's kernels take over.
+# and PyTorch at hand, on a machine without a network; without nvcc Triton's kernels take over. What
+# was measured goes into the tables, pages and pictures, whatever was found wrong.
 GPU_OUT ?= gpu-out
 gpu:
 	-$(PYTHON) setup.py -q build_ext --inplace
-	$(PYTHON) scripts/gpu_check.py --out $(GPU_OUT) $(GPU_ARGS)
+	$(PYTHON) scripts/gpu_check.py --out $(GPU_OUT) $(GPU_ARGS); found=$$?; \
+	  $(PYTHON) scripts/gpu_tables.py $(GPU_OUT) && exit $$found
 
 bench: $(VENV)/.dev
 	$(BIN)/python benches/run.py

@@ -94,6 +94,25 @@ def draw_walk(table: Path, target: Path) -> None:
     plt.close(figure)
 
 
+def draw_gpu(rows: list[dict[str, str]], target: Path) -> None:
+    """Bytes a second of all kernels of one card, the last one measured, against a copy."""
+    rows = [row for row in rows if row["gb_per_s"] and row["card"] == rows[-1]["card"]]
+    figure, axis = plt.subplots(figsize=(10, 1 + 0.22 * len(rows)), layout="constrained")
+    for place, row in enumerate(reversed(rows)):
+        rate, is_bound = float(row["gb_per_s"]), row["implementation"] == "copy"
+        axis.barh(place, rate, color=BOUND if is_bound else OURS)
+        name = f"{row['op']} {row['shape']} {row['dtype']} {row['implementation']}"
+        axis.text(rate, place, f"  {name}", va="center", fontsize=7)
+    axis.set_yticks([])
+    axis.set_xlim(0, 1.6 * max((float(row["gb_per_s"]) for row in rows), default=1.0))
+    if rows:
+        machine = f"{rows[-1]['card']}, PyTorch {rows[-1]['torch']}"
+        axis.set_xlabel(f"gigabytes a second that have to move; {machine}", fontsize=8)
+    axis.spines[["top", "right"]].set_visible(False)
+    save(figure, target)
+    plt.close(figure)
+
+
 def main() -> None:
     """Draw all kernels that have rows, and the walk's curve."""
     if (RESULTS / "walk.csv").exists():
