@@ -85,7 +85,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--passes", type=float, default=16, help="of the generator per point, at most [16]"
     )
-    parser.add_argument("--shard-walks", type=int, default=8, help="walks in a shard [8]")
     parser.add_argument(
         "--files", type=int, default=0, metavar="SIDE", help="measure files of this size alone"
     )
@@ -99,7 +98,6 @@ def _runs(options: argparse.Namespace) -> list[dict[str, object]]:
     config = ProduceConfig(
         count=options.images,
         balanced=True,
-        shard_walks=options.shard_walks,
         walk=WalkOptions(
             steps=options.steps,
             solver=options.solver,

@@ -45,6 +45,7 @@ from latentpath.production.selection import (
     wanted_per_class,
 )
 from latentpath.production.walking import (
+    SHARD_WALKS,
     choose_metric,
     first_visits,
     micro_batch_of,
@@ -291,10 +292,10 @@ def _cut(
     """Shards of consecutive pairs of one class, the classes' shards taking turns.
 
     Their size depends on what is asked for alone and not on the machine, as the set depends on it.
-    How many are done together is decided by how long they take.
+    How many are done together, in portions, is decided by how long they take (`RunConfig`).
     """
     shards: list[tuple[float, int, int, int]] = []
-    most = min(config.shard_walks, int(_SHARD_WORK / work_of(config.walk, side)))
+    most = min(SHARD_WALKS, int(_SHARD_WORK / work_of(config.walk, side)))
     for label, count in wanted.items():
         rows = np.flatnonzero(pairing.labels == label)
         if not count or not len(rows):

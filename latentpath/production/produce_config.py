@@ -250,9 +250,6 @@ class ProduceConfig:
     """Make equally many images of each class instead of keeping the private set's shares."""
     seed: int = 0
     """Seed of pairing and of the choice among surplus samples."""
-    shard_walks: int = 16
-    """Walks in a shard, at most, the portion of work that is stored as a whole: a run that is
-    killed loses no more than the shards in hand. Of long walks of large images there are fewer."""
     micro_batch: int = 0
     """Points that go through the networks together; bounds the memory. 0 chooses by device."""
     endpoints: EndpointsConfig = field(default_factory=EndpointsConfig, metadata=option(""))
@@ -266,7 +263,6 @@ class ProduceConfig:
 
     def __post_init__(self) -> None:
         check_at_least(0, count=self.count, micro_batch=self.micro_batch, seed=self.seed)
-        check_at_least(1, shard_walks=self.shard_walks)
         safe, gate = self.endpoints.safe, self.gate
         if self.endpoints.kind == "safe" and gate.identity == 1 and not safe.energy:
             raise InputError(

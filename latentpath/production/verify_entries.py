@@ -52,6 +52,9 @@ _RELAXED = (
 )
 _REASONS = {TOO_CLOSE, NAMES_A_PERSON, OUT_OF_CLASS}
 
+# Entries of a configuration that sets of earlier versions have.
+_OF_OLD = ("shard_walks",)
+
 _WORD = re.compile(r"[a-z][a-z0-9_]{0,30}")
 _VERSION = re.compile(r"[0-9][0-9a-z.+-]{0,40}")
 
@@ -63,7 +66,7 @@ def unknown_entries(content: Mapping[str, Any]) -> list[str]:
     known: list[tuple[str, Any, Iterable[str]]] = [
         ("", content, top),
         ("images.", content["images"], ("count", "height", "width", "channels")),
-        ("config.", _flat(content.get("config")), _flat(ProduceConfig().as_dict())),
+        ("config.", _flat(content.get("config")), [*_flat(ProduceConfig().as_dict()), *_OF_OLD]),
         ("seeds.", content.get("seeds"), ("seed",)),
         ("gate.", content.get("gate"), ("tested", "rejected", "lpips_threshold")),
         ("gate.rejected.", (content.get("gate") or {}).get("rejected"), _REASONS),

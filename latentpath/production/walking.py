@@ -25,6 +25,8 @@ from latentpath.walks import (
 
 # Points on a published walk, for which the published weights were chosen.
 PUBLISHED_STEPS = 50
+# Walks in a shard, at most.
+SHARD_WALKS = 16
 # The fewest points worth a call.
 _LEAST = 16
 # Full calls that the first level of a portion of walks would make. The last call of any level is
@@ -112,7 +114,7 @@ def micro_batch_of(walks: int, config: ProduceConfig, device: torch.device, side
 def walks_at_once(micro_batch: int, config: ProduceConfig, device: torch.device | str) -> int:
     """Walks that fill the networks' batches, on their first level too."""
     if config.walk.solver != "fast":
-        return config.shard_walks
+        return SHARD_WALKS
     calls = _FULL_CALLS.get(torch.device(device).type, _FULL_CALLS["cuda"])
     return -(-calls * micro_batch // _first_knots(config))
 

@@ -15,10 +15,11 @@ from latentpath.cli.config_file import read_toml, toml_value
 from latentpath.core import InputError, flat_values
 
 OPEN = {"gate_quantile": 0.0, "gate_identity": 1, "gate_class": False}
-QUICK = {"k": 3, "steps": 5, "passes": 1.0, "count": 6, "shard_walks": 2, **OPEN}
+QUICK = {"k": 3, "steps": 5, "passes": 1.0, "count": 6, "portion_walks": 2, **OPEN}
 
 
 TABLES = {
+    "portion_walks": "run",
     "k": "endpoints",
     "steps": "walk",
     "optim_steps": "walk.published",
@@ -70,7 +71,7 @@ def test_a_run_by_its_file_alone(places, tmp_path, capsys):
         "in_class = false",
         "[run]",
         'engine = "local"',
-        "shard_walks = 2",
+        "portion_walks = 2",
     ):
         assert name in stored
     for place in (*places.values(), str(tmp_path)):

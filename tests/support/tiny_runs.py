@@ -20,7 +20,7 @@ def options(**given) -> RunOptions:
 
 def config(**given):
     """Small shards."""
-    return tiny_models.quick_config(**{"count": 45, "shard_walks": 2, **given})
+    return tiny_models.quick_config(**{"count": 45, **given})
 
 
 def private_of(folder: Path) -> Path:

@@ -29,6 +29,9 @@ class RunConfig:
     ray_address: str = ""
     """Ray cluster to join: host:port, or "auto" for the one that this machine is part of. Left
     out, one is started on this machine."""
+    portion_walks: int = 0
+    """Walks that a worker does together, at most; 0 takes as many as fill its device and are done in
+    about a minute. A run that is killed loses no more than these. The set does not depend on it."""
     attempts: int = 3
     """How often a shard is tried before the run stops."""
     any_machine: bool = False
@@ -38,6 +41,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         check_one_of(ENGINES, engine=self.engine)
         check_within(0, _MOST_WORKERS, workers=self.workers)
+        check_at_least(0, portion_walks=self.portion_walks)
         check_at_least(1, attempts=self.attempts)
         if self.engine == "local" and (self.workers > 1 or self.ray_address):
             raise InputError(

@@ -265,6 +265,7 @@ def test_portions_are_as_many_walks_as_a_minute_takes():
         size.note(walks, seconds)
         assert size.walks == then
     assert PortionSize(most=3, first=16).walks == 3
+    assert PortionSize(most=40, first=16, asked=2).walks == 2
 
 
 @pytest.mark.parametrize("solver", ["fast", "published"])

@@ -50,7 +50,7 @@ class TestKilled:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_asked_to_stop_it_stops_at_a_shard(self, finished, tmp_path, number):
         folder = RunFolder(tmp_path / "run")
-        slow = {"config": {"solver": "published", "optim_steps": 15}}
+        slow = {"config": {"solver": "published", "optim_steps": 15}, "run": {"portion_walks": 2}}
         process = killable.start(folder.root, **slow)
         wait_for(lambda: folder.shard_numbers())
         os.kill(process.pid, number)

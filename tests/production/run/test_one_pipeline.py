@@ -13,7 +13,7 @@ from support import tiny_models
 from support.tiny_runs import config, files_of, options, same_set
 
 GIVEN = {"count": 30, "seed": 3, "balanced": True, "passes": 2.0, "gate_quantile": 0.1}
-WORDS = ["--k", "3", "--steps", "5", "--optim-steps", "1", "--shard-walks", "2", "--count", "30",
+WORDS = ["--k", "3", "--steps", "5", "--optim-steps", "1", "--portion-walks", "2", "--count", "30",
          "--seed", "3", "--balanced", "--passes", "2", "--gate-quantile", "0.1",
          "--gate-identity", "1", "--no-gate-class", "--threads", "1", "--quiet"]  # fmt: skip
 
@@ -52,6 +52,14 @@ def test_the_command_line_makes_what_python_makes(places, from_python, engine, c
 def test_several_workers_of_one_process_make_the_same(places, from_python):
     data, bundle = read_image_set(places / "images"), load_bundle(places)
     made = produce(data, bundle, places / "three", config(**GIVEN), options(threads=3))
+    assert same_set(made.folder, from_python.folder)
+
+
+@pytest.mark.parametrize("portion_walks", [1, 5])
+def test_portions_of_any_size_make_the_same(places, from_python, tmp_path, portion_walks):
+    data, bundle = read_image_set(places / "images"), load_bundle(places)
+    asked = options(run={"portion_walks": portion_walks})
+    made = produce(data, bundle, tmp_path / "run", config(**GIVEN), asked)
     assert same_set(made.folder, from_python.folder)
 
 

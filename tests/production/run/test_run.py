@@ -339,7 +339,7 @@ class TestResume:
         [
             ({"config": config(seed=4)}, r"options .*\(seed\)"),
             ({"config": config(count=44, steps=6)}, r"options .*\(count, walk.steps\)"),
-            ({"config": config(shard_walks=3)}, r"options .*\(shard_walks\)"),
+            ({"config": config(micro_batch=8)}, r"options .*\(micro_batch\)"),
         ],
     )
     def test_other_options_are_refused(self, perform, copied, changed, named):

@@ -26,10 +26,12 @@ class PortionSize:
     Args:
         most: walks that fill the devices' batches.
         first: walks of the first portion, which is there to be measured.
+        asked: walks that were asked for, at most; 0 for no such bound.
     """
 
-    def __init__(self, most: int, first: int) -> None:
-        self._most, self.walks = most, min(most, first)
+    def __init__(self, most: int, first: int, asked: int = 0) -> None:
+        self._most = min(most, asked or most)
+        self.walks = min(self._most, first)
         self.per_walk: float | None = None
         """Seconds that a walk took; None before the first portion."""
 
@@ -112,4 +114,4 @@ def make_engine(
         return RayEngine(job, config, device=device, arithmetic=arithmetic)
     from latentpath.production.run.engines.local import LocalEngine
 
-    return LocalEngine(job, threads)
+    return LocalEngine(job, threads, config.portion_walks)

@@ -34,11 +34,13 @@ class LocalEngine:
 
     name = "local"
 
-    def __init__(self, job: Job, threads: int = 0) -> None:
+    def __init__(self, job: Job, threads: int = 0, portion_walks: int = 0) -> None:
         self._job, self._threads = job, threads or torch.get_num_threads()
         self.workers = crew_size(job, self._threads)
         self._size = PortionSize(
-            self.workers * job.plan.walks_at_once(job.device), self.workers * job.plan.walks_of(0)
+            self.workers * job.plan.walks_at_once(job.device),
+            self.workers * job.plan.walks_of(0),
+            portion_walks,
         )
         self._advance = Advance()
         self._given_up: list[int] = []

@@ -120,7 +120,7 @@ class RayEngine:
         resources = self._ray.cluster_resources()
         self._gpu = device != "cpu" and resources.get("GPU", 0) >= 1
         at_once = job.plan.walks_at_once("cuda" if self._gpu else "cpu")
-        self._size = PortionSize(at_once, job.plan.walks_of(0))
+        self._size = PortionSize(at_once, job.plan.walks_of(0), config.portion_walks)
         self._actors: list[_Actor] = []
         self._names = itertools.count()
         self._failed_starts = 0
