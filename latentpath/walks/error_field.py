@@ -42,13 +42,25 @@ class Memory:
     def __len__(self) -> int:
         return min(self.told, len(self.points))
 
-    def add(self, points: Tensor, errors: Tensor) -> None:  # [a, D] x2
-        """Remember more points; of more than N only the last N."""
-        size = len(self.points)
-        points, errors = points[-size:], errors[-size:]
-        rows = torch.arange(self.told, self.told + len(points), device=points.device) % size
-        self.points[rows], self.errors[rows] = points, errors
-        self.told += len(points)
+
+def remember(memories: list[Memory], points: Tensor, errors: Tensor) -> None:  # [B, a, D] x2
+    """Let each of B paths remember a more points; of more than N only the last N."""
+    size = len(memories[0].points)
+    points, errors = points[:, -size:], errors[:, -size:]
+    count = points.shape[1]
+    places, values = [], []
+    for memory, *new in zip(memories, points, errors, strict=True):
+        first = memory.told % size
+        until_end = min(count, size - first)
+        for kept, told in zip((memory.points, memory.errors), new, strict=True):
+            places.append(kept[first : first + until_end])
+            values.append(told[:until_end])
+            if until_end < count:  # on from the memory's beginning
+                places.append(kept[: count - until_end])
+                values.append(told[until_end:])
+        memory.told += count
+    # All paths' in a few launches.
+    torch._foreach_copy_(places, values)
 
 
 class ErrorField:

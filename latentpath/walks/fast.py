@@ -44,12 +44,14 @@ from torch import Tensor
 from latentpath import ops
 from latentpath.core import hash_bytes
 from latentpath.energy import PathEnergy, SurrogateGuide
-from latentpath.walks.error_field import ErrorField, Memory
+from latentpath.walks.error_field import ErrorField, Memory, remember
 from latentpath.walks.fast_config import FastConfig
 from latentpath.walks.flight import Flight, PassSchedule
 from latentpath.walks.levels import Level, plan_levels, resample
 from latentpath.walks.published import straight_line
 
+# Tensors of a flight that are stacked.
+_OF_A_FLIGHT = ("path", "exp_avg", "exp_avg_sq", "anchor", "correction", "energies")
 # Of latents, as a share of their own size, where the ends of a path nearly meet.
 _LEAST_SPREAD = 0.1
 # Of the first steps' length, on paths of one level.
@@ -60,20 +62,23 @@ _ONE_LEVEL = 0.35
 class _Stack:
     """Paths of one level, stacked: B of them with n knots each."""
 
+    flights: list[Flight]
     level: Level
     path: Tensor
     """[B, n + 2, D]"""
     exp_avg: Tensor
-    """[B, n, D]; this one and the next three as in `Flight`."""
+    """[B, n, D]; this one and the next four as in `Flight`."""
     exp_avg_sq: Tensor
     anchor: Tensor
     correction: Tensor
+    energies: Tensor
+    """[B, n]"""
     taken: Tensor
     """[B], steps that the moments hold."""
     rates: Tensor
     """[B], learning rates, latent units per step."""
     labels: Tensor
-    """[B n]"""
+    """[B]"""
     spreads: Tensor
     """[B]"""
     damping: Tensor
@@ -87,9 +92,15 @@ class _Stack:
         """The points that move."""
         return self.path[:, 1:-1]
 
-    def tensors(self) -> tuple[Tensor, ...]:
-        """What a flight keeps, in the order of its fields."""
-        return self.path, self.exp_avg, self.exp_avg_sq, self.anchor, self.correction
+    def of_points(self, count: int) -> Tensor:  # [B count]
+        """The labels of so many points of each path."""
+        return self.labels[:, None].expand(-1, count).flatten()
+
+    def unstack(self) -> None:
+        """Give the flights what is theirs, in the memory of the stack."""
+        for name in _OF_A_FLIGHT:
+            for flight, own in zip(self.flights, getattr(self, name), strict=True):
+                setattr(flight, name, own)
 
 
 class FastSolver:
@@ -159,102 +170,87 @@ class FastSolver:
 
         What a path does depends on itself alone, not on the others.
         """
-        rows = [self._rows(flight) for flight in flights]
-        gradients = self._evaluate(flights, rows)
-        groups: dict[int, list[int]] = {}
-        for i, flight in enumerate(flights):
-            groups.setdefault(flight.level, []).append(i)
-        moved: list[Flight] = []
-        verdicts: list[Tensor] = []
-        for level, members in sorted(groups.items()):
-            moved += (flights[i] for i in members)
-            verdicts.append(
-                self._move(
-                    [flights[i] for i in members],
-                    self.levels[level],
-                    torch.stack([rows[i] for i in members]),
-                    torch.stack([gradients[i] for i in members]),
-                )
-            )
+        groups: dict[int, list[Flight]] = {}
+        for flight in flights:
+            groups.setdefault(flight.level, []).append(flight)
+        stacks = [self._stacked(groups[level], self.levels[level]) for level in sorted(groups)]
+        rows = [self._rows(stack) for stack in stacks]
+        gradients = self._evaluate(stacks, rows)
+        moved = [self._move(*each) for each in zip(stacks, rows, gradients, strict=True)]
         # Everything before this runs on without waiting for a GPU.
-        totals, finite = torch.cat(verdicts, dim=1).tolist()
-        for flight, total, is_finite in zip(moved, totals, finite, strict=True):
-            if is_finite:
-                self.schedule.judge(flight, total)
-            else:  # nothing comes back from there
-                ends = flight.path[:1], flight.path[-1:]
-                flight.path, flight.stopped = straight_line(*ends, self.steps)[0], "line"
+        verdicts = iter(torch.cat(moved, dim=1).T.tolist())
+        for stack in stacks:
+            for flight, (total, is_finite) in zip(stack.flights, verdicts, strict=False):
+                if is_finite:
+                    self.schedule.judge(flight, total)
+                else:  # nothing comes back from there
+                    ends = flight.path[:1], flight.path[-1:]
+                    flight.path, flight.stopped = straight_line(*ends, self.steps)[0], "line"
 
-    def _rows(self, flight: Flight) -> Tensor:  # [a]
+    def _rows(self, stack: _Stack) -> Tensor:  # [B, a]
         """The knots to evaluate, ascending: new ones first, then those that moved farthest."""
-        n = len(flight.anchor)
-        count = self.schedule.active(self.levels[flight.level])
+        batch, n = stack.energies.shape
+        count = self.schedule.active(stack.level)
         if count == n:
-            return torch.arange(n, device=flight.path.device)
-        moved = (flight.knots() - flight.anchor).square().sum(dim=1)
-        new = flight.energies.isnan()
+            return torch.arange(n, device=stack.path.device).expand(batch, n)
+        moved = (stack.knots() - stack.anchor).square().sum(dim=2)
+        new = stack.energies.isnan()
         # Every other knot first, so that each has a neighbour that is known.
         moved = torch.where(new, 1e30 + 1e29 * (torch.arange(n, device=moved.device) % 2), moved)
         return moved.topk(count).indices.sort().values
 
-    def _evaluate(self, flights: list[Flight], rows: list[Tensor]) -> list[Tensor]:
-        """True gradients of the chosen knots, [a, D] of each path; their energies are noted."""
-        sizes = [len(chosen) for chosen in rows]
-        points = torch.cat([f.knots()[chosen] for f, chosen in zip(flights, rows, strict=True)])
-        counts = torch.tensor(sizes, device=points.device)
-        labels = torch.tensor([flight.label for flight in flights], device=points.device)
-        weights = torch.tensor(
-            [self._point_weight(self.levels[flight.level]) for flight in flights],
-            dtype=points.dtype,
-            device=points.device,
-        )
+    def _evaluate(self, stacks: list[_Stack], rows: list[Tensor]) -> list[Tensor]:
+        """True gradients of the chosen knots, [B, a, D] of each stack; their energies are noted."""
+        shapes = [chosen.shape for chosen in rows]
+        each = list(zip(stacks, rows, strict=True))
+        points = torch.cat([_taken(stack.knots(), chosen).flatten(0, 1) for stack, chosen in each])
+        labels = torch.cat([stack.of_points(chosen.shape[1]) for stack, chosen in each])
+        weights = torch.cat([points.new_full((x.numel(),), stack.weight) for stack, x in each])
         energies = points.new_empty(len(points))
-        # With their number at hand nobody has to wait for the sum of the counts.
-        size = len(points)
-        labels, weights = (x.repeat_interleave(counts, output_size=size) for x in (labels, weights))
         gradients = self.energy.guide_gradient(points, labels, weights, energies, known_labels=True)
         if self.visited is not None:
             self.visited(points)
-        for flight, chosen, theirs in zip(flights, rows, energies.split(sizes), strict=True):
-            flight.energies[chosen] = theirs
-            flight.evaluated_points += len(chosen)
-        return list(gradients.split(sizes))
+        sizes = [shape.numel() for shape in shapes]
+        for (stack, chosen), theirs in zip(each, energies.split(sizes), strict=True):
+            stack.energies.scatter_(1, chosen, theirs.view(chosen.shape))
+            for flight in stack.flights:
+                flight.evaluated_points += chosen.shape[1]
+        return [
+            theirs.view(*shape, -1)
+            for shape, theirs in zip(shapes, gradients.split(sizes), strict=True)
+        ]
 
     def _point_weight(self, level: Level) -> float:
         return self.point_weight * level.guide_scale
 
     def _move(
         self,
-        flights: list[Flight],
-        level: Level,
+        stack: _Stack,
         rows: Tensor,  # [B, a]
         gradients: Tensor,  # [B, a, D]
     ) -> Tensor:  # [2, B]
         """Steps after one evaluation, for paths of one level: total energies, who is finite."""
-        stack = self._stacked(flights, level)
         slope = self._surrogate_slope(stack)
-        field = self._learn(flights, stack, rows, gradients, slope)
+        field = self._learn(stack, rows, gradients, slope)
         smoothness = self._step(stack, slope, field)
-        steps = self._inner_steps(level)
+        steps = self._inner_steps(stack.level)
         for _ in range(steps - 1):
             self._step(stack, self._surrogate_slope(stack), field)
-        guides = torch.stack([flight.energies.sum() for flight in flights])
-        totals = stack.stiffness * smoothness + stack.weight * guides
+        totals = stack.stiffness * smoothness + stack.weight * stack.energies.sum(dim=1)
         finite = torch.isfinite(stack.path).flatten(1).all(dim=1)
-        for i, flight in enumerate(flights):
-            flight.path, flight.exp_avg, flight.exp_avg_sq, flight.anchor, flight.correction = (
-                tensor[i] for tensor in stack.tensors()
-            )
+        stack.unstack()
+        for flight in stack.flights:
             flight.adam_steps += steps
             flight.evaluations += 1
         return torch.stack([totals, finite.to(totals.dtype)])
 
     def _stacked(self, flights: list[Flight], level: Level) -> _Stack:
         """Paths of one level as one batch."""
-        names = ("path", "exp_avg", "exp_avg_sq", "anchor", "correction")
-        path, exp_avg, exp_avg_sq, anchor, correction = (
-            torch.stack([getattr(flight, name) for flight in flights]) for name in names
-        )
+        tensors = {
+            name: torch.stack([getattr(flight, name) for flight in flights])
+            for name in _OF_A_FLIGHT
+        }
+        path = tensors["path"]
         weight = self._point_weight(level)
         rates = [self.schedule.rate(flight, level) for flight in flights]
         # One copy to a GPU for all numbers.
@@ -264,15 +260,12 @@ class FastSolver:
         numbers = torch.tensor(rows, dtype=torch.float64, device=path.device).T
         spreads = numbers[0].to(path.dtype)
         return _Stack(
+            flights,
             level,
-            path,
-            exp_avg,
-            exp_avg_sq,
-            anchor,
-            correction,
+            **tensors,
             taken=numbers[2].long(),
             rates=numbers[1].to(path.dtype),
-            labels=numbers[3].long().repeat_interleave(level.interior),
+            labels=numbers[3].long(),
             spreads=spreads,
             damping=self.damping * weight / spreads.square()[:, None, None],
             weight=weight,
@@ -281,22 +274,21 @@ class FastSolver:
 
     def _learn(
         self,
-        flights: list[Flight],
         stack: _Stack,
         rows: Tensor,  # [B, a]
         gradients: Tensor,  # [B, a, D]
         slope: Tensor,  # [B, n, D]
     ) -> ErrorField | None:
         """Note how much the surrogate's slope errs at the knots `rows`; its errors everywhere."""
-        chosen, knots = rows[:, :, None].expand(-1, -1, gradients.shape[2]), stack.knots()
-        stack.anchor.scatter_(1, chosen, knots.gather(1, chosen))
-        stack.correction.scatter_(1, chosen, gradients - slope.gather(1, chosen))
+        knots = stack.knots()
+        chosen = rows[:, :, None].expand(-1, -1, knots.shape[2])
+        points, errors = _taken(knots, rows), gradients - _taken(slope, rows)
+        stack.anchor.scatter_(1, chosen, points)
+        stack.correction.scatter_(1, chosen, errors)
         if not self._remembers(stack.level):
             return None
-        errors = stack.correction.gather(1, chosen) / stack.weight
-        for flight, *seen in zip(flights, knots.gather(1, chosen), errors, strict=True):
-            flight.memory.add(*seen)
-        memories = [flight.memory for flight in flights]
+        memories = [flight.memory for flight in stack.flights]
+        remember(memories, points, errors / stack.weight)
         return ErrorField(memories, stack.spreads * math.sqrt(knots.shape[2]))
 
     def _step(self, stack: _Stack, slope: Tensor, field: ErrorField | None) -> Tensor:  # -> [B]
@@ -335,9 +327,15 @@ class FastSolver:
         knots = stack.knots()
         if self.guide is None:
             return torch.zeros_like(knots)
-        weights = knots.new_full((len(stack.labels),), stack.weight)
-        slope = self.guide.gradient(knots.reshape(-1, knots.shape[2]), stack.labels, weights)
+        points = knots.reshape(-1, knots.shape[2])
+        labels = stack.of_points(knots.shape[1])
+        weights = knots.new_full((len(points),), stack.weight)
+        slope = self.guide.gradient(points, labels, weights)
         return slope.view(knots.shape).to(knots.dtype)
+
+
+def _taken(values: Tensor, rows: Tensor) -> Tensor:  # [B, n, D], [B, a] -> [B, a, D]
+    return values.gather(1, rows[:, :, None].expand(-1, -1, values.shape[2]))
 
 
 def _noise(start: Tensor, end: Tensor, rows: int) -> Tensor:  # [D] x2 -> [rows, D]

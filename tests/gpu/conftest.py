@@ -39,7 +39,7 @@ def gpu(request: pytest.FixtureRequest) -> Iterator[Any]:
         with tf32_allowed(False, wanted):
             yield SimpleNamespace(
                 device=torch.device(wanted, 0), pretended=False, waits=Counter(),
-                copies=Counter(), forget=lambda: None,
+                copies=Counter(), launches=0, forget=lambda: None,
             )  # fmt: skip
         return
     backend = pytest.importorskip("torch.utils.backend_registration")

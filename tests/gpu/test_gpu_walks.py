@@ -7,7 +7,7 @@ import torch
 
 from latentpath import ops
 from latentpath.core.errors import LatentpathWarning
-from latentpath.energy import FeatureEnergy, SurrogateGuide
+from latentpath.energy import FeatureEnergy, PathEnergy, SurrogateGuide
 from latentpath.energy.cuda_graphs import CudaGraphed
 from latentpath.models import Networks
 from latentpath.walks import (
@@ -18,6 +18,7 @@ from latentpath.walks import (
     relax_endpoints,
     walk,
 )
+from latentpath.walks.fast import FastSolver
 from support.tiny_walks import Setting, quick
 
 
@@ -73,6 +74,24 @@ def test_one_wait_an_evaluation(gpu, setting):
     assert copies == len(calls)
     beside = {place for place in gpu.waits if "fast.py" in place and "take_off" not in place}
     assert all("tolist at walks/fast.py:advance" in place for place in beside), beside
+
+
+def test_more_paths_are_no_more_launches(gpu, setting):
+    """But where paths begin, end, or go on to another level."""
+    networks = moved(setting, gpu)
+    energy = PathEnergy(networks, micro_batch=128, fixed_batches=True)
+    solver = FastSolver(energy, quick(), 34)
+
+    def launches(count):
+        start, end, labels = ends(setting, slice(count))
+        each = enumerate(zip(labels.tolist(), start, end, strict=True))
+        flights = [solver.take_off(number, *path) for number, path in each]
+        solver.advance(flights)
+        gpu.forget()
+        solver.advance(flights)
+        return gpu.launches
+
+    assert launches(9) == launches(3)
 
 
 @pytest.mark.parametrize("cuda_graphs", [False, True])

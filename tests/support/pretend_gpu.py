@@ -2,7 +2,7 @@
 
 What a GPU would refuse is refused: tensors of two devices in one operation, and waits while a CUDA
 graph is recorded. What a GPU would be slow for is counted: waits of the processor for the
-GPU, and copies to it. Our own ops run as on the processor, whatever kernel a GPU
+GPU, copies to it, and launches. Our own ops run as on the processor, whatever kernel a GPU
 would have for them; autograd, autocast and PyTorch's modules are the real ones.
 """
 
@@ -82,6 +82,7 @@ class PretendGPU(TorchDispatchMode):
         super().__init__()
         self.waits: Counter[str] = Counter()
         self.copies: Counter[str] = Counter()
+        self.launches = 0
         self.recording: list[Any] | None = None
         self.replays = 0
 
@@ -89,6 +90,7 @@ class PretendGPU(TorchDispatchMode):
         """Begin to count anew."""
         for counter in (self.waits, self.copies):
             counter.clear()
+        self.launches = 0
 
     def wait(self, what: str) -> None:
         """The processor waits for the GPU."""
@@ -132,6 +134,7 @@ class PretendGPU(TorchDispatchMode):
         results = func(*raw_args, **raw_kwargs)
         if to_cpu and name == "_to_copy" and results is raw_args[0]:
             results = results.clone()
+        self.launches += name not in _VIEWS
         if self.recording is not None and name not in _VIEWS:
             self.recording.append((func, raw_args, raw_kwargs, results))
         if to_cpu or (name == "copy_" and not _is_on_gpu(args[0])):

@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from latentpath.walks.error_field import _NOISE, ErrorField, Memory, _coefficients, _covariance
+from latentpath.walks.error_field import (
+    _NOISE,
+    ErrorField,
+    Memory,
+    _coefficients,
+    _covariance,
+    remember,
+)
 
 LENGTHS = (1.5, 4.0, 0.7)
 
@@ -14,7 +21,7 @@ def filled(told: int, size: int, seed: int) -> tuple[Memory, torch.Tensor, torch
     points, errors = (torch.randn(told, 5, generator=draw) for _ in range(2))
     memory = Memory(size, points)
     for lot in zip(points.split(7), errors.split(7), strict=True):
-        memory.add(*lot)
+        remember([memory], *(x[None] for x in lot))
     return memory, points[-size:], errors[-size:]
 
 
@@ -33,7 +40,8 @@ def test_interpolates_as_the_formula_in_float64(told: int) -> None:
 def test_short_distances_count_far_from_zero() -> None:
     memory, points, errors = filled(20, 24, 0)
     away = Memory(24, points)
-    away.add(points + 4096, errors)  # in float32 a point moves by 0.0002 at most
+    # In float32 a point moves by 0.0002 at most.
+    remember([away], points[None] + 4096, errors[None])
     length = torch.tensor([0.5])
     at = points[None] + 0.125
     here, there = ErrorField([memory], length)(at), ErrorField([away], length)(at + 4096)
@@ -61,7 +69,7 @@ def test_is_zero_far_away_and_near_the_error_where_it_is_known() -> None:
 def test_a_path_gets_the_same_beside_others_and_beside_one_that_is_not_finite() -> None:
     memories = [filled(40, 24, seed)[0] for seed in range(3)]
     broken = Memory(24, memories[0].points)
-    broken.add(torch.full((3, 5), torch.nan), torch.full((3, 5), torch.nan))
+    remember([broken], *(torch.full((1, 3, 5), torch.nan) for _ in range(2)))
     at = torch.randn(4, 9, 5, generator=torch.Generator().manual_seed(1))
     lengths = torch.tensor([*LENGTHS, 1.0])
     together = ErrorField([*memories, broken], lengths)(at)
