@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -41,3 +42,18 @@ def _people(
 @pytest.fixture(scope="session")
 def people() -> Maker:
     return _people
+
+
+@pytest.fixture(scope="session")
+def x_rays(shared_data: Path) -> dict[str, ImageSet]:
+    """PneumoniaMNIST as its file holds it; to look for copies among its images takes seconds."""
+    with np.load(shared_data / "pneumoniamnist.npz") as file:
+        return {
+            split: ImageSet(
+                file[f"{split}_images"][..., None],
+                file[f"{split}_labels"][:, 0].astype(np.int64),
+                np.arange(len(file[f"{split}_labels"])),
+                ("normal", "pneumonia"),
+            )
+            for split in ("train", "val", "test")
+        }

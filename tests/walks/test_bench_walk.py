@@ -154,14 +154,14 @@ def test_rows_of_the_comparison(modules, networks, monkeypatch, tmp_path, capsys
 
 def test_rows_of_curve_and_long_paths(modules, networks, monkeypatch, tmp_path, capsys):
     options = (
-        "--parts curve long --paths 2 --published-steps 5 --passes 3 1 410 400 "
+        "--parts curve long --paths 2 --published-steps 5 --passes 3 1 110 100 "
         "--turns 1 --long 9 21"
     )
     rows, _ = run(modules, networks, monkeypatch, tmp_path, capsys, *options.split())
     curve, long = ([row for row in rows if row["part"] == part] for part in ("curve", "long"))
-    # The walk cannot use 400 passes.
+    # The walk cannot use 100 passes.
     assert [row["setting"] for row in curve if "no surrogate" in row["setting"]] == [
-        f"{passes} passes, no surrogate" for passes in (1, 3, 400)
+        f"{passes} passes, no surrogate" for passes in (1, 3, 100)
     ]
     assert [row["passes"] for row in curve if row["solver"] == "published"] == [5]
     assert [row["points"] for row in long] == [9, 21]

@@ -9,7 +9,7 @@ import pytest
 
 from latentpath.audit.closeness.closest_record import record_ratio
 from latentpath.core.errors import DataError, InputError, ShapeError
-from latentpath.data import ImageSet, load_digits_split, read_image_set
+from latentpath.data import ImageSet, load_digits_split
 from latentpath.similarity import prepare_real
 from latentpath.similarity.gradients import prepare_gradients
 
@@ -169,8 +169,8 @@ def test_a_leak_shows_and_fresh_people_do_not(request, data, prepare):
         split = load_digits_split()
         real, holdout, fresh = split.private, split.test, split.holdout
     else:
-        path = request.getfixturevalue("shared_data") / "pneumoniamnist.npz"
-        real, holdout, fresh = (read_image_set(path, split=s) for s in ("train", "test", "val"))
+        splits = request.getfixturevalue("x_rays")
+        real, holdout, fresh = (splits[name] for name in ("train", "test", "val"))
     real, holdout, fresh = real.subset(slice(0, 400)), holdout.subset(slice(0, 300)), fresh
     fresh = fresh.subset(slice(0, 240))
     if prepare == "lpips":

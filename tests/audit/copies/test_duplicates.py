@@ -11,7 +11,7 @@ from PIL import Image
 from latentpath.audit.copies.correlation import Variant, correlate, side_of, smoothed
 from latentpath.audit.copies.duplicates import KINDS, find_duplicates, prepare_duplicates
 from latentpath.core.errors import InputError, ShapeError
-from latentpath.data import ImageSet, load_digits_split, read_image_set, to_tensor
+from latentpath.data import ImageSet, load_digits_split, to_tensor
 
 COPIES = 15  # 5% of 300
 
@@ -79,8 +79,8 @@ def case(request):
         real, holdout, fresh = digits()
         holdout, chosen = holdout.subset(slice(0, 200)), fresh.images[:300]
     else:
-        path = request.getfixturevalue("shared_data") / "pneumoniamnist.npz"
-        real, holdout, fresh = (read_image_set(path, split=s) for s in ("train", "val", "test"))
+        splits = request.getfixturevalue("x_rays")
+        real, holdout, fresh = (splits[name] for name in ("train", "val", "test"))
         holdout, chosen = holdout.subset(slice(0, 200)), fresh.images[:300]
     real = real.subset(slice(0, 400))
     return real, prepare_duplicates(real, holdout, calibration=300), chosen
