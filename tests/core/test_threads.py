@@ -87,9 +87,24 @@ def test_pieces_between_others_that_are_in_use_go_back():
     assert len(kept) == 10
 
 
-def test_threads_that_help_are_some_of_those_there():
+def test_a_trial_of_threads_leaves_no_trace():
     before, state = torch.get_num_threads(), torch.get_rng_state()
-    assert 1 <= threads_that_help(2) <= 2
     assert threads_that_help(1) == 1
     assert torch.get_num_threads() == before
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "best"),
+    [
+        ({1: 1.0, 2: 0.5, 4: 0.3}, 4),
+        ({1: 1.0, 2: 0.5, 4: 0.49}, 2),  # not worth two more
+        ({1: 1.0, 2: 2.0, 4: 9.0}, 1),
+    ],
+)
+def test_as_many_threads_as_help(seconds, best, monkeypatch):
+    in_turn = lambda *_: seconds[torch.get_num_threads()]  # noqa: E731
+    monkeypatch.setattr("latentpath.core.threads._timed", in_turn)
+    before = torch.get_num_threads()
+    assert threads_that_help(4) == best
+    assert torch.get_num_threads() == before
