@@ -98,6 +98,7 @@ def plain_figures(monkeypatch):
 # when the others have nothing to do any more.
 SLOW = (
     "test_other_compilers", "test_native_build", "test_demo", "test_experiment", "test_ray",
+    "test_pretended",
     "test_planted_leaks", "test_duplicates", "test_faults", "test_triton_compile", "test_cli",
     "test_run", "test_produce", "test_fast", "test_bench_walk", "test_audit_page",
 )  # fmt: skip

@@ -139,8 +139,8 @@ def test_no_step_of_a_training_waits_unless_its_figures_are_looked_at(gpu, data,
 
     train(1, lambda *_: None)  # what is looked at once in a process
     few = train(2, lambda *_: None)
-    assert train(6, lambda *_: None) == few
-    waits = train(6, lambda stage, done, total, figures: looked.append(dict(figures)))
+    assert train(4, lambda *_: None) == few
+    waits = train(4, lambda stage, done, total, figures: looked.append(dict(figures)))
     assert all(np.isfinite(list(figures.values())).all() for figures in looked)
     if gpu.pretended:
         assert waits == few + len(looked)
