@@ -96,7 +96,8 @@ def draw_walk(table: Path, target: Path) -> None:
 
 def draw_gpu(rows: list[dict[str, str]], target: Path) -> None:
     """Bytes a second of all kernels of one card, the last one measured, against a copy."""
-    rows = [row for row in rows if row["gb_per_s"] and row["card"] == rows[-1]["card"]]
+    card = rows[-1]["card"]
+    rows = [row for row in rows if float(row["gb_per_s"] or 0) and row["card"] == card]
     figure, axis = plt.subplots(figsize=(10, 1 + 0.22 * len(rows)), layout="constrained")
     for place, row in enumerate(reversed(rows)):
         rate, is_bound = float(row["gb_per_s"]), row["implementation"] == "copy"
@@ -106,7 +107,7 @@ def draw_gpu(rows: list[dict[str, str]], target: Path) -> None:
     axis.set_yticks([])
     axis.set_xlim(0, 1.6 * max((float(row["gb_per_s"]) for row in rows), default=1.0))
     if rows:
-        machine = f"{rows[-1]['card']}, PyTorch {rows[-1]['torch']}"
+        machine = f"{card}, PyTorch {rows[-1]['torch']}"
         axis.set_xlabel(f"gigabytes a second that have to move; {machine}", fontsize=8)
     axis.spines[["top", "right"]].set_visible(False)
     save(figure, target)

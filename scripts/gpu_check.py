@@ -244,6 +244,13 @@ def check_bank_lse(session: Session) -> None:
             ),
             limit,
         )  # fmt: skip
+    query, bank = (session.number(n, 64) for n in (70, 501))
+    with tf32_allowed(True, session.device):
+        check(
+            session, "bank_lse 70x501x64, TF32 allowed",
+            lambda: ops.bank_lse(query, bank, None, 0.6),
+            lambda: _bank_lse_reference(query.double(), bank.double(), None, 0.6), 4e-3,
+        )  # fmt: skip
     if session.small:
         return
     # Places beyond 2^31 in the bank.
@@ -456,6 +463,12 @@ def time_bank_lse(session: Session) -> None:
     some = bank[:8192]
     time_op(session, "bank_lse", f"{m}x{len(some)}x{d}", torch.bfloat16, "two products",
             lambda: (query @ some.T) @ some, flops=4.0 * m * len(some) * d)  # fmt: skip
+    rows = min(m, 4096)
+    wide = query[:rows].float(), bank.float(), bias
+    for name, allowed in (("float32", False), ("tf32", True)):
+        with tf32_allowed(allowed, session.device):
+            time_op(session, "bank_lse", f"{rows}x{n}x{d}", torch.float32, name,
+                    lambda: ops.bank_lse(*wide, 0.2), flops=4.0 * rows * n * d)  # fmt: skip
     side = 16 if session.small else 8192
     square = session.number(side, side, dtype=torch.bfloat16)
     time_op(session, "matmul", f"{side}x{side}x{side}", torch.bfloat16, "cublas",

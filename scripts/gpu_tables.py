@@ -65,7 +65,9 @@ def table(rows: list[Row]) -> str:
     for row in rows:
         spread = f"{row['p20_ms']} to {row['p80_ms']}" if row["p20_ms"] else ""
         cells = [row[name] for name in ("card", "op", "shape", "dtype", "implementation")]
-        cells += [row["median_ms"], spread, row["gb_per_s"], row["tflop_per_s"]]
+        # A rate of 0 is one that says nothing of this op.
+        rates = ("" if row[name] == "0" else row[name] for name in ("gb_per_s", "tflop_per_s"))
+        cells += [row["median_ms"], spread, *rates]
         lines.append(" | ".join([*cells, row["torch"], row["commit"]]))
     return "\n".join(f"| {line} |" for line in lines)
 
