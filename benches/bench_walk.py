@@ -13,7 +13,7 @@ Rows go to benches/results/walk.csv; `plots.py` draws docs/walk.svg from them. P
   many valleys, and the mean of a few says little about an idea;
 - long: paths of up to thousands of points;
 - short: many paths of a few points at once, smoothness weighed as `latentpath produce` does, on
-  pairs of their own energies by the published walk;
+  pairs of their own energies by the published walk, with and without a path predictor;
 - resnet64: as digits, on a 64x64 StyleGAN2 with two ResNet-18, made and trained when first used.
 
 The published walk takes the same time for each of its steps, so that is measured over windows of
@@ -50,7 +50,7 @@ from walk_published import CHUNK, STEPS
 from walk_timing import ABLATIONS, Bench, Row, Setting, ratio_error
 
 from latentpath.energy import EnergyTerms, EnergyWeights, PathEnergy
-from latentpath.training import SurrogateConfig
+from latentpath.training import PredictorConfig, SurrogateConfig
 from latentpath.walks import FastConfig, WalkResult
 from latentpath.walks.levels import plan_levels, resample
 from latentpath.walks.published import EPS_DISTANCE, chunk_weights
@@ -63,7 +63,7 @@ POINTS = 50
 PASSES = (3.0, 6.0, 10.0, 16.0, 24.0, 36.0, 60.0)
 LONG = (50, 200, 1000, 4000)
 SHORT = (4, 8)
-SHORT_PASSES = (4.0, 8.0, 16.0, 36.0)
+SHORT_PASSES = (1.0, 8.0, 16.0, 36.0)
 DIGITS_PARTS = ("digits", "curve", "ablation", "long")
 PARTS = (*DIGITS_PARTS, "short", "resnet64")
 
@@ -117,12 +117,15 @@ def curve(bench: Bench) -> Iterator[Row]:
 
 def short(bench: Bench) -> Iterator[Row]:
     """Energy and time of many short walks at once, by passes, in turn."""
-    names = [f"{passes:g} passes" for passes in bench.options.short_passes]
+    most = bench.options.short_passes[-1]
     settings = [
-        Setting(name, {"passes": passes})
-        for name, passes in zip(names, bench.options.short_passes, strict=True)
+        Setting(f"{passes:g} passes, predictor", {"passes": passes}, False, True)
+        for passes in bench.options.short_passes
     ]
-    settings += [Setting(f"{names[-1]}, no surrogate", settings[-1].options, surrogate=False)]
+    settings += [
+        Setting(f"{most:g} passes", {"passes": most}),
+        Setting(f"{most:g} passes, no surrogate", {"passes": most}, surrogate=False),
+    ]
     seconds, steps = ({s.name: [] for s in settings} for _ in range(2))
     shares: dict[str, list[float]] = {s.name: [] for s in settings}
     results = {}
@@ -280,7 +283,7 @@ def estimate(bench: Bench, part: str) -> float:
             bench.reference.points,
             len(ref.labels if bench.ends is None else bench.ends[2]),
         )
-        passes = [*options.short_passes, options.short_passes[-1]]
+        passes = [*options.short_passes, *2 * [options.short_passes[-1]]]
         return options.turns * sum(window + walks(walked, count, p) for p in passes)
     if part == "ablation":
         return len(ABLATIONS) * (window + walks(bench.paths, POINTS, 1.2 * most))
@@ -305,6 +308,8 @@ def benches(options: argparse.Namespace) -> Iterator[tuple[str, Bench]]:
             yield part, Bench(part, networks, kept, options, many, steps)
     if "short" in options.parts:
         networks = walk_networks.digits(options.surrogate, options.training_seconds, device)
+        config = PredictorConfig(points=options.predictor_points, weights=EnergyWeights())
+        networks = networks.predicting(options.predictor, config)
         ends = networks.make_ends(options.short_walks)
         for points in options.short:
             steps, weight = options.published_steps, ((points - 1) / (POINTS - 1)) ** 2
@@ -384,6 +389,8 @@ def parser() -> argparse.ArgumentParser:
     add("--surrogate", type=Path, help="file of the digits' surrogate [the one that ships]")
     add("--training-seconds", type=float, help="of it [what the file notes]")
     add("--training-points", type=int, default=_training_points(), help="passes it took")
+    add("--predictor", type=Path, default=RUNS / "predictor.safetensors", help="of short paths")
+    add("--predictor-points", type=int, default=400_000, help="points of its training [400000]")
     add("--amortise", type=int, default=10_000, help="walks that share the training [10000]")
     add("--threads", type=int, default=torch.get_num_threads())
     add("--table", type=Path, default=TABLE)

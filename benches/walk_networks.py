@@ -18,13 +18,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latentpath.data import load_digits_split
+from latentpath.data import load_digits_split, to_tensor
 from latentpath.generators import StyleGAN2
 from latentpath.generators.weights import read_weights
-from latentpath.models import Networks, Surrogate, load_surrogate, save_surrogate
+from latentpath.models import (
+    Networks,
+    Surrogate,
+    load_path_predictor,
+    load_surrogate,
+    save_path_predictor,
+    save_surrogate,
+)
 from latentpath.production import ASSETS, ProduceConfig, load_bundle
-from latentpath.production.prepared_endpoints import prepare_endpoints
-from latentpath.training import SurrogateConfig, train_surrogate
+from latentpath.production.prepared_endpoints import at_resolution, prepare_endpoints
+from latentpath.training import (
+    PredictorConfig,
+    SurrogateConfig,
+    encode,
+    train_predictor,
+    train_surrogate,
+)
 from latentpath.training.augmentation import AugmentConfig, augment
 from latentpath.training.learning_rate import one_cycle
 
@@ -41,8 +54,27 @@ class WalkNetworks(Networks):
     name: str
     make_ends: Callable[[int], Ends]
     """Endpoints and labels of so many paths."""
+    make_latents: Callable[[], tuple[Tensor, Tensor]]
+    """Latents [N, D] of the people, and their classes."""
     training_seconds: float | None = None
     """What the surrogate's training took, if known."""
+    predictor_seconds: float | None = None
+    """Likewise, the predictor's."""
+
+    def predicting(self, file: Path, config: PredictorConfig) -> WalkNetworks:
+        """The same with the predictor of a file, which is trained first if it is not there."""
+        if not file.exists():
+            print(f"  predictor: {config.points:,} points of the true energy", flush=True)
+            began = time.process_time()
+            made = train_predictor(self, *self.make_latents(), config=config)
+            seconds = time.process_time() - began
+            file.parent.mkdir(parents=True, exist_ok=True)
+            save_path_predictor(file, made, notes={"seconds": seconds, "points": config.points})
+        predictor = load_path_predictor(file, str(self.device))
+        made = replace(self, predictor=predictor)
+        made.check_trained_for()
+        notes = read_weights(file, kind="predictor").notes
+        return replace(made, predictor_seconds=float(notes["seconds"]))
 
     @cached_property
     def published_generator(self) -> StyleGAN2:
@@ -60,7 +92,7 @@ def digits(
     device: str = "cpu",
 ) -> WalkNetworks:
     """The demo's networks; the paths join averages of five private digits of one class."""
-    bundle = load_bundle(ASSETS, device, with_surrogate=False)
+    bundle = load_bundle(ASSETS, device, without=("surrogate",))
 
     def make_ends(paths: int) -> Ends:
         made = prepare_endpoints(load_digits_split().private, bundle, ProduceConfig(count=500))
@@ -75,6 +107,12 @@ def digits(
         start, end = torch.stack(drawn).unbind(1)
         return made.centroids[start], made.centroids[end], labels[start]
 
+    def make_latents() -> tuple[Tensor, Tensor]:
+        data = load_digits_split().private
+        side = bundle.generator.img_resolution
+        images = to_tensor(at_resolution(data, side).images).to(device)
+        return encode(bundle.encoder, images), torch.as_tensor(data.labels, device=device)
+
     path = surrogate_file or ASSETS / "surrogate.safetensors"
     surrogate, noted = (
         _open_surrogate(path, bundle.networks, device) if path.exists() else (None, None)
@@ -86,6 +124,7 @@ def digits(
         surrogate,
         name="digits",
         make_ends=make_ends,
+        make_latents=make_latents,
         training_seconds=training_seconds or noted,
     )
 
@@ -93,7 +132,7 @@ def digits(
 def _open_surrogate(path: Path, networks: Networks, device: str) -> tuple[Surrogate, float | None]:
     """The surrogate of a file, and the seconds of its training where the file says."""
     surrogate = load_surrogate(path, device)
-    replace(networks, surrogate=surrogate).check_surrogate()
+    replace(networks, surrogate=surrogate).check_trained_for()
     seconds = read_weights(path, kind="surrogate").notes.get("seconds")
     return surrogate, None if seconds is None else float(seconds)
 
@@ -240,5 +279,6 @@ def stand_in(folder: Path, size: StandIn | None = None, device: str = "cpu") -> 
         surrogate,
         name="resnet64",
         make_ends=make_ends,
+        make_latents=lambda: (latents.to(device), labels.to(device)),
         training_seconds=seconds,
     )

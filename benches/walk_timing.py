@@ -40,6 +40,8 @@ class Setting:
     options: dict[str, Any] = field(default_factory=dict)
     """Of `FastConfig`, where they are not its defaults."""
     surrogate: bool = True
+    predictor: bool = False
+    """Whether walks begin where the predictor says that they lead."""
     precision: str = "auto"
     coarse: bool = True
     """False walks on the finest level alone, with as many passes."""
@@ -109,12 +111,20 @@ class Bench:
                 start[:paths],
                 end[:paths],
                 labels[:paths],
-                self.networks if setting.surrogate else replace(self.networks, surrogate=None),
+                self.helped(setting),
                 steps=points,
                 config=config,
                 precision=setting.precision,
             )
         return result, (self.clock() - began) / paths
+
+    def helped(self, setting: Setting) -> WalkNetworks:
+        """The networks with those helpers that a setting has."""
+        return replace(
+            self.networks,
+            surrogate=self.networks.surrogate if setting.surrogate else None,
+            predictor=self.networks.predictor if setting.predictor else None,
+        )
 
     @contextmanager
     def networks_timed(self) -> Iterator[list[float]]:
@@ -224,14 +234,14 @@ class Bench:
             **_spread(seconds),
             "speed_up": round(statistics.median(ratios), 2),
         }
-        training = self.networks.training_seconds
-        if setting.surrogate and training is not None:
+        training, points = self._training(setting)
+        if training is not None:
             walks = self.options.amortise
             more = [
                 whole / (taken + training / walks)
                 for whole, taken in zip(full, seconds, strict=True)
             ]
-            passes = self.options.training_points / (walks * (self.reference.points - 2))
+            passes = points / (walks * (self.reference.points - 2))
             figures |= {
                 "training_s": round(training, 1),
                 "amortised_walks": walks,
@@ -239,6 +249,18 @@ class Bench:
                 "amortised_speed_up": round(statistics.median(more), 2),
             }
         return self.row("fast", setting.name, result.after[: self.paths], **figures)
+
+    def _training(self, setting: Setting) -> tuple[float | None, int]:
+        """Seconds of the training of a setting's helpers, None if not known, and their points."""
+        networks, options = self.networks, self.options
+        used = [
+            (networks.training_seconds, options.training_points) if setting.surrogate else None,
+            (networks.predictor_seconds, options.predictor_points) if setting.predictor else None,
+        ]
+        known = [pair for pair in used if pair is not None and pair[0] is not None]
+        if not known:
+            return None, 0
+        return sum(float(seconds or 0.0) for seconds, _ in known), sum(n for _, n in known)
 
 
 def ratio_error(total: Tensor, goal: Tensor) -> float | str:  # [n] x2

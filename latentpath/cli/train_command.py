@@ -29,6 +29,7 @@ NETWORKS = (
     ("identity", "IdentityConfig", "which real person an image looks like"),
     ("classifier", "ClassifierConfig", "which class an image belongs to"),
     ("surrogate", "SurrogateConfig", "what the classifiers see at a latent, for faster walks"),
+    ("predictor", "PredictorConfig", "where paths of low energy lead, for faster walks"),
 )
 
 

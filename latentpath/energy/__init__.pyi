@@ -15,6 +15,7 @@ from latentpath.energy.guides import (
     find_linear_head as find_linear_head,
 )
 from latentpath.energy.path import (
+    PUBLISHED_POINTS as PUBLISHED_POINTS,
     EnergyTerms as EnergyTerms,
     EnergyWeights as EnergyWeights,
     PathEnergy as PathEnergy,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -42,6 +42,9 @@ from latentpath.energy.guides import ClassGuide, IdentityGuide
 from latentpath.generators import Precision, PrecisionName
 from latentpath.models import Networks
 
+PUBLISHED_POINTS = 50
+"""Points of the published paths, both ends counted."""
+
 
 @dataclass(frozen=True)
 class EnergyWeights:
@@ -56,6 +59,14 @@ class EnergyWeights:
 
     def __post_init__(self) -> None:
         check_finite(**vars(self))
+
+    def for_points(self, points: int) -> EnergyWeights:
+        """Weights under which a curve of `points` points has each energy's share of one of 50.
+
+        Over T points of one curve squared distances sum to about 1 / (T - 1), guides to T - 1.
+        """
+        share = ((points - 1) / (PUBLISHED_POINTS - 1)) ** 2
+        return replace(self, smoothness=self.smoothness * share)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from latentpath.core import LARGEST, InputError, check_at_least, check_within
 from latentpath.data import FORMATS, SPLITS
 from latentpath.production import (
     ASSETS,
-    NETWORKS,
+    NEEDED,
     FastOptions,
     GateConfig,
     ProduceConfig,
@@ -173,8 +173,8 @@ class Recipe:
     """The networks, where they ship; None has them trained in the experiment's folder."""
     data: str | None = None
     """The data, where they ship ("digits"); None is for a path given to the experiment."""
-    networks: tuple[str, ...] = tuple(NETWORKS)
-    """Networks that are trained where absent; all but the surrogate are needed."""
+    networks: tuple[str, ...] = (*NEEDED, "surrogate")
+    """Networks that are trained where absent; all but surrogate and predictor are needed."""
     splits: tuple[str, ...] = SPLITS
     """Splits of the data's `.npz` file: that of the private people, then those of others."""
 
@@ -230,7 +230,7 @@ def _chest_xrays(side: int) -> Recipe:
             classifier=ClassifierConfig(width=8),
         ),
         # Without a surrogate: nobody has measured yet whether walks of this size gain by one.
-        networks=("generator", "encoder", "identity", "classifier"),
+        networks=NEEDED,
         splits=("0", "1", "2"),
     )
 

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from latentpath.audit import WalkProfile, overview_figure
 from latentpath.core import Progress, new_file, silent
+from latentpath.energy import PUBLISHED_POINTS
 from latentpath.experiments.sets import SetMaker
 from latentpath.production import (
-    PUBLISHED_STEPS,
     Bundle,
     choose_metric,
     profile_along,
@@ -43,7 +43,7 @@ def walk_picture(maker: SetMaker, kept: Path, progress: Progress = silent) -> by
     """
     if not kept.exists():
         ends, bundle = maker.endpoints(), maker.bundle
-        config = replace(maker.config, walk=replace(maker.config.walk, steps=PUBLISHED_STEPS))
+        config = replace(maker.config, walk=replace(maker.config.walk, steps=PUBLISHED_POINTS))
         metric = choose_metric(bundle.generator, config.walk)
         pairs = _pairs(ends.labels, config.seed)
         walked = walk_pairs(ends.centroids, ends.labels, pairs, bundle, config, 0, metric).latents

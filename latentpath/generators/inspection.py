@@ -170,7 +170,7 @@ def _ours(path: Path) -> WeightsFacts:
     )
 
 
-_OF_A_FOLDER = ("encoder", "surrogate", *ENCODERS)
+_OF_A_FOLDER = ("encoder", "surrogate", "predictor", *ENCODERS)
 
 
 def _made(weights: Weights) -> list[str]:

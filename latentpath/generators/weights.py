@@ -30,7 +30,7 @@ class Weights:
 
     kind: str
     """Which network: "stylegan2", "stylegan3", "autoencoder" (its decoder), "autoencoder encoder",
-    "psp encoder", "classifier", "identity", "encoder", "lpips", "surrogate"."""
+    "psp encoder", "classifier", "identity", "encoder", "lpips", "surrogate", "predictor"."""
     config: dict[str, Any]
     """Keyword arguments that build the network."""
     notes: dict[str, Any]

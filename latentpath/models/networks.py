@@ -1,4 +1,4 @@
-"""The networks that a path lies among: a generator, the classifiers that judge it, a surrogate."""
+"""The networks that a path lies among: a generator, the classifiers that judge it, helpers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from latentpath.core import InputError, WeightsError, hash_bytes, hash_tensors
 from latentpath.generators import as_generator
+from latentpath.models.path_predictor import TRAIN_PREDICTOR_AGAIN, PathPredictor
 from latentpath.models.surrogate import TRAIN_AGAIN, Surrogate
 
 ImageModel = Callable[[Tensor], Tensor]
@@ -38,6 +39,8 @@ class Networks:
     surrogate: Surrogate | None = None
     """What the classifiers would see at a latent, without its image; it belongs to the other three
     as they are. The fast solver needs fewer generator passes with one."""
+    predictor: PathPredictor | None = None
+    """Where paths of low energy lead, from their ends; likewise. The fast solver begins there."""
 
     def for_latents(self, latent_dim: int) -> Networks:
         """The same with a generator that has the methods of `latentpath.generators.Generator`.
@@ -64,7 +67,7 @@ class Networks:
         return torch.device("cpu")
 
     def fingerprint(self) -> str:
-        """SHA-256 over names, shapes and values of the states of all but the surrogate.
+        """SHA-256 over names, shapes and values of the states of generator and classifiers.
 
         The same on every device and in every memory layout. A network's digest is kept until one
         of its tensors is replaced or written to.
@@ -76,22 +79,26 @@ class Networks:
         digests = [_digest(role, getattr(self, role)) for role in roles]
         return hash_bytes("".join(digests).encode())
 
-    def check_surrogate(self) -> None:
-        """Raise unless the surrogate, where there is one, was trained for these very networks.
+    def check_trained_for(self) -> None:
+        """Raise unless surrogate and predictor, where there are any, were trained for the others.
 
         Raises:
-            WeightsError: it was trained for others, or for others' earlier weights.
+            WeightsError: one was trained for others, or for others' earlier weights.
             InputError: a network without a state, such as a function.
         """
-        if self.surrogate is None:
-            return
-        trained_for = self.surrogate.trained_for
-        if self.fingerprint() != trained_for:
-            raise WeightsError(
-                expected="a surrogate trained for this generator and these classifiers",
-                got="one for other weights" if trained_for else "one that names no networks",
-                fix=TRAIN_AGAIN,
-            )
+        helpers = (
+            ("surrogate", self.surrogate, TRAIN_AGAIN),
+            ("predictor", self.predictor, TRAIN_PREDICTOR_AGAIN),
+        )
+        for name, helper, fix in helpers:
+            if helper is not None and self.fingerprint() != helper.trained_for:
+                raise WeightsError(
+                    expected=f"a {name} trained for this generator and these classifiers",
+                    got="one for other weights"
+                    if helper.trained_for
+                    else "one that names no networks",
+                    fix=fix,
+                )
 
 
 # Network -> (where its tensors lie and how often each was written, digest).
@@ -106,9 +113,9 @@ def _digest(role: str, network: Any) -> str:
     state = state() if callable(state) else state  # a program of torch.export holds it ready
     if not isinstance(state, dict):
         raise InputError(
-            expected=f"a {role} with a state_dict, whose weights a surrogate can belong to",
+            expected=f"a {role} with a state_dict, whose weights helpers can belong to",
             got=f"a {type(network).__name__}",
-            fix="wrap it in a torch.nn.Module that holds its weights, or walk without a surrogate",
+            fix="wrap it in a torch.nn.Module that holds its weights, or walk without these",
         )
     tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
     written = tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in tensors.values())

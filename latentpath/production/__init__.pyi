@@ -6,6 +6,7 @@ from latentpath.production.agreed_settings import (
 from latentpath.production.bundle import (
     ASSETS as ASSETS,
     FILES as FILES,
+    NEEDED as NEEDED,
     Bundle as Bundle,
     load_bundle as load_bundle,
     people_fingerprint as people_fingerprint,
@@ -112,7 +113,6 @@ from latentpath.production.verification import (
     verify_set as verify_set,
 )
 from latentpath.production.walking import (
-    PUBLISHED_STEPS as PUBLISHED_STEPS,
     choose_metric as choose_metric,
     render as render,
     walk_pairs as walk_pairs,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,15 @@ from latentpath.generators import (
     build,
     read_weights,
 )
-from latentpath.models import Classifier, Encoder, Networks, Surrogate, load_surrogate
+from latentpath.models import (
+    Classifier,
+    Encoder,
+    Networks,
+    PathPredictor,
+    Surrogate,
+    load_path_predictor,
+    load_surrogate,
+)
 from latentpath.similarity import LPIPS
 
 if TYPE_CHECKING:
@@ -39,6 +47,7 @@ FILES = {
     "identity": "identity.safetensors",
     "classifier": "classifier.safetensors",
     "surrogate": "surrogate.safetensors",
+    "predictor": "predictor.safetensors",
 }
 
 # Network -> the kinds of weights that it may have, with what they build.
@@ -48,6 +57,10 @@ FACTORIES: dict[str, Mapping[str, Callable[..., nn.Module]]] = {
     "identity": {"identity": Classifier},
     "classifier": {"classifier": Classifier},
 }
+
+NEEDED = tuple(FACTORIES)
+"""Networks that a set cannot be made without, in the order in which they need each other; the
+others make walks faster."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +78,17 @@ class Bundle:
     """`people_fingerprint` of the images that the identity classifier was trained on."""
     surrogate: Surrogate | None = None
     """Saves walks most of their generator passes; without one they take more."""
+    predictor: PathPredictor | None = None
+    """Where paths of low energy lead; without one walks begin on straight lines."""
     judgement: Judgement | None = None
     """What the networks' trainings made of them; None where nothing is known."""
 
     @property
     def networks(self) -> Networks:
         """What walks, the gate and the surrogate's training take."""
-        return Networks(self.generator, self.identity, self.classifier, self.surrogate)
+        return Networks(
+            self.generator, self.identity, self.classifier, self.surrogate, self.predictor
+        )
 
     def check(self, data: ImageSet) -> None:
         """Raise WeightsError unless these networks were made for a set like `data`."""
@@ -155,19 +172,24 @@ def people_fingerprint(real: ImageSet) -> str:
 
 
 def load_bundle(
-    folder: str | Path, device: torch.device | str = "cpu", *, with_surrogate: bool = True
+    folder: str | Path,
+    device: torch.device | str = "cpu",
+    *,
+    without: Collection[str] = (),
 ) -> Bundle:
-    """Open the networks of a weights folder, and the LPIPS that ships; a surrogate may be absent.
+    """Open the networks of a weights folder, and the LPIPS that ships.
+
+    A surrogate and a predictor may be absent.
 
     Args:
         folder: the weights folder.
         device: where the networks go.
-        with_surrogate: False leaves a surrogate out, such as one that is to be trained again.
+        without: "surrogate" or "predictor", or both, to leave out, such as to train them again.
 
     Raises:
         WeightsError: a file is missing, damaged, of another kind, or the networks do not fit
             each other (for example an encoder of another generator's latent width, or a surrogate
-            that was trained for other weights than those beside it).
+            or predictor that was trained for other weights than those beside it).
     """
     folder = Path(folder)
     parts: dict[str, Any] = {}
@@ -191,9 +213,12 @@ def load_bundle(
                 got=f"{got}",
                 fix="put weights that were trained together into one folder",
             )
-    surrogate = None
-    if with_surrogate and (path := folder / FILES["surrogate"]).exists():
-        surrogate = load_surrogate(path, device)
+    loaders = {"surrogate": load_surrogate, "predictor": load_path_predictor}
+    helpers: dict[str, Any] = {
+        name: load(folder / FILES[name], device)
+        for name, load in loaders.items()
+        if name not in without and (folder / FILES[name]).exists()
+    }
     bundle = Bundle(
         generator,
         parts["encoder"],
@@ -202,8 +227,8 @@ def load_bundle(
         LPIPS.load(device),
         class_names=tuple(names) if (names := notes["classifier"].get("class_names")) else None,
         people=notes["identity"].get("people"),
-        surrogate=surrogate,
+        **helpers,
         judgement=_judgement(folder),
     )
-    bundle.networks.check_surrogate()
+    bundle.networks.check_trained_for()
     return bundle

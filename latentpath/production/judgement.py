@@ -19,7 +19,7 @@ from latentpath.production.agreed_settings import read_object, write_object
 
 FILE_NAME = "judgement.json"
 _FORMAT = 1
-# Networks that a set cannot be made without; surrogates only save time.
+# Networks that a set cannot be made without; the others only save time.
 _JUDGED = ("generator", "encoder", "identity", "classifier")
 
 State = Literal["good", "weak", "unfit"]

@@ -32,8 +32,14 @@ from latentpath.generators import (
     save_generator,
     save_weights,
 )
-from latentpath.models import Encoder, Surrogate, save_surrogate
-from latentpath.production.bundle import FILES, load_bundle, people_fingerprint
+from latentpath.models import (
+    Encoder,
+    PathPredictor,
+    Surrogate,
+    save_path_predictor,
+    save_surrogate,
+)
+from latentpath.production.bundle import FILES, NEEDED, load_bundle, people_fingerprint
 from latentpath.production.judgement import JudgedFigure, note_figures
 from latentpath.production.network_judging import (
     GeneratorJudge,
@@ -42,16 +48,20 @@ from latentpath.production.network_judging import (
     judge_identity,
 )
 from latentpath.production.prepared_endpoints import at_resolution
+from latentpath.production.produce_config import WalkOptions
 from latentpath.production.sample_sheets import SampleSheets
+from latentpath.production.walking import choose_metric
 from latentpath.similarity import LPIPS
 from latentpath.training import (
     Pretrained,
     encode,
+    evaluate_predictor,
     evaluate_surrogate,
     predict,
     train_classifier,
     train_encoder,
     train_generator,
+    train_predictor,
     train_surrogate,
 )
 
@@ -136,12 +146,12 @@ def train_network(
     it after an interruption, and lengthens a finished generator with a larger `total_images`.
 
     Args:
-        network: "generator", "encoder" (needs the generator in `out`), "identity", "classifier" or
-            "surrogate" (needs all of these in `out`).
+        network: "generator", "encoder" (needs the generator in `out`), "identity", "classifier",
+            "surrogate" or "predictor" (which need all of the others in `out`).
         data: the private set.
         out: the weights folder.
-        config: `GeneratorConfig`, `EncoderConfig`, `IdentityConfig`, `ClassifierConfig` or
-            `SurrogateConfig`.
+        config: `GeneratorConfig`, `EncoderConfig`, `IdentityConfig`, `ClassifierConfig`,
+            `SurrogateConfig` or `PredictorConfig`.
         resolution: side of the images, pixels, a power of two; 0 takes that of the generator in
             `out`, or else the next power of two from the data's size.
         initial: what the generator starts from; its weights' notes will say so.
@@ -221,6 +231,8 @@ def train_network(
         save_generator(path, module, notes=notes, half=half)
     elif isinstance(module, Surrogate):
         save_surrogate(path, module, notes=notes, half=half)
+    elif isinstance(module, PathPredictor):
+        save_path_predictor(path, module, notes=notes, half=half)
     else:
         save_weights(path, module, kind=network, config=module.config, notes=notes, half=half)  # type: ignore[arg-type]
     shown = ", ".join(f"{name} {value:.4g}" for name, value in result.items())
@@ -228,7 +240,7 @@ def train_network(
     people = 0 if others is None else others.num_identities
     count = 0 if others is None else len(others)
     reason = ""
-    if not figures and network != "surrogate":
+    if not figures and network in NEEDED:
         alone = network == "classifier" and data.num_classes < 2
         unmet = "too_few_people" if validation else "nobody_held_out"
         reason = "one_class" if alone else unmet
@@ -241,6 +253,10 @@ def train_network(
         line += (
             f"\nnot judged on people it has not met: of {data.num_identities:,} people too few can "
             "be held out"
+        )
+    if result.get("predicted energy ratio", 0.0) > 1:
+        line += (
+            f"\nstraight lines have lower energy than these paths: delete {path}, or train longer"
         )
     if result.get("walk energy ratio", 0.0) > 1:
         line += f"\nwalks end at lower energy without this surrogate: delete {path} to do without"
@@ -298,7 +314,7 @@ def _classifier(job: _Job) -> Trained:
 
 
 def _surrogate(job: _Job) -> Trained:
-    bundle = load_bundle(job.out, job.device, with_surrogate=False)
+    bundle = load_bundle(job.out, job.device, without=("surrogate", "predictor"))
     bundle.check(job.data)
     latents, labels = encode(bundle.encoder, job.images), job.labels
     surrogate = train_surrogate(
@@ -315,12 +331,34 @@ def _surrogate(job: _Job) -> Trained:
     )
 
 
+def _predictor(job: _Job) -> Trained:
+    bundle = load_bundle(job.out, job.device, without=("surrogate", "predictor"))
+    bundle.check(job.data)
+    latents, labels = encode(bundle.encoder, job.images), job.labels
+    # As `produce` walks, if not told otherwise.
+    metric = choose_metric(bundle.generator, WalkOptions())
+    predictor = train_predictor(
+        bundle.networks,
+        latents,
+        labels,
+        config=job.config,
+        metric=metric,
+        checkpoint=job.checkpoint,
+        progress=job.progress,
+    )
+    networks = replace(bundle.networks, predictor=predictor)
+    return predictor, evaluate_predictor(
+        networks, latents, labels, config=job.config, metric=metric
+    )
+
+
 _TRAINERS: dict[str, Callable[[_Job], Trained]] = {
     "generator": _generator,
     "encoder": _encoder,
     "identity": _identity,
     "classifier": _classifier,
     "surrogate": _surrogate,
+    "predictor": _predictor,
 }
 
 

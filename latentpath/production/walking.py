@@ -23,8 +23,6 @@ from latentpath.walks import (
     walk,
 )
 
-# Points on a published walk, for which the published weights were chosen.
-PUBLISHED_STEPS = 50
 # Walks in a shard, at most.
 SHARD_WALKS = 16
 # The fewest points worth a call.
@@ -126,10 +124,9 @@ def _first_knots(config: ProduceConfig) -> int:
 
 def solver_config(options: WalkOptions) -> FastConfig | PublishedConfig:
     """What `walk` takes as its solver's configuration."""
-    # Over T points of one curve, squared distances sum to ~1 / (T - 1), guides to ~(T - 1).
-    share = ((options.steps - 1) / (PUBLISHED_STEPS - 1)) ** 2
     given = options.weights
-    weights = EnergyWeights(given.smoothness * share, given.identity, given.classification)
+    weights = EnergyWeights(given.smoothness, given.identity, given.classification)
+    weights = weights.for_points(options.steps)
     if options.solver == "fast":
         fast = options.fast
         return FastConfig(passes=fast.passes, exploration=fast.exploration, weights=weights)

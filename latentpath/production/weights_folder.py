@@ -11,7 +11,7 @@ import torch
 from latentpath.core import Progress, silent
 from latentpath.data import ImageSet
 from latentpath.generators import inspect_weights
-from latentpath.production.bundle import FILES, Bundle, check_trained_on, load_bundle
+from latentpath.production.bundle import FILES, NEEDED, Bundle, check_trained_on, load_bundle
 from latentpath.production.judgement import read_judgement
 from latentpath.production.network_training import (
     check_classes,
@@ -23,11 +23,12 @@ from latentpath.training import (
     EncoderConfig,
     GeneratorConfig,
     IdentityConfig,
+    PredictorConfig,
     SurrogateConfig,
 )
 
 # In the order in which they need each other.
-NETWORKS = ("generator", "encoder", "identity", "classifier", "surrogate")
+NETWORKS = (*NEEDED, "surrogate", "predictor")
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class TrainingConfig:
     """Which class an image belongs to."""
     surrogate: SurrogateConfig = field(default_factory=SurrogateConfig)
     """What the classifiers see at a latent."""
+    predictor: PredictorConfig = field(default_factory=PredictorConfig)
+    """Where paths of low energy lead."""
     validation: float = 0.1
     """Share of the people, 0 to 0.25, whom generator and class classifier never meet, to judge the
     networks by; at least 20 people, 0 for none."""
@@ -52,7 +55,7 @@ class TrainingConfig:
         check_validation(self.validation)
 
 
-def absent_networks(folder: Path, wanted: Sequence[str] = NETWORKS) -> list[str]:
+def absent_networks(folder: Path, wanted: Sequence[str] = NEEDED) -> list[str]:
     """Networks out of the wanted ones that the folder has no weights of, in the order of need."""
     return [name for name in wanted if not (folder / FILES[name]).exists()]
 
@@ -64,7 +67,7 @@ def folder_lines(folder: Path) -> list[str]:
         folder: the weights folder.
     """
     lines = []
-    if absent := absent_networks(folder, NETWORKS[:-1]):
+    if absent := absent_networks(folder):
         lines.append(f"needs: {', '.join(absent)}: `latentpath train` with this folder as --out")
     judgement = read_judgement(folder, FILES)
     if judgement is not None:
@@ -78,7 +81,7 @@ def ready_networks(
     folder: Path,
     config: TrainingConfig,
     *,
-    wanted: Sequence[str] = NETWORKS,
+    wanted: Sequence[str] = NEEDED,
     resolution: int = 0,
     sheet_images: int = 0,
     device: torch.device | str = "cpu",
@@ -91,7 +94,7 @@ def ready_networks(
         data: the private people.
         folder: the weights folder.
         config: how to train.
-        wanted: names of the networks to train; the surrogate alone may be left out.
+        wanted: names of the networks to train; surrogate and predictor may be left out.
         resolution: of the generator, pixels; see `train_network`.
         sheet_images: images between two sheets of the generator's samples; see `train_network`.
         device: where to train.
@@ -127,7 +130,7 @@ def ready_networks(
 
 def _check_present(folder: Path, data: ImageSet) -> None:
     """Find out before the others are trained whether the networks that are there fit the data."""
-    for name in NETWORKS[:-1]:
+    for name in NEEDED:
         path = folder / FILES[name]
         if path.exists():
             facts = inspect_weights(path)

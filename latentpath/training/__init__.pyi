@@ -20,6 +20,11 @@ from latentpath.training.gan import (
     train_generator as train_generator,
 )
 from latentpath.training.generator_config import GeneratorConfig as GeneratorConfig
+from latentpath.training.predictor_training import (
+    PredictorConfig as PredictorConfig,
+    evaluate_predictor as evaluate_predictor,
+    train_predictor as train_predictor,
+)
 from latentpath.training.pretrained import (
     Pretrained as Pretrained,
     load_pretrained as load_pretrained,

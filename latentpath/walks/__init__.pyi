@@ -10,7 +10,9 @@ from latentpath.walks.latent_metric import LatentMetric as LatentMetric
 from latentpath.walks.levels import level_sizes as level_sizes
 from latentpath.walks.pool import Request as Request
 from latentpath.walks.published import (
+    EPS_DISTANCE as EPS_DISTANCE,
     PublishedConfig as PublishedConfig,
+    chunk_weights as chunk_weights,
     straight_line as straight_line,
 )
 from latentpath.walks.solve import (

@@ -24,6 +24,9 @@ Six ideas, each of which saves generator passes:
   they were last evaluated. The others keep their correction; settled ones wait longest.
 - Paths stop one by one, when their true energy has stopped falling.
 
+With a path predictor (`latentpath.models.PathPredictor`) paths begin where it says that they lead,
+with shorter steps and one start only.
+
 Short paths have one level and a handful of passes, so that no first step comes right by trial: a
 path whose energy rose goes most of the way back to the best place where it was evaluated and on
 with shorter steps. With `exploration` its inner points begin beside the line.
@@ -54,8 +57,11 @@ from latentpath.walks.published import straight_line
 _OF_A_FLIGHT = ("path", "exp_avg", "exp_avg_sq", "anchor", "correction", "energies")
 # Of latents, as a share of their own size, where the ends of a path nearly meet.
 _LEAST_SPREAD = 0.1
-# Of the first steps' length, on paths of one level.
-_ONE_LEVEL = 0.35
+# Of the first steps' length: on paths of one level, and from predicted paths.
+_ONE_LEVEL, _PREDICTED = 0.35, 0.2
+
+Predict = Callable[[Tensor, Tensor, int, int], Tensor]
+"""Ends [D] and [D] of a path, its class and a number T of points to a path [T, D]."""
 
 
 @dataclass
@@ -112,6 +118,7 @@ class FastSolver:
         steps: points T of the finished paths.
         guide: the surrogate's energy, None to do without.
         visited: told the points [m, D] of every true evaluation.
+        predict: where paths begin; on the straight line without it.
         spread: how far apart latents are, per coordinate; None asks the surrogate or the ends.
     """
 
@@ -123,10 +130,14 @@ class FastSolver:
         guide: SurrogateGuide | None = None,
         visited: Callable[[Tensor], None] | None = None,
         *,
+        predict: Predict | None = None,
         spread: float | None = None,
     ) -> None:
         self.energy, self.config, self.guide, self.visited = energy, config, guide, visited
-        self.levels = plan_levels(steps, config.passes, config.coarsest, config.starts)
+        self.predict = predict
+        # Several starts find the best of several valleys; a predicted path lies in one.
+        starts = config.starts if predict is None else 1
+        self.levels = plan_levels(steps, config.passes, config.coarsest, starts)
         self.schedule = PassSchedule(config, self.levels)
         self.steps, interior = steps, steps - 2
         # The mean of one over the chunk sizes: see published.chunk_weights.
@@ -138,15 +149,21 @@ class FastSolver:
             self.spread = float(guide.surrogate.spread)
 
     def take_off(self, number: int, label: int, start: Tensor, end: Tensor) -> Flight:  # [D] x2
-        """A path on the straight line or beside it, with the knots of the first level."""
-        path = resample(torch.stack([start, end]), self.levels[0].points)
+        """A path as predicted, on the straight line or beside it, with the first level's knots."""
+        points = self.levels[0].points
+        if self.predict is None:
+            path = resample(torch.stack([start, end]), points)
+        else:
+            path = self.predict(start, end, label, points)
         none = torch.zeros_like(path[1:-1])
         spread, memory = self._spread(start, end), Memory(self.config.memory, start)
         rate = self.config.lr * spread / math.sqrt(len(start))
-        if self.schedule.single:
+        if self.predict is not None:
+            rate *= _PREDICTED
+        elif self.schedule.single:
             rate *= _ONE_LEVEL
-            if self.config.exploration:
-                path[1:-1] += self.config.exploration * spread * _noise(start, end, len(none))
+        if self.schedule.single and self.config.exploration:
+            path[1:-1] += self.config.exploration * spread * _noise(start, end, len(none))
         none_yet = none, none, none, none, none[:, 0]
         flight = Flight(number, label, 0, path, *none_yet, memory, spread, rate)
         return self.schedule.enter(flight, 0, path, none)

@@ -13,7 +13,7 @@ from torch import Tensor
 from latentpath.core import InputError, Progress, check_whole, silent
 from latentpath.energy import PathEnergy, SurrogateGuide, find_identity_head
 from latentpath.generators import Precision, PrecisionName
-from latentpath.models import Networks
+from latentpath.models import Networks, PathPredictor
 from latentpath.walks.arguments import (
     CheckedRequests,
     as_ends,
@@ -21,7 +21,7 @@ from latentpath.walks.arguments import (
     check_steps,
     fixed_micro_batch,
 )
-from latentpath.walks.fast import FastSolver
+from latentpath.walks.fast import FastSolver, Predict
 from latentpath.walks.fast_config import FastConfig
 from latentpath.walks.latent_metric import LatentMetric
 from latentpath.walks.pool import FULL, Pool, Request
@@ -62,8 +62,9 @@ def walk(
         start: first points, [B, D] (or [D] for one path); they stay where they are.
         end: last points, likewise.
         label: class of each path, one for all or [B].
-        networks: the generator, the identity and the class classifier; with a surrogate the fast
-            solver needs fewer generator passes for the same energy. "published" has no use for it.
+        networks: the generator, the identity and the class classifier; with a surrogate or a path
+            predictor the fast solver needs fewer generator passes for the same energy. "published"
+            has no use for them.
         steps: points T on a path, both ends counted, at least 3.
         solver: "fast", or "published", the optimisation as published. None takes the one that
             `config` belongs to, and "fast" without a config.
@@ -96,7 +97,7 @@ def walk(
         ShapeError: start, end or label do not fit each other or the generator.
         InputError: an impossible option, latents that are not finite, networks through which no
             gradient flows, or an energy or a path that becomes NaN or infinite.
-        WeightsError: the surrogate was trained for other weights.
+        WeightsError: the surrogate or the predictor was trained for other weights.
 
     Source: Pennisi et al., MICCAI 2023; see `latentpath.walks.published` and
     `latentpath.walks.fast`.
@@ -176,9 +177,9 @@ def walk_stream(
         return iter(())
     device, width = first.start.device, first.start.shape[0]
     networks = networks.for_latents(width)
+    networks.check_trained_for()
+    predict = _predict(networks.predictor, metric, device)
     if metric is not None:
-        if networks.surrogate is not None:
-            networks.check_surrogate()
         networks, visited = metric.networks(networks), metric.visited(visited)
     energy = PathEnergy(
         networks,
@@ -194,7 +195,7 @@ def walk_stream(
     graphs = _graphs(cuda_graphs, device, 0)
     guide = _surrogate_guide(networks, energy, _into(metric, first).start, graphs)
     spread = None if metric is None else 1.0
-    solver = FastSolver(energy, config, int(steps), guide, visited, spread=spread)
+    solver = FastSolver(energy, config, int(steps), guide, visited, predict=predict, spread=spread)
     pool = Pool(
         solver,
         energy,
@@ -261,13 +262,7 @@ def _surrogate_guide(
     surrogate = networks.surrogate
     if surrogate is None:
         return None
-    networks.check_surrogate()
-    if surrogate.centre.device != latent.device:
-        raise InputError(
-            expected=f"a surrogate on {latent.device}, as the latents",
-            got=f"one on {surrogate.centre.device}",
-            fix="move it there: surrogate.to(start.device)",
-        )
+    _check_device("surrogate", surrogate.centre, latent.device)
     with torch.no_grad():
         image = energy.images(latent[None])
     _, head = find_identity_head(networks.identity, image)
@@ -275,6 +270,40 @@ def _surrogate_guide(
     return SurrogateGuide(
         surrogate, head, energy.weights, energy.precision, block=block, cuda_graphs=cuda_graphs
     )
+
+
+def _predict(
+    predictor: PathPredictor | None, metric: LatentMetric | None, device: torch.device
+) -> Predict | None:
+    """The predictor's paths in the coordinates that are walked in, where there is one."""
+    if predictor is None:
+        return None
+    _check_device("predictor", predictor.centre, device)
+
+    @torch.no_grad()
+    def predict(start: Tensor, end: Tensor, label: int, points: int) -> Tensor:
+        if label >= predictor.num_classes:
+            raise InputError(
+                expected=f"labels below {predictor.num_classes}, as the predictor was trained on",
+                got=str(label),
+                fix="train it on latents of all classes, or walk without it",
+            )
+        ends = [x if metric is None else metric.back(x) for x in (start[None], end[None])]
+        places = torch.linspace(0, 1, points, device=device)[1:-1]
+        between = predictor(*ends, torch.tensor([label], device=device), places)[0]
+        between = between if metric is None else metric.into(between)
+        return torch.cat([start[None], between, end[None]])
+
+    return predict
+
+
+def _check_device(name: str, tensor: Tensor, device: torch.device) -> None:
+    if tensor.device != device:
+        raise InputError(
+            expected=f"a {name} on {device}, as the latents",
+            got=f"one on {tensor.device}",
+            fix=f"move it there: {name}.to(start.device)",
+        )
 
 
 def _config_of(

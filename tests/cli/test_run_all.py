@@ -86,6 +86,29 @@ def test_from_published_xrays_to_a_report(command, small_originals, tmp_path):
     assert "about" not in shown, "nothing is left to do"
 
 
+@pytest.mark.filterwarnings("default::latentpath.core.LatentpathWarning")
+def test_from_xrays_of_64_pixels_to_a_report(command, shared_data, tmp_path):
+    """Of their own size, with several images to some people, and a split to choose."""
+    data, out = shared_data / "chest_xray_64.npz", tmp_path / "project"
+    if not data.is_file():
+        pytest.skip("needs chest_xray_64.npz in the folder ../shared/data, which is absent")
+    words = ["run", "--quiet", "--data", data, "--out", out, *SMALL, "--anyway"]
+    code, shown, errors = command(*words)
+    assert (code, shown) == (2, "")
+    assert "0 (3,535 images), 1 (846 images), 2 (568 images)" in errors[-1]
+    words += ["--split=2", "--identity-column=patients"]
+    code, shown, _ = command(*words)
+    assert code == 0
+    lines = shown.splitlines()
+    assert "people: 337 behind the set, 85 held out for the audit" in lines
+    assert "resolution: 64x64 pixels, 337 people behind the set" in lines
+    assert read_image_set(out / "run" / "set").images.shape == (12, 64, 64, 1)
+    numbers = json.loads((out / "report" / "audit.json").read_text())
+    assert numbers["seal"] in lines[-1]
+    report = out / "report" / "report.html"
+    assert command("verify", "--quiet", out / "run" / "set", "--report", report)[0] == 0
+
+
 def test_errors_come_before_any_work(refused, originals, tmp_path):
     words = ["run", "--quiet", "--data", originals, "--out", tmp_path / "p", *TABLE]
     assert "hold_out from 0.05 to 0.5" in refused(*words, "--hold-out", "0.9")

@@ -109,18 +109,18 @@ class TestFile:
 class TestWhoseItIs:
     def test_the_same_networks(self):
         networks = with_their_own()
-        networks.check_surrogate()
-        networks.check_surrogate()
-        copy.deepcopy(networks).check_surrogate()
+        networks.check_trained_for()
+        networks.check_trained_for()
+        copy.deepcopy(networks).check_trained_for()
 
     @pytest.mark.parametrize("role", ["generator", "identity", "classifier"])
     def test_other_weights(self, role):
         networks = with_their_own()
-        networks.check_surrogate()
+        networks.check_trained_for()
         with torch.no_grad():
             next(getattr(networks, role).parameters()).add_(1e-3)
         with pytest.raises(WeightsError, match="latentpath train surrogate") as error:
-            networks.check_surrogate()
+            networks.check_trained_for()
         assert "\n" not in str(error.value)
 
     def test_loaded_and_replaced_weights_are_seen(self):
@@ -128,12 +128,12 @@ class TestWhoseItIs:
         nn.init.zeros_(other.weight)
         networks.classifier.load_state_dict(other.state_dict())
         with pytest.raises(WeightsError):
-            networks.check_surrogate()
+            networks.check_trained_for()
         networks = with_their_own()
-        networks.check_surrogate()
+        networks.check_trained_for()
         networks.identity[1].running_mean = torch.ones(4)
         with pytest.raises(WeightsError):
-            networks.check_surrogate()
+            networks.check_trained_for()
 
     def test_exchanged_networks(self):
         networks = with_their_own()
@@ -141,25 +141,25 @@ class TestWhoseItIs:
         other.weight.data.mul_(2)
         networks = replace(networks, generator=other)
         networks.surrogate.trained_for = networks.fingerprint()
-        networks.check_surrogate()
+        networks.check_trained_for()
         with pytest.raises(WeightsError):
-            replace(networks, generator=networks.classifier, classifier=other).check_surrogate()
+            replace(networks, generator=networks.classifier, classifier=other).check_trained_for()
 
     def test_no_networks_named(self):
         networks = with_their_own()
         networks.surrogate.trained_for = ""
         with pytest.raises(WeightsError, match="names no networks"):
-            networks.check_surrogate()
+            networks.check_trained_for()
 
     def test_none_is_nobodys(self):
-        three().check_surrogate()
+        three().check_trained_for()
 
     def test_adapters_and_compiled_modules_are_what_they_wrap(self):
         networks = with_their_own()
         adapter = FunctionGenerator(lambda w: w.reshape(-1, 1, 2, 2), latent_dim=4)
         adapter.network = networks.generator
         compiled = torch.compile(networks.identity, backend="eager")
-        replace(networks, generator=adapter, identity=compiled).check_surrogate()
+        replace(networks, generator=adapter, identity=compiled).check_trained_for()
 
     def test_layout_and_inference_mode_change_nothing(self):
         networks, made = three(), nn.Conv2d(3, 4, 3)
@@ -177,7 +177,7 @@ class TestWhoseItIs:
     def test_functions_have_no_weights_to_belong_to(self, role):
         networks = replace(with_their_own(), **{role: lambda x: x})
         with pytest.raises(LatentpathError, match=f"a {role} with a state_dict"):
-            networks.check_surrogate()
+            networks.check_trained_for()
 
 
 class TestNetworks:

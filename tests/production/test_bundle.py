@@ -120,9 +120,9 @@ class TestSurrogate:
 
     def test_opened_with_its_networks(self, with_one, bundle):
         surrogate = load_bundle(with_one).surrogate
-        replace(bundle.networks, surrogate=surrogate).check_surrogate()
+        replace(bundle.networks, surrogate=surrogate).check_trained_for()
         assert surrogate.config["width"] == 5
-        assert load_bundle(with_one, with_surrogate=False).surrogate is None
+        assert load_bundle(with_one, without=("surrogate",)).surrogate is None
 
     @pytest.mark.parametrize("kind", ["generator", "identity", "classifier"])
     def test_stale(self, with_one, data, kind):
@@ -130,7 +130,7 @@ class TestSurrogate:
         tiny_models.save_bundle(with_one / "others", other)
         shutil.copy(with_one / "others" / f"{kind}.safetensors", with_one)
         assert "run `latentpath train surrogate` again" in refused(with_one)
-        assert load_bundle(with_one, with_surrogate=False).surrogate is None
+        assert load_bundle(with_one, without=("surrogate",)).surrogate is None
 
     def test_another_encoder_does_not_matter(self, with_one):
         made = Encoder(8, 1, 16, 2)

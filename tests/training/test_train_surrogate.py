@@ -21,38 +21,18 @@ from latentpath.training import (
 from latentpath.training.checkpoint import Checkpointer
 from latentpath.training.surrogate_points import Teacher, Truth, endpoints, line_points
 from latentpath.walks import walk
-
-
-class Drawer(nn.Module):
-    """A generator of 4x4 images with a state, fast enough for tests."""
-
-    latent_dim, img_channels, img_resolution = 4, 1, 4
-
-    def __init__(self):
-        super().__init__()
-        self.net = nn.Sequential(nn.Linear(4, 24), nn.Tanh(), nn.Linear(24, 16))
-
-    def synthesize(self, w):
-        return self.net(w).reshape(-1, 1, 4, 4)
-
-
-def classifier(classes, width=12):
-    return nn.Sequential(nn.Flatten(), nn.Linear(16, width), nn.Tanh(), nn.Linear(width, classes))
+from support import drawn_networks
+from support.drawn_networks import Drawer, classifier
 
 
 @pytest.fixture(scope="module")
 def networks():
-    torch.manual_seed(0)
-    models = Drawer(), classifier(30), classifier(3)
-    models[1][3].weight.data.mul_(8)
-    return Networks(*(m.eval().requires_grad_(False) for m in models))
+    return drawn_networks.networks()
 
 
 @pytest.fixture(scope="module")
 def real():
-    torch.manual_seed(1)
-    labels = torch.arange(3).repeat(10)
-    return torch.randn(30, 4) + labels[:, None], labels
+    return drawn_networks.latents()
 
 
 TINY = SurrogateConfig(
@@ -106,7 +86,7 @@ def test_training_lowers_the_errors(networks, real):
 
 def test_it_belongs_to_its_networks_and_is_used(networks, real):
     made = replace(networks, surrogate=train_surrogate(networks, *real, config=TINY))
-    made.check_surrogate()
+    made.check_trained_for()
     result = walk(real[0][:2], real[0][3:5], real[1][:2], made, steps=6)
     assert bool((result.after.total <= result.before.total).all())
     torch.manual_seed(5)
@@ -218,7 +198,7 @@ class TestResume:
         )
         assert told == []
         assert same_weights(first, again)
-        replace(networks, surrogate=again).check_surrogate()
+        replace(networks, surrogate=again).check_trained_for()
 
     def test_another_run(self, tmp_path, networks, real):
         path = tmp_path / "run.checkpoint"

@@ -176,10 +176,14 @@ def test_rows_of_short_walks(modules, networks, monkeypatch, tmp_path, capsys):
     """Their smoothness weighs what `produce` gives it; more walks are timed than are compared."""
     options = (
         "--parts short --short 4 6 --short-paths 2 --short-walks 3 --short-passes 1 2 "
-        "--published-steps 5 --clock processor"
+        f"--published-steps 5 --clock processor --predictor {tmp_path / 'predictor.safetensors'} "
+        "--predictor-points 512"
     )
     rows, stored = run(modules, networks, monkeypatch, tmp_path, capsys, *options.split())
-    assert [row["points"] for row in rows] == [4] * 4 + [6] * 4
+    assert [row["points"] for row in rows] == [4] * 5 + [6] * 5
+    settings = ["1 passes, predictor", "2 passes, predictor", "2 passes", "2 passes, no surrogate"]
+    assert [row["setting"] for row in rows[:5]] == ["5 steps", *settings]
+    assert all(float(row["training_s"]) > 0 for row in rows[1:4])
     for row in rows:
         weight = ((row["points"] - 1) / 8) ** 2
         assert row["smoothness_weight"] == pytest.approx(weight, abs=1e-6)

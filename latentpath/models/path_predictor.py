@@ -1,0 +1,117 @@
+"""The path predictor: where a path of low energy leads, from its ends alone.
+
+A small network that is trained on the energy itself (`latentpath.training`), without any walk that
+was solved before: amortised optimisation, as in Amos, "Tutorial on Amortized Optimization",
+Foundations and Trends in Machine Learning 2023. The fast solver begins on its paths, so that true
+gradients are left for what is particular to a pair. It is trained for one generator, two
+classifiers and one set of weights of the energy, and carries the fingerprint of the networks'.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from latentpath.core import ShapeError, check_whole
+from latentpath.generators import build, read_weights, save_weights
+
+# What to do about a predictor that does not fit.
+TRAIN_PREDICTOR_AGAIN = "run `latentpath train predictor` again"
+
+# Sines and cosines that tell the network where on its path a point lies.
+_HARMONICS = 4
+
+
+class PathPredictor(nn.Module):
+    """Ends of paths [B, D] x 2, their classes [B] and places [n] to points [B, n, D].
+
+    A place t from 0 to 1 is a share of the way. A point is that of the straight line plus
+    4 t (1 - t) times the output of a residual network, `x = silu(first(inputs))`,
+    `x = x + silu(layer(x))`, `last(x)`: at both ends the line itself.
+
+    Args:
+        latent_dim: width D of a latent.
+        num_classes: classes K.
+        width: width of the hidden layers.
+        depth: number of hidden layers, the first one counted.
+    """
+
+    centre: Tensor  # [D]
+    spread: Tensor  # []
+    trained_for: str
+    """`Networks.fingerprint` of generator, identity and class classifier; "" is unknown."""
+
+    def __init__(self, latent_dim: int, num_classes: int, width: int = 512, depth: int = 4) -> None:
+        super().__init__()
+        self.config: dict[str, Any] = {
+            "latent_dim": latent_dim,
+            "num_classes": num_classes,
+            "width": width,
+            "depth": depth,
+        }
+        check_whole(1, **self.config)
+        self.latent_dim, self.num_classes, self.trained_for = latent_dim, num_classes, ""
+        self.first = nn.Linear(2 * latent_dim + num_classes + 2 * _HARMONICS, width)
+        self.hidden = nn.ModuleList(nn.Linear(width, width) for _ in range(depth - 1))
+        self.last = nn.Linear(width, latent_dim)
+        nn.init.zeros_(self.last.weight)  # an untrained one predicts straight lines
+        nn.init.zeros_(self.last.bias)
+        self.register_buffer("centre", torch.zeros(latent_dim))
+        self.register_buffer("spread", torch.ones(()))
+
+    def forward(self, start: Tensor, end: Tensor, labels: Tensor, places: Tensor) -> Tensor:
+        width = self.latent_dim
+        if start.ndim != 2 or start.shape != end.shape or start.shape[1] != width:
+            raise ShapeError(
+                expected=f"ends [B, {width}] and [B, {width}]",
+                got=f"{list(start.shape)} and {list(end.shape)}",
+                fix="use a predictor that was trained for this generator",
+            )
+        turns = math.pi * places[:, None] * torch.arange(1, _HARMONICS + 1, device=places.device)
+        of_place = torch.cat([turns.sin(), turns.cos()], dim=1)  # [n, 2 H]
+        of_path = torch.cat(
+            [
+                (start - self.centre) / self.spread,
+                (end - self.centre) / self.spread,
+                F.one_hot(labels, self.num_classes).to(start.dtype),
+            ],
+            dim=1,
+        )  # [B, 2 D + K]
+        # The first layer's share of a path is the same at all of its places.
+        split = of_path.shape[1]
+        weight = self.first.weight
+        x = F.linear(of_path, weight[:, :split], self.first.bias)[:, None]
+        x = F.silu(x + F.linear(of_place, weight[:, split:]))
+        for layer in self.hidden:
+            x = x + F.silu(layer(x))
+        line = torch.lerp(start[:, None], end[:, None], places[:, None])
+        return line + self.spread * self.last(x) * (4 * places * (1 - places))[:, None]
+
+
+def save_path_predictor(
+    path: str | Path,
+    predictor: PathPredictor,
+    *,
+    notes: dict[str, Any] | None = None,
+    **options: Any,
+) -> None:
+    """Write a predictor with the fingerprint it was trained for; options as `save_weights`."""
+    notes = {**(notes or {}), "trained_for": predictor.trained_for}
+    save_weights(path, predictor, kind="predictor", config=predictor.config, notes=notes, **options)
+
+
+def load_path_predictor(path: str | Path, device: torch.device | str = "cpu") -> PathPredictor:
+    """Open a file of `save_path_predictor`, in eval mode, without gradients.
+
+    Raises:
+        WeightsError: no such file, damaged, or of another kind.
+    """
+    weights = read_weights(path, kind="predictor")
+    predictor = build(weights, PathPredictor, source=path, remedy=TRAIN_PREDICTOR_AGAIN)
+    predictor.trained_for = str(weights.notes.get("trained_for", ""))
+    return predictor.to(device)
