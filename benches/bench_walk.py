@@ -7,7 +7,8 @@
 
 Rows go to benches/results/walk.csv; `plots.py` draws docs/walk.svg from them. Parts:
 
-- digits: the published walk, and the fast one with and without its surrogate, in turn;
+- digits: the published walk, and the fast one with and without its surrogate, and with a path
+  predictor, in turn;
 - curve: energy against time, the published walk's by its steps, the fast one's by `passes`;
 - ablation: the fast walk without each of its ideas, on more paths: each of them ends in one of
   many valleys, and the mean of a few says little about an idea;
@@ -87,8 +88,13 @@ FIELDS = (
 
 
 def compare(bench: Bench) -> Iterator[Row]:
-    """Published, fast, fast without surrogate, in turn."""
+    """Published, fast, fast without surrogate, and from predicted paths, in turn."""
     settings = [Setting("default"), Setting("no surrogate", surrogate=False)]
+    if bench.networks.predictor is not None:
+        settings += [
+            Setting(f"{passes:g} passes, predictor", {"passes": passes}, False, True)
+            for passes in bench.options.predictor_passes
+        ]
     results, seconds, steps = {}, {s.name: [] for s in settings}, {s.name: [] for s in settings}
     for _ in range(bench.options.turns):
         for setting in settings:
@@ -302,14 +308,15 @@ def benches(options: argparse.Namespace) -> Iterator[tuple[str, Bench]]:
     if wanted := [part for part in DIGITS_PARTS if part in options.parts]:
         paths, steps = options.paths, options.published_steps
         networks = walk_networks.digits(options.surrogate, options.training_seconds, device)
+        if "digits" in wanted and options.predictor_passes:
+            networks = predicting(networks, options, POINTS)
         for part in wanted:
             many = max(paths, options.ablation_paths) if part == "ablation" else paths
             kept = walk_published.reference(networks, options.kept, many, POINTS, steps, device)
             yield part, Bench(part, networks, kept, options, many, steps)
     if "short" in options.parts:
         networks = walk_networks.digits(options.surrogate, options.training_seconds, device)
-        config = PredictorConfig(points=options.predictor_points, weights=EnergyWeights())
-        networks = networks.predicting(options.predictor, config)
+        networks = predicting(networks, options, max(options.short))
         ends = networks.make_ends(options.short_walks)
         for points in options.short:
             steps, weight = options.published_steps, ((points - 1) / (POINTS - 1)) ** 2
@@ -326,6 +333,14 @@ def benches(options: argparse.Namespace) -> Iterator[tuple[str, Bench]]:
             networks, folder / "walk_published.npz", paths, POINTS, steps, device
         )
         yield "resnet64", Bench("resnet64", networks, kept, options, paths, steps)
+
+
+def predicting(networks: WalkNetworks, options: argparse.Namespace, points: int) -> WalkNetworks:
+    """The networks with a predictor of paths of up to so many points, under published weights."""
+    config = PredictorConfig(
+        points=options.predictor_points, walk_steps=points, weights=EnergyWeights()
+    )
+    return networks.predicting(options.runs / f"predictor_{points}.safetensors", config)
 
 
 def append(rows: list[Row], table: Path) -> None:
@@ -389,13 +404,13 @@ def parser() -> argparse.ArgumentParser:
     add("--surrogate", type=Path, help="file of the digits' surrogate [the one that ships]")
     add("--training-seconds", type=float, help="of it [what the file notes]")
     add("--training-points", type=int, default=_training_points(), help="passes it took")
-    add("--predictor", type=Path, default=RUNS / "predictor.safetensors", help="of short paths")
-    add("--predictor-points", type=int, default=400_000, help="points of its training [400000]")
+    add("--predictor-points", type=int, default=400_000, help="of a predictor's training [400000]")
+    add("--predictor-passes", type=float, nargs="*", default=(6.0, 12.0, 24.0, 36.0), help="digits")
     add("--amortise", type=int, default=10_000, help="walks that share the training [10000]")
     add("--threads", type=int, default=torch.get_num_threads())
     add("--table", type=Path, default=TABLE)
     add("--kept", type=Path, default=KEPT, help="energies of the published walk on the digits")
-    add("--runs", type=Path, default=RUNS, help="where the second networks are kept")
+    add("--runs", type=Path, default=RUNS, help="where predictors and second networks are kept")
     add("--estimate", action="store_true", help="say how long it takes, measure nothing")
     add("--dry-run", action="store_true", help="store no rows")
     add("--json", action="store_true", help="print the rows as JSON lines, the rest on stderr")

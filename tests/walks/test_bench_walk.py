@@ -135,13 +135,18 @@ def run(modules, networks, monkeypatch, tmp_path, capsys, *arguments):
 
 
 def test_rows_of_the_comparison(modules, networks, monkeypatch, tmp_path, capsys):
-    options = "--parts digits resnet64 --paths 2 --published-steps 5 --amortise 10"
+    options = (
+        "--parts digits resnet64 --paths 2 --published-steps 5 --amortise 10 "
+        "--predictor-points 256 --predictor-passes 1"
+    )
     rows, stored = run(modules, networks, monkeypatch, tmp_path, capsys, *options.split())
-    assert [row["part"] for row in rows] == ["digits"] * 3 + ["resnet64"] * 3
+    assert [row["part"] for row in rows] == ["digits"] * 4 + ["resnet64"] * 3
     assert [row["total"] for row in rows] == [float(row["total"]) for row in stored]
-    published, fast, without = rows[:3]
+    published, fast, without, predicted = rows[:4]
+    assert predicted["setting"] == "1 passes, predictor"
+    assert predicted["amortised_speed_up"] < predicted["speed_up"]
     assert published["energy_ratio"] == published["lower_share"] == published["speed_up"] == 1
-    assert published["extrapolated_from"] == 4  # two turns, a window of one step for each solver
+    assert published["extrapolated_from"] == 6  # two turns, a window of one step for each setting
     assert published["passes"] == published["published_steps"] == 5
     assert fast["energy_ratio"] == pytest.approx(fast["total"] / published["total"], rel=1e-3)
     assert fast["amortised_speed_up"] < fast["speed_up"]
@@ -176,8 +181,7 @@ def test_rows_of_short_walks(modules, networks, monkeypatch, tmp_path, capsys):
     """Their smoothness weighs what `produce` gives it; more walks are timed than are compared."""
     options = (
         "--parts short --short 4 6 --short-paths 2 --short-walks 3 --short-passes 1 2 "
-        f"--published-steps 5 --clock processor --predictor {tmp_path / 'predictor.safetensors'} "
-        "--predictor-points 512"
+        "--published-steps 5 --clock processor --predictor-points 512"
     )
     rows, stored = run(modules, networks, monkeypatch, tmp_path, capsys, *options.split())
     assert [row["points"] for row in rows] == [4] * 5 + [6] * 5
