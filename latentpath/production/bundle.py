@@ -124,6 +124,16 @@ class Bundle:
         if missing := "; ".join(self.judgement.missing):
             warnings.warn(f"not judged: {missing}", LatentpathWarning, stacklevel=3)
 
+    def check_predictor(self, wanted: bool) -> None:
+        """Raise WeightsError where walks shall begin on predicted paths that nobody predicts."""
+        if wanted and self.predictor is None:
+            raise WeightsError(
+                expected=f"a path predictor among the weights ({FILES['predictor']})",
+                got="none",
+                fix="train it (`latentpath train predictor`, with this folder as --out), or leave "
+                "--predictor out",
+            )
+
     def check_people(self, real: ImageSet) -> None:
         """Raise WeightsError unless the identity classifier was trained on these very images.
 

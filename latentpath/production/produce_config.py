@@ -116,6 +116,10 @@ class FastOptions:
     """How far beside the straight line the inner points of short walks begin, as a share of how
     far the generator's latents lie apart, in a direction of their own; 0 begins on the line. Sets
     become more varied and lie farther from people."""
+    predictor: bool = False
+    """Begin walks where the path predictor among the weights (`latentpath train predictor`) says
+    that they lead. They end at lower energy after a pass or two; but sets became less varied, and
+    models trained on them worse."""
 
     def __post_init__(self) -> None:
         check_above_zero(passes=self.passes)

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 import latentpath
-from latentpath.core.errors import InputError, OutputExistsError, PrivacyError
+from latentpath.core.errors import InputError, OutputExistsError, PrivacyError, WeightsError
 from latentpath.data import ImageSet, read_image_set, read_manifest
+from latentpath.models import PathPredictor
 from latentpath.production import ProduceConfig, RunOptions, produce, produce_set, synthetic_set
 from latentpath.production.gate import NAMES_A_PERSON, OUT_OF_CLASS
 from latentpath.production.plan import make_plan
@@ -25,6 +26,15 @@ from support.tiny_runs import files_of
 @pytest.fixture(scope="module")
 def result(data, bundle):
     return produce_set(data, bundle, quick_config(count=40))
+
+
+@pytest.fixture(scope="module")
+def helped(data, bundle):
+    predictor = PathPredictor(bundle.generator.latent_dim, data.num_classes, width=8, depth=1)
+    torch.manual_seed(4)
+    torch.nn.init.normal_(predictor.last.weight, std=0.02)
+    predictor.trained_for = bundle.networks.fingerprint()
+    return replace(bundle, predictor=predictor.eval().requires_grad_(False))
 
 
 def one_line(error):
@@ -249,6 +259,25 @@ class TestGate:
         assert len(made.samples) == 20
         assert made.rejected[NAMES_A_PERSON] > 5
         assert made.tested >= 20 + made.rejected[NAMES_A_PERSON]
+
+
+class TestPredictor:
+    """Walks begin on predicted paths where that was asked for."""
+
+    def test_only_when_asked(self, data, bundle, helped):
+        given = {"count": 40, "passes": 4.0, "exploration": 0.0}
+        plain, left, used = (
+            produce_set(data, networks, quick_config(**given, predictor=asked)).walks
+            for networks, asked in ((bundle, False), (helped, False), (helped, True))
+        )
+        assert torch.equal(left.latents, plain.latents)
+        walks = min(len(used.latents), len(plain.latents))
+        assert not torch.equal(used.latents[:walks, 1:-1], plain.latents[:walks, 1:-1])
+        assert bool((used.after.total <= used.before.total).all())
+
+    def test_asked_for_and_absent(self, data, bundle):
+        with pytest.raises(WeightsError, match="train predictor"):
+            produce_set(data, bundle, quick_config(count=40, predictor=True))
 
 
 class TestImpossible:
