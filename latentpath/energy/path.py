@@ -13,11 +13,13 @@ from torch import Tensor
 
 from latentpath import ops
 from latentpath.core import (
+    LARGEST,
     InputError,
     LatentpathWarning,
     ShapeError,
     check_finite,
     check_whole,
+    check_within,
     evaluating,
     tf32_allowed,
 )
@@ -59,6 +61,7 @@ class EnergyWeights:
 
     def __post_init__(self) -> None:
         check_finite(**vars(self))
+        check_within(-LARGEST, LARGEST, **vars(self))
 
     def for_points(self, points: int) -> EnergyWeights:
         """Weights under which a curve of `points` points has each energy's share of one of 50.

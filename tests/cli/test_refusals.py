@@ -37,6 +37,7 @@ from latentpath.training import (
     EncoderConfig,
     GeneratorConfig,
     IdentityConfig,
+    PredictorConfig,
     SurrogateConfig,
 )
 from support import tiny_models
@@ -44,8 +45,8 @@ from support.tiny_splits import write_npz
 
 CONFIGS = [
     AuditConfig, ClassifierConfig, CompareConfig, EncoderConfig, GeneratorConfig, IdentityConfig,
-    MeasureConfig, OutputConfig, ProduceConfig, RunConfig, SurrogateConfig, TradeoffConfig,
-    TrainingConfig,
+    MeasureConfig, OutputConfig, PredictorConfig, ProduceConfig, RunConfig, SurrogateConfig,
+    TradeoffConfig, TrainingConfig,
 ]  # fmt: skip
 # Free text: titles, addresses and licences are checked where they are used.
 FREE_TEXT = {"title", "license", "ray_address", "sets", "knobs"}
