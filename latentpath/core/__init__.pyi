@@ -1,6 +1,8 @@
 from latentpath.core.checks import (
+    DEEPEST as DEEPEST,
     LARGEST as LARGEST,
     LARGEST_BATCH as LARGEST_BATCH,
+    MOST_POINTS as MOST_POINTS,
     WIDEST as WIDEST,
     check_above_zero as check_above_zero,
     check_at_least as check_at_least,

@@ -14,6 +14,9 @@ LARGEST = 2**53
 # Channels of a layer, and rows that go through a network together: more is a slip of the pen.
 WIDEST = 2**16
 LARGEST_BATCH = 2**20
+# Likewise layers of a network, and points of the latent space that a training looks at.
+DEEPEST = 64
+MOST_POINTS = 10**9
 
 
 def check_within(least: float, most: float, /, **values: float) -> None:

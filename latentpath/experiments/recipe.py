@@ -10,6 +10,7 @@ from latentpath.data import FORMATS, SPLITS
 from latentpath.production import (
     ASSETS,
     NEEDED,
+    NETWORKS,
     FastOptions,
     GateConfig,
     ProduceConfig,
@@ -173,8 +174,8 @@ class Recipe:
     """The networks, where they ship; None has them trained in the experiment's folder."""
     data: str | None = None
     """The data, where they ship ("digits"); None is for a path given to the experiment."""
-    networks: tuple[str, ...] = (*NEEDED, "surrogate")
-    """Networks that are trained where absent; all but surrogate and predictor are needed."""
+    networks: tuple[str, ...] = NETWORKS
+    """Networks that are trained where absent; all but the surrogate are needed."""
     splits: tuple[str, ...] = SPLITS
     """Splits of the data's `.npz` file: that of the private people, then those of others."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,8 +124,12 @@ class Bundle:
         if missing := "; ".join(self.judgement.missing):
             warnings.warn(f"not judged: {missing}", LatentpathWarning, stacklevel=3)
 
-    def check_predictor(self, wanted: bool) -> None:
-        """Raise WeightsError where walks shall begin on predicted paths that nobody predicts."""
+    def for_walks(self, wanted: bool) -> Bundle:
+        """The networks that walks use: without the path predictor where it is not `wanted`.
+
+        Raises:
+            WeightsError: it is wanted, and there is none.
+        """
         if wanted and self.predictor is None:
             raise WeightsError(
                 expected=f"a path predictor among the weights ({FILES['predictor']})",
@@ -133,6 +137,7 @@ class Bundle:
                 fix="train it (`latentpath train predictor`, with this folder as --out), or leave "
                 "--predictor out",
             )
+        return self if wanted else replace(self, predictor=None)
 
     def check_people(self, real: ImageSet) -> None:
         """Raise WeightsError unless the identity classifier was trained on these very images.

@@ -196,7 +196,7 @@ def make_plan(
         WeightsError, PrivacyError, InputError: as `produce_set`.
     """
     refuse_identifiers(data)
-    bundle.check_predictor(config.walk.fast.predictor)
+    bundle = bundle.for_walks(config.walk.fast.predictor)
     threads = threads or worker_threads(torch.get_num_threads())
     with using_threads(threads):
         if endpoints is None:

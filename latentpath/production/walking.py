@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -54,14 +53,11 @@ def walk_pairs(
     if advance is not None:
         told = _telling(advance, len(pairs), config.walk)
     index = torch.as_tensor(pairs, device=centroids.device)
-    networks = bundle.networks
-    if not config.walk.fast.predictor:
-        networks = replace(networks, predictor=None)
     return walk(
         centroids[index[:, 0]],
         centroids[index[:, 1]],
         torch.as_tensor(labels[pairs[:, 0]]).to(centroids.device),
-        networks,
+        bundle.for_walks(config.walk.fast.predictor).networks,
         steps=config.walk.steps,
         solver=config.walk.solver,
         config=solver_config(config.walk),

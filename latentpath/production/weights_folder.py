@@ -23,12 +23,11 @@ from latentpath.training import (
     EncoderConfig,
     GeneratorConfig,
     IdentityConfig,
-    PredictorConfig,
     SurrogateConfig,
 )
 
-# In the order in which they need each other.
-NETWORKS = (*NEEDED, "surrogate", "predictor")
+# Those that are trained where absent, in the order in which they need each other.
+NETWORKS = (*NEEDED, "surrogate")
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,6 @@ class TrainingConfig:
     """Which class an image belongs to."""
     surrogate: SurrogateConfig = field(default_factory=SurrogateConfig)
     """What the classifiers see at a latent."""
-    predictor: PredictorConfig = field(default_factory=PredictorConfig)
-    """Where paths of low energy lead."""
     validation: float = 0.1
     """Share of the people, 0 to 0.25, whom generator and class classifier never meet, to judge the
     networks by; at least 20 people, 0 for none."""
@@ -94,7 +91,7 @@ def ready_networks(
         data: the private people.
         folder: the weights folder.
         config: how to train.
-        wanted: names of the networks to train; surrogate and predictor may be left out.
+        wanted: names of the networks to train; the surrogate alone may be left out.
         resolution: of the generator, pixels; see `train_network`.
         sheet_images: images between two sheets of the generator's samples; see `train_network`.
         device: where to train.

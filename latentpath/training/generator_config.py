@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from latentpath.core import (
+    DEEPEST,
     LARGEST_BATCH,
     WIDEST,
     check_above_zero,
@@ -14,7 +15,6 @@ from latentpath.core import (
 from latentpath.training.augmentation import AugmentConfig
 from latentpath.training.learning_rate import check_precision
 
-_MOST_LAYERS = 64
 # What a size of 0 stands for.
 _WIDTH, _LAYERS, _BASE, _LEAST_CHANNELS = 64, 2, 1024, 16
 
@@ -68,7 +68,7 @@ class GeneratorConfig:
         check_within(2, LARGEST_BATCH, batch=self.batch)
         check_at_least(self.batch, total_images=self.total_images)
         check_within(0, WIDEST, z_dim=self.z_dim, w_dim=self.w_dim, channel_max=self.channel_max)
-        check_within(0, _MOST_LAYERS, mapping_layers=self.mapping_layers)
+        check_within(0, DEEPEST, mapping_layers=self.mapping_layers)
         check_within(-1, 1, ada_target=self.ada_target)
         check_at_least(
             1,

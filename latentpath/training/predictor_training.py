@@ -16,8 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from latentpath.core import (
+    DEEPEST,
     LARGEST_BATCH,
+    MOST_POINTS,
     WIDEST,
+    Figures,
+    InputError,
     Progress,
     check_above_zero,
     check_at_least,
@@ -35,7 +39,6 @@ from latentpath.walks import EPS_DISTANCE, LatentMetric, PublishedConfig, chunk_
 
 # Points of a path that one batch asks the networks about; on longer paths they are drawn.
 _ROWS = 8
-_MOST_POINTS, _MOST_LAYERS = 10**9, 64
 # Larger gradients are cut: a pair that goes wrong must not undo what others taught.
 _LARGEST_GRADIENT = 1.0
 
@@ -68,11 +71,11 @@ class PredictorConfig:
 
     def __post_init__(self) -> None:
         check_whole(0, seed=self.seed)
-        check_within(1, _MOST_POINTS, points=self.points)
+        check_within(1, MOST_POINTS, points=self.points)
         check_within(1, LARGEST_BATCH, batch=self.batch, people=self.people)
         check_within(3, LARGEST_BATCH, walk_steps=self.walk_steps)
         check_within(1, WIDEST, width=self.width)
-        check_within(1, _MOST_LAYERS, depth=self.depth)
+        check_within(1, DEEPEST, depth=self.depth)
         check_at_least(0, weight_decay=self.weight_decay)
         check_above_zero(lr=self.lr)
 
@@ -114,7 +117,8 @@ def train_predictor(
     check_latents(latents, labels)
     latents, labels = latents.detach().float(), labels.long()
     with seeded(config.seed, latents.device):
-        data = fingerprint(latents, labels) + trained_for
+        measured = () if metric is None else (metric.mean, metric.root)
+        data = fingerprint(latents, labels, *measured) + trained_for
         run = _PredictorRun(networks, latents, labels, config, metric)
         run.predictor.trained_for = trained_for
         run.train(Checkpointer(checkpoint, config=config, data=data), progress)
@@ -144,9 +148,15 @@ def evaluate_predictor(
     Returns:
         "predicted energy ratio": the mean true energy of predicted paths of `config.walk_steps`
         points, in float32, over that of the straight lines.
+
+    Raises:
+        InputError: no predictor among the networks.
     """
     config = config or PredictorConfig()
-    assert networks.predictor is not None
+    if networks.predictor is None:
+        raise InputError(
+            expected="networks with a predictor", got="none", fix="use train_predictor first"
+        )
     with seeded(seed, latents.device):
         run = _PredictorRun(networks, latents.float(), labels.long(), config, metric)
         run.predictor = networks.predictor
@@ -208,7 +218,7 @@ class _PredictorRun:
             nn.utils.clip_grad_norm_(self.predictor.parameters(), _LARGEST_GRADIENT)
             optimizer.step()
             schedule.step()
-            progress("predictor", step + 1, config.steps, {"energy": energy})
+            progress("predictor", step + 1, config.steps, Figures(energy=energy))
             if saver.due() or step + 1 == config.steps:
                 states = {name: part.state_dict() for name, part in parts.items()}
                 saver.save({"step": step + 1, **states})
@@ -230,7 +240,7 @@ class _PredictorRun:
         path = path if self.metric is None else self.metric.into(path)
         return (path[:, 1:] - path[:, :-1]).square().sum(dim=(1, 2))
 
-    def _loss(self) -> tuple[Tensor, float]:
+    def _loss(self) -> tuple[Tensor, Tensor]:
         """What has the energy's gradient in the predictor's weights; the mean energy of a path."""
         points = int(torch.randint(3, self.config.walk_steps + 1, ()))
         inner = points - 2
@@ -251,7 +261,7 @@ class _PredictorRun:
         smoothness = self.config.weights.for_points(points).smoothness * self._smoothness(path)
         loss = ((slope * at.flatten(0, 1)).sum() + smoothness.sum()) / paths
         energy = (guides * weights[chosen].flatten()).sum() / paths + smoothness.detach().mean()
-        return loss, float(energy)
+        return loss, energy
 
     @torch.no_grad()
     def energies(self, paths: int) -> tuple[float, float]:

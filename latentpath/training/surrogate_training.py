@@ -21,7 +21,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from latentpath.core import (
+    DEEPEST,
     LARGEST_BATCH,
+    MOST_POINTS,
     WIDEST,
     Figures,
     InputError,
@@ -51,7 +53,7 @@ from latentpath.walks import FastConfig, walk
 _LINE_POINTS, _PATHS = 512, 8
 
 # All points of all rounds stay in memory.
-_MOST_POINTS, _MOST_ROUNDS, _MOST_LAYERS = 10**9, 1000, 64
+_MOST_ROUNDS = 1000
 
 
 @dataclass(frozen=True)
@@ -95,11 +97,11 @@ class SurrogateConfig:
         check_whole(1, walk_points=self.walk_points, people=self.people, width=self.width)
         check_whole(1, depth=self.depth, steps=self.steps, batch=self.batch)
         check_whole(3, walk_steps=self.walk_steps)
-        check_within(2, _MOST_POINTS, points=self.points)
-        check_within(1, _MOST_POINTS, walk_points=self.walk_points)
+        check_within(2, MOST_POINTS, points=self.points)
+        check_within(1, MOST_POINTS, walk_points=self.walk_points)
         check_within(0, _MOST_ROUNDS, rounds=self.rounds)
         check_within(1, WIDEST, width=self.width)
-        check_within(1, _MOST_LAYERS, depth=self.depth)
+        check_within(1, DEEPEST, depth=self.depth)
         check_within(1, LARGEST_BATCH, batch=self.batch, people=self.people)
         check_within(3, LARGEST_BATCH, walk_steps=self.walk_steps)
         check_at_least(0, noise=self.noise, weight_decay=self.weight_decay, gradient=self.gradient)

@@ -290,7 +290,7 @@ def _predict(
             )
         ends = [x if metric is None else metric.back(x) for x in (start[None], end[None])]
         places = torch.linspace(0, 1, points, device=device)[1:-1]
-        between = predictor(*ends, torch.tensor([label], device=device), places)[0]
+        between = predictor(*ends, torch.full((1,), label, device=device), places)[0]
         between = between if metric is None else metric.into(between)
         return torch.cat([start[None], between, end[None]])
 

@@ -275,6 +275,13 @@ class TestPredictor:
         assert not torch.equal(used.latents[:walks, 1:-1], plain.latents[:walks, 1:-1])
         assert bool((used.after.total <= used.before.total).all())
 
+    def test_a_run_goes_on_beside_one_that_it_does_not_ask(self, data, bundle, helped, tmp_path):
+        config, options = quick_config(count=12), RunOptions(resume=True)
+        produce(data, bundle, tmp_path / "run", config)
+        before = files_of(tmp_path / "run" / "set")
+        produce(data, helped, tmp_path / "run", config, options=options)
+        assert files_of(tmp_path / "run" / "set") == before
+
     def test_asked_for_and_absent(self, data, bundle):
         with pytest.raises(WeightsError, match="train predictor"):
             produce_set(data, bundle, quick_config(count=40, predictor=True))

@@ -20,16 +20,6 @@ LONGER = replace(TINY, points=3_000, batch=64, width=48, depth=3, lr=5e-3)
 
 
 @pytest.fixture(scope="module")
-def networks():
-    return drawn_networks.networks()
-
-
-@pytest.fixture(scope="module")
-def real():
-    return drawn_networks.latents()
-
-
-@pytest.fixture(scope="module")
 def trained(networks, real):
     return replace(networks, predictor=train_predictor(networks, *real, config=LONGER))
 
@@ -190,6 +180,9 @@ def test_a_stopped_training_goes_on(networks, real, tmp_path, monkeypatch):
     assert same_weights(whole, again)
     with pytest.raises(WeightsError):
         train_predictor(networks, *real, config=replace(TINY, lr=1.0), checkpoint=file)
+    metric = LatentMetric.of_covariance(real[0].mean(dim=0), torch.cov(real[0].T))
+    with pytest.raises(WeightsError):
+        train_predictor(networks, *real, config=TINY, metric=metric, checkpoint=file)
 
 
 def test_what_cannot_be_learnt_from_is_refused(networks, real):
@@ -201,6 +194,8 @@ def test_what_cannot_be_learnt_from_is_refused(networks, real):
     function = Networks(networks.generator, networks.identity, lambda i: networks.classifier(i))
     with pytest.raises(InputError, match="state_dict"):
         train_predictor(function, latents, labels, config=TINY)
+    with pytest.raises(InputError, match="networks with a predictor"):
+        evaluate_predictor(networks, latents, labels, config=TINY)
     for bad in ({"walk_steps": 2}, {"points": 0}, {"lr": 0.0}, {"people": 0}, {"width": 0}):
         with pytest.raises(InputError):
             replace(TINY, **bad)

@@ -21,19 +21,7 @@ from latentpath.training import (
 from latentpath.training.checkpoint import Checkpointer
 from latentpath.training.surrogate_points import Teacher, Truth, endpoints, line_points
 from latentpath.walks import walk
-from support import drawn_networks
 from support.drawn_networks import Drawer, classifier
-
-
-@pytest.fixture(scope="module")
-def networks():
-    return drawn_networks.networks()
-
-
-@pytest.fixture(scope="module")
-def real():
-    return drawn_networks.latents()
-
 
 TINY = SurrogateConfig(
     points=40,

@@ -224,7 +224,7 @@ def _check_unchanged(
     check_same(
         "networks",
         settings["models"],
-        models_fingerprint(bundle),
+        models_fingerprint(bundle.for_walks(config.walk.fast.predictor)),
         f"give the weights that the run was planned with, {anew}",
     )
     check_same(
