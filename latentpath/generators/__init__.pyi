@@ -41,6 +41,7 @@ from latentpath.generators.stylegan3 import StyleGAN3 as StyleGAN3
 from latentpath.generators.trained_on import TrainedOn as TrainedOn
 from latentpath.generators.weights import (
     build as build,
+    read_header as read_header,
     read_weights as read_weights,
     save_encoder as save_encoder,
     save_generator as save_generator,

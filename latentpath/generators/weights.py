@@ -93,18 +93,24 @@ def read_weights(path: str | Path, *, kind: str | Sequence[str] | None = None) -
 Shapes = dict[str, tuple[int, ...]]
 
 
-def read_header(path: str | Path) -> tuple[Weights | None, Shapes]:
+def read_header(
+    path: str | Path, *, kind: str | Sequence[str] | None = None
+) -> tuple[Weights | None, Shapes]:
     """What `read_weights` would read without its tensors, None of other projects, and their shapes.
 
+    Args:
+        path: the file.
+        kind: as of `read_weights`; other projects' files are of none.
+
     Raises:
-        WeightsError: no safetensors file, or a damaged one.
+        WeightsError: no safetensors file, a damaged one, or one of another kind.
     """
     path = Path(path)
-    with _opened(path, None) as file:
+    with _opened(path, kind) as file:
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-        if _KEY not in (file.metadata() or {}):
+        if kind is None and _KEY not in (file.metadata() or {}):
             return None, shapes
-        header = _header(path, file, None)
+        header = _header(path, file, kind)
     return Weights(header["kind"], header["config"], header.get("notes", {}), {}), shapes
 
 

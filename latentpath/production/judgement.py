@@ -16,11 +16,10 @@ from typing import Any, Literal
 from latentpath.core import hash_file, plain_values
 from latentpath.data import NOT_JUDGED
 from latentpath.production.agreed_settings import read_object, write_object
+from latentpath.production.bundle import NEEDED
 
 FILE_NAME = "judgement.json"
 _FORMAT = 1
-# Networks that a set cannot be made without; the others only save time.
-_JUDGED = ("generator", "encoder", "identity", "classifier")
 
 State = Literal["good", "weak", "unfit"]
 
@@ -114,7 +113,7 @@ def read_judgement(folder: Path, files: dict[str, str]) -> Judgement | None:
         return None
     content = read_object(path)
     figures, missing, known = [], {}, False
-    for network in _JUDGED:
+    for network in NEEDED:
         weights, entry = folder / files[network], content.get("networks", {}).get(network)
         if not weights.exists():
             continue

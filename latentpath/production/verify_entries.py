@@ -58,6 +58,9 @@ _OF_OLD = ("shard_walks",)
 _WORD = re.compile(r"[a-z][a-z0-9_]{0,30}")
 _VERSION = re.compile(r"[0-9][0-9a-z.+-]{0,40}")
 
+# The first sets with this entry also said whether unfit networks were used knowingly.
+_OF_NETWORKS = ("weak", "unfit", "not_judged", "anyway")
+
 
 def unknown_entries(content: Mapping[str, Any]) -> list[str]:
     """Entries that no set has, by where they are."""
@@ -74,7 +77,7 @@ def unknown_entries(content: Mapping[str, Any]) -> list[str]:
         ("endpoints.", content.get("endpoints"), ("class", "people")),
         ("relaxed_endpoints.", content.get("relaxed_endpoints"), _RELAXED),
         ("walks.", content.get("walks"), ("points", "pairs")),
-        ("networks.", content.get("networks"), ("weak", "unfit", "not_judged")),
+        ("networks.", content.get("networks"), _OF_NETWORKS),
         ("networks.not_judged.", (content.get("networks") or {}).get("not_judged"), FILES),
         ("run.", content.get("run"), ("threads",)),
         ("reading.", content.get("reading"), Reading().as_dict()),
@@ -144,6 +147,8 @@ def _is_judgement(networks: Any) -> bool:
     if not isinstance(missing, dict):
         return False
     if not all(why in tuple(NOT_JUDGED) for why in missing.values()):
+        return False
+    if not isinstance(networks.get("anyway", False), bool):
         return False
     names = [networks.get(state) for state in ("weak", "unfit")]
     return all(

@@ -10,8 +10,15 @@ import torch
 
 from latentpath.core import Progress, silent
 from latentpath.data import ImageSet
-from latentpath.generators import inspect_weights
-from latentpath.production.bundle import FILES, NEEDED, Bundle, check_trained_on, load_bundle
+from latentpath.generators import inspect_weights, read_header
+from latentpath.production.bundle import (
+    FACTORIES,
+    FILES,
+    NEEDED,
+    Bundle,
+    check_trained_on,
+    load_bundle,
+)
 from latentpath.production.judgement import read_judgement
 from latentpath.production.network_training import (
     check_classes,
@@ -130,6 +137,7 @@ def _check_present(folder: Path, data: ImageSet) -> None:
     for name in NEEDED:
         path = folder / FILES[name]
         if path.exists():
+            read_header(path, kind=tuple(FACTORIES[name]))
             facts = inspect_weights(path)
             if name == "generator":  # may know other classes, or none
                 facts = replace(facts, classes=None)

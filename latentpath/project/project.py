@@ -150,7 +150,8 @@ def run_project(
         estimates = _estimate(folder, people, config, side, device, progress)
         for line in estimate_lines(estimates, side, people.private.num_identities):
             say(line)
-        _check_hours(estimates, config, people.private, side, device)
+        if not begun:  # what was begun goes on
+            _check_hours(estimates, config, people.private, side, device)
         if dry_run:
             return None
         settings.agree("project", agreed)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from latentpath.audit import AuditConfig
 from latentpath.core import InputError, check_at_least
-from latentpath.production import OutputConfig, ProduceConfig, TrainingConfig
+from latentpath.production import NEEDED, OutputConfig, ProduceConfig, TrainingConfig
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,13 @@ class ProjectConfig:
 
     def __post_init__(self) -> None:
         check_at_least(0, hold_out_seed=self.hold_out_seed)
+        if self.produce.walk.fast.predictor:
+            raise InputError(
+                expected="a project without --predictor, which it does not train",
+                got="--predictor",
+                fix="train it into project/weights afterwards (`latentpath train predictor`), and "
+                "make a set with `latentpath produce --predictor`",
+            )
         if not 0.05 <= self.hold_out <= 0.5:
             raise InputError(
                 expected="a hold_out from 0.05 to 0.5, a share of the people",
@@ -52,5 +59,4 @@ class ProjectConfig:
     @property
     def networks(self) -> tuple[str, ...]:
         """Names of the networks to train, in the order of need."""
-        names = ("generator", "encoder", "identity", "classifier")
-        return (*names, "surrogate") if self.surrogate else names
+        return (*NEEDED, "surrogate") if self.surrogate else NEEDED

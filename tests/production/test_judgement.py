@@ -76,6 +76,14 @@ def test_a_network_without_figures_is_not_judged_and_the_set_says_so(tmp_path, d
         manifest["seal"] = seal(manifest)
         (run.folder.set / "manifest.json").write_bytes(encode_content(manifest))
         assert any("networks" in str(error) for error in verify_set(run.folder.set).findings)
+    # The first sets that told of networks told less of them, and more.
+    for knowingly, good in ((False, True), ("no", False)):
+        manifest = read_manifest(run.folder.set)
+        manifest["networks"] = {"weak": [], "unfit": [], "anyway": knowingly}
+        manifest["seal"] = seal(manifest)
+        (run.folder.set / "manifest.json").write_bytes(encode_content(manifest))
+        told = [str(error) for error in verify_set(run.folder.set).findings]
+        assert any("networks" in line for line in told) is not good
 
 
 @pytest.fixture

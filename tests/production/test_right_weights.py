@@ -10,7 +10,7 @@ import torch
 from latentpath.core.errors import WeightsError
 from latentpath.generators.weights import save_weights
 from latentpath.models import Classifier
-from latentpath.production import load_bundle, produce_set
+from latentpath.production import TrainingConfig, load_bundle, produce_set, ready_networks
 from latentpath.production.bundle import people_fingerprint
 from support import tiny_models
 
@@ -50,6 +50,16 @@ def test_both_are_read_from_the_weights_folder(tmp_path, data, bundle):
     opened = load_bundle(folder)
     assert opened.class_names == data.class_names
     opened.check_people(data)
+
+
+def test_a_network_under_anothers_name_is_refused_before_any_training(tmp_path, data, bundle):
+    folder = tiny_models.save_bundle(tmp_path, bundle)
+    (folder / "classifier.safetensors").unlink()
+    (folder / "encoder.safetensors").replace(folder / "identity.safetensors")
+    told = []
+    with pytest.raises(WeightsError, match="identity"):
+        ready_networks(data, folder, TrainingConfig(), progress=lambda *a: told.append(a))
+    assert told == []
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])

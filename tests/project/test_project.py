@@ -172,6 +172,22 @@ def test_no_work_begins_that_takes_too_long(tmp_path, dry_run):
     assert not (tmp_path / "slow").exists()
 
 
+def test_a_dry_run_of_what_was_begun_tells_and_refuses_nothing(finished):
+    folder, _, _ = finished
+    told = []
+    hurried = replace(CONFIG, hours=1e-9)
+    assert run_project(DATA, folder, hurried, resolution=16, dry_run=True, say=told.append) is None
+    assert any(line.startswith("resolution: 16x16 pixels") for line in told)
+
+
+def test_a_predictor_is_not_a_projects(tmp_path):
+    fast = replace(CONFIG.produce.walk.fast, predictor=True)
+    with pytest.raises(InputError, match="without --predictor"):
+        replace(
+            CONFIG, produce=replace(CONFIG.produce, walk=replace(CONFIG.produce.walk, fast=fast))
+        )
+
+
 def test_the_options_that_bring_it_below_the_hours_are_named(tmp_path, monkeypatch):
     estimates = [
         StageEstimate("generator", 10 * 3600.0, ""),
