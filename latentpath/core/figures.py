@@ -29,7 +29,7 @@ class Figures(Mapping[str, float]):
     def __getitem__(self, name: str) -> float:
         tensors = {key: x for key, x in self._figures.items() if isinstance(x, Tensor)}
         if tensors:
-            numbers = torch.stack([x.double() for x in tensors.values()]).tolist()
+            numbers = torch.stack([x.double().reshape(()) for x in tensors.values()]).tolist()
             self._figures |= dict(zip(tensors, numbers, strict=True))
         return float(self._figures[name])
 

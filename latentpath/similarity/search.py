@@ -144,7 +144,7 @@ class EmbeddedImages:
             rows = self._call(images[start:stop])
             embeddings[start:stop] = rows
             if rounded:
-                error = rows.sub_(embeddings[start:stop])
+                error = rows - embeddings[start:stop]  # rows may be the caller's
                 lengths = torch.linalg.vector_norm(error, dim=1)
                 self.moved = torch.maximum(self.moved, lengths.max())
             progress("embed", stop, len(images), {})

@@ -137,7 +137,7 @@ class Checkpointer:
             expected=f"the {begun:,} steps that the training in {self.path} was begun with",
             got=f"{wanted:,}",
             fix=f"a longer or shorter training is another one, from the beginning: delete "
-            f"{self.path.name} for it, or go on with --steps {begun}",
+            f"{self.path.name} for it, or go on with {begun:,} steps",
         )
 
 

@@ -106,8 +106,10 @@ class Pool:
             raise failure
 
     def _room(self, flights: list[Flight], entering: int, finished: int) -> bool:
+        if not flights and not entering:
+            return True  # one flies, however many points it has
         if len(flights) + entering >= self.most or finished >= _WAITING * self.most:
-            return not flights and not entering
+            return False
         points = sum(len(flight.path) - 2 for flight in flights)
         # The last one to enter begins no further micro-batch.
         return points + (entering + 1) * self.solver.levels[0].interior <= self.full

@@ -167,7 +167,7 @@ class TestResume:
         with pytest.raises(WeightsError, match=r"another configuration \(lr\)"):
             self.train(path, config=ClassifierConfig(steps=8, batch=8, width=2, lr=1e-3))
         # A schedule that was begun cannot be lengthened.
-        with pytest.raises(WeightsError, match=r"run\.checkpoint for it, or go on with --steps 8"):
+        with pytest.raises(WeightsError, match=r"run\.checkpoint for it, or go on with 8 steps"):
             self.train(path, config=ClassifierConfig(steps=9, batch=8, width=2))
 
 

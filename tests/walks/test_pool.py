@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import io
 import itertools
+import threading
 import tracemalloc
 from types import SimpleNamespace
 
@@ -63,6 +64,18 @@ class TestOrder:
         for request, result in zip(requests, results, strict=True):
             assert torch.equal(result.latents[0], request.start)
             assert torch.equal(result.latents[-1], request.end)
+
+    def test_a_path_of_more_points_than_are_wanted_in_flight_flies_alone(self, setting):
+        results = []
+        options = {"steps": 24, "micro_batch": 1, "config": quick(passes=1.0, starts=1)}
+
+        def run():
+            results.extend(setting.stream(setting.requests(range(2)), **options))
+
+        thread = threading.Thread(target=run, daemon=True)  # so that waiting for ever can end
+        thread.start()
+        thread.join(120)
+        assert [len(result.latents) for result in results] == [24, 24]
 
     def test_nothing(self, setting):
         assert list(setting.stream([])) == []

@@ -30,8 +30,9 @@ class RunConfig:
     """Ray cluster to join: host:port, or "auto" for the one that this machine is part of. Left
     out, one is started on this machine."""
     portion_walks: int = 0
-    """Walks that a worker does together, at most; 0 takes as many as fill its device and are done
-    in about a minute. A run that is killed loses no more. The set does not depend on it."""
+    """Walks that a worker does together, in whole shards of up to 16; 0 takes as many as fill its
+    device and are done in about a minute. A run that is killed loses what is in hand, up to two
+    such portions of every worker. The set does not depend on it."""
     attempts: int = 3
     """How often a shard is tried before the run stops."""
     any_machine: bool = False

@@ -40,7 +40,7 @@ class LocalEngine:
         self._size = PortionSize(
             self.workers * job.plan.walks_at_once(job.device),
             self.workers * job.plan.walks_of(0),
-            portion_walks,
+            self.workers * portion_walks,
         )
         self._advance = Advance()
         self._given_up: list[int] = []
