@@ -17,11 +17,12 @@ import triton.language as tl
 from torch import Tensor
 
 from latentpath.core import uses_tf32
+from latentpath.ops.bank_parts import multiprocessors, rows_of_a_part
 from latentpath.ops.triton.gpu_target import gpu_target
 
-_WANTED_PROGRAMS = 264  # two per multiprocessor of a large GPU; fewer split the bank
-_MOST_SPLITS = 32
-_LEAST_PART = 1024
+# Programs of four warps that a multiprocessor runs at a time, at least; of eight, whose sums fill
+# the registers, it runs one.
+_PROGRAMS_OF_FOUR_WARPS = 2
 # Triton's version whose compiler was seen to hold 64 rows of the bank beside 512-wide sums in the
 # registers; that of 3.9 spills 48 bytes a thread. Half as many waits a row, and whole warp groups.
 _HOLDS_64 = "3.6."
@@ -216,9 +217,9 @@ def bank_lse(
         return query.new_empty(0, dtype=torch.float32), query.new_empty(0, width).float()
     tiles = configuration(width, bank.dtype, gpu_target(query), uses_tf32()[1])
     query_tiles = triton.cdiv(rows, tiles.block_m)
-    splits = min(_MOST_SPLITS, triton.cdiv(_WANTED_PROGRAMS, query_tiles))
-    splits = min(splits, triton.cdiv(bank_rows, _LEAST_PART))
-    part = triton.cdiv(triton.cdiv(bank_rows, splits), tiles.block_n) * tiles.block_n
+    at_a_time = _PROGRAMS_OF_FOUR_WARPS if tiles.warps == 4 else 1
+    wave = at_a_time * multiprocessors(query)
+    part = rows_of_a_part(bank_rows, query_tiles, wave, tiles.block_n)
     splits = triton.cdiv(bank_rows, part)
     lse = query.new_empty(splits, rows, dtype=torch.float32)
     mean = query.new_empty(splits, rows, width, dtype=torch.float32)
