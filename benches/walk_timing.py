@@ -243,7 +243,7 @@ class Bench:
             ]
             passes = points / (walks * (self.reference.points - 2))
             figures |= {
-                "training_s": round(training, 1),
+                "training_s": float(f"{training:.3g}"),
                 "amortised_walks": walks,
                 "amortised_passes": round(result.generator_passes + passes, 2),
                 "amortised_speed_up": round(statistics.median(more), 2),

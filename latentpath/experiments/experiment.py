@@ -121,6 +121,7 @@ def run_experiment(
             device=device,
             progress=progress,
         )
+    bundle = bundle.for_walks(recipe.produce.walk.fast.predictor)
     store.agree("networks", models_fingerprint(bundle))
     side = bundle.generator.img_resolution
     splits = Splits(at_resolution(splits.private, side), at_resolution(splits.holdout, side))

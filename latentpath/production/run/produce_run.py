@@ -107,6 +107,7 @@ def produce(
     folder.check(resume=options.resume, overwrite=options.overwrite)
     refuse_identifiers(data)
     bundle.check(data)
+    bundle = bundle.for_walks(config.walk.fast.predictor)  # a job carries nothing unused
     side = bundle.generator.img_resolution
     options.output.check(data, side)
     with folder.held():
@@ -224,7 +225,7 @@ def _check_unchanged(
     check_same(
         "networks",
         settings["models"],
-        models_fingerprint(bundle.for_walks(config.walk.fast.predictor)),
+        models_fingerprint(bundle),
         f"give the weights that the run was planned with, {anew}",
     )
     check_same(
