@@ -4,7 +4,8 @@ Environment:
     LATENTPATH_NO_EXTENSION=1: install pure Python.
     LATENTPATH_CUDA=0: leave the CUDA kernels out even where nvcc is found.
     LATENTPATH_CUDA_ARCHITECTURES: GPU architectures in CMake's notation, "80-real;90" by default
-        (code for sm_80 and sm_90, and PTX that newer GPUs compile for themselves).
+        (code for sm_80 and sm_90, and PTX that newer GPUs compile for themselves). With 90 among
+        them nvcc 12.3 or later makes bank_lse's kernel for sm_90a, too.
     CXX, CUDACXX, CMAKE_BUILD_PARALLEL_LEVEL: as CMake takes them.
 """
 

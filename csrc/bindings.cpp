@@ -54,6 +54,22 @@ void bank_lse(Address query, int query_dtype, Address bank, int bank_dtype, Addr
                       at<float>(mean), thread_count(threads)});
 }
 
+// Addresses: query, bank, bias, lse, mean, part_lse, part_mean; 0 stands for none. Shape: rows,
+// bank_rows, part.
+void bank_lse_sm90(std::array<Address, 7> a, int dtype, std::array<int64_t, 3> shape, double scale,
+                   Address stream) {
+#if defined(LATENTPATH_SM90)
+  cuda::bank_lse_sm90(
+      {at<const void>(a[0]), at<const void>(a[1]), at<const float>(a[2]),
+       static_cast<DType>(dtype), shape[0], shape[1], shape[2], static_cast<float>(scale),
+       at<float>(a[3]), at<float>(a[4]), at<float>(a[5]), at<float>(a[6])},
+      at<void>(stream));
+#else
+  (void)a, (void)dtype, (void)shape, (void)scale, (void)stream;
+  throw std::runtime_error("latentpath._C was built without kernels for sm_90a");
+#endif
+}
+
 void path_step(bool on_gpu, Address path, Address guide, Address exp_avg, Address exp_avg_sq,
                Address step, Address lr, Address mask, std::array<int64_t, 3> shape,
                std::array<double, 5> numbers, Address sums, Address borders, int64_t threads,
@@ -158,6 +174,8 @@ PYBIND11_MODULE(_C, module) {
 
   module.def("kl_uniform", &kl_uniform, release());
   module.def("bank_lse", &bank_lse, release());
+  module.def("bank_lse_sm90", &bank_lse_sm90, release(), "addresses"_a, "dtype"_a, "shape"_a,
+             "scale"_a, "stream"_a = 0);
   module.def("path_step", &path_step, release(), "on_gpu"_a, "path"_a, "guide"_a, "exp_avg"_a,
              "exp_avg_sq"_a, "step"_a, "lr"_a, "mask"_a, "shape"_a, "numbers"_a, "sums"_a,
              "borders"_a, "threads"_a, "stream"_a = 0);
@@ -186,6 +204,11 @@ PYBIND11_MODULE(_C, module) {
 #else
   module.attr("has_cuda") = false;
   module.attr("cuda_architectures") = "";
+#endif
+#if defined(LATENTPATH_SM90)
+  module.attr("has_sm90") = true;
+#else
+  module.attr("has_sm90") = false;
 #endif
 #if defined(_OPENMP)
   module.attr("has_openmp") = true;

@@ -48,6 +48,7 @@ LAST = slice(-64, None)
 # Largest error against float64, relative to the result's norm.
 LIMITS = {torch.float32: 4e-6, torch.bfloat16: 8e-3, torch.float16: 1.5e-3}
 TAPS = [0.25, 0.75, 0.75, 0.25]
+MOST_FOR_HOPPER = 90.0  # seconds
 CHECK_COLUMNS = ("name", "ok", "error", "limit", "detail")
 TIME_COLUMNS = (
     "op", "shape", "dtype", "implementation", "rounds", "median_ms", "p20_ms", "p80_ms",
@@ -635,6 +636,44 @@ def walks(session: Session) -> None:
             session.row("times.csv", TIME_COLUMNS, values)
 
 
+def check_hopper(session: Session) -> None:
+    """`bank_lse`'s CUDA kernel for Hopper, which no GPU has run yet: in a process of its own."""
+    name = "bank_lse for Hopper"
+    if reason := why_no_hopper(session.device):
+        session.say(name, True, detail=f"left out: {reason}")
+        return
+    script = ROOT / "scripts" / "gpu_check_hopper.py"
+    command = [sys.executable, str(script), "--out", str(session.out)]
+    fault = fault_of(command, min(MOST_FOR_HOPPER, session.left()), session.out / "hopper.txt")
+    session.say(name, not fault, detail=fault or "rows above; hopper.txt")
+
+
+def why_no_hopper(device: torch.device) -> str | None:
+    """Why there is no such kernel here, or None where there is."""
+    if device.type != "cuda" or torch.cuda.get_device_capability(device) != (9, 0):
+        return "no GPU of compute capability 9.0"
+    module = dispatch.extension()
+    if module is None or not getattr(module, "has_sm90", False):
+        return "latentpath._C was built without kernels for sm_90a"
+    return None
+
+
+def fault_of(command: Sequence[str], limit: float, log: Path) -> str:
+    """What is wrong with a command's end, "" where nothing is.
+
+    One that takes longer than `limit` seconds is killed. It is not waited for then: the driver may
+    hold on to a process whose kernel hangs.
+    """
+    with log.open("w") as file:
+        child = subprocess.Popen(command, cwd=ROOT, stdout=file, stderr=file)
+        try:
+            code = child.wait(limit)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            return f"no end within {limit:.0f} seconds"
+    return "" if code == 0 else f"exit code {code}"
+
+
 def other_scripts(session: Session) -> None:
     """A production run of the demo's digits, and the tests of tests/gpu."""
     if session.small or session.device.type != "cuda":
@@ -659,7 +698,8 @@ def other_scripts(session: Session) -> None:
 
 PHASES = (
     check_float32, check_paths, check_kl_uniform, check_bank_lse, check_synthesis, check_graphs,
-    time_rows_and_paths, time_synthesis, time_bank_lse, time_generator, walks, other_scripts,
+    time_rows_and_paths, time_synthesis, time_bank_lse, time_generator, walks, check_hopper,
+    other_scripts,
 )  # fmt: skip
 
 

@@ -53,6 +53,32 @@ def test_what_lacks_a_package_is_left_out_and_nothing_wrong(tmp_path):
     assert row["detail"] == "left out: monai not installed"
 
 
+def test_dry_run_for_hopper(tmp_path):
+    script = SCRIPT.with_name("gpu_check_hopper.py")
+    command = [sys.executable, str(script), "--dry", "--out", str(tmp_path)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    names = [row["name"] for row in rows(tmp_path / "checks.csv") if row["ok"] == "True"]
+    assert "bank_lse for Hopper recorded" in names
+    assert any(name.startswith("bank_lse for Hopper 64x128 torch.float16") for name in names)
+    assert len(rows(tmp_path / "times.csv")) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "fault"),
+    [("", ""), ("exit(3)", "exit code 3"), ("import time; time.sleep(60)", "no end within 1 sec")],
+)
+def test_a_process_that_hangs_costs_its_limit_and_no_more(tmp_path, monkeypatch, code, fault):
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    import gpu_check
+
+    found = gpu_check.fault_of(
+        [sys.executable, "-c", code], 1.0 if fault[:2] == "no" else 30.0, tmp_path / "log"
+    )
+    assert found.startswith(fault)
+    assert bool(found) == bool(fault)
+
+
 def test_without_a_gpu_it_says_so(tmp_path):
     import torch
 

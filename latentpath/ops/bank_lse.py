@@ -10,6 +10,7 @@ from torch import Tensor
 
 from latentpath.core import ShapeError, UnsupportedError
 from latentpath.ops import dispatch
+from latentpath.ops.bank_parts import multiprocessors, rows_of_a_part
 from latentpath.ops.first_order import refuse_transforms, scale_rows
 from latentpath.ops.registration import register
 
@@ -17,6 +18,12 @@ _DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 # Widest latent for which a tile of sums fits a GPU's registers.
 TRITON_WIDEST = 512
+
+# What the CUDA kernel for Hopper is made for (csrc/cuda/bank_lse_sm90.h).
+SM90_WIDTH = 512
+_SM90_QUERIES, _SM90_ROWS = 64, 128  # of a block, and a round of it
+_SM90_DTYPES = (torch.bfloat16, torch.float16)
+_SM90_MOST_ROWS = 1 << 30
 
 # The reference holds at most this many scores at a time (float32: 64 MB).
 _REFERENCE_SCORES = 1 << 24
@@ -49,7 +56,9 @@ def bank_lse(
         bias: [N] or None; float32 (float64 beside float64). Rows of bias -inf are left out; one
             of +inf makes `lse` +inf and `mean` NaN. Needs no gradient.
         scale: factor on the scores, any finite number.
-        impl: "reference", "native" or "triton" forces an implementation.
+        impl: "reference", "native" or "triton" forces an implementation. On GPUs "native" is a
+            kernel for Hopper, a bank in half precision and D = 512, and runs only where the
+            environment variable LATENTPATH_HOPPER=1 asks for it.
 
     Returns:
         `(lse, mean)`: [M] and [M, D], float32 (float64 for float64). `lse` is differentiable in
@@ -103,9 +112,20 @@ def _check(query: Tensor, bank: Tensor, bias: Tensor | None) -> None:
         )
 
 
-def _choose(query: Tensor, impl: str | None) -> str:
+def _choose(query: Tensor, bank: Tensor, impl: str | None) -> str:
     """The implementation to run; the Triton kernel's sums fit the registers up to a width only."""
     chosen = dispatch.choose("bank_lse", impl, query)
+    if chosen == "native" and query.is_cuda:
+        reason = why_not_sm90(query, bank)
+        if reason is None:
+            return chosen
+        if impl is not None:
+            raise UnsupportedError(
+                expected="bank_lse to run as impl='native' on this GPU",
+                got=reason,
+                fix="leave impl out: the Triton kernel takes over",
+            )
+        chosen = "triton" if dispatch.why_not("bank_lse", "triton", "cuda") is None else "reference"
     if chosen != "triton" or query.shape[1] <= TRITON_WIDEST:
         return chosen
     if impl is None:
@@ -115,6 +135,22 @@ def _choose(query: Tensor, impl: str | None) -> str:
         got=f"D = {query.shape[1]}",
         fix="leave impl out: wider latents run as tiled plain PyTorch",
     )
+
+
+def why_not_sm90(query: Tensor, bank: Tensor) -> str | None:
+    """Why the kernel for Hopper cannot take these tensors on their GPU, or None where it can."""
+    capability = torch.cuda.get_device_capability(query.device)
+    if capability != (9, 0):
+        return f"a GPU of compute capability {capability[0]}.{capability[1]}, not 9.0"
+    if bank.dtype not in _SM90_DTYPES:
+        return f"a bank in {str(bank.dtype).removeprefix('torch.')}, not in half precision"
+    if query.shape[1] != SM90_WIDTH:
+        return f"D = {query.shape[1]}, not {SM90_WIDTH}"
+    if max(query.shape[0], bank.shape[0]) > _SM90_MOST_ROWS:
+        return f"more than {_SM90_MOST_ROWS} rows"
+    if any(x.is_contiguous() and x.data_ptr() % 16 != 0 for x in (query, bank)):
+        return "memory that is not aligned to 16 bytes"
+    return None
 
 
 def _bank_lse_reference(
@@ -135,9 +171,10 @@ def _bank_lse_reference(
 def _kernel(
     query: Tensor, bank: Tensor, bias: Tensor | None, scale: float, impl: str | None
 ) -> tuple[Tensor, Tensor]:
-    chosen = _choose(query, impl)
+    chosen = _choose(query, bank, impl)
     if chosen == "native":
-        return _native(query, bank, bias, scale)
+        run_native = _native_sm90 if query.is_cuda else _native
+        return run_native(query, bank, bias, scale)
     if chosen == "triton":
         from latentpath.ops.triton.bank_lse_kernel import bank_lse as run_triton
 
@@ -187,6 +224,36 @@ def _native(
         mean.data_ptr(),
         torch.get_num_threads(),
     )
+    return lse, mean
+
+
+def _native_sm90(
+    query: Tensor, bank: Tensor, bias: Tensor | None, scale: float
+) -> tuple[Tensor, Tensor]:
+    module = dispatch.extension()
+    assert module is not None
+    query, bank = query.to(bank.dtype).contiguous(), bank.contiguous()
+    bias = None if bias is None else bias.contiguous()
+    rows, bank_rows = query.shape[0], bank.shape[0]
+    tiles = -(-rows // _SM90_QUERIES)
+    part = rows_of_a_part(bank_rows, tiles, multiprocessors(query), _SM90_ROWS)
+    parts = -(-bank_rows // part)
+    lse, mean = _fake(query, bank, bias, scale, None)
+    # Results over each part; over all of a bank in one part they are the results.
+    some_lse, some_mean = (
+        (lse, mean)
+        if parts == 1
+        else (lse.new_empty(parts, rows), mean.new_empty(parts, *mean.shape))
+    )
+    tensors = (query, bank, bias, lse, mean, some_lse, some_mean)
+    with torch.cuda.device_of(query):
+        module.bank_lse_sm90(
+            [0 if tensor is None else tensor.data_ptr() for tensor in tensors],
+            dispatch.dtype_code(bank),
+            (rows, bank_rows, part),
+            scale,
+            **dispatch.cuda_stream(query),
+        )
     return lse, mean
 
 

@@ -30,10 +30,14 @@ INSTRUCTION_SETS = ("avx512_bf16", "avx512", "avx2", "baseline")
 # The environment variable that caps them.
 ISA_CAP = "LATENTPATH_MAX_CPU_ISA"
 
+# The environment variable that asks for kernels of Hopper's, which no GPU has run yet.
+HOPPER = "LATENTPATH_HOPPER"
+
 # op -> device type -> implementations there, the best one first; the reference comes after them.
 BEST: dict[str, dict[str, tuple[str, ...]]] = {
     "kl_uniform": {"cpu": ("native",), "cuda": ("triton",)},
-    "bank_lse": {"cpu": ("native",), "cuda": ("triton",)},
+    # On GPUs the native one is for Hopper, and for who asks for it (LATENTPATH_HOPPER).
+    "bank_lse": {"cpu": ("native",), "cuda": ("native", "triton")},
     # Who installs a wheel has no nvcc, and who has an AMD GPU no use for one.
     "path_step": {"cpu": ("native",), "cuda": ("native", "triton")},
     "path_smooth": {"cpu": ("native",), "cuda": ("native", "triton")},
@@ -83,7 +87,7 @@ def _within_cap(available: list[str]) -> list[str]:
 
 
 def _extension_is_hidden() -> bool:
-    return os.environ.get("LATENTPATH_NO_EXTENSION", "0") not in ("", "0")
+    return is_set("LATENTPATH_NO_EXTENSION")
 
 
 def why_not(op: str, impl: str, device: str) -> str | None:
@@ -107,7 +111,22 @@ def why_not(op: str, impl: str, device: str) -> str | None:
         return "the compiled extension was built without CUDA (no nvcc was found)"
     if device == "cuda" and torch.version.hip is not None:
         return "the CUDA kernels do not run on AMD GPUs"
+    if device == "cuda" and op == "bank_lse":
+        return _why_not_hopper(module)
     return None
+
+
+def _why_not_hopper(module: ModuleType) -> str | None:
+    if not getattr(module, "has_sm90", False):
+        return "the compiled extension was built without kernels for sm_90a (nvcc 12.3 or later)"
+    if not is_set(HOPPER):
+        return f"it has never run on a GPU: the environment variable {HOPPER}=1 asks for it"
+    return None
+
+
+def is_set(variable: str) -> bool:
+    """Whether an environment variable is neither empty nor 0."""
+    return os.environ.get(variable, "0") not in ("", "0")
 
 
 def has_triton_kernel(op: str) -> bool:
@@ -138,7 +157,7 @@ def triton_version() -> str | None:
 
 def triton_interpreted() -> bool:
     """Whether Triton kernels run through the interpreter, on CPU tensors."""
-    return os.environ.get("TRITON_INTERPRET", "0") not in ("", "0")
+    return is_set("TRITON_INTERPRET")
 
 
 def choose(op: str, requested: str | None, tensor: Tensor) -> str:
