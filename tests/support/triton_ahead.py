@@ -115,8 +115,11 @@ def number(*shape: int, dtype: str = "fp32", last: bool = False) -> torch.Tensor
     return x.to(memory_format=torch.channels_last) if last else x
 
 
-def bank_lse(rows: int, bank_rows: int, width: int, dtype: str) -> None:
-    query, bank = (number(n, width, dtype=dtype) for n in (rows, bank_rows))
+def bank_lse(rows: int, bank_rows: int, width: int, dtype: str, query_dtype: str = "") -> None:
+    query, bank = (
+        number(rows, width, dtype=query_dtype or dtype),
+        number(bank_rows, width, dtype=dtype),
+    )
     bank_lse_kernel.bank_lse(query, bank, number(bank_rows), 0.2)
 
 
@@ -159,6 +162,8 @@ def fir2d(images: int, channels: int, side: int, dtype: str) -> None:
 CASES: dict[str, Callable[[], object]] = {
     "D=512 bf16": lambda: bank_lse(256, 100_000, 512, "bf16"),
     "D=512 fp16": lambda: bank_lse(256, 100_000, 512, "fp16"),
+    "D=512 bf16, fp32 queries": lambda: bank_lse(256, 100_000, 512, "bf16", "fp32"),
+    "D=512 bf16, N=50": lambda: bank_lse(256, 50, 512, "bf16"),
     "D=512 fp32": lambda: bank_lse(256, 100_000, 512, "fp32"),
     "D=512 tf32": lambda: bank_lse_in_tf32(256, 100_000, 512),
     "D=64 bf16": lambda: bank_lse(256, 100_000, 64, "bf16"),

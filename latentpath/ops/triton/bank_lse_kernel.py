@@ -23,9 +23,10 @@ from latentpath.ops.triton.gpu_target import gpu_target
 # Programs of four warps that a multiprocessor runs at a time, at least; of eight, whose sums fill
 # the registers, it runs one.
 _PROGRAMS_OF_FOUR_WARPS = 2
-# Triton's version whose compiler was seen to hold 64 rows of the bank beside 512-wide sums in the
-# registers; that of 3.9 spills 48 bytes a thread. Half as many waits a row, and whole warp groups.
-_HOLDS_64 = "3.6."
+# Triton's versions whose compilers were seen to hold 64 rows of the bank beside 512-wide sums in
+# the registers; that of 3.9 spills 48 bytes a thread. Half as many waits a row, and whole warp
+# groups.
+_HOLDS_64 = ("3.6.", "3.7.")
 
 
 @triton.jit
@@ -210,7 +211,8 @@ def bank_lse(
     scale: float,
 ) -> tuple[Tensor, Tensor]:  # [M], [M, D]
     """Return `(lse, mean)`; D is at most 512 (`TRITON_WIDEST` in ops/bank_lse.py)."""
-    query, bank = query.contiguous(), bank.contiguous()
+    # The kernel would round queries as well, at the price of registers that it does not have.
+    query, bank = query.to(bank.dtype).contiguous(), bank.contiguous()
     bias = None if bias is None else bias.contiguous()
     (rows, width), bank_rows = query.shape, bank.shape[0]
     if rows == 0:
