@@ -229,7 +229,7 @@ def _read(
 
 @contextmanager
 def _naming_options_of(role: str) -> Iterator[None]:
-    """Let errors name the options of this set, which are called by its role here."""
+    """Let errors name this set, and its options, which are called by its role here."""
     try:
         yield
     except InputError as error:
@@ -237,6 +237,9 @@ def _naming_options_of(role: str) -> Iterator[None]:
         for part in ("expected", "fix") if role in ROLES else ():
             said = re.sub(rf"--({names})\b", rf"--{role}-\1", getattr(error, part))
             setattr(error, part, said)
+        option = f"--{role}" if role in ROLES else f"--baseline {role}"
+        if option not in f"{error.expected} {error.fix}":
+            error.got += f" ({option})"
         raise
 
 

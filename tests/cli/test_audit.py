@@ -242,6 +242,17 @@ class TestRefusals:
     def test_options(self, refused, words, message):
         assert message in refused("--quiet", *words)
 
+    @pytest.mark.parametrize(
+        ("options", "named"),
+        [({"real": "nowhere"}, "--real"), ({"synthetic": "nowhere"}, "--synthetic")],
+    )
+    def test_the_set_that_is_absent_is_named(self, refused, options, named):
+        assert f"absent ({named}): check" in refused(*QUICK, **options)
+
+    def test_other_sets_that_are_absent_are_named(self, refused):
+        assert "absent (--holdout): check" in refused(*QUICK, "--holdout", "nowhere")
+        assert "absent (--baseline a): check" in refused(*QUICK, "--baseline", "a=nowhere")
+
     def test_everything_left_out(self, refused):
         from latentpath.audit import measure_names
 
