@@ -89,6 +89,15 @@ __device__ __forceinline__ constexpr uint32_t piece_offset(int tile, int piece) 
   return uint32_t(kPieces + tile * kPieces + piece) * kPieceBytes;
 }
 
+// Matrix descriptors of 16-bit numbers that lie in rows of 128 bytes, 64 numbers, swizzled by 128
+// bytes (1 in bits 62 and 63): 16-byte chunk c of row r lies at c ^ (r % 8). A descriptor plus n is
+// that of what lies 16 n bytes further on.
+__device__ __forceinline__ uint64_t descriptor(uint32_t address, uint32_t leading_offset,
+                                               uint32_t stride_offset) {
+  return uint64_t((address & 0x3ffff) >> 4) | uint64_t(leading_offset >> 4) << 16 |
+         uint64_t(stride_offset >> 4) << 32 | uint64_t(1) << 62;
+}
+
 // The reference after scores of which the largest is `most`. Where that is +inf weights of +inf are
 // wanted, as are weights of NaN for scores of NaN, which `most` knows nothing of.
 __device__ __forceinline__ float raised(float reference, float most) {

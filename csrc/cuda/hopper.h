@@ -146,15 +146,6 @@ __device__ __forceinline__ void load_box(const TensorMap* map, uint32_t place, u
 
 // ---- products of a warp group -------------------------------------------------------------------
 
-// Matrix descriptors of 16-bit numbers that lie in rows of 128 bytes, 64 numbers, swizzled by 128
-// bytes (1 in bits 62 and 63): 16-byte chunk c of row r lies at c ^ (r % 8). A descriptor plus n is
-// that of what lies 16 n bytes further on.
-__device__ __forceinline__ uint64_t descriptor(uint32_t address, uint32_t leading_offset,
-                                               uint32_t stride_offset) {
-  return uint64_t((address & 0x3ffff) >> 4) | uint64_t(leading_offset >> 4) << 16 |
-         uint64_t(stride_offset >> 4) << 32 | uint64_t(1) << 62;
-}
-
 // Registers that a product reads or writes may not be touched from its start until it was waited
 // for; these keep the compiler from moving other uses of them across.
 template <int kCount>

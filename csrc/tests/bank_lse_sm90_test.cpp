@@ -198,6 +198,8 @@ extern "C" void bank_lse_sm90(const uint64_t* addresses, int dtype, int64_t rows
   if (parts > 1) run_merge(at(5), at(6), int(rows), parts, at(3), at(4));
 }
 
+extern "C" uint64_t described_sums() { return descriptor(0, kPieceBytes, kEightRows); }
+
 int main(int count, char** arguments) {
   const unsigned seeds = count > 1 ? unsigned(std::atoi(arguments[1])) : 3;
   for (const Case& c : kCases) {

@@ -785,11 +785,6 @@ inline void load_box(const TensorMap* map, uint32_t place, uint32_t barrier, int
   m.tick();
 }
 
-inline uint64_t descriptor(uint32_t address, uint32_t leading_offset, uint32_t stride_offset) {
-  return uint64_t((address & 0x3ffff) >> 4) | uint64_t(leading_offset >> 4) << 16 |
-         uint64_t(stride_offset >> 4) << 32 | uint64_t(1) << 62;
-}
-
 template <class T, size_t kCount>
 void hold(T (&)[kCount]) {}
 

@@ -176,7 +176,8 @@ def emulated(tmp_path_factory):
     if not CSRC.is_dir():
         pytest.skip("the C++ sources are not beside the tests")
     library = tmp_path_factory.mktemp("sm90") / "emulated.so"
-    call = ctypes.CDLL(str(build(library, "-O2", "-shared", "-fPIC"))).bank_lse_sm90
+    loaded = ctypes.CDLL(str(build(library, "-O2", "-shared", "-fPIC")))
+    call = loaded.bank_lse_sm90
     calls = []
 
     def bank_lse_sm90(addresses, dtype, shape, scale):
@@ -184,7 +185,7 @@ def emulated(tmp_path_factory):
         sizes = map(ctypes.c_int64, shape)
         call((ctypes.c_uint64 * 7)(*addresses), dtype, *sizes, ctypes.c_double(scale))
 
-    return SimpleNamespace(bank_lse_sm90=bank_lse_sm90, calls=calls)
+    return SimpleNamespace(bank_lse_sm90=bank_lse_sm90, calls=calls, library=loaded)
 
 
 @pytest.mark.parametrize("parts", ["one part", "several parts"])
@@ -295,7 +296,7 @@ def compiled(tmp_path_factory):
         return f"{said}\n{run([disassembler(), '-sass', str(target)])}"
 
     said, *kernels = kept(made_from, compile_and_disassemble).split("Function : ")
-    return said, {text.split("\n")[0]: Counter(re.findall(r"\b[A-Z]\w+", text)) for text in kernels}
+    return said, {text.split("\n")[0]: text for text in kernels}
 
 
 @needs_sources
@@ -310,10 +311,19 @@ def test_nothing_spills_and_no_product_waits_for_another(compiled):
 @needs_sources
 def test_products_and_copies_are_hopper_s(compiled):
     """Two groups: 8 pieces x 4 products for the scores; 2 tiles x 4 for the sums."""
-    kernels = [counts for name, counts in compiled[1].items() if "bank_lse_parts" in name]
+    kernels = [text for name, text in compiled[1].items() if "bank_lse_parts" in name]
     assert len(kernels) == 2
-    for counts in kernels:
+    for text in kernels:
+        counts = Counter(re.findall(r"\b[A-Z]\w+", text))
         assert counts["HGMMA"] == 2 * (8 * 4 + 2 * 4)
         assert counts["UTMALDG"] >= 2
         assert counts["USETMAXREG"] == 2
         assert counts["LDL"] == counts["STL"] == 0
+
+
+@needs_sources
+def test_matrices_are_described_as_in_a_kernel_that_runs_there(emulated):
+    """Triton's (test_triton_compile.py): 1,024 bytes for 8 rows, 8,192 for 64 columns."""
+    sums = emulated.library.described_sums
+    sums.restype = ctypes.c_uint64
+    assert sums() == 1 << 62 | 1024 // 16 << 32 | 8192 // 16 << 16

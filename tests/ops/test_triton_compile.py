@@ -93,6 +93,26 @@ def test_half_precision_runs_on_hopper_s_matrix_units():
     assert compiled("cuda:90")["bank_lse"]["D=512 bf16"]["wgmma"] > 0
 
 
+def test_products_read_shared_memory_as_the_cuda_kernel_for_hopper_says():
+    """The same rows of 128 bytes, swizzled by 128, in pieces of 64 columns side by side.
+
+    A compiler whose code is known to run on Hopper describes them as csrc/cuda/bank_lse_sm90.h
+    does: 8 rows are 1,024 bytes (bits 32 to 45, in 16 bytes), the next 64 columns a piece further
+    on (bits 16 to 29, where columns are summed), the next 16 of 64 columns 32 bytes, the next 16
+    rows 2,048.
+    """
+    if not importlib.metadata.version("triton").startswith(("3.6.", "3.7.")):
+        pytest.skip("tiles of other versions have other pieces")
+    rows = 1 << 62 | 1024 // 16 << 32
+    columns = rows | 64 * 128 // 16 << 16
+    found = set(compiled("cuda:90")["bank_lse"]["D=512 bf16"]["descriptors"])
+    assert {rows + 32 * step // 16 for step in range(4)} <= found
+    assert {columns + 2048 * step // 16 for step in range(4)} <= found
+    assert {number for number in found if number >> 16 & 0x3FFF} == {
+        columns + 2048 * step // 16 for step in range(4)
+    }
+
+
 def test_threads_of_the_backward_pass_wait_for_each_other_only_at_its_end():
     """Each of its five sums is reduced once, not in every round over the pixels."""
     figures = compiled("cuda:90")["modulated_act_backward"]["C=64 R=3 bf16"]

@@ -68,14 +68,14 @@ class Compilations:
         for module in (bank_lse_kernel, kl_uniform_kernel):
             module.gpu_target = lambda tensor: target
 
-    def of(self, launch: Callable[[], object]) -> dict[str, dict[str, int]]:
+    def of(self, launch: Callable[[], object]) -> dict[str, dict[str, Any]]:
         """Reports of the kernels that a function launches, by their names."""
         self.made.clear()
         launch()
         return {name: report(compiled, grid, self.target) for name, compiled, grid in self.made}
 
 
-def report(compiled: Any, grid: tuple[int, ...], target: str) -> dict[str, int]:
+def report(compiled: Any, grid: tuple[int, ...], target: str) -> dict[str, Any]:
     """What one compiled kernel takes: registers, bytes of stack (spills), shared memory."""
     figures = {"shared": compiled.metadata.shared, "warps": compiled.metadata.num_warps}
     figures["grid"] = max(grid[1:], default=1)
@@ -93,9 +93,16 @@ def report(compiled: Any, grid: tuple[int, ...], target: str) -> dict[str, int]:
         figures[name] = int(re.search(rf"{name}:(\d+)", usage)[1])
     ptx = compiled.asm["ptx"]
     figures["wgmma"] = ptx.count("wgmma.mma_async")
+    figures["descriptors"] = descriptors(ptx)
     figures["barriers"] = ptx.count("bar.sync")
     figures["barriers in loops"] = sum(part.count("bar.sync") for part in loops(ptx))
     return figures
+
+
+def descriptors(ptx: str) -> list[int]:
+    """What is added to places in shared memory where wgmma's products read matrices."""
+    added = re.findall(r"(?:or\.b64|add\.s64)\s+%rd\d+, %rd\d+, (\d+);", ptx)
+    return sorted({int(number) for number in added if int(number) >> 62 == 1})
 
 
 def loops(ptx: str) -> list[str]:
@@ -189,7 +196,7 @@ CASES: dict[str, Callable[[], object]] = {
 def main() -> None:
     """Print {kernel: {case: figures}} for the target named on the command line."""
     compilations = Compilations(sys.argv[1])
-    reports: dict[str, dict[str, dict[str, int]]] = {}
+    reports: dict[str, dict[str, dict[str, Any]]] = {}
     for case, launch in CASES.items():
         for kernel, figures in compilations.of(launch).items():
             reports.setdefault(kernel.removesuffix("_kernel"), {})[case] = figures
