@@ -64,6 +64,20 @@ def test_dry_run_for_hopper(tmp_path):
     assert len(rows(tmp_path / "times.csv")) == 1
 
 
+def test_errors_are_shown_where_they_are(monkeypatch):
+    import torch
+
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    import gpu_check_hopper
+
+    exact = torch.zeros(20), torch.zeros(20, 512)
+    lse, mean = exact[0].clone(), exact[1].clone()
+    lse[3], mean[17, 70] = 0.5, torch.nan
+    _, first, second = gpu_check_hopper.map_of_errors(lse, mean, *exact).split("\n")
+    assert first == "5.0e-01 | " + " ".join(["0.0e+00"] * 8)
+    assert second.split() == ["0.0e+00", "|", "0.0e+00", "inf", *["0.0e+00"] * 6]
+
+
 @pytest.mark.parametrize(
     ("code", "fault"),
     [("", ""), ("exit(3)", "exit code 3"), ("import time; time.sleep(60)", "no end within 1 sec")],

@@ -390,6 +390,7 @@ __device__ __forceinline__ void copy(const TensorMap* query, const TensorMap* ba
                                      int number) {
   Exchange& exchange = *memory.exchange;
   const int tile = number / 2, half = number % 2;
+  const uint32_t used = shared_address(&exchange.half_used[tile][half]);
   if (number == 0) {
     const uint32_t loaded = shared_address(&exchange.query_loaded);
     arrive_expecting(loaded, kPieces * kPieceBytes);
@@ -399,7 +400,7 @@ __device__ __forceinline__ void copy(const TensorMap* query, const TensorMap* ba
     }
   }
   for (int round = 0; round < rounds; ++round) {
-    if (round > 0) wait_barrier(shared_address(&exchange.half_used[tile][half]), round - 1);
+    if (round > 0) wait_barrier_or_trap(used, round - 1);
     for (int piece = half * kHalf; piece < (half + 1) * kHalf; ++piece) {
       const uint32_t loaded = shared_address(&exchange.piece_loaded[tile][piece]);
       arrive_expecting(loaded, kPieceBytes);
@@ -407,6 +408,7 @@ __device__ __forceinline__ void copy(const TensorMap* query, const TensorMap* ba
                begin + round * kRound + tile * kTile);
     }
   }
+  wait_barrier_or_trap(used, rounds - 1);  // so that a block that hangs ends in an error
 }
 
 __device__ __forceinline__ void make_barriers(Exchange& exchange) {

@@ -114,20 +114,38 @@ __device__ __forceinline__ void arrive_expecting(uint32_t barrier, uint32_t byte
                : "memory");
 }
 
+__device__ __forceinline__ uint64_t nanoseconds() {
+  uint64_t now;
+  asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(now));
+  return now;
+}
+
+__device__ __forceinline__ bool try_barrier(uint32_t barrier, uint32_t parity) {
+  uint32_t done;
+  asm volatile(
+      "{\n"
+      ".reg .pred done;\n"
+      "mbarrier.try_wait.parity.acquire.cta.shared::cta.b64 done, [%1], %2;\n"
+      "selp.u32 %0, 1, 0, done;\n"
+      "}\n"
+      : "=r"(done)
+      : "r"(barrier), "r"(parity)
+      : "memory");
+  return done != 0;
+}
+
 // Waits until the phase of this number's parity has ended.
 __device__ __forceinline__ void wait_barrier(uint32_t barrier, int phase) {
-  const uint32_t parity = static_cast<uint32_t>(phase & 1);
-  uint32_t done = 0;
-  while (!done) {
-    asm volatile(
-        "{\n"
-        ".reg .pred done;\n"
-        "mbarrier.try_wait.parity.acquire.cta.shared::cta.b64 done, [%1], %2;\n"
-        "selp.u32 %0, 1, 0, done;\n"
-        "}\n"
-        : "=r"(done)
-        : "r"(barrier), "r"(parity)
-        : "memory");
+  while (!try_barrier(barrier, static_cast<uint32_t>(phase & 1))) {
+  }
+}
+
+// Likewise for at most 20 seconds: an error is better than a GPU that hangs. Takes registers that
+// threads with sums do not have.
+__device__ __forceinline__ void wait_barrier_or_trap(uint32_t barrier, int phase) {
+  const uint64_t begun = nanoseconds();
+  while (!try_barrier(barrier, static_cast<uint32_t>(phase & 1))) {
+    if (nanoseconds() - begun > 20'000'000'000u) __trap();
   }
 }
 

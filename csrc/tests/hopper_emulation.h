@@ -761,6 +761,8 @@ inline void wait_barrier(uint32_t address, int phase) {
   m.self().clock.join(barrier.completed);
 }
 
+inline void wait_barrier_or_trap(uint32_t barrier, int phase) { wait_barrier(barrier, phase); }
+
 inline void load_box(const TensorMap* map, uint32_t place, uint32_t barrier, int column, int row) {
   Machine& m = machine();
   m.step();

@@ -75,7 +75,7 @@ def test_against_double_in_many_orders_of_events(tmp_path):
 
 FAULTS = {
     "places are copied to without asking": (
-        "if (round > 0) wait_barrier(shared_address(&exchange.half_used[tile][half]), round - 1);",
+        "if (round > 0) wait_barrier_or_trap(used, round - 1);",
         "",
         "more arrivals at a barrier|a copy to where the last one|a copy to what products",
     ),
@@ -318,6 +318,7 @@ def test_products_and_copies_are_hopper_s(compiled):
         assert counts["HGMMA"] == 2 * (8 * 4 + 2 * 4)
         assert counts["UTMALDG"] >= 2
         assert counts["USETMAXREG"] == 2
+        assert "BPT.TRAP" in text  # where a block hangs
         assert counts["LDL"] == counts["STL"] == 0
 
 
