@@ -82,7 +82,7 @@ FAULTS = {
     "places are given back by one warp of four": (
         "init_barrier(shared_address(&barrier), kHalf)",
         "init_barrier(shared_address(&barrier), 1)",
-        "a copy to what products",
+        "a copy to what products|a wait for another phase|more arrivals",
     ),
     "pieces are not waited for": (
         "wait_barrier(shared_address(&memory.exchange->piece_loaded[kGroup][piece]), round);",
