@@ -35,7 +35,10 @@ CSRC = ROOT / "csrc"
 BODY = CSRC / "cuda" / "bank_lse_sm90.h"
 KERNEL = CSRC / "cuda" / "bank_lse_sm90.cu"
 DRIVER = CSRC / "tests" / "bank_lse_sm90_test.cpp"
-EMULATION = CSRC / "tests" / "hopper_emulation.h"
+EMULATION = [
+    *(CSRC / "tests" / f"hopper_{part}.h" for part in ("emulation", "machine", "products")),
+    CSRC / "tests" / "half_numbers.h",
+]
 
 needs_sources = pytest.mark.skipif(
     not CSRC.is_dir(), reason="the C++ sources are not beside the tests"
@@ -68,7 +71,7 @@ def build(target, *options, include=CSRC):
 
 @needs_sources
 def test_against_double_in_many_orders_of_events(tmp_path):
-    made_from = [run([compiler(), "--version"]), BODY, DRIVER, EMULATION]
+    made_from = [run([compiler(), "--version"]), BODY, DRIVER, *EMULATION]
 
     def build_and_run():
         return run([str(build(tmp_path / "driver", "-O2", "-Werror")), "6"])
@@ -161,7 +164,7 @@ def test_the_emulation_sees_faults(fault, tmp_path):
     assert text.count(found) == 1
     (tmp_path / "cuda").mkdir()
     (tmp_path / "cuda" / BODY.name).write_text(text.replace(found, planted))
-    made_from = [run([compiler(), "--version"]), found, planted, BODY, DRIVER, EMULATION]
+    made_from = [run([compiler(), "--version"]), found, planted, BODY, DRIVER, *EMULATION]
 
     def build_and_run():
         driver = build(tmp_path / "driver", "-Og", "-Wno-unused", include=tmp_path)
