@@ -42,6 +42,7 @@ from latentpath.data.set_dataset import (
 )
 from latentpath.data.set_notes import (
     NOT_JUDGED as NOT_JUDGED,
+    PEOPLE_MET as PEOPLE_MET,
     missing_classes as missing_classes,
     network_notes as network_notes,
 )

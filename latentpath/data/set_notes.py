@@ -13,6 +13,13 @@ NOT_JUDGED = {
     "other_weights": "its weights are not those that a training judged",
 }
 
+# What of a network's people is not as a set promises: the word in manifests, and what it means.
+PEOPLE_MET = {
+    "unknown": "nobody noted whom it was trained on, and people who are held out of the set may be "
+    "among them",
+    "other": "it was trained on other people, or images, than those behind the set",
+}
+
 
 def network_notes(networks: Any) -> list[tuple[str, str]]:
     """What a reader of the set should know of its networks: the finding, and what it rests on.
@@ -38,8 +45,18 @@ def network_notes(networks: Any) -> list[tuple[str, str]]:
         )
     missing = networks.get("not_judged")
     if isinstance(missing, Mapping) and missing:
-        reasons = "; ".join(f"{name}: {NOT_JUDGED.get(why, why)}" for name, why in missing.items())
+        reasons = _by_network(missing, NOT_JUDGED)
         notes.append(("Not judged", f"is how good these networks are ({reasons})."))
+    met = networks.get("people")
+    if isinstance(met, Mapping) and met:
+        whom = _by_network(met, PEOPLE_MET)
+        notes.append(
+            (
+                "Networks that may have met other people",
+                f"made it ({whom}): what an audit says of people held out rests on their being "
+                "unknown to these.",
+            )
+        )
     return notes
 
 
@@ -68,6 +85,11 @@ def missing_classes(manifest: Mapping[str, Any]) -> dict[str, str]:
             why = "its share of the images that were asked for is less than one"
         missing[name] = why
     return missing
+
+
+def _by_network(words: Mapping[str, Any], meanings: Mapping[str, str]) -> str:
+    """A clause for each network, in the order of a manifest that was written and read again."""
+    return "; ".join(f"{name}: {meanings.get(word, word)}" for name, word in sorted(words.items()))
 
 
 def _listed(figures: Any) -> str:

@@ -38,7 +38,10 @@ from latentpath.generators.protocol import (
 from latentpath.generators.psp_encoder import PspEncoder as PspEncoder
 from latentpath.generators.stylegan2 import StyleGAN2 as StyleGAN2
 from latentpath.generators.stylegan3 import StyleGAN3 as StyleGAN3
-from latentpath.generators.trained_on import TrainedOn as TrainedOn
+from latentpath.generators.trained_on import (
+    TrainedOn as TrainedOn,
+    people_noted as people_noted,
+)
 from latentpath.generators.weights import (
     build as build,
     read_header as read_header,

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from latentpath.core import colour_of
+
+
+def people_noted(notes: Mapping[str, Any]) -> str | None:
+    """Fingerprint of the people whom a network was trained on; None where that is not known.
+
+    It is not known of one that no training of latentpath wrote, nor of one that started from
+    another with other people, or with none noted.
+
+    Args:
+        notes: of its weights file.
+    """
+    people, before = notes.get("people"), notes.get("initial")
+    if before is not None and (not isinstance(before, Mapping) or before.get("people") != people):
+        return None
+    return people if isinstance(people, str) else None
 
 
 @dataclass(frozen=True, kw_only=True)

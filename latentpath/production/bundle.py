@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +14,15 @@ import torch
 from torch import nn
 
 from latentpath.core import LatentpathWarning, WeightsError, place
-from latentpath.data import ImageSet
+from latentpath.data import PEOPLE_MET, ImageSet
 from latentpath.generators import (
     ENCODERS,
     GENERATORS,
     LoadedGenerator,
     TrainedOn,
     build,
+    people_noted,
+    read_header,
     read_weights,
 )
 from latentpath.models import (
@@ -74,14 +76,17 @@ class Bundle:
     lpips: LPIPS
     class_names: tuple[str, ...] | None = None
     """Names of the classes that the class classifier was trained on, in their order."""
-    people: str | None = None
-    """`people_fingerprint` of the images that the identity classifier was trained on."""
+    people: Mapping[str, str] = field(default_factory=dict)
+    """Network -> `people_fingerprint` of the images that it was trained on, where noted."""
     surrogate: Surrogate | None = None
     """Saves walks most of their generator passes; without one they take more."""
     predictor: PathPredictor | None = None
     """Where paths of low energy lead; without one walks begin on straight lines."""
     judgement: Judgement | None = None
     """What the networks' trainings made of them; None where nothing is known."""
+    strangers: tuple[str, ...] = ()
+    """Networks of which nobody noted whom they were trained on, where people are held out whom
+    none may have met: `ready_networks` names them."""
 
     @property
     def networks(self) -> Networks:
@@ -89,6 +94,11 @@ class Bundle:
         return Networks(
             self.generator, self.identity, self.classifier, self.surrogate, self.predictor
         )
+
+    @property
+    def used(self) -> list[str]:
+        """Names of its networks."""
+        return [name for name in FILES if getattr(self, name) is not None]
 
     def check(self, data: ImageSet) -> None:
         """Raise WeightsError unless these networks were made for a set like `data`."""
@@ -142,16 +152,48 @@ class Bundle:
     def check_people(self, real: ImageSet) -> None:
         """Raise WeightsError unless the identity classifier was trained on these very images.
 
+        The others may have met more people, such as some who asked to be left out since: that is
+        warned of, and told of the set (`network_notes`).
+
         Args:
             real: the private set at the generator's resolution.
         """
-        if self.people is not None and self.people != people_fingerprint(real):
+        others = self.trained_on_others(real)
+        if "identity" in others:
             raise WeightsError(
                 expected="the images that the identity classifier was trained on",
                 got="other images or another order of people",
                 fix="give the same --data, --window and --resize, or run `latentpath train "
                 "identity` on this set",
             )
+        for name in others:
+            warnings.warn(f"{name}: {PEOPLE_MET['other']}", LatentpathWarning, stacklevel=2)
+
+    def trained_on_others(self, real: ImageSet) -> list[str]:
+        """Networks that are noted to have been trained on other people, or images, than these.
+
+        Args:
+            real: the private set at the generator's resolution.
+        """
+        own = people_fingerprint(real) if self.people else ""
+        return [name for name in self.used if self.people.get(name, own) != own]
+
+    def network_notes(self, real: ImageSet) -> dict[str, Any] | None:
+        """What a set's manifest tells of its networks; None where there is nothing to tell.
+
+        Args:
+            real: the private set at the generator's resolution.
+        """
+        met = dict.fromkeys(self.trained_on_others(real), "other")
+        met |= {name: "unknown" for name in self.used if name in self.strangers}
+        judgement = self.judgement
+        if met and judgement is None:
+            from latentpath.production.judgement import Judgement
+
+            judgement = Judgement((), dict.fromkeys(NEEDED, "other_weights"))
+        if judgement is None:
+            return None
+        return {**judgement.as_manifest(), **({"people": met} if met else {})}
 
 
 def check_trained_on(trained: TrainedOn, data: ImageSet, what: str) -> None:
@@ -184,6 +226,20 @@ def people_fingerprint(real: ImageSet) -> str:
         digest.update(f"({array.shape}, torch.{array.dtype})".encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
+
+
+def people_met(folder: Path) -> dict[str, str]:
+    """Network -> `people_fingerprint` of the images that it was trained on, where that is known.
+
+    Args:
+        folder: the weights folder.
+    """
+    met = {}
+    for name, file in FILES.items():
+        weights = read_header(folder / file)[0] if (folder / file).exists() else None
+        if weights is not None and (people := people_noted(weights.notes)) is not None:
+            met[name] = people
+    return met
 
 
 def load_bundle(
@@ -241,7 +297,7 @@ def load_bundle(
         parts["classifier"],
         LPIPS.load(device),
         class_names=tuple(names) if (names := notes["classifier"].get("class_names")) else None,
-        people=notes["identity"].get("people"),
+        people=people_met(folder),
         **helpers,
         judgement=_judgement(folder),
     )

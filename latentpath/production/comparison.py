@@ -147,7 +147,7 @@ def compare(
         profile=walk_profile(result, bundle, progress),
         energies=EnergyComparison(_by_name(walks.before), _by_name(walks.after)),
         certificate=result.endpoints.certificate.as_dict(),
-        networks=None if bundle.judgement is None else bundle.judgement.as_manifest(),
+        networks=bundle.network_notes(result.endpoints.real),
         settings=flat_values(result.config.as_dict()),
         created=created,
     )

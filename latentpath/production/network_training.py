@@ -192,7 +192,7 @@ def train_network(
     out = Path(out)
     _check_folder(out)
     check_classes(data)
-    side = _side(network, data, out, resolution)
+    side = side_to_train_at(network, data, out, resolution)
     data = at_resolution(data, side)
     held_out = validation_people(data, validation)
     known = data
@@ -221,9 +221,8 @@ def train_network(
         "images": len(known),
         "seed": config.seed,
         "result": result,
+        "people": people_fingerprint(data),  # with those who were held out to judge it by
     }
-    if network == "identity":
-        notes["people"] = people_fingerprint(data)
     if initial is not None:
         notes["initial"] = initial.notes()
     path = out / FILES[network]
@@ -456,8 +455,18 @@ def _check_folder(out: Path) -> None:
         )
 
 
-def _side(network: str, data: ImageSet, out: Path, resolution: int) -> int:
-    """Resolution to train at."""
+def side_to_train_at(network: str, data: ImageSet, out: Path, resolution: int) -> int:
+    """Resolution that a network is trained at.
+
+    Args:
+        network: which.
+        data: the private set.
+        out: the weights folder, whose generator decides for the others.
+        resolution: what was asked for; 0 leaves it open.
+
+    Raises:
+        WeightsError: that of the generator is another one.
+    """
     path = out / FILES["generator"]
     if network != "generator" and path.exists():
         side = load_generator(path).img_resolution

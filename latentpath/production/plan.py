@@ -240,8 +240,8 @@ def make_plan(
         "data": data_fingerprint(data),
         "arrays": _hash(arrays),
     }
-    if bundle.judgement is not None:
-        settings["networks"] = bundle.judgement.as_manifest()
+    if (notes := bundle.network_notes(endpoints.real)) is not None:
+        settings["networks"] = notes
     return Planned(Plan(settings, arrays), endpoints, reference)
 
 

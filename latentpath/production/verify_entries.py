@@ -14,6 +14,7 @@ from latentpath.core import InputError, flat_values
 from latentpath.data import (
     COUNTED_BY,
     NOT_JUDGED,
+    PEOPLE_MET,
     RESIZES,
     WRITERS,
     Reading,
@@ -59,7 +60,7 @@ _WORD = re.compile(r"[a-z][a-z0-9_]{0,30}")
 _VERSION = re.compile(r"[0-9][0-9a-z.+-]{0,40}")
 
 # The first sets with this entry also said whether unfit networks were used knowingly.
-_OF_NETWORKS = ("weak", "unfit", "not_judged", "anyway")
+_OF_NETWORKS = ("weak", "unfit", "not_judged", "people", "anyway")
 
 
 def unknown_entries(content: Mapping[str, Any]) -> list[str]:
@@ -79,6 +80,7 @@ def unknown_entries(content: Mapping[str, Any]) -> list[str]:
         ("walks.", content.get("walks"), ("points", "pairs")),
         ("networks.", content.get("networks"), _OF_NETWORKS),
         ("networks.not_judged.", (content.get("networks") or {}).get("not_judged"), FILES),
+        ("networks.people.", (content.get("networks") or {}).get("people"), FILES),
         ("run.", content.get("run"), ("threads",)),
         ("reading.", content.get("reading"), Reading().as_dict()),
         ("private_file.", content.get("private_file"), ("sha256",)),
@@ -143,11 +145,12 @@ def _is_reading(reading: Any) -> bool:
 def _is_judgement(networks: Any) -> bool:
     """Say whether an entry names figures of networks that were not as usual, and no others."""
     # The first sets with this entry did not tell what was not judged.
-    missing = networks.get("not_judged", {}) if isinstance(networks, dict) else None
-    if not isinstance(missing, dict):
+    if not isinstance(networks, dict):
         return False
-    if not all(why in tuple(NOT_JUDGED) for why in missing.values()):
-        return False
+    for part, words in (("not_judged", NOT_JUDGED), ("people", PEOPLE_MET)):
+        told = networks.get(part, {})
+        if not isinstance(told, dict) or not all(why in tuple(words) for why in told.values()):
+            return False
     if not isinstance(networks.get("anyway", False), bool):
         return False
     names = [networks.get(state) for state in ("weak", "unfit")]

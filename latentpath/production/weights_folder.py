@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from latentpath.core import Progress, silent
-from latentpath.data import ImageSet
+from latentpath.core import Progress, WeightsError, silent
+from latentpath.data import PEOPLE_MET, ImageSet
 from latentpath.generators import inspect_weights, read_header
 from latentpath.production.bundle import (
     FACTORIES,
@@ -18,13 +18,17 @@ from latentpath.production.bundle import (
     Bundle,
     check_trained_on,
     load_bundle,
+    people_fingerprint,
+    people_met,
 )
 from latentpath.production.judgement import read_judgement
 from latentpath.production.network_training import (
     check_classes,
     check_validation,
+    side_to_train_at,
     train_network,
 )
+from latentpath.production.prepared_endpoints import at_resolution
 from latentpath.training import (
     ClassifierConfig,
     EncoderConfig,
@@ -107,10 +111,13 @@ def ready_networks(
 
     Raises:
         StoppedError: Ctrl-C or SIGTERM asked to stop; the checkpoint holds the last step.
-        WeightsError: the weights are of another set, or a checkpoint is of another configuration.
+        WeightsError: the weights are of another set or of other people, or a checkpoint is of
+            another configuration.
     """
     check_classes(data)
-    _check_present(folder, data)
+    strangers = _check_present(folder, data, resolution)
+    if strangers and say is not None:
+        say(f"{', '.join(strangers)}: {PEOPLE_MET['unknown']}; the set will say so")
     for network in absent_networks(folder, wanted):
         line = train_network(
             network,
@@ -127,18 +134,42 @@ def ready_networks(
         )
         if say is not None:
             say(line)
-    bundle = load_bundle(folder, device)
+    bundle = replace(load_bundle(folder, device), strangers=strangers)
     bundle.check(data)
     return bundle
 
 
-def _check_present(folder: Path, data: ImageSet) -> None:
-    """Find out before the others are trained whether the networks that are there fit the data."""
-    for name in NEEDED:
-        path = folder / FILES[name]
-        if path.exists():
-            read_header(path, kind=tuple(FACTORIES[name]))
-            facts = inspect_weights(path)
+def _check_present(folder: Path, data: ImageSet, resolution: int) -> tuple[str, ...]:
+    """Find out before the others are trained whether the networks that are there fit the data.
+
+    Returns:
+        those of which nobody noted whom they were trained on.
+
+    Raises:
+        WeightsError: a file of another kind, of another kind of data, or of other people.
+    """
+    there = [name for name in NETWORKS if (folder / FILES[name]).exists()]
+    for name in there:
+        if name in FACTORIES:
+            read_header(folder / FILES[name], kind=tuple(FACTORIES[name]))
+    met = people_met(folder)
+    side = 0 if "generator" in there else resolution
+    real = at_resolution(data, side_to_train_at("surrogate", data, folder, side))
+    own = people_fingerprint(real) if met else ""
+    if others := [name for name in there if met.get(name, own) != own]:
+        raise WeightsError(
+            expected=f"networks in {folder} that were trained on the people behind the set, as "
+            "they were read, and on nobody else",
+            got=f"{', '.join(others)} trained on other people or images: people who are held out "
+            "of the set may be among them",
+            fix="move "
+            + " and ".join(f"{FILES[name]} with {name}.checkpoint" for name in others)
+            + " away: the same command trains them anew",
+        )
+    for name in there:
+        if name in FACTORIES:
+            facts = inspect_weights(folder / FILES[name])
             if name == "generator":  # may know other classes, or none
                 facts = replace(facts, classes=None)
-            check_trained_on(facts, data, path.name)
+            check_trained_on(facts, data, FILES[name])
+    return tuple(name for name in there if name not in met)

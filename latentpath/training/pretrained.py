@@ -17,7 +17,7 @@ from latentpath.core import (
     hash_file,
     hash_tensors,
 )
-from latentpath.generators import StyleGAN2, build_generator, read_generator
+from latentpath.generators import StyleGAN2, build_generator, people_noted, read_generator
 from latentpath.training.checkpoint import read_checkpoint
 from latentpath.training.generator_config import GeneratorConfig
 from latentpath.training.growing import State
@@ -39,6 +39,8 @@ class Pretrained:
     """Weights of the discriminator; None starts it afresh."""
     augment: float = 0.0
     """The augmentation's probability that the discriminator is used to."""
+    people: str | None = None
+    """Fingerprint of the people whom it was trained on, where its file notes that."""
 
     def notes(self) -> dict[str, Any]:
         """What a weights file says about where its training started."""
@@ -48,6 +50,7 @@ class Pretrained:
             "resolution": self.generator.img_resolution,
             "discriminator": "fresh" if self.discriminator is None else "taken over",
             **seen,
+            **({} if self.people is None else {"people": self.people}),
         }
 
 
@@ -69,7 +72,8 @@ def load_pretrained(path: str | Path) -> Pretrained:
     weights = read_generator(path)
     generator = _trainable(build_generator(weights, path))
     checksum = hash_file(path)
-    pretrained = Pretrained(generator, checksum, _images_seen(weights.notes))
+    seen, people = _images_seen(weights.notes), people_noted(weights.notes)
+    pretrained = Pretrained(generator, checksum, seen, people=people)
     beside = path.with_suffix(".checkpoint")
     reason = f"no checkpoint {beside.name} lies beside the generator"
     if beside.is_file():

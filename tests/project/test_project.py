@@ -19,9 +19,10 @@ from latentpath.core.errors import (
     LatentpathWarning,
     OutputExistsError,
     PrivacyError,
+    WeightsError,
 )
 from latentpath.data import DataSource, read_image_set, scan
-from latentpath.production import OutputConfig, RunOptions, TrainingConfig
+from latentpath.production import OutputConfig, RunOptions, TrainingConfig, train_network
 from latentpath.project import (
     ProjectConfig,
     StageEstimate,
@@ -128,6 +129,20 @@ def test_other_data_or_options_are_refused(finished):
         run_project(DATA, folder, replace(CONFIG, hold_out=0.3), resolution=16)
     with pytest.raises(InputError, match="resolution"):
         run_project(DATA, folder, CONFIG, resolution=32)
+
+
+def test_a_generator_of_all_people_is_refused_whatever_else_is_accepted(tmp_path):
+    folder, told = tmp_path / "p", []
+    train_network(
+        "generator", DATA, folder / "weights", config=CONFIG.training.generator, resolution=16
+    )
+    (folder / "project.json").write_text("{}")
+    with pytest.raises(WeightsError, match=r"generator trained on other people.*held out") as error:
+        run_project(
+            DATA, folder, CONFIG, resolution=16, say=told.append, options=RunOptions(anyway=True)
+        )
+    assert "generator.checkpoint away" in error.value.fix
+    assert not (folder / "weights" / "encoder.safetensors").exists()
 
 
 def test_a_network_that_is_absent_is_trained_again(finished, tmp_path):
