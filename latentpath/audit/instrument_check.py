@@ -2,8 +2,8 @@
 
 A classifier that recognises nobody names nobody, attacks that find no member of any model find
 none of the set's, and whoever learnt nothing from real images learns as much from any others. Each
-instrument is therefore tried first where the answer is known. One that fails acquits nobody: what
-it says is grey, unless it accuses.
+instrument is therefore tried first where the answer is known. One that fails may condemn a set but
+never acquit it: what it says is red or grey.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def enough_people(people: int, who: str, needed: int = FEWEST_PEOPLE) -> Instrum
     """
     return InstrumentCheck(
         f"Number of {who}",
-        f"There are {people:,} {who}; it takes {needed:,} to tell anything by",
+        f"There are {people:,} {who}; it takes {needed:,} to acquit a set",
         people >= needed,
         "Give a larger --holdout" if who.startswith("other") else "",
     )

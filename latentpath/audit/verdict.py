@@ -6,8 +6,9 @@ side of the first limit, and red only if the whole of it lies on the bad side of
 Everything else is amber: the set may be good, but these images cannot show it. So a small set is
 never green by luck, nor red.
 
-What was not measured is grey, and so is what was measured with an instrument that failed. Grey
-never counts as green: where one question is open, its aspect is amber at best.
+What was not measured is grey. An instrument that failed may condemn a set but never acquit it: what
+was measured with one is red or grey, and without a yardstick it is grey. Grey never counts as
+green: where one question is open, its aspect is amber at best.
 
 Questions are about two things, whether people are protected and whether the set is of use. Each of
 these aspects has a verdict of its own (`AspectVerdict`), and neither can make up for the other.
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from latentpath.audit.instrument_check import InstrumentCheck
@@ -35,6 +36,8 @@ Colour = Literal["green", "amber", "red", "grey"]
 SEVERITY: dict[Colour, int] = {"green": 0, "grey": 1, "amber": 2, "red": 3}
 
 NEEDS_HOLDOUT = "It needs real images of other people (a holdout), and there are none."
+
+WEAK_INSTRUMENT = "An instrument that fails may condemn a set but never acquit it."
 
 
 def counted(count: int, one: str, many: str = "") -> str:
@@ -83,7 +86,7 @@ class Finding:
         percent: whether the figure is a share, shown as percent, or a plain number.
         at_best: colour that this finding cannot be better than, with `caveat` as the reason.
         caveat: what weakens the figure, in plain words.
-        relies_on: checks of what it was measured with. Where one failed it is grey at best.
+        relies_on: checks of what it was measured with. Where one failed it is red or grey.
         of: what the interval is of, where that is not the figure that `what` gives, such as "the
             loss".
         sample: what the interval counts, such as "3 walks and 600 people".
@@ -117,13 +120,16 @@ class Finding:
 
     @property
     def colour(self) -> Colour:
-        """What the interval says, no better than `at_best` or than its instruments allow."""
-        failed = [check for check in self.relies_on if not check.works]
-        if any(check.voids for check in failed):
+        """What the interval says, no better than `at_best`, and as far as its instruments allow."""
+        if any(check.voids for check in self._failed):
             return "grey"
         colour = grade(self.interval, self.green, self.red, lower_is_better=self.lower_is_better)
-        limits: list[Colour] = [colour, self.at_best, "grey" if failed else "green"]
-        return max(limits, key=SEVERITY.__getitem__)
+        limited: Colour = max(colour, self.at_best, key=SEVERITY.__getitem__)
+        return "grey" if self._failed and limited != "red" else limited
+
+    @property
+    def _failed(self) -> list[InstrumentCheck]:
+        return [check for check in self.relies_on if not check.works]
 
     @property
     def reason(self) -> str:
@@ -157,30 +163,33 @@ class Finding:
 
     @property
     def why(self) -> str:
-        """The figure, what its interval makes of it, and what weakens it, as sentences."""
-        return " ".join(
-            part if part.endswith(".") else f"{part}." for part in self._parts() if part
-        )
+        """The figure, what its interval makes of it, and what weakens it, as sentences.
+
+        Of a grey figure the reason comes first, and the figure is said to be none to go by.
+        """
+        if self.colour == "grey":
+            return f"{self.remarks} Measured, but not to be relied on: {_sentences([self.what])}"
+        return _sentences([self.what, self.remarks])
 
     @property
     def remarks(self) -> str:
         """As `why`, without the figure."""
-        return " ".join(
-            part if part.endswith(".") else f"{part}." for part in self._parts()[1:] if part
-        )
-
-    def _parts(self) -> list[str]:
-        doubts = [check.doubt for check in self.relies_on]
-        return [self.what, *doubts, self.reason, self.caveat]
+        failed = self._failed
+        fixes = dict.fromkeys(check.fix for check in failed)
+        rule = WEAK_INSTRUMENT if failed and not any(check.voids for check in failed) else ""
+        doubts = [*(check.what for check in failed), *fixes, rule]
+        return _sentences([self.reason, *doubts, self.caveat])
 
     def written(self, value: float) -> str:
         """A value of this figure for readers: a share as percent."""
         if not math.isfinite(value):
             return "no figure"
         if not self.percent:
-            return f"{value:.3g}"
-        # A digit more where a share is small, so that limits stay apart.
-        return f"{100 * value:.2f}%" if 0 < abs(value) < 0.01 else f"{100 * value:.1f}%"
+            text = f"{value:.3g}"
+        else:
+            # A digit more where a share is small, so that limits stay apart.
+            text = f"{100 * value:.2f}%" if 0 < abs(value) < 0.01 else f"{100 * value:.1f}%"
+        return text.replace("-", "\N{MINUS SIGN}")
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -206,8 +215,8 @@ class QuestionVerdict:
     Attributes:
         key: short name, that of the wing, such as "copies".
         question: in plain words.
-        colour: "green", "amber" or "red"; "grey" where nothing was measured.
-        value: the figure that decided; None where nothing was measured.
+        colour: "green", "amber" or "red"; "grey" where nothing was measured that can answer.
+        value: the figure that decided; None where none did.
         threshold: the limit that it was held against: that of green, or of red where it is red.
         why: the reason in plain words.
         findings: every figure that was looked at; the worst of them decided.
@@ -391,10 +400,18 @@ def decide(
     if not findings:
         return QuestionVerdict(key, question, "grey", None, None, missing, about=about)
     worst = max(findings, key=lambda finding: SEVERITY[finding.colour])
-    limit = worst.red if worst.colour == "red" else worst.green
-    return QuestionVerdict(
-        key, question, worst.colour, worst.interval, limit, worst.why, tuple(findings), about
+    verdict = QuestionVerdict(
+        key, question, worst.colour, None, None, worst.why, tuple(findings), about
     )
+    if worst.colour == "grey":
+        return verdict
+    limit = worst.red if worst.colour == "red" else worst.green
+    return replace(verdict, value=worst.interval, threshold=limit)
+
+
+def _sentences(parts: Iterable[str]) -> str:
+    """Clauses and sentences as sentences; what is empty is left out."""
+    return " ".join(part if part.endswith(".") else f"{part}." for part in parts if part)
 
 
 def overall(verdicts: Iterable[QuestionVerdict]) -> Colour:

@@ -11,6 +11,7 @@ from latentpath.audit.instrument_check import InstrumentCheck
 from latentpath.audit.statistics.intervals import Interval
 from latentpath.audit.verdict import (
     SEVERITY,
+    WEAK_INSTRUMENT,
     Finding,
     QuestionVerdict,
     decide,
@@ -203,10 +204,36 @@ def test_an_instrument_that_failed_acquits_nobody_and_may_accuse(works, voids):
     good, open_, bad = (
         finding(value, 0.01, relies_on=(check,)).colour for value in (0.05, 0.1, 0.3)
     )
-    if works:
-        assert (good, open_, bad) == ("green", "amber", "red")
-    else:
-        assert (good, open_, bad) == ("grey",) * 3 if voids else ("grey", "amber", "red")
+    expected = ("green", "amber", "red")
+    if not works:
+        expected = ("grey",) * 3 if voids else ("grey", "grey", "red")
+    assert (good, open_, bad) == expected
     found = finding(0.05, 0.01, relies_on=(check,))
     assert ("It names nobody. Train it." in found.why) == (not works)
-    assert decide("k", "q", [found, found], missing="").checks == (check,)
+    verdict = decide("k", "q", [found, found], missing="")
+    assert verdict.checks == (check,)
+    assert (verdict.value is None, verdict.threshold is None) == (not works,) * 2
+
+
+@pytest.mark.parametrize("value", [0.05, 0.15, 0.3])
+def test_why_a_weak_instrument_acquits_nobody_is_said_and_before_its_figure(value):
+    few = InstrumentCheck("People", "There are 13 other people", False, "Give more")
+    blunt = InstrumentCheck("A rate", "There are fewer than 100", False, "Give more")
+    found = finding(value, 0.01, relies_on=(few, blunt))
+    doubts = f"There are 13 other people. There are fewer than 100. Give more. {WEAK_INSTRUMENT}"
+    assert doubts in found.why
+    if found.colour == "red":
+        assert found.why.startswith(f"The figure is {value}. Red because")
+    else:
+        assert found.colour == "grey"
+        assert found.why == (f"{doubts} Measured, but not to be relied on: The figure is {value}.")
+
+
+def test_a_failed_yardstick_is_not_said_to_condemn():
+    lost = InstrumentCheck("The yardstick", "It learnt nothing", False, voids=True)
+    assert WEAK_INSTRUMENT not in finding(0.3, 0.01, relies_on=(lost,)).why
+
+
+def test_losses_below_nothing_have_a_minus_sign():
+    assert finding(0.3).written(-0.382) == "\N{MINUS SIGN}38.2%"
+    assert finding(0.3, percent=False).written(-0.5) == "\N{MINUS SIGN}0.5"

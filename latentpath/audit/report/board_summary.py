@@ -10,7 +10,7 @@ from latentpath.audit.report import run_tables
 from latentpath.audit.report.report_model import Report
 from latentpath.audit.report.report_sections import subject_of
 from latentpath.audit.report.traffic_lights import TITLES, lights, verdict_lights
-from latentpath.audit.verdict import SEVERITY, QuestionVerdict
+from latentpath.audit.verdict import SEVERITY, WEAK_INSTRUMENT, QuestionVerdict
 from latentpath.data import network_notes
 
 # What a longer title, name or sentence is cut to, so that all of it is one page.
@@ -52,15 +52,18 @@ def summary_context(report: Report, include_real: bool) -> dict[str, Any]:
 
 
 def _figure(verdict: QuestionVerdict, light: dict[str, Any]) -> str:
-    """The figure that decided a question, with its interval; why there is none."""
+    """The figure that decided a question, with its interval; of an open one, why it is open."""
     if not verdict.findings:
-        return _short(verdict.why)
+        return verdict.why
     worst = max(verdict.findings, key=lambda finding: SEVERITY[finding.colour])
+    if worst.colour == "grey":
+        return worst.remarks
     limits = light["findings"][verdict.findings.index(worst)]["limits"]
     low, high = worst.written(worst.interval.low), worst.written(worst.interval.high)
     of = f" of {worst.of}" if worst.of else ""
-    reach = f"95% interval{of}: {low} to {high}; " if low != high else ""
-    return f"{_short(worst.what.rstrip('.'))}. {reach}{limits}."
+    reach = f"95% interval{of}: {low} to {high}. " if low != high else ""
+    weak = "" if all(check.works for check in worst.relies_on) else f" {WEAK_INSTRUMENT}"
+    return f"{_short(worst.what.rstrip('.'))}. {reach}{limits}.{weak}"
 
 
 def _short(text: str) -> str:

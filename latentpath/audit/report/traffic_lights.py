@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from latentpath.audit.instrument_check import InstrumentCheck
 from latentpath.audit.registry import Aspect
 from latentpath.audit.report.report_model import Report
 from latentpath.audit.verdict import AspectVerdict, Colour, Finding
@@ -12,12 +13,12 @@ WORDS: dict[Colour, str] = {
     "green": "Green",
     "amber": "Amber",
     "red": "Red",
-    "grey": "Not measured",
+    "grey": "Not answered",
 }
 
 TITLES: dict[Aspect, str] = {"privacy": "Privacy", "use": "Use"}
 
-NEVER_GREEN = "What was not measured never counts as green."
+NEVER_GREEN = "What is not answered never counts as green."
 
 
 def verdict_lights(report: Report) -> list[dict[str, Any]]:
@@ -56,13 +57,19 @@ def lights(report: Report) -> list[dict[str, Any]]:
                     "instrument": check.instrument,
                     "what": check.what if check.works else check.doubt.rstrip("."),
                     "colour": "green" if check.works else "grey",
-                    "word": "Works" if check.works else "Cannot answer",
+                    "word": _word(check),
                 }
                 for check in verdict.checks
             ],
         }
         for verdict in report.verdicts
     ]
+
+
+def _word(check: InstrumentCheck) -> str:
+    if check.works:
+        return "Works"
+    return "Cannot answer" if check.voids else "Cannot acquit"
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
@@ -76,6 +83,6 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "word": WORDS[finding.colour],
         "what": finding.what,
         "figure": figure,
-        "limits": f"green {side} {write(finding.green)}, red {beyond} {write(finding.red)}",
+        "limits": f"Green {side} {write(finding.green)}, red {beyond} {write(finding.red)}",
         "caveat": finding.remarks,
     }
