@@ -101,10 +101,21 @@ def shared_images(first: ImageSet, second: ImageSet) -> int:
     return sum(image.tobytes() in known for image in second.images)
 
 
+def named_in_both(first: ImageSet, second: ImageSet) -> np.ndarray:  # bool [n of second]
+    """Which images of `second` are, by the person's name or number, of somebody in `first`."""
+    if first.person_digests is None or second.person_digests is None:
+        return np.zeros(len(second), dtype=bool)
+    return np.isin(second.person_digests, first.person_digests) & (second.person_digests != 0)
+
+
 def without_shared(first: ImageSet, second: ImageSet) -> ImageSet | None:
-    """`second` without anybody of whom an image is also in `first`; None if nobody is left."""
+    """`second` without anybody who is also in `first`; None if nobody is left.
+
+    In both is of whom an image is, pixel by pixel, and who is named in both.
+    """
     known = {image.tobytes() for image in first.images}
     shared = np.array([image.tobytes() in known for image in second.images])
+    shared |= named_in_both(first, second)
     apart = ~np.isin(second.identities, second.identities[shared])
     if apart.all():
         return second

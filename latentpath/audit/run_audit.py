@@ -6,11 +6,12 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 
 from latentpath.audit.audit_config import AuditConfig
 from latentpath.audit.audit_setup import AuditSetup, IdentityClassifier
-from latentpath.audit.image_forms import shared_images, without_shared
+from latentpath.audit.image_forms import named_in_both, shared_images, without_shared
 from latentpath.audit.people_behind import Sources, checked_sources
 from latentpath.audit.registry import all_measures, chosen_measures
 from latentpath.audit.set_audit import SetAudit, measure_real, measure_set
@@ -28,6 +29,7 @@ from latentpath.similarity import LPIPS, RealReference
 
 # The report's own rows, whose names no baseline may have.
 _OWN_ROWS = ("real", "holdout", "synthetic")
+_NUMBERED_APART = "say --numbered-apart (person_digests=None in Python)"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -78,9 +80,10 @@ def audit_set(
 ) -> Audit:
     """Measure how close a synthetic set comes to real people, and whether it is any good.
 
-    People of the holdout and of the test images of whom an image is also in the real set are left
-    out, with a warning. The result holds the figures of the set, of the real set itself, of the
-    holdout and of the baselines, and an answer for every question: green, amber or red.
+    People of the holdout and of the test images of whom an image is also in the real set, or whom a
+    table or files name as somebody in it, are left out, with a warning. The result holds the
+    figures of the set, of the real set itself, of the holdout and of the baselines, and an answer
+    for every question: green, amber or red.
 
     Args:
         synthetic: the set in question.
@@ -171,19 +174,26 @@ def other_people(real: ImageSet, images: ImageSet | None, what: str) -> ImageSet
     Raises:
         InputError: there is nobody else.
     """
-    shared = 0 if images is None else shared_images(real, images)
-    if images is None or not shared:
+    if images is None:
+        return None
+    shared, named = shared_images(real, images), named_in_both(real, images)
+    people = len(np.unique(images.identities[named]))
+    if not shared and not people:
         return images
+    found = [f"{shared:,} of {len(images):,} {what} images"] if shared else []
+    if people:
+        found.append(f"{people:,} of {images.num_identities:,} {what} people, by name or number,")
+    apart = "where a name or number means another person in each set, " + _NUMBERED_APART
     left = without_shared(real, images)
     if left is None:
         raise InputError(
             expected=f"{what} images of people who are not in the real set",
-            got=f"{shared:,} of {len(images):,} that are, and nobody else",
-            fix="give images of other people, or none",
+            got=f"{' and '.join(found)} that are, and nobody else",
+            fix="give images of other people, or none" + (f"; {apart}" if people else ""),
         )
     warnings.warn(
-        f"{shared:,} of {len(images):,} {what} images are also in the real set: the people in "
-        f"them are left out, {len(left):,} images remain",
+        f"{' and '.join(found)} are also in the real set: the people in them are left out, "
+        f"{len(left):,} images remain" + (f" ({apart})" if people else ""),
         LatentpathWarning,
         stacklevel=3,
     )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from latentpath.cli.audit_sets import (
     ROLES,
     AuditSets,
     add_set_options,
     baseline_places,
+    manifest_of,
     read_sets,
     set_folder,
 )
@@ -150,7 +151,7 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> int:
         progress=whole,
     )
     whole.end()
-    manifest = _manifest(arguments.synthetic)
+    manifest = manifest_of(arguments.synthetic)
     report = report_on(
         audit,
         title=arguments.title,
@@ -166,14 +167,6 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> int:
     print(summary_line(written))
     limit = arguments.fail_on
     return FAILED if limit and SEVERITY[audit.overall] >= SEVERITY[limit] else 0
-
-
-def _manifest(synthetic: str) -> dict[str, Any]:
-    """The manifest of a set of ours; empty of any other."""
-    from latentpath.data import is_written_set, read_manifest
-
-    folder = set_folder(Path(synthetic))
-    return read_manifest(folder) if is_written_set(folder) else {}
 
 
 def _measures(arguments: argparse.Namespace) -> tuple[str, ...]:

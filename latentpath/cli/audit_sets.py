@@ -16,6 +16,7 @@ from latentpath.cli.command import check_place
 from latentpath.cli.common_options import (
     add_column_options,
     add_file_options,
+    add_numbered_apart_option,
     add_people_options,
     label_options,
     people_options,
@@ -106,7 +107,11 @@ def add_set_options(parser: argparse.ArgumentParser) -> None:
             )
     add_column_options(reading)
     add_people_options(reading)
-    add_file_options(reading)
+    ours = "as a set of latentpath says that it was made, else"
+    add_file_options(
+        reading, unsaid=(f"{ours} 1", f"{ours} to be said where real images are no squares")
+    )
+    add_numbered_apart_option(reading, "the holdout")
     reading.add_argument(
         "--resolution",
         type=int,
@@ -152,6 +157,7 @@ def read_sets(arguments: argparse.Namespace, bars: Bars) -> AuditSets:
                 got="no --holdout",
                 fix="add --holdout PATH",
             )
+    arguments = _read_as_made(arguments)
     synthetic = _read(arguments, "synthetic", arguments.synthetic, bars)
     form = Form.of(synthetic)
 
@@ -160,17 +166,36 @@ def read_sets(arguments: argparse.Namespace, bars: Bars) -> AuditSets:
 
     real = other("real", arguments.real)
     names = real.class_names
+    holdout = None
+    if arguments.holdout:
+        holdout = with_classes(other("holdout", arguments.holdout), names, what="holdout")
+        if arguments.numbered_apart:
+            holdout = replace(holdout, person_digests=None)
     return AuditSets(
         with_classes(synthetic, names, what="synthetic"),
         real,
-        with_classes(other("holdout", arguments.holdout), names, what="holdout")
-        if arguments.holdout
-        else None,
+        holdout,
         {
             name: with_classes(other(name, place), names, what=name)
             for name, place in places.items()
         },
     )
+
+
+def _read_as_made(arguments: argparse.Namespace) -> argparse.Namespace:
+    """The arguments with the reading that a set of ours was made by, where they say none."""
+    reading = manifest_of(arguments.synthetic).get("reading") or {}
+    window = arguments.window or reading.get("window")
+    resize = arguments.resize or reading.get("resize")
+    return argparse.Namespace(**{**vars(arguments), "window": window, "resize": resize})
+
+
+def manifest_of(place: str) -> dict[str, Any]:
+    """The manifest of a set of ours, named by its folder or run; empty of any other."""
+    from latentpath.data import is_written_set, read_manifest
+
+    folder = set_folder(Path(place))
+    return read_manifest(folder) if is_written_set(folder) else {}
 
 
 def baseline_places(given: list[str]) -> dict[str, str]:
@@ -201,7 +226,7 @@ def _read(
     arguments: argparse.Namespace, role: str, place: str, bars: Bars, form: Form | None = None
 ) -> ImageSet:
     """Read one set in a form, or, for the synthetic one, as it is unless asked otherwise."""
-    from latentpath.data import load_digits_split, read_and_survey, resize_images
+    from latentpath.data import Reading, load_digits_split, read_and_survey, resize_images
 
     resolution, channels = arguments.resolution or None, arguments.channels
     if form is not None:
@@ -217,10 +242,18 @@ def _read(
             _source(arguments, role, Path(place)),
             channels=channels,
             resolution=resolution,
-            resize=arguments.resize,
+            resize=arguments.resize or Reading.resize,
             max_unreadable=arguments.max_unreadable,
             progress=bars,
         )
+        if role in _REAL and resolution and survey.oblong and not arguments.resize:
+            raise InputError(
+                expected="--resize pad, crop or stretch: how images that are no squares became the "
+                "synthetic ones' squares",
+                got=f"{survey.oblong:,} such images, and no word",
+                fix="say which: read in another way than the set was made from, these images have "
+                "copies that nobody finds (audit once with each if you do not know)",
+            )
     if not arguments.quiet:
         note = " (walks count as people)" if _tells_walks(set_folder(Path(place))) else ""
         print(f"{role}: {survey.summary()}{note}", file=sys.stderr)
@@ -244,7 +277,7 @@ def _naming_options_of(role: str) -> Iterator[None]:
 
 
 def _source(arguments: argparse.Namespace, role: str, place: Path) -> DataSource:
-    from latentpath.data import DataSource
+    from latentpath.data import DataSource, Reading
 
     place = set_folder(place)
     given = {name: _own(arguments, role, name) for name in _PER_SET}
@@ -265,7 +298,7 @@ def _source(arguments: argparse.Namespace, role: str, place: Path) -> DataSource
         image_column=columns["image_column"],
         label_column=columns["label_column"],
         split=given["split"] or _usual_split(role, place),
-        window=arguments.window,
+        window=arguments.window or Reading.window,
         **options,
     )
 

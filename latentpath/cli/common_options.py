@@ -292,34 +292,53 @@ class _JoinWords(argparse.Action):
         setattr(namespace, self.dest, " ".join(map(str, values or ())))
 
 
-def add_file_options(parser: argparse._ActionsContainer) -> None:
-    """Add how single files are read."""
+def add_numbered_apart_option(parser: argparse._ActionsContainer, others: str) -> None:
+    """Add that people of `others` are nobody in the private set, however they are called."""
+    parser.add_argument(
+        "--numbered-apart",
+        action="store_true",
+        help=f"names and numbers of people mean others in {others} than in the private images; "
+        "without it whoever has one of theirs is left out there",
+    )
+
+
+def add_file_options(
+    parser: argparse._ActionsContainer, *, unsaid: tuple[str, str] | None = None
+) -> None:
+    """Add how single files are read.
+
+    Args:
+        parser: where to.
+        unsaid: what `--window` and `--resize` are where nothing is said, in words, and their values
+            None then; without it the usual ones.
+    """
     from latentpath.data import PRESETS, RESIZES
 
+    window, resize = unsaid or ("1", RESIZES[0])
     parser.add_argument(
         "--window",
         nargs="+",
         action=_JoinWords,
-        default="1",
+        default=None if unsaid else window,
         metavar=("WINDOW", "WIDTH"),
         help="which values of grey images of more than 8 bits become black and white: N, one of "
         f"the windows that DICOM files offer, from 1; CENTRE WIDTH; {', '.join(PRESETS)} for CT; "
-        "percentiles of each image; full, the whole range of the bits [1]",
+        f"percentiles of each image; full, the whole range of the bits [{window}]",
     )
     parser.add_argument(
         "--ignore-windows",
         dest="window",
         action="store_const",
         const="full",
-        default="1",
+        default=None if unsaid else window,
         help="the same as --window full",
     )
     parser.add_argument(
         "--resize",
-        default=RESIZES[0],
+        default=None if unsaid else resize,
         choices=RESIZES,
         help="what becomes of images that are no squares: pad puts black beside them, crop takes "
-        "their middle, stretch squeezes them [pad]",
+        f"their middle, stretch squeezes them [{resize}]",
     )
     parser.add_argument(
         "--max-unreadable",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from latentpath.cli.common_options import (
     add_audit_options,
     add_data_options,
     add_device_option,
+    add_numbered_apart_option,
     audit_config,
     check_apart,
     check_audit_options,
@@ -83,6 +85,7 @@ def declare(parser: LateParser) -> None:
         help="split of an .npz in --test: test or val, or a value of its --split-column [test]",
     )
     parser.add_argument("--test-csv", metavar="FILE", help="table of the images in --test")
+    add_numbered_apart_option(parser, "--test")
     add_device_option(parser)
     add_audit_options(parser, ClassifierConfig.steps, len(AuditConfig.seeds))
     add_options(parser.add_argument_group("pipeline"), ProduceConfig)
@@ -218,7 +221,7 @@ def read_test(arguments: argparse.Namespace, bars: Bars) -> ImageSet:
     arrays = Path(arguments.test).suffix.lower() == ".npz"
     split = arguments.test_split if arrays else "train"
     names = ("label_names", "split_column") if arrays else ()
-    return read_image_set(
+    test = read_image_set(
         arguments.test,
         csv=arguments.test_csv,
         image_column=arguments.image_column,
@@ -232,6 +235,7 @@ def read_test(arguments: argparse.Namespace, bars: Bars) -> ImageSet:
         progress=bars,
         **{name: getattr(arguments, name) for name in names},
     )
+    return replace(test, person_digests=None) if arguments.numbered_apart else test
 
 
 def _test_options(arguments: argparse.Namespace) -> dict[str, Any]:

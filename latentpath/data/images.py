@@ -72,6 +72,9 @@ class ImageSet:
             N is both the number of people and the width of an identity classifier.
         class_names: the K class names, all different.
         reading: how it came from files: what became of pixels, and what told people apart.
+        person_digests: uint64 [n], a digest of the name or number that the person of each image has
+            in files and tables, 0 where there is none, by which people of two sets are compared;
+            None where nothing names anybody. It is written nowhere.
 
     Raises:
         ShapeError: an array has the wrong shape or dtype.
@@ -83,6 +86,7 @@ class ImageSet:
     identities: np.ndarray  # [n]
     class_names: tuple[str, ...]
     reading: Reading = Reading()
+    person_digests: np.ndarray | None = None  # [n]
 
     def __post_init__(self) -> None:
         check_images(self.images)
@@ -96,6 +100,13 @@ class ImageSet:
             self, "identities", _as_index_column("identities", self.identities, len(self))
         )
         check_class_names(self.class_names)
+        digests = self.person_digests
+        if digests is not None and digests.shape != (len(self),):
+            raise ShapeError(
+                expected=f"person_digests as integers [{len(self)}], one per image",
+                got=str(list(digests.shape)),
+                fix="give one per image, or None",
+            )
         if self.labels.max() >= len(self.class_names):
             raise DataError(
                 expected=f"labels below {len(self.class_names)}, the number of class names",
@@ -159,6 +170,7 @@ class ImageSet:
             images=self.images[index],
             labels=self.labels[index],
             identities=identities,
+            person_digests=None if self.person_digests is None else self.person_digests[index],
         )
 
 

@@ -67,6 +67,11 @@ class Survey:
         """Images that can be read."""
         return self.listed - len(self.unreadable)
 
+    @property
+    def oblong(self) -> int:
+        """Images that are no squares."""
+        return sum(count for width, height, _, count in self.sizes if width != height)
+
     def check(
         self,
         channels: int | None = None,
@@ -223,10 +228,9 @@ class Survey:
                 f"images up to {median}; {' and '.join(kinds)}",
                 *(line for line in lines[: _SIZES_SHOWN - 1] if not line.endswith(" 1 image")),
             ]
-        oblong = sum(count for width, height, _, count in self.sizes if width != height)
-        if oblong:
+        if self.oblong:
             lines.append(
-                f"no squares: {oblong:,} images, which --resize pads (else crops or stretches)"
+                f"no squares: {self.oblong:,} images, which --resize pads (else crops or stretches)"
             )
         return lines
 

@@ -90,6 +90,7 @@ def joined(*sets: ImageSet) -> ImageSet:
     """Sets of the same classes and sizes as one; nobody is in two of them."""
     _check_alike(*sets)
     first = sets[0]
+    digests = [s.person_digests for s in sets if s.person_digests is not None]
     before = np.cumsum([0, *(s.num_identities for s in sets)])
     return ImageSet(
         np.concatenate([s.images for s in sets]),
@@ -97,6 +98,7 @@ def joined(*sets: ImageSet) -> ImageSet:
         np.concatenate([s.identities + base for s, base in zip(sets, before, strict=False)]),
         first.class_names,
         reading=first.reading,
+        person_digests=np.concatenate(digests) if len(digests) == len(sets) else None,
     )
 
 

@@ -103,6 +103,7 @@ def _listing(archive: zipfile.ZipFile, source: DataSource) -> Listing:
         told.notes,
         pixels=images.pixels,
         counted_by=told.counted_by,
+        person_names=told.names,
         doubt=told.doubt,
     )
 

@@ -44,6 +44,8 @@ class Patients(NamedTuple):
     """The rows whose patient nothing numbers."""
     notes: tuple[str, ...] = ()
     """On numbers that do not go together."""
+    names: Sequence[str] | None = None
+    """n numbers of patients, with who gave them out, empty where there is none."""
 
 
 class _Header(NamedTuple):
@@ -86,7 +88,8 @@ def number_patients(root: Path, files: Sequence[str], progress: Progress = silen
     people = join_people(_keys(found))
     numbered = {people[row] for row, header in enumerate(found) if header.patient}
     nameless = (row for row in range(len(files)) if people[row] not in numbered)
-    return Patients(people, frozenset(nameless), _notes(found))
+    names = ["|".join(filter(None, (each.patient, each.issuer))) for each in found]
+    return Patients(people, frozenset(nameless), _notes(found), names)
 
 
 def _number(patient: str) -> str:

@@ -47,7 +47,7 @@ def with_frames(listing: Listing, root: Path, window: Window, progress: Progress
             return listing.read(file)
         return files.read(root / listing.files[file], int(frames[row]))
 
-    several = counts[counts > 1]
+    several, named = counts[counts > 1], listing.person_names
     note = (
         f"{len(several)} DICOM files hold {several.sum():,} frames; those of one file are images "
         "of one person"
@@ -61,6 +61,7 @@ def with_frames(listing: Listing, root: Path, window: Window, progress: Progress
         notes=(*listing.notes, note),
         nameless=frozenset(np.flatnonzero(np.isin(rows, list(listing.nameless))).tolist()),
         frames=frames,
+        person_names=None if named is None else [named[int(row)] for row in rows],
     )
 
 

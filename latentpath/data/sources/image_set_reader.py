@@ -15,6 +15,7 @@ from latentpath.data.contrast import Picture, UndecodableError
 from latentpath.data.decode import with_channels
 from latentpath.data.images import ImageSet, Reading, resize_images
 from latentpath.data.sources.data_source import DataSource
+from latentpath.data.sources.joined_people import digests_of_people
 from latentpath.data.sources.listing import Listing
 from latentpath.data.sources.name_disclosure import loggers_quiet
 from latentpath.data.survey import Survey, Surveyor
@@ -178,8 +179,14 @@ class _Store:
         if len(rows) < len(pixels):
             pixels = pixels[rows]
         _, people = np.unique(listing.identities[rows], return_inverse=True)
+        names = listing.person_names
         return ImageSet(
-            pixels, listing.labels[rows], people, listing.class_names, reading=self._reading
+            pixels,
+            listing.labels[rows],
+            people,
+            listing.class_names,
+            reading=self._reading,
+            person_digests=None if names is None else digests_of_people([names[r] for r in rows]),
         )
 
 

@@ -22,7 +22,7 @@ from latentpath.data.sources.conventions import (
 )
 from latentpath.data.sources.csv_table import Table, find_table
 from latentpath.data.sources.dicom import DicomFiles
-from latentpath.data.sources.dicom_patients import number_patients
+from latentpath.data.sources.dicom_patients import Patients, number_patients
 from latentpath.data.sources.file_search import FoundFiles, is_dicom, is_image
 from latentpath.data.sources.joined_people import people_notes, person_key
 from latentpath.data.sources.listing import Listing, number_names, number_people
@@ -61,6 +61,7 @@ def list_dicom(source: DataSource, found: FoundFiles, progress: Progress) -> Lis
         listing,
         nameless=patients.nameless,
         counted_by="patients",
+        person_names=patients.names,
         notes=(*listing.notes, *patients.notes),
     )
 
@@ -91,7 +92,6 @@ def list_csv(source: DataSource, found: FoundFiles, progress: Progress) -> Listi
     assert source.csv is not None, "checked with the options"
     root = source.path
     own_people = source.identity_column if source.identities is None else None
-    said: tuple[str, ...] = ()
     columns = [source.image_column, source.label_column, *([own_people] if own_people else [])]
     path = find_table(source.csv, root)
     table = Table(path, columns)
@@ -107,11 +107,11 @@ def list_csv(source: DataSource, found: FoundFiles, progress: Progress) -> Listi
     if own_people:
         cells = table.column(2)
         keys = [person_key(cells[row]) for _, row in order]
-        people, said = number_people(keys), people_notes(keys)
-        nameless = frozenset[int]()
+        patients = Patients(number_people(keys), frozenset(), people_notes(keys), keys)
         counted_by = "identity-column"
     else:
-        people, nameless, counted_by, said = _patients_among(root, sorted_files, progress)
+        patients, counted_by = _patients_among(root, sorted_files, progress)
+    people = patients.people
     # A folder of test images beside that of the table is none of its business.
     folders = {file.split("/")[0] for file, _ in images if "/" in file}
     beside = {name for name in candidates if "/" not in name or name.split("/")[0] in folders}
@@ -127,12 +127,17 @@ def list_csv(source: DataSource, found: FoundFiles, progress: Progress) -> Listi
         *near,
         *chosen.notes,
         *below_zero(names),
-        *said,
+        *patients.notes,
         *((note,) if unlisted else ()),
         *((repeats,) if again else ()),
     )
     listing = _from_files("csv", source, ClassFolders(sorted_files, labels, names, notes), people)
-    listing = replace(listing, nameless=nameless, counted_by=counted_by)
+    listing = replace(
+        listing,
+        nameless=patients.nameless,
+        counted_by=counted_by,
+        person_names=patients.names,
+    )
     if not own_people:
         more = len(images) - len({row for _, row in images}) if counted_by == "images" else 0
         person_of = dict(zip([row for _, row in order], people.tolist(), strict=True))
@@ -167,22 +172,22 @@ def _with_line_numbers(listing: Listing, root: Path, lines: dict[str, int]) -> L
     return replace(listing, read=read)
 
 
-def _patients_among(
-    root: Path, files: Sequence[str], progress: Progress
-) -> tuple[np.ndarray, frozenset[int], str, tuple[str, ...]]:
-    """Return the person of each file, the rows without one, what tells people apart, and notes.
+def _patients_among(root: Path, files: Sequence[str], progress: Progress) -> tuple[Patients, str]:
+    """Return who is on each file, and what tells people apart.
 
     A picture is a person of its own.
     """
     scans = [row for row, file in enumerate(files) if is_dicom(root, file)]
     if not scans:
-        return np.arange(len(files)), frozenset(), "images", ()
+        return Patients(np.arange(len(files)), frozenset()), "images"
     patients = number_patients(root, [files[row] for row in scans], progress)
     patient_of = dict(zip(scans, patients.people.tolist(), strict=True))
     # Patients are counted from 0, pictures from -1 downwards.
     people = [patient_of.get(row, -1 - row) for row in range(len(files))]
     nameless = frozenset(scans[place] for place in patients.nameless)
-    return number_people(people), nameless, "patients", patients.notes
+    names = dict(zip(scans, patients.names or (), strict=True))
+    called = [names.get(row, "") for row in range(len(files))]
+    return Patients(number_people(people), nameless, patients.notes, called), "patients"
 
 
 def _from_files(name: str, source: DataSource, listed: ClassFolders, people: np.ndarray) -> Listing:

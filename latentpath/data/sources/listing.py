@@ -39,6 +39,8 @@ class Listing:
         frames: int64 [n], the frame of each row in its file, from 0, where a file has several.
         ours: whether we wrote it: then it shows no people, and may repeat itself.
         counted_by: what tells people apart, one of `COUNTED_BY`.
+        person_names: n names or numbers of the persons, as a table, an array, files or folders have
+            them, empty where there is none; None where nothing names anybody.
         public_class_names: whether somebody said that names of classes may be published.
         doubt: why it must not be "images": the error to raise before the set is used.
     """
@@ -55,6 +57,7 @@ class Listing:
     frames: np.ndarray | None = None
     ours: bool = False
     counted_by: str = "images"
+    person_names: Sequence[str] | None = None
     public_class_names: bool = False
     doubt: DataError | None = None
 

@@ -104,6 +104,7 @@ def list_medmnist(
         pixels=joined.pixels,
         ours=ours,
         counted_by=told.counted_by,
+        person_names=told.names,
         doubt=told.doubt,
     )
 

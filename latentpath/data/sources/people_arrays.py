@@ -87,6 +87,8 @@ class ArrayPeople(NamedTuple):
     """On cells that name nobody in particular."""
     doubt: DataError | None = None
     """Why they must not be counted so."""
+    names: Sequence[str] | None = None
+    """Cells that name them, None without."""
 
 
 def people_of_arrays(
@@ -116,7 +118,7 @@ def people_of_arrays(
         told = named is not None
         doubt = doubtful_array(others, labels.tolist(), people.tolist(), told=told)
         doubt = doubt or (None if told else unreadable)
-    return ArrayPeople(people, counted_by, notes, doubt)
+    return ArrayPeople(people, counted_by, notes, doubt, named)
 
 
 def doubtful_array(

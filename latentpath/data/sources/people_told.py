@@ -41,11 +41,12 @@ def with_people(source: DataSource, listing: Listing) -> Listing:
     """
     if source.identities is not None:
         named = _from_table(source, listing)
-        told = _told(listing, number_people(named), "identities")
+        told = _told(listing, number_people(named), "identities", named)
         return replace(told, notes=(*listing.notes, *people_notes(named)))
     if source.identity_pattern is not None:
         keys = _by_pattern(source.identity_pattern, _names(listing, "--identity-pattern"))
-        return _told(listing, _joined(listing, keys), "identity-pattern")
+        people = _joined(listing, keys)
+        return _told(listing, people, "identity-pattern", ["|".join(key) for key in keys])
     if source.identity_folder is not None:
         files = _names(listing, "--identity-folder")
         return _by_folder(source, listing, files, source.identity_folder)
@@ -58,8 +59,17 @@ def with_people(source: DataSource, listing: Listing) -> Listing:
     return listing
 
 
-def _told(listing: Listing, people: np.ndarray, how: str) -> Listing:
-    return replace(listing, identities=people, nameless=frozenset(), counted_by=how, doubt=None)
+def _told(
+    listing: Listing, people: np.ndarray, how: str, names: Sequence[str] | None = None
+) -> Listing:
+    return replace(
+        listing,
+        identities=people,
+        nameless=frozenset(),
+        counted_by=how,
+        person_names=names,
+        doubt=None,
+    )
 
 
 def _joined(listing: Listing, keys: Sequence[tuple[str, ...] | None]) -> np.ndarray:
@@ -94,7 +104,8 @@ def _by_folder(source: DataSource, listing: Listing, files: Sequence[str], depth
     deep = [file for file, alone in zip(files, flat, strict=True) if not alone]
     names = iter(folders_at(deep, depth, "--identity-folder"))
     keys = [None if alone else ("folder", next(names).strip().casefold()) for alone in flat]
-    told = _told(listing, _joined(listing, keys), "identity-folder")
+    called = ["" if key is None else key[1] for key in keys]
+    told = _told(listing, _joined(listing, keys), "identity-folder", called)
     if not flat.any():
         return told
     note = (
