@@ -174,11 +174,15 @@ class Finding:
     @property
     def remarks(self) -> str:
         """As `why`, without the figure."""
+        return _sentences([self.reason, self.doubts, self.caveat])
+
+    @property
+    def doubts(self) -> str:
+        """Which of its instruments failed and what would help, as sentences."""
         failed = self._failed
         fixes = dict.fromkeys(check.fix for check in failed)
         rule = WEAK_INSTRUMENT if failed and not any(check.voids for check in failed) else ""
-        doubts = [*(check.what for check in failed), *fixes, rule]
-        return _sentences([self.reason, *doubts, self.caveat])
+        return _sentences([*(check.what for check in failed), *fixes, rule])
 
     def written(self, value: float) -> str:
         """A value of this figure for readers: a share as percent."""

@@ -159,6 +159,7 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> int:
         certificate=manifest.get("certificate"),
         seal=str(manifest.get("seal", "")),
         networks=manifest.get("networks"),
+        reading=manifest.get("reading"),
     )
     written = write_report(out / REPORT, report, include_real=not arguments.no_real_images)
     say_verdicts(audit)

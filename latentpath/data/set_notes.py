@@ -21,16 +21,17 @@ PEOPLE_MET = {
 }
 
 
-def network_notes(networks: Any) -> list[tuple[str, str]]:
+def network_notes(networks: Any, words: Mapping[str, str] | None = None) -> list[tuple[str, str]]:
     """What a reader of the set should know of its networks: the finding, and what it rests on.
 
     Args:
         networks: the manifest's entry of this name, if it has one.
+        words: what figures are called, by their names in the manifest; these names if None.
     """
     if not isinstance(networks, Mapping):
         return []
     notes = []
-    unfit, weak = (_listed(networks.get(state)) for state in ("unfit", "weak"))
+    unfit, weak = (_listed(networks.get(state), words or {}) for state in ("unfit", "weak"))
     if unfit:
         notes.append(
             (
@@ -92,5 +93,6 @@ def _by_network(words: Mapping[str, Any], meanings: Mapping[str, str]) -> str:
     return "; ".join(f"{name}: {meanings.get(word, word)}" for name, word in sorted(words.items()))
 
 
-def _listed(figures: Any) -> str:
-    return ", ".join(str(name).replace("_", " ") for name in figures or ())
+def _listed(figures: Any, words: Mapping[str, str]) -> str:
+    named = [words.get(str(name), str(name).replace("_", " ")) for name in figures or ()]
+    return ("; " if words else ", ").join(named)

@@ -146,8 +146,9 @@ def test_a_table_and_a_file_of_arrays_are_read_each_in_its_way(
     words += [f"--{untabled}-split", "all", f"--{untabled}-identity-column", "who"]
     assert audit(*words, **places)[::2] == (0, [])
     found = numbers(tmp_path / "report")["settings"]["sets"]
-    assert found[tabled] == {"images": 30, "people": 15}
-    assert found[untabled] == {"images": 30, "people": 30}
+    told = {"counted_by": "identity-column"}
+    assert found[tabled] == {"images": 30, "people": 15} | told
+    assert found[untabled] == {"images": 30, "people": 30} | told
 
 
 def test_points_of_one_walk_count_as_one(audit, sets, tmp_path):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
 import torch
 
+from latentpath.audit.report.network_words import FIGURES
 from latentpath.data import to_tensor
 from latentpath.production import FILES, train_network
 from latentpath.production.judgement import FILE_NAME, read_judgement
@@ -53,6 +55,29 @@ def test_a_generator_of_people_is_told_from_blobs_and_from_one_image():
     grey = np.full_like(fresh, 128)
     assert states(judge.judge(Shows(grey)))["kid_to_blobs"] == "unfit"
     assert judge.kid(Shows(fresh)) < judge.kid(Shows(grey))
+
+
+def test_reports_name_every_figure_with_what_is_usual():
+    images, people = to_tensor(PEOPLE.images), torch.from_numpy(PEOPLE.identities)
+    labels, shown = torch.from_numpy(PEOPLE.labels), Shows(PEOPLE.images)
+    shown.c_dim = 2
+    judge = GeneratorJudge(PEOPLE.images, PEOPLE.labels, PEOPLE.images, LPIPS.load())
+    still = AugmentConfig()
+    figures = [
+        *judge.judge(shown),
+        *judge_classifier(Knows(images, labels), (images, labels), shown),
+        *judge_identity(Knows(images, people), images, people, still, Places(images), shown),
+        *judge_encoder(Places(images), shown, images),
+    ]
+    assert {f"{figure.network}_{figure.measure}" for figure in figures} == set(FIGURES)
+    chances = {"balanced_accuracy": 0.5, "class_agreement": 0.5, "changed_images": 1 / 120}
+    for figure in figures:
+        chance = chances.get(figure.measure, 5 / 120 if figure.measure == "reconstructions" else 0)
+        best = judge._coverage(judge._fresh) if figure.measure == "coverage" else 1
+        said = re.search(
+            r"usually (?:up to )?(\d+)%", FIGURES[f"{figure.network}_{figure.measure}"]
+        )
+        assert (figure.usual - chance) / (best - chance) == pytest.approx(int(said[1]) / 100)
 
 
 class Knows(torch.nn.Module):

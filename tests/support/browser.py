@@ -19,6 +19,11 @@ _FRAMES = """<!doctype html><meta charset="utf-8"><body style="margin:0">
 {frames}
 <pre id="found"></pre>
 <script>
+const lines = (part) => {{
+  const text = new Range();
+  text.selectNodeContents(part);
+  return [...text.getClientRects()].map((line) => line.width);
+}};
 const measured = (frame) => {{
   const page = frame.contentDocument, view = frame.contentWindow;
   const wide = [...page.body.querySelectorAll("*")].filter(
@@ -32,6 +37,7 @@ const measured = (frame) => {{
     beyond: wide.slice(0, 5).map((part) => part.outerHTML.slice(0, 120)),
     broken: pictures.filter((picture) => !picture.naturalWidth).length,
     pictures: pictures.length,
+    seal: [...page.querySelectorAll(".seal")].flatMap(lines),
   }};
 }};
 window.onload = () => {{ // after that of every frame
@@ -71,7 +77,8 @@ def layouts(screens: list[tuple[Path, int]], folder: Path) -> list[dict]:
 
     Returns:
         For every screen: inner (width of the view), scroll (width of the content), height, beyond
-        (what reaches past the right edge), pictures, broken (pictures that did not load).
+        (what reaches past the right edge), pictures, broken (pictures that did not load), seal
+        (widths of its lines).
     """
     frames = []
     for page, width in screens:

@@ -18,6 +18,7 @@ def report_on(
     certificate: Mapping[str, Any] | None = None,
     seal: str = "",
     networks: Mapping[str, Any] | None = None,
+    reading: Mapping[str, Any] | None = None,
 ) -> Report:
     """Put an audit into a report: the set last, after the real one, the holdout and the baselines.
 
@@ -29,6 +30,7 @@ def report_on(
         seal: of the set's manifest, likewise: it tells which set was audited.
         networks: of the set's manifest, likewise: what their own trainings said of those that made
             it.
+        reading: of the set's manifest, likewise: what told people apart when it was made.
     """
     rows = [ReportSet("real", "Real images", audit.yardstick)]
     if audit.holdout is not None:
@@ -45,6 +47,7 @@ def report_on(
         certificate=certificate,
         seal=seal,
         networks=networks,
+        reading=reading,
         settings=_settings(audit),
         created=created,
         verdicts=audit.verdicts,
@@ -55,7 +58,11 @@ def _settings(audit: Audit) -> dict[str, Any]:
     setup = audit.setup
     sizes = {"real": setup.real, "holdout": setup.holdout, "test": setup.test}
     counts = {
-        name: {"images": len(images), "people": images.num_identities}
+        name: {
+            "images": len(images),
+            "people": images.num_identities,
+            "counted_by": images.reading.counted_by,
+        }
         for name, images in sizes.items()
         if images is not None
     }

@@ -15,7 +15,7 @@ def audit_schema() -> dict[str, Any]:
     """The schema of `audit.json` (JSON Schema, draft 2020-12), with all wings that are registered.
 
     >>> audit_schema()["properties"]["format"]
-    {'const': 5}
+    {'const': 6}
     """
     schema: dict[str, Any] = json.loads(_REPORT.read_text(encoding="utf-8"))
     of_set = schema["$defs"]["set"]

@@ -13,13 +13,13 @@ from latentpath._version import __version__
 from latentpath.audit.registry import wings
 from latentpath.audit.report import run_tables
 from latentpath.audit.report.cell_formats import data_uri, flat, marked
+from latentpath.audit.report.network_words import network_words
 from latentpath.audit.report.report_model import Report
 from latentpath.audit.report.report_sections import sections, subject_of
 from latentpath.audit.report.report_tables import Column, table
 from latentpath.audit.report.run_figures import profile_figure
 from latentpath.audit.report.sample_galleries import galleries
 from latentpath.audit.report.traffic_lights import lights, verdict_lights
-from latentpath.data import network_notes
 
 _IMAGES = Column("Images", lambda audit: f"{audit.images:,}")
 
@@ -33,7 +33,7 @@ def page_context(report: Report, include_real: bool) -> dict[str, Any]:
         "created": report.created,
         "version": __version__,
         "include_real": include_real,
-        "networks": network_notes(report.networks),
+        "networks": network_words(report.networks),
         "verdicts": verdict_lights(report),
         "lights": lights(report),
         "summary": list(_summary(report)),

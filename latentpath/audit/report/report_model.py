@@ -15,7 +15,7 @@ from latentpath.audit.verdict import AspectVerdict, QuestionVerdict, headline
 from latentpath.core import InputError, plain_values
 from latentpath.data import ImageSet
 
-JSON_FORMAT = 5
+JSON_FORMAT = 6
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ class Report:
         certificate: the k-anonymity certificate, as plain values.
         seal: of the set that the report is about, where it has one.
         networks: what the set's manifest tells of the networks that made it, where it does.
+        reading: what it tells of how people were told apart, likewise.
         settings: configuration and seeds, as plain values, shown at the end.
         verdicts: the answers about the subject; none leaves the traffic lights out.
         created: date, as it should be shown.
@@ -93,6 +94,7 @@ class Report:
     certificate: Mapping[str, Any] | None = None
     seal: str = ""
     networks: Mapping[str, Any] | None = None
+    reading: Mapping[str, Any] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     created: str = ""
     verdicts: tuple[QuestionVerdict, ...] = ()

@@ -11,6 +11,8 @@ import pytest
 
 from latentpath.audit import Report, check_report, write_report
 from latentpath.audit.report import page_printing
+from latentpath.audit.report.board_summary import people_behind
+from latentpath.audit.verdict import WEAK_INSTRUMENT, answer
 from latentpath.core.errors import OutputExistsError
 from support import browser, made_reports as made
 from support.plain_figures import draw_nothing
@@ -73,6 +75,74 @@ def test_it_names_the_set_and_who_may_read_it(folder):
     assert "<img" not in (folder / "summary.html").read_text("utf-8")
 
 
+def of_people(**changes):
+    sets = {"real": {"images": 120, "people": 60, "counted_by": "patients"}}
+    sets["holdout"] = {"images": 13, "people": 13, "counted_by": "patients"}
+    certificate = CERTIFICATE | {"identities_used": 55}
+    settings = {"certificate": certificate, "settings": {"sets": sets}, **changes}
+    return people_behind(made.report(1, **settings))
+
+
+def test_it_says_how_many_people_are_behind_it_and_what_k_is(tmp_path, plain_figures):
+    found = of_people()
+    assert found["behind"] == (
+        "60 people are behind it, 55 of them in its averages. "
+        "13 other people were held out to compare with."
+    )
+    assert found["told_apart"] == "By the patients and studies of DICOM files."
+    assert "k is 5. An endpoint is an average over at least 5 people" in found["endpoints"]
+    assert "from the 4 others" in found["endpoints"]
+    sets = {"real": {"images": 3, "people": 1, "counted_by": "images"}}
+    alone = {"settings": {"sets": sets}, "reading": {"counted_by": "names"}}
+    write_report(tmp_path / "r.html", made.report(1, **alone))
+    text = text_of(tmp_path / "summary.html")
+    assert "1 person is behind it. Nobody was held out" in text
+    assert "nothing told otherwise, for this audit; when the set was made, by the names" in text
+    assert "Unknown: the set does not say how it was made" in text
+
+
+def test_what_nobody_knows_is_called_unknown():
+    found = of_people(settings={}, certificate=None)
+    assert found["behind"].startswith("Unknown how many are behind it.")
+    assert found["told_apart"] == "Unknown."
+    odd = of_people(settings={}, reading={"counted_by": ["by magic"]})
+    assert odd["told_apart"] == "Unknown."
+
+
+def test_differential_privacy_is_not_broken_by_an_exact_number():
+    formal = {"kind": "differential privacy", "promise": "epsilon 1"}
+    found = of_people(certificate=formal)
+    assert "60" not in found["behind"]
+    assert "There is no k." in found["endpoints"]
+
+
+def test_an_open_question_shows_its_reason_and_no_figure(tmp_path, plain_figures):
+    few = made.audit(
+        membership=made.membership(0.5, blind=0.7), utility=made.utility(0.9), fidelity=None
+    )
+    bad = made.real_audit(utility=made.utility(0.52))
+    report = made.report(1, few, verdicts=answer(few, bad, None))
+    write_report(tmp_path / "r.html", report)
+    text = text_of(tmp_path / "summary.html")
+    use = text.partition("Are models trained on it any good?")[2].partition("Does it look")[0]
+    assert "Not answered Guessing gives 50.0%" in use
+    assert "Models trained on it reach" not in use
+    told = text.partition("Can one tell who is behind the set?")[2].partition("Are models")[0]
+    assert "differ in themselves. Choose the holdout at random" in told
+    assert WEAK_INSTRUMENT in told
+    assert "50.0 times in 100" not in told
+    page = text_of(tmp_path / "r.html")
+    assert "Measured, but not to be relied on: Models trained on it reach" in page
+
+
+def test_a_seal_is_written_once_and_broken_in_its_middle(folder, tmp_path):
+    page = folder / "summary.html"
+    assert page.read_text("utf-8").count(SEAL) == 1
+    for shown in browser.layouts([(page, 1000), (page, 360)], tmp_path):
+        first, second = shown["seal"]
+        assert first == pytest.approx(second, rel=0.02)
+
+
 def test_networks_that_were_not_ready_are_named_on_both_pages(tmp_path, plain_figures):
     networks = {
         "weak": [],
@@ -83,7 +153,7 @@ def test_networks_that_were_not_ready_are_named_on_both_pages(tmp_path, plain_fi
     for page in (path, path.with_name("summary.html")):
         text = text_of(page)
         assert "Made with networks that were not ready by the judgement" in text
-        assert "(classifier balanced accuracy)" in text
+        assert "(how well the class of new people is told, usually 50%" in text
         assert "generator: too few people could be held out" in text
     assert json.loads(path.with_name("audit.json").read_bytes())["networks"] == networks
     quiet = write_report(
