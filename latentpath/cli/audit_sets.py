@@ -255,8 +255,7 @@ def _read(
                 "copies that nobody finds (audit once with each if you do not know)",
             )
     if not arguments.quiet:
-        note = " (walks count as people)" if _tells_walks(set_folder(Path(place))) else ""
-        print(f"{role}: {survey.summary()}{note}", file=sys.stderr)
+        print(f"{role}: {survey.summary()}", file=sys.stderr)
     return images
 
 
@@ -290,14 +289,15 @@ def _source(arguments: argparse.Namespace, role: str, place: Path) -> DataSource
         columns["image_column"] = "file"
     for name in ("label_names", "split_column"):
         # What is said of a folder alone is refused, what is said of all sets is about others.
-        options[name] = columns[name] if _is_arrays(place) else _own(arguments, role, name)
+        shared = _is_arrays(place) or (name == "split_column" and given["csv"] is not None)
+        options[name] = columns[name] if shared else _own(arguments, role, name)
     return DataSource(
         place,
         format=given["format"] or "auto",
         csv=given["csv"],
         image_column=columns["image_column"],
         label_column=columns["label_column"],
-        split=given["split"] or _usual_split(role, place),
+        split=given["split"] or _usual_split(role, place, options["split_column"]),
         window=arguments.window or Reading.window,
         **options,
     )
@@ -332,10 +332,10 @@ def _columns_of(arguments: argparse.Namespace, role: str, place: Path) -> dict[s
     }
 
 
-def _usual_split(role: str, place: Path) -> str:
+def _usual_split(role: str, place: Path, column: str | None) -> str:
     from latentpath.data import is_written_set
 
-    if not place.is_file():
+    if not place.is_file() and column is None:
         return "train"
     return "all" if is_written_set(place.parent) else _SPLITS.get(role, "train")
 
@@ -352,13 +352,16 @@ def _people_of(
     tables = {"identities": given["identities"], "identity_column": column}
     if given["csv"] is not None or given["identities"] is not None:
         if tables["identities"] or tables["identity_column"]:
-            return {**_NO_PEOPLE, **tables, "public_class_names": people["public_class_names"]}
+            public = people["public_class_names"]
+            synthetic = role not in _REAL
+            return {**_NO_PEOPLE, **tables, "public_class_names": public, "synthetic": synthetic}
     elif _tells_walks(place):
         # Points of one walk look alike: to every interval they are one person's images.
-        return {**_NO_PEOPLE, "identities": place / TABLE_NAME, "identity_column": _WALKS}
+        table = {"identities": place / TABLE_NAME, "identity_column": _WALKS}
+        return {**_NO_PEOPLE, **table, "synthetic": True}
     if role not in _REAL:
         # Nobody is behind a synthetic image, whatever it is called.
-        return {**_NO_PEOPLE, "one_image_per_person": True, "public_class_names": True}
+        return {**_NO_PEOPLE, "synthetic": True}
     if _is_arrays(place):
         others = (getattr(arguments, other) for other in _REAL)
         if not all(other is None or _is_arrays(Path(other)) for other in others):

@@ -168,7 +168,7 @@ def add_data_options(
     parser.add_argument(
         "--split",
         default="train",
-        help="split of an .npz: train, val, test or all, or a value of its --split-column [train]",
+        help="split of an .npz: train, val, test or all, or a value of --split-column [train]",
     )
     add_people_options(parser)
     add_file_options(parser)
@@ -200,8 +200,8 @@ def add_column_options(parser: argparse._ActionsContainer) -> None:
     )
     parser.add_argument(
         "--split-column",
-        metavar="ARRAY",
-        help="of an .npz: the array that says which split each image is of",
+        metavar="COLUMN",
+        help="column, or array of an .npz, that says which split each image is of",
     )
     parser.add_argument(
         "--identity-column",

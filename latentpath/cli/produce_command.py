@@ -82,7 +82,7 @@ def declare(parser: LateParser) -> None:
     parser.add_argument(
         "--test-split",
         default="test",
-        help="split of an .npz in --test: test or val, or a value of its --split-column [test]",
+        help="split of an .npz in --test: test or val, or a value of --split-column [test]",
     )
     parser.add_argument("--test-csv", metavar="FILE", help="table of the images in --test")
     add_numbered_apart_option(parser, "--test")
@@ -219,8 +219,10 @@ def read_test(arguments: argparse.Namespace, bars: Bars) -> ImageSet:
 
     # An .npz holds its people of training and of testing side by side.
     arrays = Path(arguments.test).suffix.lower() == ".npz"
-    split = arguments.test_split if arrays else "train"
-    names = ("label_names", "split_column") if arrays else ()
+    names: tuple[str, ...] = ("label_names", "split_column") if arrays else ()
+    if arguments.test_csv and arguments.split_column:
+        names = ("split_column",)
+    split = arguments.test_split if arrays or names else "train"
     test = read_image_set(
         arguments.test,
         csv=arguments.test_csv,

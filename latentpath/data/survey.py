@@ -55,8 +55,8 @@ class Survey:
     """Places of readable images that should name a person and do not (DICOM files)."""
     notes: tuple[str, ...]
     """Files that were left out, one sentence each."""
-    ours: bool = False
-    """Whether latentpath wrote the set."""
+    synthetic: bool = False
+    """Whether it shows no people."""
     counted_by: str = "given"
     """What told people apart, one of `COUNTED_BY`."""
     doubt: DataError | None = None
@@ -105,7 +105,7 @@ class Survey:
                 fix="name a table of people with --identities, or say --identity-folder, "
                 "--identity-pattern or --one-image-per-person",
             )
-        if self.counted_by == "images" and self.near_copies and not self.ours:
+        if self.counted_by == "images" and self.near_copies and not self.synthetic:
             raise DataError(
                 expected="a picture of another person in every image, as nothing says who is who",
                 got=f"{self.near_copies} of {self.readable} images with a copy among the others, "
@@ -123,23 +123,23 @@ class Survey:
     def suspicions(self) -> list[str]:
         """Return what is allowed, but seldom meant, one sentence each."""
         suspicions = []
-        if self.near_copies > self.copies_across_people and not self.ours:
+        if self.near_copies > self.copies_across_people and not self.synthetic:
             suspicions.append(
                 f"{self.near_copies} images show the same picture as another identity's image, at "
                 "another size or in another form"
             )
-        if self.copies_across_people and not self.ours:
+        if self.copies_across_people and not self.synthetic:
             suspicions.append(
                 f"{self.copies_across_people} images are exact copies of another identity's image; "
                 "if these are the same person, k-anonymity counts that person several times: "
                 "remove the copies or name a column of identities"
             )
-        if self.copies_across_classes and not self.ours:
+        if self.copies_across_classes and not self.synthetic:
             suspicions.append(
                 f"{self.copies_across_classes} images are in the set under several classes: check "
                 "their labels"
             )
-        if not self.ours:
+        if not self.synthetic:
             suspicions += self.contrast.suspicions()
         return suspicions
 
@@ -147,8 +147,11 @@ class Survey:
         """Return one line."""
         width, height, channels, _ = self.sizes[0] if self.sizes else (0, 0, 1, 0)
         mixed = "" if len(self.sizes) <= 1 else f" and {len(self.sizes) - 1} other sizes"
+        people = f" of {self.people:,} people"
+        if self.synthetic:
+            people = f" of {self.people:,} walks" if self.people < self.readable else ""
         return (
-            f"{self.readable:,} images of {self.people:,} people in {len(self.classes)} classes, "
+            f"{self.readable:,} images{people} in {len(self.classes)} classes, "
             f"{width}x{height} {colour_of(channels)}{mixed}; "
             f"{len(self.unreadable)} unreadable, {self.copies} exact copies"
         )
@@ -334,7 +337,7 @@ class Surveyor:
             copies=sum(map(len, copies)),
             copies_across_people=_across(copies, listing.identities),
             near_copies=max(
-                0 if listing.ours else self._near.across(listing.identities),
+                0 if listing.synthetic else self._near.across(listing.identities),
                 _across(copies, listing.identities),
             ),
             copies_across_classes=_across(copies, listing.labels),
@@ -345,7 +348,7 @@ class Surveyor:
             first_places=tuple(listing.place(self._first_of[size]) for size, _ in ranked),
             nameless=tuple(listing.place(row) for row in good.tolist() if row in listing.nameless),
             notes=listing.notes,
-            ours=listing.ours,
+            synthetic=listing.synthetic,
             counted_by=listing.counted_by,
             doubt=listing.doubt,
         )

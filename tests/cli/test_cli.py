@@ -185,7 +185,7 @@ class TestBadInput:
             writer.writerows([[p.relative_to(images), "x"] for p in images.rglob("*.png")])
         line = produce("--csv", table)
         assert "'label'" in line
-        assert "got 0 among the columns 2" in line
+        assert "got none of this name among its columns (2 of them)" in line
         line = produce("--csv", table, "--label-column", "Diagnose")
         assert "Diagnose" in line
 

@@ -57,7 +57,7 @@ def test_an_audit_asks_of_people_alone(tmp_path):
         source = _source(arguments, role, tmp_path)
         assert source.identity_folder == folder
         # Nobody is behind a synthetic image, whatever its name.
-        assert source.one_image_per_person == (folder is None)
+        assert source.synthetic == (folder is None)
     arguments = make_parser().parse_args([
         *COMMANDS["audit"], "--real-csv", "t.csv", "--identity-column", "who", "--holdout", "h",
         "--one-image-per-person", "--findings", "a",

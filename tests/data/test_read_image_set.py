@@ -278,8 +278,12 @@ class TestCsv:
     @pytest.mark.parametrize(
         ("old", "new", "words"),
         [
-            ("label", "class", "one column 'label' in the table, got 0 among .*class,"),
-            ("age,", "label,", "got 2 among"),
+            (
+                "label",
+                "class",
+                "one column 'label' in the table, got none of this name among .*class,",
+            ),
+            ("age,", "label,", "got 2 of this name"),
             ("b/2.png", "b/7.png", "1 of 5 .* is 'b/7.png': absent, named in line 2 of the table"),
             ("ill,b/2.png", "well,b/1.png", "1 images in several rows .*'b/1.png'"),
             ("b/2.png", "../x.png", r"line 2 of the table, got '\.\./x.png'"),
@@ -329,7 +333,7 @@ class TestCsv:
             read_image_set(folder, csv="gone.csv")
         table = tmp_path / "x.csv"
         for content, words in [
-            (b"", "got 0 among"),
+            (b"", "got none of this name"),
             (b"image,label\n", "no rows"),
             ("image,label\nb/1.png,gro\xdf\n".encode("latin-1"), "UTF-8"),
         ]:

@@ -7,7 +7,6 @@ they usually have; where that leaves a doubt, the set is refused with the arrays
 from __future__ import annotations
 
 import zipfile
-from collections import Counter
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ import numpy as np
 from latentpath.core import DataError
 from latentpath.data.sources.archive import UNREADABLE, open_archive, unreadable
 from latentpath.data.sources.array_images import read_images
+from latentpath.data.sources.chosen_split import rows_of_split
 from latentpath.data.sources.listing import Listing, number_names
 from latentpath.data.sources.npz_arrays import (
     LIMITS,
@@ -82,7 +82,8 @@ def _listing(archive: zipfile.ZipFile, source: DataSource) -> Listing:
     if "label names" in arrays:
         texts = _texts(read_array(archive, arrays["label names"]).reshape(-1))
     names, labels = _classes(columns["labels"], texts)
-    rows = _rows_of_split(columns.get("split"), source.split, count)
+    splits = [str(value) for value in columns["split"].tolist()] if "split" in columns else None
+    rows = rows_of_split(splits, source.split, "the array")
     images = read_images(archive, arrays["images"], source.contrast, rows)
     kept = np.flatnonzero(np.ones(count, bool) if rows is None else rows)
     others = columns_of(archive, set(array_names(archive)) - set(arrays.values()), count)
@@ -236,22 +237,3 @@ def _odd_labels(expected: str, labels: np.ndarray) -> DataError:
         got=f"labels from {labels.min()} to {labels.max()}",
         fix="number the classes from 0",
     )
-
-
-def _rows_of_split(split: np.ndarray | None, wanted: str, count: int) -> np.ndarray | None:
-    """Return bool [n], the images of the split; None for all of them."""
-    if wanted == "all" or (split is None and wanted == "train"):
-        return None
-    values = Counter(map(str, [] if split is None else split.tolist()))
-    if split is None or wanted not in values:
-        there = ", ".join(f"{value} ({number:,} images)" for value, number in values.most_common(9))
-        raise DataError(
-            expected="one of the .npz file's own splits as --split",
-            got=f"{wanted!r}, where the splits are {there}"
-            if there
-            else f"{wanted!r}, and no array of splits",
-            fix="choose one of them with --split, or all of them with --split all"
-            if there
-            else "name the array with --split-column, or leave --split out",
-        )
-    return np.array([str(value) == wanted for value in split.tolist()])

@@ -175,10 +175,10 @@ def _column_place(names: list[str], column: str) -> int:
     places = _place_of(names, column)
     if len(places) != 1:
         # The first line of a table without a header is a patient.
-        among = named(", ".join(names), f"{len(names)}")
+        among = named(", ".join(names), f"{len(names)} of them")
         raise DataError(
             expected=f"one column {column!r} in the table",
-            got=f"{len(places)} among the columns {among}",
+            got=f"{len(places) or 'none'} of this name among its columns ({among})",
             fix=f"name the column to use with {_COLUMN_OPTIONS.get(column, _ANY_COLUMN_OPTION)}; "
             "--verbose shows those that the table has",
         )

@@ -83,12 +83,13 @@ class DataSource:
     """For sets of any form, a table of people: `image_column` names each image (for an `.npz`, its
     row in the split, from 0) and `identity_column`, "identity" if None, the person."""
     split: str = "train"
-    """For `.npz` files: "train", "val", "test" or "all"; of arrays by other names, a value of the
-    array of splits."""
+    """For `.npz` files: "train", "val", "test" or "all"; where `split_column` tells splits, one of
+    its values, or "all"."""
     label_names: str | None = None
     """For `.npz` files of arrays: the array of the names of labels."""
     split_column: str | None = None
-    """For `.npz` files of arrays: the array that says which split each image is of."""
+    """Of a table, or of an `.npz` file of arrays: the column, or the array, that says which split
+    each image is of."""
     class_folder: int | None = None
     """Depth of the folders whose names are the classes, 1 for those right in the data folder. Left
     out it is 1, and refused where the names of the folders give another reading."""
@@ -109,6 +110,9 @@ class DataSource:
     label_separator: str = "auto"
     """What parts the labels of a cell; "auto" refuses cells that look like several, "none" takes
     each cell for one label."""
+    synthetic: bool = False
+    """Whether nobody is on the images, whoever made them: each stands for itself then, and images
+    that repeat others are no doubt about people."""
     window: Window | int | str | tuple[float, float] = OWN_WINDOW
     """Which values of grey images of more than 8 bits become black and white: the number of one of
     the windows that DICOM files offer, from 1; (centre, width); "lung", "bone", "brain" or
@@ -154,6 +158,8 @@ class DataSource:
             listing = replace(
                 listing, notes=(*listing.notes, *kept.notes, *clutter_note(found.clutter))
             )
+        if self.synthetic:
+            listing = replace(listing, synthetic=True)
         listing = replace(with_people(self, listing), public_class_names=self.public_class_names)
         listing.check_classes()
         return with_frames(listing, self.path, self.contrast, progress)

@@ -13,6 +13,7 @@ import numpy as np
 from latentpath.core import DataError, Progress
 from latentpath.data.contrast import Picture, UndecodableError
 from latentpath.data.decode import read_picture
+from latentpath.data.sources.chosen_split import rows_of_split
 from latentpath.data.sources.class_folders import ClassFolders, list_class_folders
 from latentpath.data.sources.conventions import (
     APTOS_CLASSES,
@@ -92,7 +93,8 @@ def list_csv(source: DataSource, found: FoundFiles, progress: Progress) -> Listi
     assert source.csv is not None, "checked with the options"
     root = source.path
     own_people = source.identity_column if source.identities is None else None
-    columns = [source.image_column, source.label_column, *([own_people] if own_people else [])]
+    columns = [source.image_column, source.label_column]
+    columns += filter(None, (own_people, source.split_column))
     path = find_table(source.csv, root)
     table = Table(path, columns)
     candidates = [name for name in found.files if is_image(name) or is_dicom(root, name)]
@@ -101,7 +103,13 @@ def list_csv(source: DataSource, found: FoundFiles, progress: Progress) -> Listi
     chosen = choose_labels(table.column(1), source.label_separator, source.findings, files)
     label_of = dict(zip(chosen.rows, chosen.names, strict=True))
     images = images_below(root, files, table, candidates, several_labels=several)
-    order = sorted((file, row) for file, row in images if row in label_of)
+    splits = None if source.split_column is None else table.column(len(columns) - 1)
+    of_split = rows_of_split(splits, source.split, "the column of the table")
+    order = sorted(
+        (file, row)
+        for file, row in images
+        if row in label_of and (of_split is None or of_split[row])
+    )
     names, labels = number_names([label_of[row] for _, row in order])
     sorted_files = tuple(file for file, _ in order)
     if own_people:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -51,4 +52,6 @@ def list_written_set(root: Path) -> Listing:
     def read(row: int) -> Picture:
         return read_picture(root / in_order[row])
 
-    return Listing("latentpath", in_order, labels[order], names, np.arange(count), read, ours=True)
+    own = np.arange(count)
+    listing = Listing("latentpath", in_order, labels[order], names, own, read)
+    return replace(listing, ours=True, synthetic=True)

@@ -37,7 +37,8 @@ class Listing:
         pixels: uint8 [n, H, W, C], where they are in memory anyway.
         nameless: rows that should name a person and do not; each counts as one.
         frames: int64 [n], the frame of each row in its file, from 0, where a file has several.
-        ours: whether we wrote it: then it shows no people, and may repeat itself.
+        ours: whether we wrote it.
+        synthetic: whether it shows no people, as one of ours: then it may repeat itself.
         counted_by: what tells people apart, one of `COUNTED_BY`.
         person_names: n names or numbers of the persons, as a table, an array, files or folders have
             them, empty where there is none; None where nothing names anybody.
@@ -56,6 +57,7 @@ class Listing:
     nameless: frozenset[int] = frozenset()
     frames: np.ndarray | None = None
     ours: bool = False
+    synthetic: bool = False
     counted_by: str = "images"
     person_names: Sequence[str] | None = None
     public_class_names: bool = False
@@ -77,7 +79,7 @@ class Listing:
             DataError: names that look like identifiers or may be people's, classes of one person
                 each, or names that differ in case or spaces alone.
         """
-        if self.ours:
+        if self.synthetic:
             return
         names, n = self.class_names, len(self.files)
         fix = (

@@ -103,6 +103,7 @@ def list_medmnist(
         told.notes,
         pixels=joined.pixels,
         ours=ours,
+        synthetic=ours,
         counted_by=told.counted_by,
         person_names=told.names,
         doubt=told.doubt,

@@ -54,7 +54,7 @@ def with_people(source: DataSource, listing: Listing) -> Listing:
         # Files that name their patients know better.
         people = _joined(listing, [None] * len(listing.files))
         return _told(listing, people, "one-image-per-person")
-    if listing.counted_by == "images" and listing.doubt is None and not listing.ours:
+    if listing.counted_by == "images" and listing.doubt is None and not listing.synthetic:
         return replace(listing, doubt=_doubt(source, listing))
     return listing
 

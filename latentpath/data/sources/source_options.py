@@ -35,17 +35,19 @@ def check_options(source: DataSource) -> None:
             fix="choose one of them",
         )
     arrays = source.path.suffix.lower() == ".npz"
-    if source.split not in (*SPLITS, "all") and not arrays:
+    tabled = source.csv is not None and source.split_column is not None
+    if source.split not in (*SPLITS, "all") and not arrays and not tabled:
         raise InputError(
             expected="the split train, val, test or all",
             got=repr(source.split),
-            fix="choose one of them",
+            fix="choose one of them, or name the column of the table (--csv) that tells splits of "
+            "other names with --split-column",
         )
-    if source.path.is_dir() and source.split not in ("train", "all"):
+    if source.path.is_dir() and source.split not in ("train", "all") and not tabled:
         raise InputError(
-            expected="a split only with an .npz file",
+            expected="a split only with an .npz file or a table's column of splits",
             got=f"{source.split!r} for a folder",
-            fix="give the path of that split's folder",
+            fix="name the column with --split-column, or give the path of that split's folder",
         )
     if source.csv is not None and source.path.is_file():
         raise InputError(
@@ -144,10 +146,12 @@ def check_format(source: DataSource, name: str) -> None:
 
 def _check_array_names(source: DataSource, name: str) -> None:
     given = [n for n in ("label_names", "split_column") if getattr(source, n) is not None]
+    if name == "csv" and "split_column" in given:
+        given.remove("split_column")
     if given and name != "npz":
         raise InputError(
-            expected="label_names and split_column, names of arrays, only with an .npz file of "
-            "arrays",
+            expected="label_names, the name of an array, only with an .npz file of arrays, and "
+            "split_column with one or with a table of labels",
             got=f"{' and '.join(given)} for the format {name}",
             fix="leave them out",
         )
