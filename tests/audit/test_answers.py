@@ -119,6 +119,23 @@ def test_a_holdout_with_the_real_people_cannot_acquit():
     assert found["closeness"].colour == "red"
 
 
+def copies_of(**changes):
+    subject = made.audit(copies=dataclasses.replace(made.copies((0, 0, 0, 2)), **changes))
+    return {v.key: v for v in answer(subject, made.real_audit(), None)}["copies"]
+
+
+def test_copies_are_not_only_images_that_are_equal():
+    """The card says what was looked for, and the finding that decided, not the weakest one."""
+    good = copies_of()
+    assert good.why.startswith("0.5% of its images are suspiciously similar to one real person")
+    assert all(f" {change}" in good.why for change in ("mirrored", "cropped", "re-encoded"))
+    assert len(good.findings) == 4
+    assert copies_of(equal=1).why.startswith("1 of its 400 images equal a real one in every pixel")
+    assert copies_of(equal_holdout=2).why.startswith("2 of its 400 images equal one of the holdout")
+    near = copies_of(excess=made.near(0.2, 0.05))
+    assert (near.colour, "95% interval of the share beyond chance" in near.why) == ("red", True)
+
+
 @pytest.mark.parametrize("name", ["equal", "equal_holdout"])
 def test_one_mirrored_image_or_one_of_the_holdout_is_enough(name):
     found = dataclasses.replace(made.copies((0, 0, 0, 1)), **{name: 1})

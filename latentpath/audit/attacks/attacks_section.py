@@ -58,9 +58,12 @@ OVERVIEW = (
 )
 
 _MEMBERSHIP = (
-    Column("AUC" + DOWN, cell_of("membership", lambda of: plain_interval(of.strongest[1].auc))),
     Column(
-        "Balanced accuracy" + DOWN,
+        "Attack's AUC" + DOWN,
+        cell_of("membership", lambda of: plain_interval(of.strongest[1].auc)),
+    ),
+    Column(
+        "Its balanced accuracy" + DOWN,
         cell_of("membership", lambda of: percent_interval(of.strongest[1].balanced_accuracy)),
     ),
     Column(

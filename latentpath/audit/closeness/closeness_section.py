@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from latentpath.audit.report import measure_figures as draw
 from latentpath.audit.report.cell_formats import share
 from latentpath.audit.report.report_model import Report
 from latentpath.audit.report.report_sections import Section, figure, limits_of, named, subject_of
 from latentpath.audit.report.report_tables import DOWN, UP, Column, cell_of, percent_interval, table
+from latentpath.audit.statistics.intervals import Interval
+
+if TYPE_CHECKING:
+    from latentpath.audit.closeness.closest_record import RecordRatio
+    from latentpath.audit.set_audit import SetAudit
+
+_NEARER = "Nearer to its own people"
 
 OVERVIEW = (
     Column(
@@ -21,10 +29,15 @@ OVERVIEW = (
     ),
     Column("5th percentile" + UP, cell_of("nearest", lambda of: f"{of.quantile(0.05):.3f}")),
     Column(
-        "Nearer to its own people" + DOWN,
+        f"{_NEARER}, by LPIPS" + DOWN,
         cell_of("record_ratio", lambda ratio: share(ratio.share.value)),
-        "Nearer to its own people: share of the images that are nearer to a person behind the set "
-        "than to one of as many other people; half is what no leak looks like.",
+        f"{_NEARER}: share of the images that are nearer to a person behind the set "
+        "than to one of as many other people; half is what no leak looks like. Gradients are a "
+        "measure without learnt weights.",
+    ),
+    Column(
+        f"{_NEARER}, by gradients" + DOWN,
+        cell_of("gradients_ratio", lambda ratio: share(ratio.share.value)),
     ),
 )
 
@@ -43,7 +56,7 @@ def _ratio(value: float) -> str:
 
 _RATIOS = (
     Column(
-        "Nearer to its own people" + DOWN,
+        f"{_NEARER}, by LPIPS" + DOWN,
         cell_of("record_ratio", lambda ratio: percent_interval(ratio.share)),
     ),
     Column(
@@ -54,7 +67,7 @@ _RATIOS = (
         cell_of("record_ratio", lambda ratio: _ratio(ratio.low_ratio)),
     ),
     Column(
-        "Nearer, by gradients" + DOWN,
+        f"{_NEARER}, by gradients" + DOWN,
         cell_of("gradients_ratio", lambda ratio: percent_interval(ratio.share)),
     ),
 )
@@ -75,23 +88,26 @@ def closeness_sections(report: Report) -> Iterator[Section]:
                 "other person.",
             )
         )
-    ratios = named(report, lambda audit: audit.record_ratio and audit.record_ratio.share)
-    if ratios:
+    for name, how in (("record_ratio", "LPIPS"), ("gradients_ratio", "gradients")):
+        ratios = named(report, _share_of(name))
+        if not ratios:
+            continue
         limits = limits_of(report).closeness
         figures.append(
             figure(
                 draw.intervals_figure(
                     ratios,
-                    "Nearer to its own people than to others",
+                    f"{_NEARER} than to others, by {how}",
                     marks=[
                         (0.5, "no leak"),
                         (limits.green, "green up to here"),
                         (limits.red, "red from here"),
                     ],
                 ),
-                "Share of each set's images that are nearer to people behind it",
-                "Share of the images that are nearer to a person behind the set than to one of as "
-                "many other people, with its 95% interval. Half is what no leak looks like.",
+                f"Share of each set's images that are nearer to people behind it, by {how}",
+                f"By {how}: share of the images that are nearer to a person behind the set than "
+                "to one of as many other people, with its 95% interval. Half is what no leak "
+                "looks like.",
             )
         )
     yield Section.of(
@@ -99,6 +115,14 @@ def closeness_sections(report: Report) -> Iterator[Section]:
         figures,
         [table(report, _DISTANCES), table(report, _RATIOS)],
     )
+
+
+def _share_of(name: str) -> Callable[[SetAudit], Interval | None]:
+    def share_of(audit: SetAudit) -> Interval | None:
+        ratio: RecordRatio | None = getattr(audit, name)
+        return ratio.share if ratio else None
+
+    return share_of
 
 
 def closeness_summary(report: Report) -> Iterator[str]:

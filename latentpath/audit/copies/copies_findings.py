@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from latentpath.audit.copies.duplicates import Duplicates
 
 
+# What counts as a copy, in words.
+LOOKED_FOR = (
+    "equal, mirrored, turned, moved, cropped or tilted a little, blurred, noisy, brighter, "
+    "inverted or re-encoded"
+)
+
 # Share of planted copies that must be found, so that finding none means something.
 _FOUND = 0.5
 
@@ -38,31 +44,22 @@ class CopyLimits:
 
 
 def copies_findings(evidence: Evidence) -> Iterator[Finding]:
-    """Equal images, near-copies, and near-copies beyond doubt."""
+    """Equal images, near-copies, and near-copies beyond doubt.
+
+    Of equally bad ones the first is quoted: equal images where there are any, else near-copies,
+    which are more than these.
+    """
     copies: Duplicates | None = evidence.own.copies
     limits, images = evidence.limits.copies, evidence.own.images
     if copies is None:
         return
-    for count, whose in (
-        (copies.equal, "a real one"),
-        (copies.equal_holdout, "one of the holdout"),
-    ):
-        if count is not None:
-            yield Finding(
-                "copies",
-                f"{count:,} of its {images:,} images equal {whose} in every pixel, as they are, "
-                "mirrored or turned",
-                # Every image was looked at: this is no sample, and there is no other side to it.
-                Interval(count / images, count / images, count / images),
-                0.0,
-                0.0,
-            )
+    equal = tuple(_equal(copies, images))
+    yield from (finding for finding in equal if finding.colour == "red")
     checks = tuple(_near_copies(copies))
     yield Finding(
         "copies",
         f"{copies.share.value:.1%} of its images are suspiciously similar to one real person "
-        "(copied, turned, moved, blurred, noisy); of people who took no part it is "
-        f"{copies.expected_share.value:.1%}",
+        f"({LOOKED_FOR}); of people who took no part it is {copies.expected_share.value:.1%}",
         copies.excess,
         limits.near_green,
         limits.near_red,
@@ -80,6 +77,25 @@ def copies_findings(evidence: Evidence) -> Iterator[Finding]:
         sample=evidence.sample,
         relies_on=checks,
     )
+    yield from (finding for finding in equal if finding.colour != "red")
+
+
+def _equal(copies: Duplicates, images: int) -> Iterator[Finding]:
+    """Images that equal one of the real set, or of the holdout."""
+    for count, whose in (
+        (copies.equal, "a real one"),
+        (copies.equal_holdout, "one of the holdout"),
+    ):
+        if count is not None:
+            yield Finding(
+                "copies",
+                f"{count:,} of its {images:,} images equal {whose} in every pixel, as they are, "
+                "mirrored or turned",
+                # Every image was looked at: this is no sample, and there is no other side to it.
+                Interval(count / images, count / images, count / images),
+                0.0,
+                0.0,
+            )
 
 
 def _near_copies(copies: Duplicates) -> Iterator[InstrumentCheck]:

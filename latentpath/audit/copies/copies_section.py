@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from latentpath.audit.copies.copies_findings import LOOKED_FOR
 from latentpath.audit.report.cell_formats import share
 from latentpath.audit.report.report_model import Report
 from latentpath.audit.report.report_sections import Section, subject_of
@@ -30,7 +31,13 @@ OVERVIEW = (
 )
 
 _COLUMNS = (
-    Column("Copies" + DOWN, cell_of("copies", lambda copies: percent_interval(copies.share))),
+    Column("Copies" + DOWN, cell_of("copies", lambda copies: share(copies.share.value))),
+    Column(
+        "Beyond chance" + DOWN, cell_of("copies", lambda copies: percent_interval(copies.excess))
+    ),
+    Column(
+        "Beyond doubt" + DOWN, cell_of("copies", lambda copies: percent_interval(copies.certain))
+    ),
     Column("Exact" + DOWN, cell_of("copies", lambda copies: f"{copies.counts['exact']:,}")),
 )
 
@@ -40,6 +47,13 @@ def copies_sections(report: Report) -> Iterator[Section]:
     copies: Duplicates | None = subject_of(report).audit.copies
     notes = []
     if copies:
+        notes.append(
+            f"A copy is an image that is suspiciously similar to one real person: {LOOKED_FOR}. "
+            "Every image was looked at, so their share has no interval. Beyond chance: what is "
+            "left when as many as chance may give are taken off; beyond doubt: the same of those "
+            "as similar as hardly anybody is who took no part. The answer rests on these two and "
+            "on exact copies."
+        )
         kinds = ", ".join(
             f"{count:,} {KINDS[kind]}" for kind, count in copies.counts.items() if count
         )

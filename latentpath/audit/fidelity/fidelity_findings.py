@@ -61,7 +61,8 @@ def fidelity_findings(evidence: Evidence) -> Iterator[Finding]:
         )
         yield Finding(
             "fidelity",
-            f"{value:.1%} {words}; for fresh real images it is {other:.1%} ({name})",
+            f"{value:.1%} {words}; for fresh real images it is {other:.1%} ({name}, "
+            f"{fidelity.matched.images:,} images each)",
             loss,
             green,
             red,

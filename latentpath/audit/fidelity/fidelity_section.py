@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from latentpath.audit.report import measure_figures as draw
+from latentpath.audit.report.cell_formats import share
 from latentpath.audit.report.measure_figures import Named
 from latentpath.audit.report.report_model import Report
 from latentpath.audit.report.report_sections import Section, figure, subject_of
@@ -13,18 +14,53 @@ from latentpath.audit.report.report_tables import DOWN, UP, Cell, Column, cell_o
 from latentpath.audit.statistics.intervals import Interval, wilson
 
 if TYPE_CHECKING:
-    from latentpath.audit.fidelity.set_fidelity import Fidelity
+    from latentpath.audit.fidelity.set_fidelity import Fidelity, SetDistances
+    from latentpath.audit.set_audit import SetAudit
 
 _SHARES = ("precision", "recall", "density", "coverage")
 
 
+_EQUAL, _ALL = "equal sizes", "all images"
+
+
 def _manifold(name: str) -> Cell:
-    return cell_of("fidelity", lambda of: f"{getattr(of.distances.manifold, name):.3f}")
+    """A share of all images of the set."""
+    return cell_of("fidelity", lambda of: _written(of.distances, name))
+
+
+def _matched(name: str) -> Cell:
+    """A share of as many images as there are of other people: what is held against limits."""
+    return cell_of(
+        "fidelity",
+        lambda of: _written(of.matched, name) if of.matched else None,
+    )
+
+
+def _written(distances: SetDistances, name: str) -> str:
+    value: float = getattr(distances.manifold, name)
+    return f"{value:.3f}" if name == "density" else share(value)  # density may be above 1
+
+
+def _unmatched(name: str) -> Cell:
+    """A share of all images where there are no other people."""
+    whole = _manifold(name)
+
+    def cell(audit: SetAudit) -> str | None:
+        fidelity: Fidelity | None = audit.fidelity
+        return None if fidelity is None or fidelity.matched else whole(audit)
+
+    return cell
 
 
 OVERVIEW = (
     Column("FID" + DOWN, cell_of("fidelity", lambda of: f"{of.distances.fid:.3g}")),
-    Column("Coverage" + UP, _manifold("coverage")),
+    Column(
+        f"Coverage, {_EQUAL}" + UP,
+        _matched("coverage"),
+        "Equal sizes: as many images of each set as there are of other people, for coverage and "
+        "precision grow or shrink with the number of images.",
+    ),
+    Column(f"Coverage, {_ALL}" + UP, _unmatched("coverage")),
 )
 
 _COLUMNS = (
@@ -36,12 +72,14 @@ _COLUMNS = (
             lambda of: f"{1000 * of.distances.kid:.2f} ± {1000 * of.distances.kid_sd:.2f}",
         ),
     ),
-    *(Column(name.capitalize() + UP, _manifold(name)) for name in _SHARES),
+    *(Column(f"{name.capitalize()}, {_EQUAL}" + UP, _matched(name)) for name in _SHARES),
     Column(
         "Variety against real" + UP,
         cell_of("fidelity", lambda of: f"{of.diversity_ratio:.3f}" if of.diversity_ratio else None),
     ),
 )
+
+_WHOLE = tuple(Column(f"{name.capitalize()}, {_ALL}" + UP, _manifold(name)) for name in _SHARES)
 
 
 def fidelity_sections(report: Report) -> Iterator[Section]:
@@ -55,8 +93,9 @@ def fidelity_sections(report: Report) -> Iterator[Section]:
         values = []
         for row in sets:
             measured: Fidelity = row.audit.fidelity
-            size = people if name in ("recall", "coverage") else measured.distances.images
-            value = getattr(measured.distances.manifold, name)
+            used = measured.matched or measured.distances
+            size = people if name in ("recall", "coverage") else used.images
+            value = getattr(used.manifold, name)
             values.append(Named(row.title, _share_of(value, size), row.key == report.subject))
         panels.append((name.capitalize(), values))
     own: Fidelity | None = subject_of(report).audit.fidelity
@@ -71,11 +110,12 @@ def fidelity_sections(report: Report) -> Iterator[Section]:
                 ),
                 "Precision, recall, density and coverage of each set",
                 "Precision and density: do the images look real? Recall and coverage: is the "
-                f"variety of the real images there? {dashed if fresh else ''}Bars are 95% "
-                "intervals of the shares; density has none.",
+                f"variety of the real images there? {dashed if fresh else ''}"
+                f"{'Of as many images as these. ' if fresh else ''}Bars are 95% intervals of the "
+                "shares; density has none.",
             )
         ],
-        [table(report, _COLUMNS)],
+        [table(report, _COLUMNS), table(report, _WHOLE)],
         list(own.cautions) if own else [],
     )
 

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 # A classifier that names fewer of the real images than this is too weak for the others to count.
 _SEES = 0.8
 
+_CALIBRATED = "Named, at 1% of the holdout"
+
+
+def _named_share(answers: Reidentification) -> str | None:
+    return share(answers.naming.named.value) if answers.naming else None
+
+
 OVERVIEW = (
     Column(
         "Re-identified" + DOWN,
@@ -26,6 +33,7 @@ OVERVIEW = (
         "Re-identified: the identity classifier gives one real person more probability than the "
         "threshold in the settings.",
     ),
+    Column(_CALIBRATED + DOWN, cell_of("reidentification", lambda of: _named_share(of))),
 )
 
 
@@ -38,7 +46,7 @@ def _agreed(agreement: Any) -> str:
 
 
 _COLUMNS = (
-    Column("Named, at 1% of the holdout" + DOWN, cell_of("reidentification", _named)),
+    Column(_CALIBRATED + DOWN, cell_of("reidentification", _named)),
     Column(
         "Named by the witness" + DOWN,
         cell_of("reidentification", lambda of: _named(of.witness) if of.witness else None),

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 OVERVIEW = (
     Column(
-        "Test accuracy" + UP,
-        cell_of("utility", lambda of: accuracy(of.accuracy, of.accuracy_sd)),
-        "Test accuracy: classifiers trained on the set alone, on real test images, mean ± standard "
-        "deviation over training seeds.",
+        "Balanced accuracy" + UP,
+        cell_of("utility", lambda of: accuracy(of.balanced_accuracy, of.balanced_accuracy_sd)),
+        "Balanced accuracy: classifiers trained on the set alone, on real test images, the mean "
+        "over the classes; ± standard deviation over training seeds.",
     ),
 )
 
@@ -44,6 +44,7 @@ _COLUMNS = (
         "Its interval",
         cell_of("utility", lambda of: percent_interval(of.balanced_accuracy_interval)),
     ),
+    Column("Accuracy" + UP, cell_of("utility", lambda of: accuracy(of.accuracy, of.accuracy_sd))),
     Column("AUC" + UP, cell_of("utility", lambda of: plain_interval(of.auc_interval))),
     Column(
         "Calibration error" + DOWN,
@@ -123,18 +124,18 @@ def _classes(report: Report) -> dict[str, object] | None:
 
 
 def utility_summary(report: Report) -> Iterator[str]:
-    """The accuracy of classifiers that have seen only the subject."""
+    """The balanced accuracy of classifiers that have seen only the subject."""
     utility: Utility | None = subject_of(report).audit.utility
     if utility is None:
         return
     sentence = (
-        "A class classifier that has seen only this set is right on "
-        f"{share(utility.accuracy)} of {utility.test_images:,} real test images"
+        "A class classifier that has seen only this set reaches a balanced accuracy of "
+        f"{share(utility.balanced_accuracy)} on {utility.test_images:,} real test images"
     )
     yardstick = report.find(report.yardstick)
     if yardstick is not None and yardstick.audit.utility is not None:
         sentence += (
-            f"; one trained on the real images, on {share(yardstick.audit.utility.accuracy)}"
+            f"; one trained on the real images, {share(yardstick.audit.utility.balanced_accuracy)}"
         )
     yield sentence + "."
 
@@ -143,7 +144,7 @@ def utility_methods(report: Report) -> Iterator[tuple[str, str]]:
     """How classifiers are trained and tested."""
     if report.has("utility"):
         yield (
-            "Test accuracy",
+            "Balanced accuracy",
             "Class classifiers are trained on each set in the same way and tested on real images "
             "of people who are not in the real set. Balanced accuracy is the mean over the "
             "classes. Sets are compared image by image on the same test images. Area under the "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -48,6 +50,16 @@ def tilted(images: np.ndarray, degrees: float) -> np.ndarray:
     return np.stack(planes)[:, 6:-6, 6:-6, None]
 
 
+def encoded(images: np.ndarray) -> np.ndarray:
+    """As JPEG files of a quality at which blocks show."""
+    planes = []
+    for image in images[..., 0]:
+        stream = io.BytesIO()
+        Image.fromarray(image).save(stream, "jpeg", quality=40)
+        planes.append(np.asarray(Image.open(stream)))
+    return np.stack(planes)[..., None]
+
+
 # What is done to a copy, and the kind that it must be called.
 CHANGES = {
     "nothing": (lambda x: x, "exact"),
@@ -60,6 +72,7 @@ CHANGES = {
     "brighter": (lambda x: (x * 0.7 + 40).astype(np.uint8), "near"),
     "enlarged": (enlarged, "near"),
     "negative": (lambda x: 255 - x, "near"),
+    "re-encoded": (encoded, "near"),
     "tilted": (lambda x: tilted(x, 3.0), "near"),
     "tilted back": (lambda x: tilted(x, -3.0), "near"),
     "blurred, noisy, moved, mirrored": (lambda x: moved(noisy(blurred(x)))[:, :, ::-1], "flipped"),

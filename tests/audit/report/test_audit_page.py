@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import html
 import re
 from pathlib import Path
@@ -11,7 +12,11 @@ import numpy as np
 import pytest
 
 from latentpath.audit import write_report
+from latentpath.audit.report.report_tables import percent_interval
 from latentpath.audit.report.run_figures import encode_png
+from latentpath.audit.statistics.intervals import Interval
+from latentpath.audit.utility.classifier_utility import from_predictions
+from latentpath.audit.utility.predictions import Predictions
 from support import browser, made_reports as made
 
 for package in ("jinja2", "matplotlib", "PIL"):
@@ -65,6 +70,80 @@ def test_methods_and_limits_are_of_what_was_measured(pages, tmp_path, plain_figu
     assert "Heusel" not in text
     assert "Carlini" in text
     assert "Not measured." in text
+
+
+def shown_in(page: Path, title: str) -> list[str]:
+    """What the set in question has in the columns of this name, of all tables."""
+    source = html.unescape(page.read_text(encoding="utf-8"))
+    found = []
+    for row in re.findall(r'<tr class="subject">(.*?)</tr>', source, re.DOTALL):
+        for name, cell in re.findall(r'data-label="(.*?)".*?<span>(.*?)</span>', row):
+            if re.split("[\N{NO-BREAK SPACE} ][↑↓]", name)[0] == title:
+                found.append(cell)
+    return found
+
+
+def test_the_interval_of_copies_is_the_one_that_is_judged(tmp_path, plain_figures):
+    """Of six walks the share has a wide interval, were they a sample: green looks at none such."""
+    few = dataclasses.replace(made.copies((0, 0, 0, 2)), share=Interval(0.005, 0.0, 0.39))
+    page = write_report(tmp_path / "r.html", made.report(1, made.audit(copies=few)))
+    assert shown_in(page, "Copies") == ["0.5%", "0.5%"]
+    assert shown_in(page, "Beyond chance") == [percent_interval(few.excess)]
+    assert shown_in(page, "Beyond doubt") == [percent_interval(few.certain)]
+    assert "39.0" not in text_of(page)
+
+
+def test_one_name_has_one_value_and_it_is_the_one_that_is_judged(tmp_path, plain_figures):
+    """Coverage of all images is another than that of as many as of other people, and so on."""
+    found = made.fidelity(precision=0.71, coverage=0.613)
+    shares = dataclasses.replace(found.distances.manifold, precision=0.127, coverage=0.026)
+    whole = dataclasses.replace(found.distances, manifold=shares)
+    rng = np.random.default_rng(0)
+    labels = (np.arange(400) < 100).astype(int)
+    right = rng.random((2, 400)) < np.where(labels, 0.95, 0.75)
+    logits = np.stack([np.zeros((2, 400)), np.where(right == (labels == 1), 1.0, -1.0)], 2)
+    uneven = from_predictions(
+        Predictions(logits, labels, np.arange(400), made.NAMES, np.array([200, 200])), (0, 1)
+    )
+    subject = made.audit(
+        fidelity=dataclasses.replace(found, distances=whole),
+        gradients_ratio=made.ratio(0.544),
+        record_ratio=made.ratio(0.099),
+        reidentification=dataclasses.replace(made.recognition(0.02), rate=0.488),
+    )
+    report = made.report(1, subject)
+    *others, last = report.sets
+    results = {**subject.results, "utility": uneven}
+    last = dataclasses.replace(last, audit=dataclasses.replace(subject, results=results))
+    report = dataclasses.replace(report, sets=(*others, last))
+    page = write_report(tmp_path / "r.html", report)
+    for title, values in {
+        "Coverage, equal sizes": ["61.3%", "61.3%"],
+        "Precision, equal sizes": ["71.0%"],
+        "Coverage, all images": ["2.6%"],
+        "Precision, all images": ["12.7%"],
+        "Nearer to its own people, by LPIPS": ["9.9%", "9.9% (6.9–12.9)"],
+        "Nearer to its own people, by gradients": ["54.4%", "54.4% (51.4–57.4)"],
+        "Named, at 1% of the holdout": ["2.0%", "2.0% (1.0–3.0)"],
+        "Coverage": [],
+        "Precision": [],
+        "Nearer to its own people": [],
+    }.items():
+        assert shown_in(page, title) == values, title
+    balanced, plain = f"{uneven.balanced_accuracy:.1%}", f"{uneven.accuracy:.1%}"
+    assert balanced != plain
+    assert all(balanced[:-1] in cell for cell in shown_in(page, "Balanced accuracy"))
+    assert all(plain[:-1] in cell for cell in shown_in(page, "Accuracy"))
+    text = text_of(page)
+    assert f"reaches a balanced accuracy of {balanced} on 400 real test images" in text
+    assert "covered; for fresh real images it is 90.0% (coverage, 400 images each)" in text
+
+
+def test_without_other_people_coverage_is_that_of_all_images(tmp_path, plain_figures):
+    alone = dataclasses.replace(made.fidelity(coverage=0.026), matched=None, yardstick=None)
+    page = write_report(tmp_path / "r.html", made.report(1, made.audit(fidelity=alone)))
+    assert shown_in(page, "Coverage, all images") == ["2.6%", "2.6%"]
+    assert shown_in(page, "Coverage, equal sizes") == []
 
 
 def test_a_useless_set_is_not_called_dangerous(tmp_path, plain_figures):
