@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import runpy
 import shlex
@@ -130,7 +131,7 @@ def test_every_package_has_its_section():
 
 @pytest.fixture
 def place(tmp_path, monkeypatch, plain_figures):
-    """A folder with the X-rays that the pages speak of, and the table of their people."""
+    """A folder with the X-rays that the pages speak of, the table of their people, and a set."""
     pytest.importorskip("monai")
     pytest.importorskip("matplotlib")
     from support import tiny_models
@@ -138,11 +139,13 @@ def place(tmp_path, monkeypatch, plain_figures):
     monkeypatch.chdir(tmp_path)
     data = tiny_models.private_set((14, 12))
     tiny_models.write_folder(tmp_path / "xrays", data)
+    tiny_models.write_folder(tmp_path / "other-tool", tiny_models.private_set((6, 6), seed=1))
     with (tmp_path / "people.csv").open("w", newline="") as stream:
         table = csv_writer(stream)
-        table.writerow(["file", "finding", "patient"])
-        for file in sorted((tmp_path / "xrays").rglob("*.png")):
-            table.writerow([file.relative_to(tmp_path / "xrays"), file.parent.name, file.stem])
+        table.writerow(["file", "finding", "patient", "part"])
+        for row, file in enumerate(sorted((tmp_path / "xrays").rglob("*.png"))):
+            name, part = file.relative_to(tmp_path / "xrays"), ("train", "test")[row % 3 == 0]
+            table.writerow([name, file.parent.name, file.stem, part])
     return tmp_path
 
 
@@ -170,13 +173,15 @@ def test_ten_minutes(place, capsys, monkeypatch):
     page = ROOT / "docs" / "ten_minutes.md"
     ran = commands(page)
     assert [name_of(words) for words in ran] == [
-        *("scan", "scan", "run", "run", "verify", "verify"),
+        *("scan", "scan", "run", "run", "verify", "verify", "audit"),
         *("train generator", "train encoder", "train identity", "train classifier", "produce"),
     ]
     for words in ran:
         run(words)
     assert (place / "project/report/summary.html").is_file()
     assert (place / "run/private/baselines/lines/labels.csv").is_file()
+    audited = json.loads((place / "report/audit.json").read_text("utf-8"))
+    assert audited["sets"]["holdout"]["images"] == 9
     (code,) = blocks(page, "python")
     capsys.readouterr()
     exec(code, {})
