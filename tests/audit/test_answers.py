@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 
+import numpy as np
 import pytest
 
 from latentpath.audit import AuditLimits, measure_names
@@ -12,6 +13,7 @@ from latentpath.audit.attacks.attacks_findings import AttackLimits
 from latentpath.audit.attacks.group_attack import GroupAttack
 from latentpath.audit.closeness.closeness_findings import ClosenessLimits
 from latentpath.audit.registry import wings
+from latentpath.audit.utility.classifier_utility import from_predictions
 from latentpath.audit.verdict import answer, overall
 from latentpath.core.errors import InputError
 from support import made_reports as made
@@ -69,7 +71,9 @@ def test_a_good_set_is_green_throughout():
         ("attacks", {"membership": None, "group_attack": GroupAttack({})}, "grey"),
         ("attacks", {"membership": None, "group_attack": None}, "grey"),
         ("utility", {"utility": made.utility(0.6)}, "red"),
-        ("utility", {"utility": made.utility(0.99)}, "green"),
+        ("utility", {"utility": made.utility(0.93)}, "green"),
+        # So far ahead of the real images that these were not learnt.
+        ("utility", {"utility": made.utility(0.99)}, "grey"),
         ("fidelity", {"fidelity": made.fidelity(precision=0.2)}, "red"),
         ("fidelity", {"fidelity": made.fidelity(coverage=0.3)}, "red"),
         ("fidelity", {"fidelity": made.fidelity(coverage=0.6)}, "amber"),
@@ -252,6 +256,52 @@ def test_a_yardstick_that_learnt_nothing_answers_nothing(accuracy):
     assert verdict.colour == "grey"
     assert "Guessing gives 50.0%" in verdict.why
     assert overall([verdict]) == "grey"
+
+
+def use_of(accuracy, yardstick):
+    own, real = made.audit(utility=made.utility(accuracy)), made.real_audit(utility=yardstick)
+    return {verdict.key: verdict for verdict in answer(own, real)}["utility"]
+
+
+def test_a_set_that_is_far_ahead_of_the_real_images_has_no_yardstick():
+    """Nobody learns more from a set than from the images that it was made from."""
+    verdict = use_of(0.93, made.utility(0.75))
+    assert verdict.colour == "grey"
+    assert "points ahead of those trained on the real images" in verdict.why
+    assert "Train them longer (--thorough" in verdict.why
+    assert [check.works for check in verdict.checks] == [True, False, True]
+    # Ahead, but not surely by more than five points: chance may explain it.
+    assert use_of(0.82, made.utility(0.75)).colour == "green"
+
+
+def shifted(utility, by):
+    """The same ranks of test images, with classes parted at another place."""
+    found = utility.predictions
+    logits = found.logits + np.array([0.0, by])
+    return from_predictions(dataclasses.replace(found, logits=logits), utility.seeds)
+
+
+@pytest.mark.parametrize(("by", "colour"), [(0.0, "green"), (1.8, "grey"), (-1.8, "grey")])
+def test_a_yardstick_that_ranks_well_and_parts_badly_is_not_trained_out(by, colour):
+    yardstick = shifted(made.utility(0.95), by)
+    accuracy = 0.95 if by == 0 else yardstick.balanced_accuracy
+    verdict = use_of(accuracy, yardstick)
+    assert yardstick.auc == pytest.approx(made.utility(0.95).auc)
+    assert verdict.colour == colour
+    assert [check.works for check in verdict.checks] == [True, True, colour == "green"]
+    assert ("with so large an AUC" in verdict.why) == (colour == "grey")
+
+
+def test_what_an_auc_promises_is_promised_by_every_roc_curve():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        scores, labels = rng.normal(size=60), rng.random(60) < 0.4
+        scores += labels * rng.uniform(0, 3)
+        area = float((scores[labels][:, None] > scores[~labels]).mean())
+        best = max(
+            ((scores[labels] > cut).mean() + (scores[~labels] <= cut).mean()) / 2 for cut in scores
+        )
+        assert best >= 1 - ((1 - area) / 2) ** 0.5 - 1e-9
 
 
 def test_limits_are_options():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,13 +15,19 @@ if TYPE_CHECKING:
     from latentpath.audit.utility.classifier_utility import Utility
 
 
+_LONGER = (
+    "Train them longer (--thorough, or --classifier-steps of `latentpath audit`), or give more "
+    "test images"
+)
+
+
 @dataclass(frozen=True)
 class UtilityLimits:
     """Conventions: what is good enough to be of use."""
 
     green: float = 0.05
     """Largest loss of balanced accuracy, 0 to 1, against models trained on the real images that is
-    green."""
+    green. Where the set's models are surely ahead by more, the real ones are not trained out."""
     red: float = 0.1
     """The loss above which it is red."""
     skill: float = 0.2
@@ -50,7 +57,7 @@ def utility_findings(evidence: Evidence) -> Iterator[Finding]:
         limits.red,
         of="the loss",
         sample=_sample(own),
-        relies_on=tuple(_yardstick(real, limits)),
+        relies_on=(*_yardstick(real, limits), *_trained_out(real, gain, limits)),
     )
 
 
@@ -74,6 +81,41 @@ def _yardstick(real: Utility, limits: UtilityLimits) -> Iterator[InstrumentCheck
         f"Guessing gives {chance:.1%}; models trained on the real images reach {reached.low:.1%} "
         f"to {reached.high:.1%}, and it takes {needed:.1%} at least to be a yardstick",
         reached.low >= needed,
-        "Train them longer (--classifier-steps of `latentpath audit`), or give more test images",
+        _LONGER,
+        voids=True,
+    )
+
+
+def _trained_out(real: Utility, gain: Interval, limits: UtilityLimits) -> Iterator[InstrumentCheck]:
+    """Whether models trained on the real images are as good as these images make them.
+
+    Two signs that they are not. The set was made from the real images, so whoever learns from it
+    learns no more than these hold, and is not far ahead. And an area A under the ROC curve is at
+    most 1 - (1 - J)^2 / 2, with J the largest difference of the rates of hits and false alarms
+    (no curve lies above hits = false alarms + J): at some threshold the balanced accuracy, (1 + J)
+    / 2, is at least 1 - sqrt((1 - A) / 2). Models far below it rank images well, and have not
+    learnt yet where the classes part.
+    """
+    low, high = (f"{100 * end:.1f}".replace("-", "\N{MINUS SIGN}") for end in (gain.low, gain.high))
+    yield InstrumentCheck(
+        "The yardstick against the set",
+        f"Models trained on the set are {low} to {high} points ahead of those trained on the real "
+        f"images, which hold all that the set was made from; surely more than "
+        f"{100 * limits.green:.0f} would mean that these are not trained out",
+        gain.low <= limits.green,
+        _LONGER,
+        voids=True,
+    )
+    reached, area = real.balanced_accuracy_interval, real.auc_interval
+    if reached is None or area is None or len(real.runs[0].recall) != 2:
+        return
+    possible = 1 - math.sqrt((1 - area.low) / 2)
+    yield InstrumentCheck(
+        "The yardstick against its AUC",
+        f"Models trained on the real images reach a balanced accuracy of up to {reached.high:.1%}; "
+        f"with so large an AUC (from {area.low:.3f}) {possible:.1%} is in reach of them, and more "
+        f"than {100 * limits.green:.0f} points less would mean that they are not trained out",
+        reached.high >= possible - limits.green,
+        _LONGER,
         voids=True,
     )
