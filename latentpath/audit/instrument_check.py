@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from latentpath.core import option
+
 # Fewer people than these give intervals that are too narrow, however they are computed.
 FEWEST_PEOPLE = 30
 
@@ -46,6 +48,11 @@ class InstrumentCheck:
         return {"instrument": self.instrument, "what": self.what, "works": self.works}
 
 
+def more_people() -> str:
+    """What to do where there are too few people in the holdout."""
+    return f"Give a larger {option('--holdout')}"
+
+
 def enough_people(people: int, who: str, needed: int = FEWEST_PEOPLE) -> InstrumentCheck:
     """Whether there are people enough for an interval to mean something.
 
@@ -58,5 +65,5 @@ def enough_people(people: int, who: str, needed: int = FEWEST_PEOPLE) -> Instrum
         f"Number of {who}",
         f"There are {people:,} {who}; it takes {needed:,} to acquit a set",
         people >= needed,
-        "Give a larger --holdout" if who.startswith("other") else "",
+        more_people() if who.startswith("other") else "",
     )

@@ -29,7 +29,14 @@ from latentpath._version import __version__
 from latentpath.cli.command import Command, LateParser, add_command
 from latentpath.cli.console import Console
 from latentpath.cli.progress_bars import Bars
-from latentpath.core import InputError, LatentpathError, RunError, describe_error, share_arenas
+from latentpath.core import (
+    InputError,
+    LatentpathError,
+    RunError,
+    StoppedError,
+    describe_error,
+    share_arenas,
+)
 
 __all__ = ["main"]
 
@@ -91,7 +98,8 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
 def _explain(error: Exception, verbose: bool) -> int:
     """Print one line about an error, and return the exit code."""
     if isinstance(error, LatentpathError):
-        print(f"latentpath: error: {error}", file=sys.stderr)
+        kind = "" if isinstance(error, StoppedError) else "error: "
+        print(f"latentpath: {kind}{error}", file=sys.stderr)
         return error.exit_code if isinstance(error, RunError) else 2
     if verbose:
         traceback.print_exception(error)

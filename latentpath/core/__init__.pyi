@@ -11,6 +11,15 @@ from latentpath.core.checks import (
     check_whole as check_whole,
     check_within as check_within,
 )
+from latentpath.core.command_words import (
+    ANEW as ANEW,
+    ANY_MACHINE as ANY_MACHINE,
+    REBUILD as REBUILD,
+    RESUME as RESUME,
+    calling as calling,
+    longer_training as longer_training,
+    option as option,
+)
 from latentpath.core.csv_rows import (
     csv_writer as csv_writer,
 )

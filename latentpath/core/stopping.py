@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from types import FrameType
 
+from latentpath.core.command_words import RESUME, option
 from latentpath.core.errors import RunError
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -24,19 +25,22 @@ class StoppedError(RunError):
 
     Args:
         number: the signal that asked.
-        got: where it stopped.
-        fix: how to go on.
+        where: it stopped, such as "at a shard".
+        fix: how to go on; that of runs if left out.
     """
 
     def __init__(
-        self,
-        number: int = signal.SIGINT,
-        got: str = "a stop at a shard, as asked",
-        fix: str = "go on with --resume; what is finished is kept",
+        self, number: int = signal.SIGINT, where: str = "at a shard", fix: str = ""
     ) -> None:
+        fix = fix or f"{option(RESUME)}; what is finished is kept"
         self.number, self.exit_code = number, 128 + number
-        self._told = number, got, fix
-        super().__init__(expected="to reach the end", got=got, fix=fix)
+        self._told = number, where, fix
+        super().__init__(expected="to reach the end", got=f"a stop {where}", fix=fix)
+
+    def __str__(self) -> str:
+        """No error: what was asked for."""
+        _, where, fix = self._told
+        return f"stopped {where}, as asked: {fix}"
 
     def __reduce__(self) -> tuple:
         return type(self), self._told

@@ -109,6 +109,15 @@ from latentpath.production.synthetic import (
     SyntheticSet as SyntheticSet,
     produce_set as produce_set,
 )
+from latentpath.production.training_config import (
+    NETWORKS as NETWORKS,
+    TrainingConfig as TrainingConfig,
+)
+from latentpath.production.training_needs import (
+    DueTraining as DueTraining,
+    due_trainings as due_trainings,
+    untold as untold,
+)
 from latentpath.production.verification import (
     verify_set as verify_set,
 )
@@ -118,9 +127,8 @@ from latentpath.production.walking import (
     walk_pairs as walk_pairs,
 )
 from latentpath.production.weights_folder import (
-    NETWORKS as NETWORKS,
-    TrainingConfig as TrainingConfig,
     absent_networks as absent_networks,
+    check_networks as check_networks,
     folder_lines as folder_lines,
     ready_networks as ready_networks,
 )

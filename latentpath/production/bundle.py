@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from latentpath.core import LatentpathWarning, WeightsError, place
+from latentpath.core import LatentpathWarning, WeightsError, longer_training, place
 from latentpath.data import PEOPLE_MET, ImageSet
 from latentpath.generators import (
     ENCODERS,
@@ -126,11 +126,13 @@ class Bundle:
             raise WeightsError(
                 expected="networks that are ready to make a set with",
                 got="; ".join(figure.words for figure in unfit),
-                fix="train a generator on with more --total-images, others anew with more --steps "
-                "(without their .checkpoint), or go on with --anyway, as the set's card will say",
+                fix="train longer with "
+                + ", and ".join(longer_training(n) for n in sorted({f.network for f in unfit}))
+                + ", or go on with --anyway, as the set's card will say",
             )
-        for figure in (*unfit, *weak):
-            warnings.warn(f"not ready: {figure.words}", LatentpathWarning, stacklevel=3)
+        for state, figures in (("not ready", unfit), ("weak", weak)):
+            for figure in figures:
+                warnings.warn(f"{state}: {figure.words}", LatentpathWarning, stacklevel=3)
         if missing := "; ".join(self.judgement.missing):
             warnings.warn(f"not judged: {missing}", LatentpathWarning, stacklevel=3)
 

@@ -16,12 +16,19 @@ from typing import Any, Literal
 from latentpath.core import hash_file, plain_values
 from latentpath.data import NOT_JUDGED
 from latentpath.production.agreed_settings import read_object, write_object
-from latentpath.production.bundle import NEEDED
+from latentpath.production.bundle import FILES, NEEDED
 
 FILE_NAME = "judgement.json"
 _FORMAT = 1
 
 State = Literal["good", "weak", "unfit"]
+
+# Network -> those that its figures are taken with, where they are there.
+BESIDE = {
+    "encoder": ("generator",),
+    "identity": ("generator", "encoder"),
+    "classifier": ("generator",),
+}
 
 
 @dataclass(frozen=True)
@@ -128,6 +135,34 @@ def read_judgement(folder: Path, files: dict[str, str]) -> Judgement | None:
     return Judgement(tuple(figures), missing) if known else None
 
 
+def files_beside(folder: Path, network: str) -> dict[str, str]:
+    """Checksums of the weights that a network's figures are taken with, as they are now.
+
+    Args:
+        folder: the weights folder.
+        network: which.
+    """
+    paths = {name: folder / FILES[name] for name in BESIDE.get(network, ())}
+    return {name: hash_file(path) for name, path in paths.items() if path.exists()}
+
+
+def judged_beside(folder: Path, network: str) -> dict[str, str] | None:
+    """`files_beside` as it was when a network's figures were taken; None where it is not known.
+
+    Args:
+        folder: the weights folder.
+        network: which.
+
+    Raises:
+        DataError: the file of the figures is damaged.
+    """
+    path, weights = folder / FILE_NAME, folder / FILES[network]
+    entry = read_object(path).get("networks", {}).get(network) if path.exists() else None
+    if entry is None or not weights.exists() or entry["weights"] != hash_file(weights):
+        return None
+    return entry.get("beside")
+
+
 def note_figures(
     folder: Path,
     network: str,
@@ -158,6 +193,7 @@ def note_figures(
     known["networks"][network] = {
         "weights": hash_file(weights),
         "held_out": held_out,
+        "beside": files_beside(folder, network),
         "figures": plain_values(entries),
         **({"not_judged": not_judged} if not_judged else {}),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from latentpath.core import (
     WeightsError,
     check_at_least,
     check_extra,
+    option,
     place,
     silent,
     stoppable,
@@ -71,7 +72,7 @@ _LEAST_SHEET_IMAGES = 1000
 _LARGEST_SIDE = 4096
 
 # Networks that do not have to know everybody.
-_WITHOUT_HELD_OUT = ("generator", "classifier")
+WITHOUT_HELD_OUT = ("generator", "classifier")
 
 Trained = tuple[nn.Module, dict[str, float]]
 
@@ -136,6 +137,7 @@ def train_network(
     sheet_images: int = 0,
     half: bool = False,
     validation: float = 0.1,
+    asked: Mapping[str, Any] | None = None,
     device: torch.device | str = "cpu",
     progress: Progress = silent,
     say: Callable[[str], None] | None = None,
@@ -162,6 +164,8 @@ def train_network(
         validation: share of the people whom generator and class classifier never meet, 0 to 0.25,
             to judge the networks by and to keep the best weights; at least 20 people, and nobody
             where these are more than a quarter. 0 keeps nobody out.
+        asked: noted in the weights: what somebody asked for who will compare it with what is asked
+            for later.
         device: where to train.
         progress: told after every step.
         say: shows the line that says where an interrupted training goes on; None shows none.
@@ -196,7 +200,7 @@ def train_network(
     data = at_resolution(data, side)
     held_out = validation_people(data, validation)
     known = data
-    if held_out is not None and network in _WITHOUT_HELD_OUT:
+    if held_out is not None and network in WITHOUT_HELD_OUT:
         known = held_out.private
     others = None if held_out is None else held_out.others
     images = to_tensor(known.images).to(device)
@@ -212,9 +216,7 @@ def train_network(
         module, result = _TRAINERS[network](job)
         figures = _judged(network, module, job)
     if stop:  # while it was judged what a finished training is worth
-        raise StoppedError(
-            stop.number, "a stop after training, as asked", "the same command goes on from there"
-        )
+        raise StoppedError(stop.number, "after training", "the same command goes on from there")
     notes: dict[str, Any] = {
         "software_version": __version__,
         "class_names": list(data.class_names),
@@ -223,6 +225,8 @@ def train_network(
         "result": result,
         "people": people_fingerprint(data),  # with those who were held out to judge it by
     }
+    if asked is not None:
+        notes["asked"] = dict(asked)
     if initial is not None:
         notes["initial"] = initial.notes()
     path = out / FILES[network]
@@ -248,7 +252,7 @@ def train_network(
         line += f"\njudged {figure.state}: {figure.words}"
     if reason:
         line += f"\nnot judged: {network}: {NOT_JUDGED[reason]}"
-    elif others is None and validation and network in _WITHOUT_HELD_OUT:
+    elif others is None and validation and network in WITHOUT_HELD_OUT:
         line += (
             f"\nnot judged on people it has not met: of {data.num_identities:,} people too few can "
             "be held out"
@@ -416,7 +420,7 @@ def check_validation(share: float) -> None:
     """Refuse a share of held-out people that is none, or that leaves too few to learn from."""
     if not 0 <= share <= 0.25:
         raise InputError(
-            expected="--validation from 0 to 0.25, a share of the people",
+            expected=f"{option('--validation')} from 0 to 0.25, a share of the people",
             got=str(share),
             fix="0.1 holds every tenth person out",
         )

@@ -20,11 +20,13 @@ import torch
 
 from latentpath._version import __version__
 from latentpath.core import (
+    ANEW,
     IntegrityError,
     Progress,
     UnsupportedError,
     hash_arrays,
     hash_json,
+    option,
     silent,
     using_threads,
 )
@@ -57,7 +59,6 @@ from latentpath.walks import LatentMetric
 
 FORMAT = "latentpath-run/4"
 _WHAT = "a run's plan as it was written"
-_FIX = "restore the run's folder 'private' from a copy, or start anew with --overwrite"
 # Workers of one process on processors: with more of them Python's lock would be the bound.
 MOST_BESIDE = 4
 # A class needs several shards, lest the last one makes many more samples than are missing: so many
@@ -255,6 +256,10 @@ def worker_threads(threads: int) -> int:
     return max(1, threads // MOST_BESIDE)
 
 
+def _fix() -> str:
+    return f"restore the run's folder 'private' from a copy, or {option(ANEW)}"
+
+
 def read_plan(path: Path) -> Plan:
     """Read a stored plan.
 
@@ -262,7 +267,7 @@ def read_plan(path: Path) -> Plan:
         IntegrityError: damaged, or not as it was written.
         UnsupportedError: of another version.
     """
-    settings, arrays = unpack(path, _WHAT, _FIX)
+    settings, arrays = unpack(path, _WHAT, _fix())
     stored, form = settings.pop("hash", None), settings.get("format")
     if form != FORMAT:
         raise UnsupportedError(
@@ -271,7 +276,7 @@ def read_plan(path: Path) -> Plan:
             fix="use the version of latentpath that planned it",
         )
     if stored != hash_json(settings) or settings["arrays"] != _hash(arrays):
-        raise IntegrityError(expected=_WHAT, got=f"{path.name} with another content", fix=_FIX)
+        raise IntegrityError(expected=_WHAT, got=f"{path.name} with another content", fix=_fix())
     try:
         ProduceConfig.from_dict(settings["config"])
     except (ValueError, TypeError, AttributeError) as error:

@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from latentpath.core import IntegrityError, hash_arrays, hash_file
+from latentpath.core import RESUME, IntegrityError, hash_arrays, hash_file, option
 from latentpath.data import NotPlainError, read_plain_png
 from latentpath.production.packed import pack, unpack
 
 FORMAT = "latentpath-shard/1"
 ENERGIES = ("smoothness", "identity", "classification", "total")
 _WHAT = "a finished shard as it was written"
-_FIX = "go on with --resume, which makes it anew"
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ def read_shard(path: Path, number: int, plan: str, sha256: str | None = None) ->
         actual = hash_file(path)
         if actual != sha256:
             raise _damaged(number, "a file with other content")
-    meta, arrays = unpack(path, _WHAT, _FIX)
+    meta, arrays = unpack(path, _WHAT, _fix())
     try:
         return _shard(meta, arrays, number, plan)
     except (ValueError, KeyError, TypeError) as error:
@@ -140,4 +139,8 @@ def _shard(meta: dict[str, Any], arrays: dict[str, np.ndarray], number: int, pla
 
 
 def _damaged(number: int, got: str) -> IntegrityError:
-    return IntegrityError(expected=_WHAT, got=f"shard {number}: {got}", fix=_FIX)
+    return IntegrityError(expected=_WHAT, got=f"shard {number}: {got}", fix=_fix())
+
+
+def _fix() -> str:
+    return f"{option(RESUME)}, which makes it anew"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -24,43 +24,20 @@ from latentpath.production.bundle import (
 from latentpath.production.judgement import read_judgement
 from latentpath.production.network_training import (
     check_classes,
-    check_validation,
     side_to_train_at,
     train_network,
 )
 from latentpath.production.prepared_endpoints import at_resolution
-from latentpath.training import (
-    ClassifierConfig,
-    EncoderConfig,
-    GeneratorConfig,
-    IdentityConfig,
-    SurrogateConfig,
+from latentpath.production.training_config import NETWORKS, TrainingConfig
+from latentpath.production.training_needs import (
+    DEPENDENT,
+    DueTraining,
+    due_trainings,
+    fits,
+    is_as_asked,
+    put_aside,
+    untold,
 )
-
-# Those that are trained where absent, in the order in which they need each other.
-NETWORKS = (*NEEDED, "surrogate")
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How the networks are trained that a weights folder lacks."""
-
-    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
-    """The GAN that images come from."""
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    """Images to latents."""
-    identity: IdentityConfig = field(default_factory=IdentityConfig)
-    """Which real person an image looks like."""
-    classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
-    """Which class an image belongs to."""
-    surrogate: SurrogateConfig = field(default_factory=SurrogateConfig)
-    """What the classifiers see at a latent."""
-    validation: float = 0.1
-    """Share of the people, 0 to 0.25, whom generator and class classifier never meet, to judge the
-    networks by; at least 20 people, 0 for none."""
-
-    def __post_init__(self) -> None:
-        check_validation(self.validation)
 
 
 def absent_networks(folder: Path, wanted: Sequence[str] = NEEDED) -> list[str]:
@@ -91,6 +68,7 @@ def ready_networks(
     *,
     wanted: Sequence[str] = NEEDED,
     resolution: int = 0,
+    renew: bool = False,
     sheet_images: int = 0,
     device: torch.device | str = "cpu",
     progress: Progress = silent,
@@ -104,6 +82,9 @@ def ready_networks(
         config: how to train.
         wanted: names of the networks to train; the surrogate alone may be left out.
         resolution: of the generator, pixels; see `train_network`.
+        renew: also train what an earlier call trained with other options than these, and what
+            depends on it: a generator goes on to more images, all else is trained anew. Weights
+            that were trained otherwise stay.
         sheet_images: images between two sheets of the generator's samples; see `train_network`.
         device: where to train.
         progress: told after every step.
@@ -115,11 +96,13 @@ def ready_networks(
             another configuration.
     """
     check_classes(data)
-    strangers = _check_present(folder, data, resolution)
-    if strangers and say is not None:
+    say = say or _silent
+    strangers = check_networks(folder, data, resolution)
+    if strangers:
         say(f"{', '.join(strangers)}: {PEOPLE_MET['unknown']}; the set will say so")
-    for network in absent_networks(folder, wanted):
-        line = train_network(
+
+    def train(network: str) -> str:
+        return train_network(
             network,
             data,
             folder,
@@ -128,19 +111,59 @@ def ready_networks(
             sheet_images=sheet_images if network == "generator" else 0,
             half=True,
             validation=config.validation,
+            asked=config.asked(network),
             device=device,
             progress=progress,
             say=say,
         )
-        if say is not None:
-            say(line)
-    bundle = replace(load_bundle(folder, device), strangers=strangers)
+
+    if renew:
+        due = due_trainings(folder, config, wanted)
+        if others := untold(folder):
+            say(f"not trained by this command, and taken as they are: {', '.join(others)}")
+    else:
+        due = [DueTraining(network) for network in absent_networks(folder, wanted)]
+    for each in due:
+        if each.why:
+            say(each.line)
+    for each in due:
+        network = each.network
+        if network in DEPENDENT and each.why and not each.asked and fits(folder, network):
+            continue  # what it was trained for came out as it was
+        if each.anew:
+            put_aside(folder, network)
+        say(train(network))
+    if renew:
+        _judge_again(folder, config, train, say)
+        for network in ("surrogate", "predictor"):
+            if (folder / FILES[network]).exists() and not fits(folder, network):
+                put_aside(folder, network)
+                say(f"{network}: put aside, since it was trained for other networks than these")
+    bundle = load_bundle(folder, device)
     bundle.check(data)
-    return bundle
+    return replace(bundle, strangers=tuple(n for n in strangers if n not in bundle.people))
 
 
-def _check_present(folder: Path, data: ImageSet, resolution: int) -> tuple[str, ...]:
+def _silent(text: str) -> None:
+    pass
+
+
+def _judge_again(
+    folder: Path, config: TrainingConfig, train: Callable[[str], str], say: Callable[[str], None]
+) -> None:
+    """Take the figures anew of classifiers that were judged beside other networks than these."""
+    for network in ("identity", "classifier"):
+        if fits(folder, network) is False and is_as_asked(folder, network, config):
+            say(train(network))  # its checkpoint is at the end: nothing is trained
+
+
+def check_networks(folder: Path, data: ImageSet, resolution: int = 0) -> tuple[str, ...]:
     """Find out before the others are trained whether the networks that are there fit the data.
+
+    Args:
+        folder: the weights folder.
+        data: the private people.
+        resolution: of the generator, pixels, where there is none yet; see `train_network`.
 
     Returns:
         those of which nobody noted whom they were trained on.

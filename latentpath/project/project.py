@@ -26,7 +26,6 @@ from latentpath.core import (
     InputError,
     OutputExistsError,
     Progress,
-    duration,
     silent,
     threads_that_help,
     using_threads,
@@ -36,13 +35,16 @@ from latentpath.production import (
     NETWORKS,
     AgreedSettings,
     Bundle,
+    DueTraining,
+    RunFolder,
     RunOptions,
     RunResult,
-    absent_networks,
     at_resolution,
+    check_networks,
     check_promise,
     compared_sets,
     data_fingerprint,
+    due_trainings,
     produce,
     read_object,
     ready_networks,
@@ -50,6 +52,7 @@ from latentpath.production import (
     walk_people,
 )
 from latentpath.project.project_config import ProjectConfig
+from latentpath.project.run_words import run_words
 from latentpath.project.time_trial import (
     StageEstimate,
     estimate_lines,
@@ -114,15 +117,44 @@ def run_project(
 
     Raises:
         OutputExistsError: the folder holds anything else.
-        InputError: the folder's work was begun with other data or options, or the estimate is more
-            than the hours that it may take; or a layout cannot hold the set.
+        InputError: the folder's work was begun with other data or options, or other trainings are
+            asked for than those behind a set that is planned; or the estimate is more than the
+            hours that it may take; or a layout cannot hold the set.
+        WeightsError: networks in the folder that met other people than those behind the set.
         DataError, PrivacyError: too few people in a class, or class names that look like people's.
         MissingExtraError: a package is not installed that is needed later.
         RunError: it stopped before its end, and the same call goes on.
     """
-    config, options, say = config or ProjectConfig(), options or RunOptions(), say or _silent
+    with run_words():
+        return _run(
+            data,
+            Path(out),
+            config or ProjectConfig(),
+            resolution=resolution,
+            dry_run=dry_run,
+            device=device,
+            created=created,
+            options=options or RunOptions(),
+            progress=progress,
+            say=say or _silent,
+        )
+
+
+def _run(
+    data: ImageSet,
+    folder: Path,
+    config: ProjectConfig,
+    *,
+    resolution: int,
+    dry_run: bool,
+    device: torch.device | str,
+    created: str,
+    options: RunOptions,
+    progress: Progress,
+    say: Say,
+) -> ProjectResult | None:
+    """As `run_project`, with every argument."""
     check_packages()
-    folder = Path(out)
     settings = _settings(folder)
     people = split_people(data, config.hold_out, config.hold_out_seed)
     _check_people(people, config)
@@ -146,8 +178,13 @@ def run_project(
         settings.agree("project", agreed)
     config.output.check(people.private, side)
     weights = folder / "weights"
+    check_networks(weights, people.private, side)
+    due = due_trainings(weights, config.training, config.networks)
+    _check_unplanned(folder, due)
     if dry_run or not begun:
-        estimates = _estimate(folder, people, config, side, device, progress)
+        estimates = _estimate(due, people, config, side, device, progress)
+        for line in [each.line for each in due if each.why and dry_run]:
+            say(line)
         for line in estimate_lines(estimates, side, people.private.num_identities):
             say(line)
         if not begun:  # what was begun goes on
@@ -162,6 +199,7 @@ def run_project(
             config.training,
             wanted=config.networks,
             resolution=side,
+            renew=True,
             sheet_images=_SHEET_IMAGES,
             device=device,
             progress=progress,
@@ -216,8 +254,21 @@ def _settings(folder: Path) -> AgreedSettings:
     return AgreedSettings(path)
 
 
+def _check_unplanned(folder: Path, due: list[DueTraining]) -> None:
+    """Refuse other trainings of networks that a set was planned with."""
+    run = RunFolder.at(folder / "run")
+    others = [each for each in due if each.asked]
+    if others and run.has_plan():
+        raise InputError(
+            expected=f"the options that the networks of the set in {run.root} were trained with",
+            got="; ".join(f"{each.network} {each.why}" for each in others),
+            fix=f"leave them as they were, choose another --out, or remove {run.root} to make the "
+            "set anew with other networks",
+        )
+
+
 def _estimate(
-    folder: Path,
+    due: list[DueTraining],
     people: PeopleSplit,
     config: ProjectConfig,
     side: int,
@@ -226,8 +277,8 @@ def _estimate(
 ) -> list[StageEstimate]:
     """Estimates of the stages that are not finished."""
     estimates = estimate_times(people.private, config, side, device=device, progress=progress)
-    absent = absent_networks(folder / "weights", config.networks)
-    return [e for e in estimates if e.stage not in NETWORKS or e.stage in absent]
+    shares = dict.fromkeys(NETWORKS, 0.0) | {each.network: each.share for each in due}
+    return [each.part(share) for each in estimates if (share := shares.get(each.stage, 1.0))]
 
 
 def _check_hours(
@@ -250,9 +301,16 @@ def _check_hours(
         ways.append("a GPU (--device cuda)")
     raise InputError(
         expected=f"a project of at most {config.hours:g} hours, as --hours says",
-        got=f"about {duration(total)} by the estimate",
+        got=f"about {_in_hours(total, config.hours)} hours by the estimate",
         fix=f"choose {' or '.join(ways)}",
     )
+
+
+def _in_hours(seconds: float, below: float) -> str:
+    """More seconds than so many hours, in hours, with digits enough to tell the two apart."""
+    hours = seconds / 3600
+    texts = (f"{hours:.{digits}g}" for digits in range(2, 17))
+    return next((text for text in texts if float(text) > below), f"{hours}")
 
 
 def _shorter(estimate: StageEstimate, over: float, config: ProjectConfig, private: ImageSet) -> str:

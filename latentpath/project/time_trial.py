@@ -49,6 +49,12 @@ class StageEstimate:
     what: str
     """What was counted, at which rate."""
 
+    def part(self, share: float) -> StageEstimate:
+        """Of a stage of which a share is left to do, above 0 and up to 1."""
+        if share == 1:
+            return self
+        return replace(self, seconds=share * self.seconds, what=f"{share:.0%} of {self.what}")
+
 
 def estimate_times(
     private: ImageSet,

@@ -123,7 +123,7 @@ class Checkpointer:
             torch.save(content, file)
         self._saved_at = time.monotonic()
         if request := stop_request():
-            where = f"a stop at {self.position(state)}, as asked, saved in {self.path}"
+            where = f"at {self.position(state)}, saved in {self.path}"
             raise StoppedError(request.number, where, "the same command goes on from there")
 
     def _refuse(self, got: str) -> WeightsError:

@@ -78,8 +78,8 @@ def test_asked_to_stop_it_saves_and_goes_on(network, train, tmp_path, monkeypatc
         patch.setattr(Bars, "__call__", stop)
         code, _, errors = train(*argv)
     assert code == 143
-    assert f"at {place}, as asked" in errors[-1]
-    assert errors[-1].endswith("the same command goes on from there")
+    assert errors[-1].startswith(f"latentpath: stopped at {place}, saved in ")
+    assert errors[-1].endswith(", as asked: the same command goes on from there")
     code, _, errors = train(*argv)
     assert code == 0
     assert any(f"latentpath: training goes on at {place}" in line for line in errors)

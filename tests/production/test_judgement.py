@@ -122,7 +122,7 @@ def test_a_run_refuses_unfit_networks_and_the_set_says_who_went_on(tmp_path, dat
 
 def test_weak_networks_are_warned_of_and_good_ones_are_not(tmp_path, data, weights, recwarn):
     bundle, config = noted(weights, 0.7), tiny_runs.config(count=6)
-    with pytest.warns(LatentpathWarning, match="not ready"):
+    with pytest.warns(LatentpathWarning, match="^weak: classifier: accuracy 70.0%"):
         run = produce(data, bundle, tmp_path / "weak", config, tiny_runs.options())
     assert run.manifest["networks"]["unfit"] == []
     card = (run.folder.set / "README.md").read_text()

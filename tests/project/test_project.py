@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +16,7 @@ pytest.importorskip("safetensors")
 pytest.importorskip("matplotlib")
 
 from latentpath.audit import AuditConfig, MembershipConfig
+from latentpath.core import StoppedError
 from latentpath.core.errors import (
     InputError,
     LatentpathWarning,
@@ -31,6 +34,7 @@ from latentpath.project import (
     run_project,
     time_generator,
 )
+from latentpath.project.project import _in_hours
 from latentpath.training import (
     ClassifierConfig,
     EncoderConfig,
@@ -178,13 +182,86 @@ def test_no_work_begins_that_takes_too_long(tmp_path, dry_run):
     config = replace(CONFIG, hours=0.01, training=slow)
     told = []
     with pytest.raises(
-        InputError, match=r"at most 0\.01 hours, as --hours says, got about"
+        InputError, match=r"at most 0\.01 hours, as --hours says, got about [0-9.e+]+ hours by"
     ) as error:
         run_project(DATA, tmp_path / "slow", config, dry_run=dry_run, say=told.append)
     assert any(line.startswith("all together: about") for line in told)
     assert "--hours " in error.value.fix
     assert "--resolution" not in error.value.fix, "the images have no smaller one"
     assert not (tmp_path / "slow").exists()
+
+
+def with_training(network, **options):
+    training = CONFIG.training
+    changed = replace(getattr(training, network), **options)
+    return replace(CONFIG, training=replace(training, **{network: changed}))
+
+
+@pytest.mark.parametrize(
+    ("network", "options", "got"),
+    [
+        ("generator", {"total_images": 24}, "generator from 16 to 24 images"),
+        ("classifier", {"steps": 3}, "classifier with steps 3 instead of 2"),
+    ],
+)
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_other_networks_of_a_planned_set_are_refused_before_any_training(
+    finished, network, options, got, dry_run
+):
+    folder, _, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in (folder / "weights").iterdir()}
+    with pytest.raises(InputError, match=got) as error:
+        run_project(DATA, folder, with_training(network, **options), resolution=16, dry_run=dry_run)
+    assert f"remove {folder / 'run'}" in error.value.fix
+    assert {path: path.stat().st_mtime_ns for path in (folder / "weights").iterdir()} == before
+
+
+def test_a_dry_run_reckons_with_what_is_left_of_a_longer_training(finished, tmp_path, monkeypatch):
+    folder, _, _ = finished
+    shutil.copytree(folder / "weights", tmp_path / "p" / "weights")
+    shutil.copy(folder / "project.json", tmp_path / "p")
+    stages = ("generator", "encoder", "identity", "classifier", "set", "report")
+    estimates = [StageEstimate(stage, 7200.0, "24 images") for stage in stages]
+    monkeypatch.setattr("latentpath.project.project.estimate_times", lambda *_, **__: estimates)
+    longer, told = with_training("generator", total_images=64), []
+    run_project(DATA, tmp_path / "p", longer, resolution=16, dry_run=True, say=told.append)
+    assert "generator: trained on, from 16 to 64 images" in told
+    assert "generator: about 1.5 hours (75% of 24 images)" in told
+    assert "encoder: about 2.0 hours (24 images)" in told
+    assert not any(line.startswith(("identity", "classifier")) for line in told)
+
+
+def test_networks_that_are_not_ready_are_told_with_options_that_run_has(tmp_path):
+    with pytest.raises(WeightsError, match=r"with a larger --train-") as error:
+        run_project(DATA, tmp_path / "p", CONFIG, resolution=16)
+    assert "a larger --train-identity-steps" in error.value.fix
+    assert "`latentpath train" not in error.value.fix
+
+
+def test_a_stop_while_the_set_is_made_says_how_the_project_goes_on(finished, tmp_path):
+    folder, _, _ = finished
+    shutil.copytree(folder / "weights", tmp_path / "p" / "weights")
+    shutil.copy(folder / "project.json", tmp_path / "p")
+
+    def stop(stage, done, total, figures):
+        if stage == "produce":
+            signal.raise_signal(signal.SIGINT)
+
+    options = RunOptions(anyway=True)
+    config = replace(CONFIG, produce=tiny_models.quick_config(count=20))
+    with pytest.warns(LatentpathWarning), pytest.raises(StoppedError) as error:
+        run_project(DATA, tmp_path / "p", config, resolution=16, options=options, progress=stop)
+    assert str(error.value) == (
+        "stopped at a shard, as asked: give the same command again; what is finished is kept"
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "below", "told"),
+    [(7300, 1, "2"), (185, 0.05, "0.051"), (180.1, 0.05, "0.05003"), (3601, 1, "1.0003")],
+)
+def test_a_time_and_its_limit_are_told_apart_in_one_unit(seconds, below, told):
+    assert _in_hours(seconds, below) == told
 
 
 def test_a_dry_run_of_what_was_begun_tells_and_refuses_nothing(finished):

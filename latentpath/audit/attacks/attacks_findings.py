@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from latentpath.audit.copies.copies_findings import other_people
-from latentpath.audit.instrument_check import InstrumentCheck, enough_people
+from latentpath.audit.instrument_check import InstrumentCheck, enough_people, more_people
 from latentpath.audit.verdict import Evidence, Finding, check_limits, counted
+from latentpath.core import option
 
 if TYPE_CHECKING:
     from latentpath.audit.attacks.group_attack import GroupAttack
@@ -122,7 +123,8 @@ def _checks(evidence: Evidence, membership: Membership | None) -> Iterator[Instr
         "Of models that learnt a few people by heart they pick the right person "
         f"{in_hundred(found.value)}; it takes surely more than {100 * limits.attacks_see:.0f}",
         found.low > limits.attacks_see,
-        "Train more shadow models, or longer (--membership-shadows, --membership-training-steps)",
+        f"Train more shadow models, or longer ({option('--membership-shadows')}, "
+        f"{option('--membership-training-steps')})",
     )
 
 
@@ -133,7 +135,7 @@ def _one_percent(resolved: bool) -> Iterator[InstrumentCheck]:
         "It takes 100 other people to tell 1% false alarms from none, and there are "
         f"{'as many' if resolved else 'fewer'}",
         resolved,
-        "Give a larger --holdout",
+        more_people(),
     )
 
 

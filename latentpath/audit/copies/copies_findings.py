@@ -127,5 +127,5 @@ def other_people(evidence: Evidence) -> Iterator[InstrumentCheck]:
         f"Of its images {copies.share.value:.1%} are suspiciously similar to a real person; a set "
         f"of other people has {copies.expected_share.value:.1%}",
         copies.excess.low <= limits.near_red and copies.certain.low <= limits.certain_red,
-        "It is no set of other people: give one that is as --holdout",
+        "It is no set of other people: some of them seem to be among those behind the set",
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from latentpath.audit.instrument_check import InstrumentCheck
+from latentpath.audit.instrument_check import InstrumentCheck, more_people
 from latentpath.audit.statistics.intervals import Interval, share_difference, wilson
 from latentpath.audit.verdict import Evidence, Finding, check_limits, counted
 
@@ -79,5 +79,5 @@ def _yardstick(name: str, fresh: float, red: float) -> InstrumentCheck:
         f"Fresh real images reach a {name} of {fresh:.1%}; it takes more than {red:.0%} to tell a "
         "worthless set by",
         fresh > red,
-        "Give a larger --holdout",
+        more_people(),
     )

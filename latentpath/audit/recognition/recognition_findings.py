@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from latentpath.audit.copies.copies_findings import other_people
-from latentpath.audit.instrument_check import InstrumentCheck
+from latentpath.audit.instrument_check import InstrumentCheck, more_people
 from latentpath.audit.statistics.intervals import Interval
 from latentpath.audit.verdict import Evidence, Finding, check_limits
+from latentpath.core import longer_training, option
 
 if TYPE_CHECKING:
     from latentpath.audit.recognition.identity_answers import CalibratedNaming
@@ -70,15 +71,15 @@ def _sight(
     if of_real is None or of_real.naming is None:
         return InstrumentCheck(who, f"{who} was not asked about the real images", False)
     named = of_real.naming.named.value
+    longer = option("--witness-steps of `latentpath audit`")
+    if "witness" not in who:
+        longer = longer_training("identity")
     return InstrumentCheck(
         who,
         f"{who} names {named:.1%} of the real images themselves; it takes "
         f"{limits.witness_sees:.0%} for its silence to mean anything",
         named >= limits.witness_sees,
-        "Train it longer (--witness-steps of `latentpath audit`)"
-        if "witness" in who
-        else "Train it longer, which means afresh: delete identity.checkpoint, then `latentpath "
-        "train identity` with more --steps",
+        f"Train it longer ({longer})",
     )
 
 
@@ -90,7 +91,7 @@ def _resolved(naming: CalibratedNaming) -> Iterator[InstrumentCheck]:
         f"It takes {needed} other people to set a threshold that names {naming.false_naming:.0%} "
         f"of them, and there are {'as many' if naming.resolved else 'fewer'}",
         naming.resolved,
-        "Give a larger --holdout",
+        more_people(),
     )
 
 

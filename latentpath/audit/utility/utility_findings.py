@@ -10,15 +10,10 @@ from typing import TYPE_CHECKING
 from latentpath.audit.instrument_check import InstrumentCheck
 from latentpath.audit.statistics.intervals import Interval
 from latentpath.audit.verdict import Evidence, Finding, check_limits, counted
+from latentpath.core import option
 
 if TYPE_CHECKING:
     from latentpath.audit.utility.classifier_utility import Utility
-
-
-_LONGER = (
-    "Train them longer (--thorough, or --classifier-steps of `latentpath audit`), or give more "
-    "test images"
-)
 
 
 @dataclass(frozen=True)
@@ -68,6 +63,11 @@ def _sample(own: Utility) -> str:
     return f"{counted(own.test_people, 'test person', 'test people')} and {trainings}"
 
 
+def _longer() -> str:
+    steps = option("--classifier-steps of `latentpath audit`")
+    return f"Train them longer (--thorough, or {steps}), or give more test images"
+
+
 def _yardstick(real: Utility, limits: UtilityLimits) -> Iterator[InstrumentCheck]:
     """Whether models trained on the real images themselves have learnt anything."""
     reached = real.balanced_accuracy_interval
@@ -81,7 +81,7 @@ def _yardstick(real: Utility, limits: UtilityLimits) -> Iterator[InstrumentCheck
         f"Guessing gives {chance:.1%}; models trained on the real images reach {reached.low:.1%} "
         f"to {reached.high:.1%}, and it takes {needed:.1%} at least to be a yardstick",
         reached.low >= needed,
-        _LONGER,
+        _longer(),
         voids=True,
     )
 
@@ -103,7 +103,7 @@ def _trained_out(real: Utility, gain: Interval, limits: UtilityLimits) -> Iterat
         f"images, which hold all that the set was made from; surely more than "
         f"{100 * limits.green:.0f} would mean that these are not trained out",
         gain.low <= limits.green,
-        _LONGER,
+        _longer(),
         voids=True,
     )
     reached, area = real.balanced_accuracy_interval, real.auc_interval
@@ -116,6 +116,6 @@ def _trained_out(real: Utility, gain: Interval, limits: UtilityLimits) -> Iterat
         f"with so large an AUC (from {area.low:.3f}) {possible:.1%} is in reach of them, and more "
         f"than {100 * limits.green:.0f} points less would mean that they are not trained out",
         reached.high >= possible - limits.green,
-        _LONGER,
+        _longer(),
         voids=True,
     )

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from latentpath.core import Progress, RunError, StoppedError, StopRequest, silent
+from latentpath.core import RESUME, Progress, RunError, StoppedError, StopRequest, option, silent
 from latentpath.production.fingerprints import differences
 from latentpath.production.plan import Plan
 from latentpath.production.run.engines import Engine
@@ -210,7 +210,7 @@ class Driver:
             self._stuck = self._stuck or RunError(
                 expected=f"shard {outcome.number} to be made",
                 got=f"{row.attempts} failed attempts, the last one with {outcome.error}",
-                fix="mend what is wrong and go on with --resume; --verbose shows more",
+                fix=f"mend what is wrong and {option(RESUME)}; --verbose shows more",
             )
 
     def _writing_done(self) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from latentpath.core import DataError, IntegrityError, Progress, hash_file, silent
+from latentpath.core import RESUME, DataError, IntegrityError, Progress, hash_file, option, silent
 from latentpath.data import (
     CARD_NAME,
     WRITERS,
@@ -45,7 +45,7 @@ def check_place(folder: RunFolder) -> None:
         raise IntegrityError(
             expected="a set, or nothing, in the run's folder 'set'",
             got="something without the manifest of a set",
-            fix="move the folder 'set' away and go on with --resume, which writes it again",
+            fix=f"move the folder 'set' away and {option(RESUME)}, which writes it again",
         )
 
 

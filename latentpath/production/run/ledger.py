@@ -17,7 +17,7 @@ from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from latentpath.core import IntegrityError, hash_bytes, new_file
+from latentpath.core import REBUILD, IntegrityError, hash_bytes, new_file, option
 from latentpath.production.plan import Plan
 from latentpath.production.run.run_folder import disk_error
 from latentpath.production.schedule import Schedule
@@ -26,7 +26,6 @@ from latentpath.production.shard import ShardCounts
 RUNNING, DONE, FAILED = "running", "done", "failed"
 _APPLICATION = 0x6C70_6C67  # "lplg"
 _VERSION = 1
-_FIX = "rebuild it from the finished shards: the same command with --resume --rebuild-ledger"
 
 
 @dataclass(frozen=True)
@@ -348,4 +347,6 @@ def _explained(error: sqlite3.DatabaseError) -> Exception:
 
 
 def _damaged(got: str) -> IntegrityError:
-    return IntegrityError(expected="the run's ledger as it was written", got=got, fix=_FIX)
+    return IntegrityError(
+        expected="the run's ledger as it was written", got=got, fix=option(REBUILD)
+    )

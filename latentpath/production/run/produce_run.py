@@ -11,11 +11,14 @@ from typing import Any
 import torch
 
 from latentpath.core import (
+    ANY_MACHINE,
+    RESUME,
     Progress,
     RunError,
     StoppedError,
     check_extra,
     flat_values,
+    option,
     return_freed_memory,
     silent,
     stoppable,
@@ -301,7 +304,7 @@ class _Session:
         raise RunError(
             expected="finished shards that stay as they are stored",
             got=f"shard {lost.number} damaged again and again",
-            fix="check the disk and go on with --resume",
+            fix=f"check the disk and {option(RESUME)}",
         ) from lost.reason
 
     def _work(self) -> None:
@@ -343,7 +346,7 @@ class _Session:
                 "kind of machine and versions",
                 known,
                 arithmetic(self.job.device),
-                "go on where they are the same, or accept other last bits with --any-machine",
+                f"go on where they are the same, or {option(ANY_MACHINE)}",
             )
 
     def _counted_rows(self) -> tuple[ShardRow, ...]:

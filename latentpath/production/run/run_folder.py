@@ -29,10 +29,12 @@ from typing import IO
 
 from latentpath.core import (
     PARTIAL,
+    RESUME,
     InputError,
     NoLocksError,
     OutputExistsError,
     RunError,
+    option,
     take_lock,
     write_file,
 )
@@ -288,7 +290,7 @@ def disk_error(got: str, way_out: str) -> RunError:
     return RunError(
         expected="that the run's folder can be written",
         got=got,
-        fix=f"{way_out} and go on with --resume; what is finished is kept",
+        fix=f"{way_out} and {option(RESUME)}; what is finished is kept",
     )
 
 

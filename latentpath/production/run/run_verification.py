@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from latentpath.core import IntegrityError, LatentpathError, Progress, silent
+from latentpath.core import RESUME, IntegrityError, LatentpathError, Progress, option, silent
 from latentpath.data import is_written_set
 from latentpath.production.plan import Plan, read_plan
 from latentpath.production.private_file import read_record
@@ -100,5 +100,5 @@ def _check_set_follows(plan: Plan, folder: RunFolder, rows: tuple[ShardRow, ...]
         raise IntegrityError(
             expected="the set that plan and shards give",
             got="another one",
-            fix="remove the folder 'set' and go on with --resume, which writes it again",
+            fix=f"remove the folder 'set' and {option(RESUME)}, which writes it again",
         )
