@@ -11,7 +11,9 @@ from latentpath.cli.progress_bars import Bars
 def declare(parser: LateParser) -> None:
     """Declare the command and its options."""
     declare_command(parser, _run, answers=True)
-    parser.add_argument("run", metavar="RUN", help="folder that `produce --out` named")
+    parser.add_argument(
+        "run", metavar="RUN", help="folder that `produce --out`, or `run --out`, named"
+    )
     parser.add_argument("--json", action="store_true", help="print the status as JSON")
 
 

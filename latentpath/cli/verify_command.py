@@ -17,7 +17,8 @@ def declare(parser: LateParser) -> None:
     parser.add_argument(
         "set",
         metavar="SET",
-        help="folder of a set, or of a run: then its plan, ledger and shards are checked, too",
+        help="folder of a set, or of a run or project: then the run's plan, ledger and shards are "
+        "checked, too",
     )
     parser.add_argument(
         "--private",
@@ -42,7 +43,7 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> int:
     seal = arguments.seal
     if arguments.report is not None:
         seal = _seal_of(Path(arguments.report), seal)
-    check = verify_run if RunFolder.at(arguments.set).has_plan() else verify_set
+    check = verify_run if RunFolder.in_or_at(arguments.set).has_plan() else verify_set
     found = check(arguments.set, arguments.private, seal=seal, progress=bars)
     if arguments.json:
         print(json.dumps(found.as_dict(), indent=1))

@@ -53,6 +53,8 @@ class Verification:
     """What was checked without a finding, one sentence each."""
     not_verified: tuple[str, ...]
     """What was not checked and why, one sentence each."""
+    has_set: bool = True
+    """Whether there is a set; a run that is under way has none."""
 
     @property
     def ok(self) -> bool:
@@ -76,6 +78,8 @@ class Verification:
         seal = f", seal {self.seal}" if self.seal else ""
         more = f", {len(self.not_verified)} need more" if self.not_verified else ""
         checks = f"{len(self.verified)} checks were made{more}"
+        if not self.has_set:
+            return f"there is no set in {self.folder} yet; nothing is wrong with its run: {checks}"
         return f"nothing is wrong with {self.folder}{seal}: {checks}"
 
     def as_dict(self) -> dict[str, Any]:

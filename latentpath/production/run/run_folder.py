@@ -62,6 +62,12 @@ class RunFolder:
         """The folder of a run by the name that a user gave it."""
         return cls(Path(out))
 
+    @classmethod
+    def in_or_at(cls, place: str | Path) -> RunFolder:
+        """The run that a user means who names it, or the project that it is part of."""
+        named, part = cls.at(place), cls.at(Path(place) / "run")
+        return part if part.has_plan() and not named.has_plan() else named
+
     @property
     def set(self) -> Path:
         """The synthetic set."""

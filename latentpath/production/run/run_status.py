@@ -55,7 +55,7 @@ class RunStatus:
     rejected: dict[str, int]
     """Samples that the gate turned away, by reason."""
     shards: dict[str, int]
-    """Shards by state: "done", "running", "failed"."""
+    """Shards by state: "done", "running" (without a process at work, "given up"), "failed"."""
     images_per_second: float
     """Of this or the last session."""
     remaining_seconds: float | None
@@ -113,7 +113,7 @@ def read_status(root: str | Path) -> RunStatus:
         DataError: no run in that folder.
         IntegrityError: its plan or ledger is damaged.
     """
-    folder = RunFolder.at(root)
+    folder = RunFolder.in_or_at(root)
     if not folder.has_plan():
         planning = folder.at_work()
         raise DataError(
@@ -123,7 +123,8 @@ def read_status(root: str | Path) -> RunStatus:
             else f"{root}, which holds none",
             fix="ask again when the plan is ready"
             if planning
-            else "give the folder that `latentpath produce --out` named",
+            else "give the folder that `latentpath produce --out` or `latentpath run --out` named; "
+            "a project has none before its networks are trained",
         )
     plan = read_plan(folder.plan)
     if not folder.ledger.is_file() and not folder.shard_numbers():
@@ -155,6 +156,9 @@ def _status(
         images_per_second = expected / working  # of the first shards, which are not done yet
     left = max(0.0, schedule.wanted - schedule.accepted - expected)
     errors = [row for row in rows if row.error and row.state != DONE]
+    # Those in hand when nothing more was wanted, or when work stopped, are made by nobody now.
+    begun = "given up" if process is None else RUNNING
+    names = {DONE: DONE, RUNNING: begun, FAILED: FAILED}
     return RunStatus(
         state=_state(process, last, complete),
         engine=last.engine if last else "",
@@ -167,8 +171,8 @@ def _status(
         tested=sum(row.tested for row in done),
         rejected=total_rejected([row.counts for row in done]),
         shards={
-            state: count
-            for state in (DONE, RUNNING, FAILED)
+            name: count
+            for state, name in names.items()
             if (count := sum(row.state == state for row in rows))
         },
         images_per_second=images_per_second,

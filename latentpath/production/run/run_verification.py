@@ -28,7 +28,7 @@ def verify_run(
     """Check a run and, if it is finished, its set with its private file.
 
     Args:
-        root: the run's folder.
+        root: the run's folder, or that of the project that it is part of.
         private: the set's private file, if it was moved.
         seal: the seal that was printed when the set was written, if it was noted down.
         progress: told after every shard and image.
@@ -36,7 +36,7 @@ def verify_run(
     Raises:
         DataError: the private file that was named does not exist. All else is a finding.
     """
-    folder = RunFolder.at(root)
+    folder = RunFolder.in_or_at(root)
     findings: list[LatentpathError] = []
     verified: list[str] = []
     not_verified: list[str] = []
@@ -70,7 +70,14 @@ def verify_run(
     except LatentpathError as error:
         findings.append(error)
     stated = "" if of_set is None else of_set.seal
-    return Verification(folder.root, stated, tuple(findings), tuple(verified), tuple(not_verified))
+    return Verification(
+        folder.root,
+        stated,
+        tuple(findings),
+        tuple(verified),
+        tuple(not_verified),
+        has_set=of_set is not None,
+    )
 
 
 def _check_shards(

@@ -6,6 +6,7 @@ import getpass
 import json
 import os
 import platform
+import shutil
 import socket
 import time
 
@@ -14,6 +15,8 @@ import pytest
 from latentpath.cli import main
 from latentpath.core.errors import DataError, RunError
 from latentpath.production import seal_line, shortage_lines, summary_lines, worker as work
+from latentpath.production.plan import read_plan
+from latentpath.production.run.ledger import RUNNING, Ledger, ShardRow
 from latentpath.production.run.run_folder import RunFolder
 from latentpath.production.run.run_status import _duration, _status, read_status, status_json
 from latentpath.production.schedule import Schedule
@@ -31,6 +34,30 @@ class TestStatus:
         assert 0 < status.busy <= 1
         assert set(status.stages) == {"walk", "generate", "gate", "encode", "write"}
         assert all(rate > 0 for rate in status.stages.values())
+
+    def test_no_shard_runs_where_no_process_is_at_work(self, copied):
+        plan = read_plan(copied.plan)
+        ledger = Ledger.open(copied.ledger, plan.hash)
+        done = ledger.shards()
+        ledger.put(ShardRow(len(tuple(done)), RUNNING, attempts=1, started=time.time()))
+        ledger.close()
+        status = read_status(copied.root)
+        assert status.state == "finished"
+        assert status.shards["given up"] == 1
+        assert "running" not in "\n".join(status.lines())
+
+    def test_of_the_run_of_a_project(self, finished, tmp_path, capsys):
+        shutil.copytree(finished.folder.root, tmp_path / "run")
+        assert read_status(tmp_path).lines() == read_status(tmp_path / "run").lines()
+        for command in ("status", "verify"):
+            assert main([command, str(tmp_path)]) == 0
+        assert f"nothing is wrong with {tmp_path / 'run'}, seal " in capsys.readouterr().out
+
+    def test_a_run_without_its_set_is_verified_as_one(self, copied, capsys):
+        shutil.rmtree(copied.set)
+        assert main(["verify", str(copied.root)]) == 0
+        shown = capsys.readouterr().out
+        assert shown.startswith(f"there is no set in {copied.root} yet; nothing is wrong with its")
 
     def test_the_share_of_rejected_samples(self, perform):
         made = perform(config=config(count=9, gate_quantile=0.3))
