@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from latentpath.audit.audit_config import AuditConfig
+from latentpath.audit.open_questions import open_wings
 from latentpath.audit.registry import all_measures, wings
 from latentpath.audit.set_audit import MEASURES
 from latentpath.core import Progress, duration, seconds_per_unit, workers_beside
@@ -31,7 +32,8 @@ class QuestionCost:
     """What one question costs.
 
     Attributes:
-        question: key of the wing; those that train nothing are one.
+        question: key of the wing; those that train nothing are one. What answers nothing for want
+            of other people is there for the tables alone.
         seconds: by extrapolation, on this machine as busy as it is now.
         what: what is trained.
         stages: the stages that its progress tells, with the seconds of each.
@@ -71,7 +73,7 @@ def audit_cost(
     images = to_tensor(some.images).to(device)
     labels = torch.from_numpy(some.labels).to(device)
     costs = []
-    if "reidentification" in measures and config.use_witness:
+    if "reidentification" in measures and config.use_witness and holdout:
         people = torch.arange(len(images), device=images.device) % real.num_identities
         step = seconds_per_unit(
             lambda clock: train_witness(
@@ -121,14 +123,23 @@ def _untrained(
         for name in measures
         if not known[name].trains or (name == "reidentification" and not config.use_witness)
     ]
+    without = open_wings(measures, ("holdout",) if sets["holdout"] else ())
     for name, images in sets.items():
         flag = {"real": "of_real", "holdout": "of_holdout"}.get(name)
         taken = sum(flag is None or getattr(measure, flag) for measure in asked)
         stages[_stage(name, MEASURES)] = _PER_IMAGE * taken * images
     names = {measure.name for measure in asked}
-    questions = [wing.name for wing in wings() if names & {each.name for each in wing.measures}]
+    questions: list[str] = []
+    tables: list[str] = []
+    for wing in wings():
+        if names & {each.name for each in wing.measures}:
+            answers = wing not in without and set(measures) & set(wing.answered_by)
+            (questions if answers else tables).append(wing.name)
     what = "embeddings and searches of all images"
-    return QuestionCost(", ".join(questions), sum(stages.values()), what, stages)
+    if questions and tables:
+        what += f", and the tables on {', '.join(tables)}"
+    question = ", ".join(questions) or f"the tables on {', '.join(tables)}"
+    return QuestionCost(question, sum(stages.values()), what, stages)
 
 
 def _membership(

@@ -118,6 +118,9 @@ class Wing:
     """The figures that answer, each with its limits."""
     answered_by: tuple[str, ...]
     """Measures whose absence leaves the question open."""
+    others: tuple[str, ...] = ()
+    """Sets of other people, each by itself enough, without which there is no answer: "holdout",
+    "test"."""
     about: Aspect = "privacy"
     """What the question is about; each aspect has a verdict of its own."""
     overview: tuple[Column, ...] = ()

@@ -12,6 +12,7 @@ import torch
 from latentpath.audit.audit_config import AuditConfig
 from latentpath.audit.audit_setup import AuditSetup, IdentityClassifier
 from latentpath.audit.image_forms import named_in_both, shared_images, without_shared
+from latentpath.audit.open_questions import warn_of_open_questions
 from latentpath.audit.people_behind import Sources, checked_sources
 from latentpath.audit.registry import all_measures, chosen_measures
 from latentpath.audit.set_audit import SetAudit, measure_real, measure_set
@@ -88,8 +89,8 @@ def audit_set(
     Args:
         synthetic: the set in question.
         real: the private set it was made from, or `prepare_real(...)` of it.
-        holdout: real images of other people. Without them nothing can be said of membership, nor
-            of whom the set comes closest to.
+        holdout: real images of other people. Without them only copies are told, which a warning
+            says, and nothing is trained for the other questions.
         test: real images of other people, for utility, left out without; the holdout if None.
         baselines: other sets to compare with, by name, of one size and the same classes.
         sources: for every image of `synthetic` the people of `real` behind it, as its identities
@@ -140,6 +141,7 @@ def _audited(
         setup.check(images)
     if sources is not None:
         checked_sources(sources, synthetic, setup.real)
+    warn_of_open_questions(setup)
     yardstick = measure_real(setup, name="real")
     holdout = None
     if setup.holdout is not None:

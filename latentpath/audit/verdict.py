@@ -35,7 +35,10 @@ Colour = Literal["green", "amber", "red", "grey"]
 # From best to worst; what was not measured is no better than what is uncertain.
 SEVERITY: dict[Colour, int] = {"green": 0, "grey": 1, "amber": 2, "red": 3}
 
-NEEDS_HOLDOUT = "It needs real images of other people (a holdout), and there are none."
+NEEDS_HOLDOUT = (
+    "It needs real images of other people (a holdout), and there are none: give them with "
+    "--holdout (in Python holdout=)."
+)
 
 WEAK_INSTRUMENT = "An instrument that fails may condemn a set but never acquit it."
 

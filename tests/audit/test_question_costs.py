@@ -55,11 +55,22 @@ def test_what_is_not_asked_costs_nothing(people):
         for measures in (("copies",), ("copies", "nearest"))
     )
     assert [cost.question for cost in one] == ["copies"]
-    assert [cost.question for cost in two] == ["copies, closeness"]
+    # Distances answer nothing by themselves.
+    assert [cost.question for cost in two] == ["copies"]
+    assert "the tables on closeness" in two[0].what
     # Of copies the real set is not asked, of its distances it is.
     assert two[0].seconds == pytest.approx(3 * one[0].seconds)
     # Without other people there is nobody to tell members from, nor to test models on.
     assert audit_cost(people(8), {"": 8}, small(), ("membership", "utility")) == []
+
+
+def test_without_other_people_no_training_is_priced_and_no_answer_promised(people):
+    """Nobody says whom a witness would name by chance; distances and features are for tables."""
+    (cost,) = audit_cost(people(8), {"": 8}, small(), measure_names())
+    assert cost.question == "copies"
+    assert cost.what.endswith(", and the tables on closeness, attacks, fidelity")
+    (cost,) = audit_cost(people(8), {"": 8}, small(), ("nearest", "reidentification"))
+    assert cost.question == "the tables on closeness"
 
 
 COSTS = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -15,7 +16,10 @@ from latentpath.audit import (
     audit_set,
     measure_names,
     measure_real,
+    report_on,
 )
+from latentpath.audit.recognition.recognition_section import recognition_summary
+from latentpath.audit.verdict import NEEDS_HOLDOUT
 from latentpath.core.errors import DataError, InputError, LatentpathWarning, ShapeError
 from latentpath.data import ImageSet, to_tensor
 from latentpath.similarity import prepare_real
@@ -25,6 +29,9 @@ from latentpath.training.witness_training import WitnessConfig
 CONFIG = AuditConfig(
     seeds=(0,), classifier=ClassifierConfig(steps=15, batch=16, width=4), use_witness=False
 )
+
+# Tests of something else, without other people.
+ALONE = pytest.mark.filterwarnings("ignore:without real images of other people")
 
 
 def nearest_in_pixels(real: ImageSet):
@@ -41,13 +48,16 @@ def test_a_copied_set_is_exposed_and_a_fresh_one_is_not(people, lpips):
     real, fresh = people(24), people(16, seed=1)
     reference = prepare_real(real, lpips)
     identity = nearest_in_pixels(real)
-    copied = audit_set(real.subset(slice(0, 16)), real=reference, identity=identity, config=CONFIG)
+    settings = {"real": reference, "identity": identity, "config": CONFIG, "measures": BRIEF}
+    with pytest.warns(LatentpathWarning, match="recognised"):
+        copied = audit_set(real.subset(slice(0, 16)), **settings)
     assert copied.nearest.mean < 1e-9
     assert copied.nearest.index.tolist() == list(range(16))
     assert copied.reidentification.rate == 1
     assert copied.reidentification.linkage == 1
     assert copied.reidentification.linkage_chance == pytest.approx(2 / 16)
-    found = audit_set(fresh, real=reference, identity=identity, config=CONFIG)
+    with pytest.warns(LatentpathWarning, match="recognised"):
+        found = audit_set(fresh, **settings)
     assert found.nearest.quantile(0) > 1e-3
     assert found.reidentification.linkage < 0.5
     assert found.utility is None
@@ -63,6 +73,7 @@ def test_the_real_set_is_its_own_yardstick(people, lpips):
     assert found.reidentification.linkage == 1
 
 
+@ALONE
 def test_everything_at_once_and_as_json(people, lpips):
     pytest.importorskip("monai")
     real, stages = people(12), set()
@@ -87,6 +98,65 @@ def test_everything_at_once_and_as_json(people, lpips):
     assert "index" not in json.dumps(figures)  # which person is nearest stays out
 
 
+def test_without_other_people_nothing_is_trained_and_what_stays_open_is_said_first(people, lpips):
+    """A witness whose answers can be held against nobody's answers no question."""
+    told = []
+    sets = {"real": people(12), "lpips": lpips}
+    config = dataclasses.replace(CONFIG, use_witness=True)
+    asked = ("reidentification", "utility", "membership")
+    with pytest.warns(LatentpathWarning) as said:
+        audit = audit_set(
+            people(10, seed=1),
+            **sets,
+            measures=asked,
+            config=config,
+            progress=lambda stage, *_: told.append(stage),
+        )
+    (warning,) = [str(one.message) for one in said]
+    questions = [v.question for v in audit.verdicts if v.key in ("recognition", "attacks")]
+    assert all(question in warning for question in [*questions, "Are models trained on it any"])
+    assert "copy" not in warning
+    assert "--holdout, in Python holdout=" in warning
+    assert told == []
+    assert audit.results == {}
+    for verdict in audit.verdicts:
+        if verdict.key in ("recognition", "attacks", "utility"):
+            assert (verdict.colour, verdict.why) == ("grey", NEEDS_HOLDOUT)
+    # Test images of other people answer the question of use, and a classifier's own answers are a
+    # row of a table, which is said to answer nothing.
+    with pytest.warns(LatentpathWarning, match="recognised") as said:
+        audit = audit_set(
+            people(10, seed=1),
+            **sets,
+            test=people(8, seed=2),
+            identity=nearest_in_pixels(sets["real"]),
+            measures=BRIEF,
+            config=config,
+        )
+    assert "Are models" not in str(said[0].message)
+    assert audit.reidentification.witness is None
+    assert audit.reidentification.classifier == "identity"
+    (sentence,) = [s for s in recognition_summary(report_on(audit)) if "holdout" in s]
+    assert sentence.endswith("this answers nothing.")
+
+
+def test_a_witness_alone_is_called_one(people, lpips):
+    witness = WitnessConfig(steps=2, batch=2, width=4, embedding=4)
+    audit = audit_set(
+        people(6, seed=1),
+        real=people(8),
+        holdout=people(6, seed=2),
+        lpips=lpips,
+        measures=["reidentification"],
+        config=dataclasses.replace(CONFIG, use_witness=True, witness=witness),
+    )
+    assert audit.reidentification.classifier == "witness"
+    verdict = next(v for v in audit.verdicts if v.key == "recognition")
+    assert "The identity classifier" not in verdict.why
+    assert "identity.checkpoint" not in verdict.why
+
+
+@ALONE
 def test_a_set_of_one_class_has_no_utility(people, lpips):
     only = ("all",)
     found = audit_set(
@@ -101,6 +171,7 @@ def test_a_set_of_one_class_has_no_utility(people, lpips):
     assert found.nearest.distance.shape == (4,)
 
 
+@ALONE
 def test_sets_that_do_not_compare_are_refused(people, lpips):
     real = people(6)
     with pytest.raises(DataError, match="same class names"):

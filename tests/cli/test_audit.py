@@ -64,9 +64,12 @@ def numbers(folder: Path) -> dict:
     return json.loads((folder / "audit.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.filterwarnings("default:without real images of other people")
 def test_two_sets_are_enough(audit, tmp_path):
     code, out, err = audit("--quiet", "--quick")
-    assert (code, err) == (0, [])
+    assert (code, len(err)) == (0, 1)
+    assert "nothing can answer “Does the set come closer" in err[0]
+    assert "a holdout would (--holdout" in err[0]
     assert out.count("\n") == 10  # six questions, two verdicts, where report and summary are
     assert (tmp_path / "report" / "summary.html").is_file()
     found = numbers(tmp_path / "report")

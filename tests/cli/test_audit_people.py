@@ -74,8 +74,9 @@ def test_its_figures_are_those_of_the_attack(audit, made, tmp_path):
     assert "k-Anonymous Synthetic Averaging" in page
 
 
-def test_classifiers_are_asked_for_the_people_too(audit, tmp_path):
+def test_classifiers_are_asked_for_the_people_too(audit, made, tmp_path):
     options = ["--measures", "reidentification", "--witness-steps", "2", "--witness-width", "4"]
+    options += ["--holdout", made / "holdout"]
     assert audit(*options, "--witness-embedding", "4") == (0, "")
     found = numbers(tmp_path)["sets"]["synthetic"]["reidentification"]["sources"]
     assert 0 < found["uniform_chance"] < 1

@@ -180,6 +180,7 @@ def test_shadow_models_are_trained(gpu, data):
     assert models is not None
 
 
+@pytest.mark.filterwarnings("ignore:without real images of other people")
 def test_an_audit(gpu, data, bundle):
     found = audit_set(
         tiny_models.private_set((6, 6), seed=3),

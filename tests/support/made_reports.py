@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from latentpath.audit import AuditConfig, Report, ReportSet, SetAudit
@@ -97,7 +99,9 @@ def recognition(named: float = 0.01, reach: float = 0.01, witness: bool = True) 
         rate_interval=near(named, reach),
         nearest=agreed,
         naming=naming,
-        witness=recognition(named, reach, witness=False) if witness else None,
+        witness=replace(recognition(named, reach, witness=False), classifier="witness")
+        if witness
+        else None,
         classifiers=agreed if witness else None,
     )
 

@@ -110,6 +110,7 @@ WING = Wing(
     ),
     findings=attacks_findings,
     answered_by=("membership",),
+    others=("holdout",),
     overview=OVERVIEW,
     sections=attacks_sections,
     methods=attacks_methods,

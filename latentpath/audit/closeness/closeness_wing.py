@@ -154,6 +154,7 @@ WING = Wing(
     ),
     findings=closeness_findings,
     answered_by=("record_ratio", "gradients_ratio"),
+    others=("holdout",),
     overview=OVERVIEW,
     sections=closeness_sections,
     summary=closeness_summary,

@@ -63,6 +63,7 @@ WING = Wing(
     measures=(Measure("fidelity", _fidelity, _too_few, figures=_figures()),),
     findings=fidelity_findings,
     answered_by=("fidelity",),
+    others=("holdout",),
     about="use",
     overview=OVERVIEW,
     sections=fidelity_sections,

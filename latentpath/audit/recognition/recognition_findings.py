@@ -42,10 +42,11 @@ def recognition_findings(evidence: Evidence) -> Iterator[Finding]:
     if own is None:
         return
     # The walk was optimised against the identity classifier; the witness has never met it.
-    asked = [(own, real, "The identity classifier")]
+    asked = [(own, real)]
     if own.witness is not None:
-        asked.append((own.witness, real and real.witness, "The witness"))
-    for answers, of_real, who in asked:
+        asked.append((own.witness, real and real.witness))
+    for answers, of_real in asked:
+        who = answers.who
         if answers.naming is None:
             continue
         yield Finding(

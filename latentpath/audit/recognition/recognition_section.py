@@ -26,12 +26,17 @@ def _named_share(answers: Reidentification) -> str | None:
     return share(answers.naming.named.value) if answers.naming else None
 
 
+_KNOWN = {
+    "The identity classifier": "was trained on the real people",
+    "The witness": "has never met the walk",
+}
+
 OVERVIEW = (
     Column(
         "Re-identified" + DOWN,
         cell_of("reidentification", lambda answers: share(answers.rate)),
-        "Re-identified: the identity classifier gives one real person more probability than the "
-        "threshold in the settings.",
+        "Re-identified: the identity classifier (the witness, where there is none) gives one real "
+        "person more probability than the threshold in the settings.",
     ),
     Column(_CALIBRATED + DOWN, cell_of("reidentification", lambda of: _named_share(of))),
 )
@@ -77,10 +82,11 @@ _COLUMNS = (
 def recognition_sections(report: Report) -> Iterator[Section]:
     """How many images each classifier names somebody for."""
     figures = []
-    for who, pick, words in (
-        ("The identity classifier", _of_identity, "was trained on the real people"),
-        ("The witness", _of_witness, "has never met the walk"),
-    ):
+    own: Reidentification | None = subject_of(report).audit.reidentification
+    asked = [(own.who, _of_identity)] if own else []
+    asked += [("The witness", _of_witness)]
+    for who, pick in asked:
+        words = f"which {_KNOWN[who]}"
         yardstick = report.find(report.yardstick)
         shares = named(report, pick, but=report.yardstick)
         if not shares:
@@ -99,7 +105,7 @@ def recognition_sections(report: Report) -> Iterator[Section]:
                     ],
                 ),
                 f"Share of each set for which {who.lower()} names a person",
-                f"{who}, which {words}: share of the images for which it names one real "
+                f"{who}, {words}: share of the images for which it names one real "
                 "person, at a threshold that names 1% of the holdout."
                 + (
                     f" Of the real images themselves it names {share(of_real.value)}: so well "
@@ -134,7 +140,7 @@ def recognition_summary(report: Report) -> Iterator[str]:
     own: Reidentification | None = subject_of(report).audit.reidentification
     if own is not None:
         sentence = (
-            f"The identity classifier names one real person with more than {own.threshold:.0%} "
+            f"{own.who} names one real person with more than {own.threshold:.0%} "
             f"probability for {share(own.rate)} of the images"
         )
         beside = [
@@ -143,6 +149,11 @@ def recognition_summary(report: Report) -> Iterator[str]:
             if row is not None and row.audit.reidentification is not None
         ]
         yield sentence + (f", against {' and '.join(beside)}." if beside else ".")
+        if own.naming is None and report.verdicts:
+            yield (
+                "Without real images of other people (a holdout) it is not known how many of them "
+                "it would name, so this answers nothing."
+            )
     holdout = report.find(report.holdout)
     if holdout is not None and holdout.audit.reidentification is not None:
         yield (
@@ -157,7 +168,7 @@ def recognition_cautions(report: Report) -> Iterator[str]:
     of_real = yardstick and yardstick.audit.reidentification
     if of_real and of_real.rate < _SEES:
         yield (
-            f"The identity classifier names only {share(of_real.rate)} of the real images with "
+            f"{of_real.who} names only {share(of_real.rate)} of the real images with "
             "confidence. It sees little: low re-identification rates in this report mean little."
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from latentpath.audit.recognition.recognition_section import (
     recognition_summary,
 )
 from latentpath.audit.registry import Figure, Measure, Wing
+from latentpath.audit.verdict import NEEDS_HOLDOUT
 
 if TYPE_CHECKING:
     from latentpath.audit.recognition.reidentification import Reidentification
@@ -23,18 +25,18 @@ if TYPE_CHECKING:
 
 
 def _reidentification(subject: Subject) -> Reidentification:
-    """By the walk's classifier, the witness, or both."""
+    """By the walk's classifier, and by the witness where there are others to hold against."""
     from latentpath.audit.recognition.reidentification import reidentify
 
     setup, images = subject.setup, subject.images
     classifiers = [] if setup.identity is None else [setup.identity]
-    if setup.config.use_witness:
+    few = _few_others(setup)
+    if setup.config.use_witness and not few:
         classifiers.append(_witness(setup))
-    few = setup.holdout is None or setup.holdout.num_identities < 2
     nearest = images.identities
     if not subject.is_real:
         nearest = setup.real.identities[nearest_of(subject).index]
-    return reidentify(
+    found = reidentify(
         images,
         nearest,
         classifiers[0],
@@ -47,6 +49,12 @@ def _reidentification(subject: Subject) -> Reidentification:
         groups=images.identities,
         progress=subject.progress,
     )
+    return found if setup.identity is not None else replace(found, classifier="witness")
+
+
+def _few_others(setup: AuditSetup) -> bool:
+    """Whether there are too few other people to set a threshold on."""
+    return setup.holdout is None or setup.holdout.num_identities < 2
 
 
 def _witness(setup: AuditSetup) -> Witness:
@@ -75,6 +83,9 @@ def _nobody_to_ask(subject: Subject) -> str:
         return "It needs an identity classifier or a witness."
     if setup.real.num_identities < 2:
         return "There is one person only."
+    if setup.identity is None and _few_others(setup):
+        # A table of one classifier's answers is not worth its training.
+        return NEEDS_HOLDOUT if setup.holdout is None else "It needs two other people at least."
     return ""
 
 
@@ -112,6 +123,7 @@ WING = Wing(
     ),
     findings=recognition_findings,
     answered_by=("reidentification",),
+    others=("holdout",),
     overview=OVERVIEW,
     sections=recognition_sections,
     summary=recognition_summary,

@@ -74,6 +74,7 @@ class Reidentification:
         witness: the same by the witness; None without one.
         classifiers: how often the identity classifier names whom the witness names first; None
             without one.
+        classifier: whose answers they are, those of the "identity" classifier or of the "witness".
     """
 
     rate: float
@@ -89,6 +90,12 @@ class Reidentification:
     naming: CalibratedNaming | None = None
     witness: Reidentification | None = None
     classifiers: Agreement | None = None
+    classifier: str = "identity"
+
+    @property
+    def who(self) -> str:
+        """The classifier in words."""
+        return "The witness" if self.classifier == "witness" else "The identity classifier"
 
     def as_dict(self) -> dict[str, object]:
         """Return plain JSON values; what was not measured is left out."""
@@ -107,7 +114,7 @@ class Reidentification:
             )
             if (value := getattr(self, name)) is not None
         }
-        return plain | nested
+        return {"classifier": self.classifier} | plain | nested
 
 
 def reidentify(
@@ -164,7 +171,8 @@ def reidentify(
         return measured["identity"]
     first = list(answers["witness"].people[:, :1])
     both = agreement(answers["identity"].people, first, images.labels, people=people, groups=groups)
-    return replace(measured["identity"], witness=measured["witness"], classifiers=both)
+    of_witness = replace(measured["witness"], classifier="witness")
+    return replace(measured["identity"], witness=of_witness, classifiers=both)
 
 
 def _of_answers(

@@ -14,6 +14,7 @@ from latentpath.audit.utility.utility_section import (
     utility_sections,
     utility_summary,
 )
+from latentpath.audit.verdict import NEEDS_HOLDOUT
 
 if TYPE_CHECKING:
     from latentpath.audit.utility.classifier_utility import Utility
@@ -36,7 +37,7 @@ def _utility(subject: Subject) -> Utility:
 
 def _nothing_to_test(subject: Subject) -> str:
     if subject.setup.test_set is None:
-        return "It needs real test images of other people, and there are none."
+        return NEEDS_HOLDOUT
     return subject.one_class
 
 
@@ -65,6 +66,7 @@ WING = Wing(
     ),
     findings=utility_findings,
     answered_by=("utility",),
+    others=("holdout", "test"),
     about="use",
     overview=OVERVIEW,
     sections=utility_sections,

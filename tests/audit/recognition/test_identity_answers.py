@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 
@@ -149,7 +150,8 @@ def test_the_witness_speaks_for_itself(people):
     assert found.witness.witness is None
     assert found.naming.resolved
     alone = reidentify(images, nearest, other, people=PEOPLE, holdout=holdout, groups=np.arange(6))
-    assert alone == found.witness
+    assert dataclasses.replace(alone, classifier="witness") == found.witness
+    assert (found.who, found.witness.who) == ("The identity classifier", "The witness")
     plain = json.loads(json.dumps(found.as_dict()))
     assert plain["witness"]["nearest"]["rank_1"]["value"] == pytest.approx(4 / 6)
     assert plain["naming"]["holdout"]["value"] <= 1
