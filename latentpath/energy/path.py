@@ -314,17 +314,20 @@ class PathEnergy:
         eps_distance: float = 0.0,
         *,
         precision: Precision | PrecisionName = "float32",
+        known_labels: bool = False,
     ) -> EnergyTerms:
         """The true energy of each path; points of weight zero are not looked at.
 
         `eps_distance` is added to every coordinate difference before squaring; the published
-        code's pairwise distance adds 1e-6.
+        code's pairwise distance adds 1e-6. `known_labels` is as in `guide_gradient`. Labels and
+        point weights may lie on the processor: what is to be known of them waits for no GPU then.
         """
         b, t, d = path.shape
-        a = torch.ones(t, device=path.device) if point_weights is None else point_weights
-        counted = a != 0
-        points = path[:, counted].reshape(-1, d)
-        per_point = labels.repeat_interleave(int(counted.sum()))
+        a = torch.ones(t) if point_weights is None else point_weights
+        counted = a.nonzero()[:, 0]
+        a = a[counted].to(path.device)
+        points = path[:, counted.to(path.device)].reshape(-1, d)
+        per_point = labels.repeat_interleave(len(counted)).to(path.device)
         identity = torch.empty(len(points), device=path.device)
         classification = torch.empty_like(identity)
 
@@ -339,12 +342,13 @@ class PathEnergy:
 
         chosen = Precision.of(precision)
         with evaluating(self.networks.modules()), chosen.on(points.device):
-            self._check_labels(labels)
+            if not known_labels:
+                self._check_labels(labels)
             ones = torch.ones_like(identity)
             self._over(points, per_point, ones, work, keep, f"terms in {chosen.name}")
         smoothness = (path[:, :-1] - path[:, 1:] + eps_distance).square().sum(dim=[1, 2])
-        identity = (identity.view(b, -1) * a[counted]).sum(dim=1)
-        classification = (classification.view(b, -1) * a[counted]).sum(dim=1)
+        identity = (identity.view(b, -1) * a).sum(dim=1)
+        classification = (classification.view(b, -1) * a).sum(dim=1)
         weights = self.weights
         total = (
             weights.smoothness * smoothness

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,15 +50,24 @@ class CheckedRequests:
     """Requests, each checked against the first one when its turn comes."""
 
     requests: Iterator[Request]
+    count: int = 0
+    """How many there are, 0 if unknown."""
     first: Request | None = None
     looked: bool = False
+
+    @classmethod
+    def of(cls, requests: Iterable[Request]) -> CheckedRequests:
+        """Requests that may have been checked already."""
+        if isinstance(requests, CheckedRequests):
+            return requests
+        return cls(iter(requests), len(requests) if isinstance(requests, Sized) else 0)
 
     def peek(self) -> Request | None:
         """The first request, checked, which is still to come."""
         if not self.looked:
             self.looked = True
             for request in self.requests:
-                self.first = _checked(request, 0)
+                self.first = self.checked(request, 0)
                 break
         return self.first
 
@@ -67,7 +76,23 @@ class CheckedRequests:
             return
         yield first
         for number, request in enumerate(self.requests, 1):
-            yield _checked(request, number, first.start)
+            yield self.checked(request, number, first.start)
+
+    def checked(self, request: Request, number: int, like: Tensor | None = None) -> Request:
+        """A request that fits the one whose start is `like`, with latents in float32."""
+        return _checked(request, number, like)
+
+
+class BatchOfRequests(CheckedRequests):
+    """Requests for ends [B, D] and labels [B] that were checked together: to look at each again
+    would make the processor wait for a GPU."""
+
+    def __init__(self, start: Tensor, end: Tensor, labels: Tensor) -> None:
+        super().__init__(map(Request, start, end, labels.tolist()), len(labels))
+
+    def checked(self, request: Request, number: int, like: Tensor | None = None) -> Request:
+        """The same."""
+        return request
 
 
 def _checked(request: Any, number: int, like: Tensor | None = None) -> Request:
@@ -113,7 +138,7 @@ def check_steps(steps: int) -> None:
 
 def check_finite_ends(*latents: Tensor) -> None:
     """Raise InputError where NaN or infinity is in the latents."""
-    if not all(torch.isfinite(rows).all() for rows in latents):
+    if not torch.stack([torch.isfinite(rows).all() for rows in latents]).all():
         raise InputError(
             expected="finite endpoints", got="NaN or infinity", fix="drop those latents first"
         )

@@ -17,115 +17,106 @@ since it knows nothing of the valley's curvature; two remembered points on both 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
+from latentpath.walks.stacks import stack_size, stacks_of
+
 # Variance of what cannot be interpolated, against that of the errors.
 _NOISE = 0.03
-# Paths that are computed together elsewhere than on processors.
-_TOGETHER = 32
+# Points of the memories that are computed together elsewhere than on processors.
+_TOGETHER = 8192
 
 
+@dataclass
 class Memory:
-    """The last points at which one path was evaluated, and the model's errors there.
+    """The last points at which each of B paths was evaluated, and the model's errors there."""
 
-    Args:
-        size: points N that it holds; older ones are forgotten.
-        like: a tensor [..., D] of the path's dtype and device.
-    """
+    points: Tensor
+    """[B, N, D]"""
+    errors: Tensor
+    """[B, N, D]"""
+    told: Tensor
+    """[B], how many points there were; of more than N only the last N are kept."""
 
-    def __init__(self, size: int, like: Tensor) -> None:
-        self.points = like.new_zeros(size, like.shape[-1])
-        self.errors = torch.zeros_like(self.points)
-        self.told = 0
+    @classmethod
+    def empty(cls, paths: int, size: int, like: Tensor) -> Memory:
+        """Of paths that were not evaluated yet; `size` is N, `like` [..., D] of their kind."""
+        points = like.new_zeros(paths, size, like.shape[-1])
+        told = torch.zeros(paths, dtype=torch.int64, device=like.device)
+        return cls(points, torch.zeros_like(points), told)
 
-    def __len__(self) -> int:
-        return min(self.told, len(self.points))
-
-
-def remember(memories: list[Memory], points: Tensor, errors: Tensor) -> None:  # [B, a, D] x2
-    """Let each of B paths remember a more points; of more than N only the last N."""
-    size = len(memories[0].points)
-    points, errors = points[:, -size:], errors[:, -size:]
-    count = points.shape[1]
-    places, values = [], []
-    for memory, *new in zip(memories, points, errors, strict=True):
-        first = memory.told % size
-        until_end = min(count, size - first)
-        for kept, told in zip((memory.points, memory.errors), new, strict=True):
-            places.append(kept[first : first + until_end])
-            values.append(told[:until_end])
-            if until_end < count:  # on from the memory's beginning
-                places.append(kept[: count - until_end])
-                values.append(told[until_end:])
-        memory.told += count
-    # All paths' in a few launches.
-    torch._foreach_copy_(places, values)
+    def remember(self, points: Tensor, errors: Tensor) -> None:  # [B, a, D] x2
+        """Let each path remember a more points."""
+        size = self.points.shape[1]
+        points, errors = points[:, -size:], errors[:, -size:]
+        following = torch.arange(points.shape[1], device=points.device)
+        places = ((self.told[:, None] + following) % size)[:, :, None].expand_as(points)
+        self.points.scatter_(1, places, points)
+        self.errors.scatter_(1, places, errors)
+        self.told.add_(points.shape[1])
 
 
 class ErrorField:
     """The errors that paths remember, interpolated, for several paths at a time.
 
-    What comes out for a path depends on its own memory alone. Routines for stacks of matrices split
-    their work, and so round, by the number of matrices and by their sizes: on processors paths are
-    computed one after the other, elsewhere always so many together, each with a whole memory.
+    What comes out for a path depends on its own memory alone (see `stacks`): on processors that is
+    what it knows, elsewhere a whole memory with what it does not know left out.
 
     Args:
-        memories: one for each path.
+        memory: of B paths.
         lengths: over which the errors of a path change, [B].
     """
 
-    def __init__(self, memories: list[Memory], lengths: Tensor) -> None:
-        alone = lengths.device.type == "cpu"
-        self.size, self.missing = 1, 0
-        if not alone:
-            self.size = _TOGETHER
-            self.missing = -len(memories) % _TOGETHER
-            memories = memories + memories[:1] * self.missing
-            lengths = torch.cat([lengths, lengths[:1].expand(self.missing)])
-        self.parts = []
-        for first in range(0, len(memories), self.size):
-            chosen = slice(first, first + self.size)
-            length = lengths[chosen, None, None]
-            points, coefficients = _coefficients(memories[chosen], length, whole=not alone)
-            self.parts.append((points, length, coefficients))
+    def __init__(self, memory: Memory, lengths: Tensor) -> None:
+        size = memory.points.shape[1]
+        self.size = stack_size(max(1, _TOGETHER // size), lengths.device)
+        tensors = [memory.points, memory.errors, lengths[:, None, None]]
+        if lengths.device.type == "cpu":
+            each = zip(*(x.split(1) for x in tensors), memory.told.tolist(), strict=True)
+            self.parts = [_Interpolation(x[:, :n], e[:, :n], length) for x, e, length, n in each]
+        else:
+            known = torch.arange(size, device=lengths.device) < memory.told[:, None]
+            stacks = zip(*(stacks_of(x, self.size) for x in (*tensors, known)), strict=True)
+            self.parts = [_Interpolation(*stack) for stack in stacks]
 
     def __call__(self, points: Tensor) -> Tensor:  # [B, n, D] -> [B, n, D]
         """The errors expected at points of each path."""
-        count = len(points)
-        if self.missing:
-            points = torch.cat([points, points[:1].expand(self.missing, -1, -1)])
-        errors = [
-            _covariance(at, x, length) @ coefficients
-            for at, (x, length, coefficients) in zip(
-                points.split(self.size), self.parts, strict=True
-            )
-        ]
-        return torch.cat(errors)[:count]
+        stacks = zip(stacks_of(points, self.size), self.parts, strict=True)
+        return torch.cat([part(at) for at, part in stacks])[: len(points)]
 
 
-def _covariance(a: Tensor, b: Tensor, length: Tensor) -> Tensor:  # [B, n, D], [B, N, D], [B, 1, 1]
-    # By matrix products, which lose the short distances of latents far from zero: near it, then.
-    near = b[:, :1]
-    distances = torch.cdist(a - near, b - near, compute_mode="use_mm_for_euclid_dist")
-    return distances.div_(-length).exp_()
+class _Interpolation:
+    """e(w) for a stack of b paths, from N points of each of them or from those that are known."""
 
+    def __init__(
+        self,
+        points: Tensor,  # [b, N, D]
+        errors: Tensor,  # [b, N, D]
+        length: Tensor,  # [b, 1, 1]
+        known: Tensor | None = None,  # [b, N] bool
+    ) -> None:
+        # Distances come from matrix products, which lose the short ones far from zero: near it,
+        # then.
+        self.origin, self.scale = points[:, :1], -length
+        self.points = points - self.origin
+        covariance = self._covariance(self.points)
+        if known is not None:
+            covariance = covariance.where(known[:, :, None] & known[:, None, :], 0)
+        # A point's distance from itself is zero, but for rounding; where it is not finite it stays
+        # so.
+        diagonal = covariance.diagonal(dim1=1, dim2=2)
+        diagonal.copy_(diagonal.sign() + _NOISE)
+        # What is not finite stays so, and the path that owns it ends: nothing to raise here.
+        factor, _ = torch.linalg.cholesky_ex(covariance)
+        # Zero for points that are not known, whose errors are.
+        self.coefficients = torch.cholesky_solve(errors, factor)
 
-def _coefficients(
-    memories: list[Memory], length: Tensor, *, whole: bool = False
-) -> tuple[Tensor, Tensor]:
-    """What is remembered, [B, N, D], and (k(X, X) + noise I)^-1 E; zero where less is."""
-    sizes = [len(memory) for memory in memories]
-    counts = torch.tensor(sizes, device=length.device)
-    most = len(memories[0].points) if whole else max(sizes)
-    points = torch.stack([memory.points[:most] for memory in memories])
-    errors = torch.stack([memory.errors[:most] for memory in memories])
-    there = torch.arange(most, device=length.device) < counts[:, None]
-    both = there[:, :, None] & there[:, None, :]
-    covariance = _covariance(points, points, length).where(both, 0)
-    # A point's distance from itself is zero, but for rounding; where it is not finite it stays so.
-    diagonal = covariance.diagonal(dim1=1, dim2=2)
-    diagonal.copy_(diagonal.sign() + _NOISE)
-    # What is not finite stays so, and the path that owns it ends: nothing to raise here.
-    factor, _ = torch.linalg.cholesky_ex(covariance)
-    return points, torch.cholesky_solve(errors, factor)
+    def __call__(self, at: Tensor) -> Tensor:  # [b, n, D] -> [b, n, D]
+        return self._covariance(at - self.origin) @ self.coefficients
+
+    def _covariance(self, at: Tensor) -> Tensor:  # [b, n, D], from the origin -> [b, n, N]
+        distances = torch.cdist(at, self.points, compute_mode="use_mm_for_euclid_dist")
+        return distances.div_(self.scale).exp_()

@@ -46,67 +46,40 @@ from torch import Tensor
 
 from latentpath import ops
 from latentpath.core import hash_bytes
-from latentpath.energy import PathEnergy, SurrogateGuide
-from latentpath.walks.error_field import ErrorField, Memory, remember
+from latentpath.energy import EnergyTerms, PathEnergy, SurrogateGuide
+from latentpath.walks.error_field import ErrorField, Memory
 from latentpath.walks.fast_config import FastConfig
-from latentpath.walks.flight import Flight, PassSchedule
+from latentpath.walks.flights import Flights
 from latentpath.walks.levels import Level, plan_levels, resample
-from latentpath.walks.published import straight_line
+from latentpath.walks.pass_schedule import PassSchedule
+from latentpath.walks.published import check_finite_walk, straight_line
 
-# Tensors of a flight that are stacked.
-_OF_A_FLIGHT = ("path", "exp_avg", "exp_avg_sq", "anchor", "correction", "energies")
 # Of latents, as a share of their own size, where the ends of a path nearly meet.
 _LEAST_SPREAD = 0.1
 # Of the first steps' length: on paths of one level, and from predicted paths.
 _ONE_LEVEL, _PREDICTED = 0.35, 0.2
 
-Predict = Callable[[Tensor, Tensor, int, int], Tensor]
-"""Ends [D] and [D] of a path, its class and a number T of points to a path [T, D]."""
+Predict = Callable[[Tensor, Tensor, int], Tensor]
+"""Ends [B, 2, D] of paths, their classes [B] on the processor and a number T of points to paths
+[B, T, D], each the same in any company."""
 
 
-@dataclass
-class _Stack:
-    """Paths of one level, stacked: B of them with n knots each."""
+@dataclass(frozen=True)
+class _Model:
+    """The energy of one level's paths, between two true evaluations."""
 
-    flights: list[Flight]
-    level: Level
-    path: Tensor
-    """[B, n + 2, D]"""
-    exp_avg: Tensor
-    """[B, n, D]; this one and the next four as in `Flight`."""
-    exp_avg_sq: Tensor
-    anchor: Tensor
-    correction: Tensor
-    energies: Tensor
-    """[B, n]"""
-    taken: Tensor
-    """[B], steps that the moments hold."""
-    rates: Tensor
-    """[B], learning rates, latent units per step."""
-    labels: Tensor
-    """[B]"""
-    spreads: Tensor
-    """[B]"""
-    damping: Tensor
-    """[B, 1, 1], curvature that keeps knots near their anchors."""
     weight: float
     """What a knot's guide energies weigh."""
     stiffness: float
     """What the smoothness of the knots weighs."""
-
-    def knots(self) -> Tensor:  # [B, n, D]
-        """The points that move."""
-        return self.path[:, 1:-1]
-
-    def of_points(self, count: int) -> Tensor:  # [B count]
-        """The labels of so many points of each path."""
-        return self.labels[:, None].expand(-1, count).flatten()
-
-    def unstack(self) -> None:
-        """Give the flights what is theirs, in the memory of the stack."""
-        for name in _OF_A_FLIGHT:
-            for flight, own in zip(self.flights, getattr(self, name), strict=True):
-                setattr(flight, name, own)
+    alpha: float
+    """As in `Level`."""
+    steps: int
+    """Steps on it for each true evaluation."""
+    rates: Tensor
+    """[B], learning rates, latent units per step."""
+    damping: Tensor
+    """[B, 1, 1], curvature that keeps knots near their anchors."""
 
 
 class FastSolver:
@@ -138,7 +111,7 @@ class FastSolver:
         # Several starts find the best of several valleys; a predicted path lies in one.
         starts = config.starts if predict is None else 1
         self.levels = plan_levels(steps, config.passes, config.coarsest, starts)
-        self.schedule = PassSchedule(config, self.levels)
+        self.schedule = PassSchedule(config, self.levels, steps)
         self.steps, interior = steps, steps - 2
         # The mean of one over the chunk sizes: see published.chunk_weights.
         self.point_weight = math.ceil(interior / config.chunk) / interior
@@ -148,186 +121,204 @@ class FastSolver:
         if spread is None and guide is not None:
             self.spread = float(guide.surrogate.spread)
 
-    def take_off(self, number: int, label: int, start: Tensor, end: Tensor) -> Flight:  # [D] x2
-        """A path as predicted, on the straight line or beside it, with the first level's knots."""
-        points = self.levels[0].points
-        if self.predict is None:
-            path = resample(torch.stack([start, end]), points)
-        else:
-            path = self.predict(start, end, label, points)
-        none = torch.zeros_like(path[1:-1])
-        spread, memory = self._spread(start, end), Memory(self.config.memory, start)
-        rate = self.config.lr * spread / math.sqrt(len(start))
-        if self.predict is not None:
-            rate *= _PREDICTED
-        elif self.schedule.single:
-            rate *= _ONE_LEVEL
-        if self.schedule.single and self.config.exploration:
-            path[1:-1] += self.config.exploration * spread * _noise(start, end, len(none))
-        none_yet = none, none, none, none, none[:, 0]
-        flight = Flight(number, label, 0, path, *none_yet, memory, spread, rate)
-        return self.schedule.enter(flight, 0, path, none)
+    @property
+    def explores(self) -> bool:
+        """Whether paths begin beside the line, in a direction that their ends decide."""
+        return self.schedule.single and self.config.exploration > 0
 
-    def _spread(self, start: Tensor, end: Tensor) -> float:  # [D] x2
+    def take_off(
+        self,
+        number: Tensor,  # [B], on the processor
+        label: Tensor,  # [B], on the processor
+        ends: Tensor,  # [B, 2, D]
+        line_terms: Tensor,  # [B, 4]
+        ends_here: Tensor,  # [B, 2, D], on the processor where paths explore
+    ) -> Flights:
+        """Paths as predicted, on the straight line or beside it, with the first level's knots."""
+        points = self.levels[0].points
+        path = resample(ends, points) if self.predict is None else self.predict(ends, label, points)
+        spread = self._spread(ends)
+        rate = self.config.lr * spread / math.sqrt(ends.shape[2])
+        if self.predict is not None:
+            rate = rate * _PREDICTED
+        elif self.schedule.single:
+            rate = rate * _ONE_LEVEL
+        if self.explores:
+            beside = (self.config.exploration * spread).to(path.dtype)[:, None, None]
+            path[:, 1:-1] += beside * _noise(ends_here, points - 2).to(path)
+        memory = Memory.empty(len(path), self._memory_size(), path)
+        label = label.to(path.device)
+        return Flights.begin(number, label, ends, line_terms, path, spread, rate, memory)
+
+    def _spread(self, ends: Tensor) -> Tensor:  # [B, 2, D] -> [B] float64
         """How far apart latents are, per coordinate.
 
         Steps must be short against it, and the smoothness that steps cost grows with D: hence a
         learning rate of a share of spread / sqrt(D).
         """
         if self.spread is not None:
-            return self.spread
-        sizes = (x.square().mean().sqrt() for x in (end - start, start))
-        apart, size = torch.stack([*sizes]).tolist()
+            return ends.new_full((len(ends),), self.spread, dtype=torch.float64)
+        start, end = ends.unbind(dim=1)
+        apart, size = (x.square().mean(dim=1).sqrt().double() for x in (end - start, start))
         # Ends that (almost) meet say nothing about the latents.
-        return max(apart, _LEAST_SPREAD * size) or 1.0
+        spread = torch.maximum(apart, _LEAST_SPREAD * size)
+        return torch.where(spread == 0, 1.0, spread)
+
+    def _memory_size(self) -> int:
+        """Points that a path's memory has to hold: no more than there will ever be."""
+        schedule, levels = self.schedule, filter(self._remembers, self.levels)
+        most = sum(x.starts * schedule.evaluations(x) * schedule.active(x) for x in levels)
+        return min(self.config.memory, most)
 
     @torch.no_grad()
-    def advance(self, flights: list[Flight]) -> None:
-        """Evaluate all paths once and move them; those that ended are marked.
+    def advance(self, flights: list[Flights]) -> tuple[list[Flights], list[Flights]]:
+        """Evaluate all paths once and move them: those that fly on, and those that ended.
 
-        What a path does depends on itself alone, not on the others.
+        What a path does depends on itself alone, not on the others. There is one batch for each
+        level, before and after; those that ended are of the last one.
+
+        Raises:
+            InputError: the energy of a path's straight line is not finite.
         """
-        groups: dict[int, list[Flight]] = {}
-        for flight in flights:
-            groups.setdefault(flight.level, []).append(flight)
-        stacks = [self._stacked(groups[level], self.levels[level]) for level in sorted(groups)]
-        rows = [self._rows(stack) for stack in stacks]
-        gradients = self._evaluate(stacks, rows)
-        moved = [self._move(*each) for each in zip(stacks, rows, gradients, strict=True)]
+        models = self._models(flights)
+        rows = [self._rows(each) for each in flights]
+        gradients = self._evaluate(flights, models, rows)
+        moved = [self._move(*x) for x in zip(flights, models, rows, gradients, strict=True)]
         # Everything before this runs on without waiting for a GPU.
-        verdicts = iter(torch.cat(moved, dim=1).T.tolist())
-        for stack in stacks:
-            for flight, (total, is_finite) in zip(stack.flights, verdicts, strict=False):
-                if is_finite:
-                    self.schedule.judge(flight, total)
-                else:  # nothing comes back from there
-                    ends = flight.path[:1], flight.path[-1:]
-                    flight.path, flight.stopped = straight_line(*ends, self.steps)[0], "line"
+        verdicts = torch.cat(moved, dim=1).cpu().split([len(each) for each in flights], dim=1)
+        parts: list[Flights] = []
+        landed: list[Flights] = []
+        for each, (energy, is_finite, of_line) in zip(flights, verdicts, strict=True):
+            if not bool(of_line.all()):
+                self._refuse_lines(each)
+            flying, ended = self.schedule.judge(each, energy.double(), is_finite.bool())
+            parts += flying
+            landed += ended
+        return Flights.by_level(parts), Flights.by_level(landed)
 
-    def _rows(self, stack: _Stack) -> Tensor:  # [B, a]
+    def _refuse_lines(self, flights: Flights) -> None:
+        lines = straight_line(flights.path[:, 0], flights.path[:, -1], self.steps)
+        check_finite_walk(lines, EnergyTerms(*flights.line_terms.unbind(1)), "on the straight line")
+
+    def _models(self, flights: list[Flights]) -> list[_Model]:
+        """What moves each level's paths until they are evaluated again."""
+        sizes, device = [len(each) for each in flights], flights[0].path.device
+        # One copy to a GPU for all numbers.
+        shares = torch.cat([self.schedule.shares(each) for each in flights]).to(device).split(sizes)
+        models = []
+        for each, share in zip(flights, shares, strict=True):
+            level = self.levels[each.level]
+            weight = self.point_weight * level.guide_scale
+            first = each.rate * min(1.0, self.levels[0].interior / level.interior)
+            models.append(
+                _Model(
+                    weight=weight,
+                    stiffness=self.config.weights.smoothness * level.smoothness_scale,
+                    alpha=level.alpha,
+                    steps=self._inner_steps(level),
+                    rates=(first * share).to(each.path.dtype),
+                    damping=self.damping * weight / each.spread.square()[:, None, None],
+                )
+            )
+        return models
+
+    def _rows(self, flights: Flights) -> Tensor:  # [B, a]
         """The knots to evaluate, ascending: new ones first, then those that moved farthest."""
-        batch, n = stack.energies.shape
-        count = self.schedule.active(stack.level)
+        batch, n = flights.energies.shape
+        count = self.schedule.active(self.levels[flights.level])
         if count == n:
-            return torch.arange(n, device=stack.path.device).expand(batch, n)
-        moved = (stack.knots() - stack.anchor).square().sum(dim=2)
-        new = stack.energies.isnan()
+            return torch.arange(n, device=flights.path.device).expand(batch, n)
+        moved = (flights.knots() - flights.anchor).square().sum(dim=2)
+        new = flights.energies.isnan()
         # Every other knot first, so that each has a neighbour that is known.
         moved = torch.where(new, 1e30 + 1e29 * (torch.arange(n, device=moved.device) % 2), moved)
         return moved.topk(count).indices.sort().values
 
-    def _evaluate(self, stacks: list[_Stack], rows: list[Tensor]) -> list[Tensor]:
-        """True gradients of the chosen knots, [B, a, D] of each stack; their energies are noted."""
+    def _evaluate(
+        self, flights: list[Flights], models: list[_Model], rows: list[Tensor]
+    ) -> list[Tensor]:
+        """True gradients of the chosen knots, [B, a, D] of each level; their energies are noted."""
         shapes = [chosen.shape for chosen in rows]
-        each = list(zip(stacks, rows, strict=True))
-        points = torch.cat([_taken(stack.knots(), chosen).flatten(0, 1) for stack, chosen in each])
-        labels = torch.cat([stack.of_points(chosen.shape[1]) for stack, chosen in each])
-        weights = torch.cat([points.new_full((x.numel(),), stack.weight) for stack, x in each])
+        each = list(zip(flights, models, rows, strict=True))
+        points = torch.cat([_taken(x.knots(), chosen).flatten(0, 1) for x, _, chosen in each])
+        labels = torch.cat([x.labels_of_points(chosen.shape[1]) for x, _, chosen in each])
+        weights = torch.cat([points.new_full((x.numel(),), model.weight) for _, model, x in each])
         energies = points.new_empty(len(points))
         gradients = self.energy.guide_gradient(points, labels, weights, energies, known_labels=True)
         if self.visited is not None:
             self.visited(points)
         sizes = [shape.numel() for shape in shapes]
-        for (stack, chosen), theirs in zip(each, energies.split(sizes), strict=True):
-            stack.energies.scatter_(1, chosen, theirs.view(chosen.shape))
-            for flight in stack.flights:
-                flight.evaluated_points += chosen.shape[1]
+        for (x, _, chosen), theirs in zip(each, energies.split(sizes), strict=True):
+            x.energies.scatter_(1, chosen, theirs.view(chosen.shape))
+            x.evaluations = x.evaluations + 1
+            x.evaluated_points = x.evaluated_points + chosen.shape[1]
         return [
             theirs.view(*shape, -1)
             for shape, theirs in zip(shapes, gradients.split(sizes), strict=True)
         ]
 
-    def _point_weight(self, level: Level) -> float:
-        return self.point_weight * level.guide_scale
-
     def _move(
         self,
-        stack: _Stack,
+        flights: Flights,
+        model: _Model,
         rows: Tensor,  # [B, a]
         gradients: Tensor,  # [B, a, D]
-    ) -> Tensor:  # [2, B]
-        """Steps after one evaluation, for paths of one level: total energies, who is finite."""
-        slope = self._surrogate_slope(stack)
-        field = self._learn(stack, rows, gradients, slope)
-        smoothness = self._step(stack, slope, field)
-        steps = self._inner_steps(stack.level)
-        for _ in range(steps - 1):
-            self._step(stack, self._surrogate_slope(stack), field)
-        totals = stack.stiffness * smoothness + stack.weight * stack.energies.sum(dim=1)
-        finite = torch.isfinite(stack.path).flatten(1).all(dim=1)
-        stack.unstack()
-        for flight in stack.flights:
-            flight.adam_steps += steps
-            flight.evaluations += 1
-        return torch.stack([totals, finite.to(totals.dtype)])
-
-    def _stacked(self, flights: list[Flight], level: Level) -> _Stack:
-        """Paths of one level as one batch."""
-        tensors = {
-            name: torch.stack([getattr(flight, name) for flight in flights])
-            for name in _OF_A_FLIGHT
-        }
-        path = tensors["path"]
-        weight = self._point_weight(level)
-        rates = [self.schedule.rate(flight, level) for flight in flights]
-        # One copy to a GPU for all numbers.
-        rows = [
-            (f.spread, rate, f.adam_steps, f.label) for f, rate in zip(flights, rates, strict=True)
-        ]
-        numbers = torch.tensor(rows, dtype=torch.float64, device=path.device).T
-        spreads = numbers[0].to(path.dtype)
-        return _Stack(
-            flights,
-            level,
-            **tensors,
-            taken=numbers[2].long(),
-            rates=numbers[1].to(path.dtype),
-            labels=numbers[3].long(),
-            spreads=spreads,
-            damping=self.damping * weight / spreads.square()[:, None, None],
-            weight=weight,
-            stiffness=self.config.weights.smoothness * level.smoothness_scale,
-        )
+    ) -> Tensor:  # [3, B]
+        """Steps after one evaluation: total energies, and whether paths and lines are finite."""
+        slope = self._surrogate_slope(flights, model)
+        field = self._learn(flights, model, rows, gradients, slope)
+        smoothness = self._step(flights, model, slope, field)
+        for _ in range(model.steps - 1):
+            self._step(flights, model, self._surrogate_slope(flights, model), field)
+        totals = model.stiffness * smoothness + model.weight * flights.energies.sum(dim=1)
+        finite = (x.isfinite().flatten(1).all(dim=1) for x in (flights.path, flights.line_terms))
+        return torch.stack([totals, *(x.to(totals.dtype) for x in finite)])
 
     def _learn(
         self,
-        stack: _Stack,
+        flights: Flights,
+        model: _Model,
         rows: Tensor,  # [B, a]
         gradients: Tensor,  # [B, a, D]
         slope: Tensor,  # [B, n, D]
     ) -> ErrorField | None:
         """Note how much the surrogate's slope errs at the knots `rows`; its errors everywhere."""
-        knots = stack.knots()
+        knots = flights.knots()
         chosen = rows[:, :, None].expand(-1, -1, knots.shape[2])
         points, errors = _taken(knots, rows), gradients - _taken(slope, rows)
-        stack.anchor.scatter_(1, chosen, points)
-        stack.correction.scatter_(1, chosen, errors)
-        if not self._remembers(stack.level):
+        flights.anchor.scatter_(1, chosen, points)
+        flights.correction.scatter_(1, chosen, errors)
+        if not self._remembers(self.levels[flights.level]):
             return None
-        memories = [flight.memory for flight in stack.flights]
-        remember(memories, points, errors / stack.weight)
-        return ErrorField(memories, stack.spreads * math.sqrt(knots.shape[2]))
+        flights.memory.remember(points, errors / model.weight)
+        return ErrorField(flights.memory, flights.spread * math.sqrt(knots.shape[2]))
 
-    def _step(self, stack: _Stack, slope: Tensor, field: ErrorField | None) -> Tensor:  # -> [B]
+    def _step(
+        self,
+        flights: Flights,
+        model: _Model,
+        slope: Tensor,  # [B, n, D]
+        field: ErrorField | None,
+    ) -> Tensor:  # -> [B]
         """One step on the model, in place; returns the smoothness energies before it."""
-        path, knots = stack.path, stack.knots()
+        path, knots = flights.path, flights.knots()
         if field is not None:
-            stack.correction = stack.weight * field(knots)
-        slope = slope + stack.correction + stack.damping * (knots - stack.anchor)
-        before = path.clone() if stack.level.alpha else None
+            flights.correction = model.weight * field(knots)
+        slope = slope + flights.correction + model.damping * (knots - flights.anchor)
+        before = path.clone() if model.alpha else None
         smoothness, _ = ops.path_step_(
             path,
             slope,
-            stack.exp_avg,
-            stack.exp_avg_sq,
-            stack.taken,
-            stack.rates,
-            smooth_weight=stack.stiffness,
+            flights.exp_avg,
+            flights.exp_avg_sq,
+            flights.adam_steps,
+            model.rates,
+            smooth_weight=model.stiffness,
             betas=self.config.betas,
             eps=self.config.eps,
         )
         if before is not None:
-            moved = ops.path_smooth_(path - before, stack.level.alpha, ends="zero")
+            moved = ops.path_smooth_(path - before, model.alpha, ends="zero")
             path[:, 1:-1] = before[:, 1:-1] + moved[:, 1:-1]
         return smoothness
 
@@ -339,14 +330,14 @@ class FastSolver:
         modelled = self.guide is not None or self._remembers(level)
         return self.config.inner_steps if modelled else 1
 
-    def _surrogate_slope(self, stack: _Stack) -> Tensor:  # -> [B, n, D]
+    def _surrogate_slope(self, flights: Flights, model: _Model) -> Tensor:  # -> [B, n, D]
         """The surrogate's gradient at the knots, zero without one."""
-        knots = stack.knots()
+        knots = flights.knots()
         if self.guide is None:
             return torch.zeros_like(knots)
         points = knots.reshape(-1, knots.shape[2])
-        labels = stack.of_points(knots.shape[1])
-        weights = knots.new_full((len(points),), stack.weight)
+        labels = flights.labels_of_points(knots.shape[1])
+        weights = knots.new_full((len(points),), model.weight)
         slope = self.guide.gradient(points, labels, weights)
         return slope.view(knots.shape).to(knots.dtype)
 
@@ -355,8 +346,11 @@ def _taken(values: Tensor, rows: Tensor) -> Tensor:  # [B, n, D], [B, a] -> [B, 
     return values.gather(1, rows[:, :, None].expand(-1, -1, values.shape[2]))
 
 
-def _noise(start: Tensor, end: Tensor, rows: int) -> Tensor:  # [D] x2 -> [rows, D]
+def _noise(ends: Tensor, rows: int) -> Tensor:  # [B, 2, D], on the processor -> [B, rows, D]
     """Standard normal numbers that a path's ends decide: the same for it in whatever company."""
-    digest = hash_bytes(torch.stack([start, end]).cpu().numpy().tobytes())
-    source = torch.Generator().manual_seed(int(digest[:15], 16))
-    return torch.randn(rows, len(start), generator=source).to(start)
+    draws = []
+    for pair in ends:
+        digest = hash_bytes(pair.numpy().tobytes())
+        source = torch.Generator().manual_seed(int(digest[:15], 16))
+        draws.append(torch.randn(rows, ends.shape[2], generator=source))
+    return torch.stack(draws)

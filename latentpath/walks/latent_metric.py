@@ -25,7 +25,11 @@ from torch import Tensor
 from latentpath.core import InputError, check_above_zero, check_at_least
 from latentpath.generators import Generator
 from latentpath.models import Networks, Surrogate
+from latentpath.walks.published import with_ends
+from latentpath.walks.stacks import in_stacks
 
+# Rows and paths that change their coordinates together elsewhere than on processors.
+_TOGETHER = 256
 # Draws that the covariance is estimated from, for each coordinate, and at least.
 _PER_COORDINATE, _LEAST = 32, 4096
 _EUCLIDEAN = "walk in the Euclidean metric: --latent-metric euclidean, metric=None in Python"
@@ -108,6 +112,16 @@ class LatentMetric:
     def back(self, u: Tensor) -> Tensor:  # [..., D] -> [..., D]
         """Coordinates of the metric as latents."""
         return u @ self.root + self.mean
+
+    def ends_into(self, ends: Tensor) -> Tensor:  # [B, 2, D] -> [B, 2, D]
+        """Ends of paths in the coordinates of the metric, the same bits in any company."""
+        each = in_stacks(self.into, ends.flatten(0, 1), together=_TOGETHER)
+        return each.view_as(ends)
+
+    def paths_back(self, paths: Tensor, ends: Tensor) -> Tensor:  # [B, T, D], [B, 2, D]
+        """Paths as latents, the same bits in any company, with these ends bit for bit."""
+        latents = in_stacks(self.back, paths, together=_TOGETHER)
+        return with_ends(latents, *ends.unbind(dim=1))
 
     def networks(self, networks: Networks) -> Networks:
         """The same networks for latents in the coordinates of the metric."""

@@ -101,14 +101,14 @@ def _worth(interior: int) -> int:
     return next((count for most, count in _EVALUATIONS if interior <= most), _EVALUATIONS_BEYOND)
 
 
-def resample(path: Tensor, points: int) -> Tensor:  # [T, D] -> [points, D]
-    """The piecewise linear path at equally spaced parameters; both ends bit for bit."""
-    t = len(path)
+def resample(path: Tensor, points: int) -> Tensor:  # [..., T, D] -> [..., points, D]
+    """Piecewise linear paths at equally spaced parameters; both ends bit for bit."""
+    t = path.shape[-2]
     if points == t:
         return path.clone()
     place = torch.linspace(0, t - 1, points, device=path.device, dtype=path.dtype)
     left = place.floor().clamp_(max=t - 2).long()
     share = (place - left)[:, None]
-    result = path[left] * (1 - share) + path[left + 1] * share
-    result[0], result[-1] = path[0], path[-1]
+    result = path[..., left, :] * (1 - share) + path[..., left + 1, :] * share
+    result[..., 0, :], result[..., -1, :] = path[..., 0, :], path[..., -1, :]
     return result

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -15,6 +14,7 @@ from latentpath.energy import PathEnergy, SurrogateGuide, find_identity_head
 from latentpath.generators import Precision, PrecisionName
 from latentpath.models import Networks, PathPredictor
 from latentpath.walks.arguments import (
+    BatchOfRequests,
     CheckedRequests,
     as_ends,
     as_labels,
@@ -26,8 +26,11 @@ from latentpath.walks.fast_config import FastConfig
 from latentpath.walks.latent_metric import LatentMetric
 from latentpath.walks.pool import FULL, Pool, Request
 from latentpath.walks.published import PublishedConfig, published_walk, straight_line, with_ends
+from latentpath.walks.stacks import in_stacks
 from latentpath.walks.walk_result import PathResult, WalkResult
 
+# Paths that are predicted together elsewhere than on processors.
+_TOGETHER = 64
 # From this side of the images on their kernels keep a GPU longer than launching them takes.
 _LARGE = 128
 
@@ -107,9 +110,8 @@ def walk(
     check_steps(steps)
     config = _config_of(solver, config)
     if isinstance(config, FastConfig):
-        requests = map(Request, start, end, labels.tolist())
         stream = walk_stream(
-            list(requests),
+            BatchOfRequests(start, end, labels),
             networks,
             steps=steps,
             config=config,
@@ -171,11 +173,11 @@ def walk_stream(
     check_steps(steps)
     check_whole(0, in_flight=in_flight, micro_batch=micro_batch)
     config = config or FastConfig()
-    count = len(requests) if isinstance(requests, Sized) else 0
-    checked = CheckedRequests(iter(requests))
+    checked = CheckedRequests.of(requests)
     if (first := checked.peek()) is None:
         return iter(())
     device, width = first.start.device, first.start.shape[0]
+    inside = first.start if metric is None else metric.into(first.start)
     networks = networks.for_latents(width)
     networks.check_trained_for()
     predict = _predict(networks.predictor, metric, device)
@@ -193,7 +195,7 @@ def walk_stream(
     )
     # A surrogate makes no images.
     graphs = _graphs(cuda_graphs, device, 0)
-    guide = _surrogate_guide(networks, energy, _into(metric, first).start, graphs)
+    guide = _surrogate_guide(networks, energy, inside, graphs)
     spread = None if metric is None else 1.0
     solver = FastSolver(energy, config, int(steps), guide, visited, predict=predict, spread=spread)
     pool = Pool(
@@ -201,13 +203,12 @@ def walk_stream(
         energy,
         int(steps),
         in_flight=in_flight,
+        metric=metric,
         nearest=nearest,
         progress=progress,
-        count=count,
+        count=checked.count,
     )
-    if metric is None:
-        return pool.run(checked)
-    return _walked_in(metric, pool, checked)
+    return pool.run(checked)
 
 
 def _graphs(
@@ -217,30 +218,6 @@ def _graphs(
     if asked is not None:
         return asked
     return "where possible" if device.type == "cuda" and img_resolution < _LARGE else False
-
-
-def _into(metric: LatentMetric | None, request: Request) -> Request:
-    if metric is None:
-        return request
-    return Request(metric.into(request.start), metric.into(request.end), request.label)
-
-
-def _walked_in(
-    metric: LatentMetric, pool: Pool, requests: Iterable[Request]
-) -> Iterator[PathResult]:
-    """Paths walked in the coordinates of a metric, as latents, their ends bit for bit."""
-    ends: deque[Request] = deque()
-
-    def entering() -> Iterator[Request]:
-        for request in requests:
-            ends.append(request)
-            yield _into(metric, request)
-
-    for result in pool.run(entering()):
-        request = ends.popleft()
-        latents = metric.back(result.latents)
-        latents = with_ends(latents[None], request.start[None], request.end[None])[0]
-        yield dataclasses.replace(result, latents=latents)
 
 
 def _refuse_options_of_fast(**options: object) -> None:
@@ -281,18 +258,22 @@ def _predict(
     _check_device("predictor", predictor.centre, device)
 
     @torch.no_grad()
-    def predict(start: Tensor, end: Tensor, label: int, points: int) -> Tensor:
-        if label >= predictor.num_classes:
+    def predict(ends: Tensor, labels: Tensor, points: int) -> Tensor:
+        if int(labels.max()) >= predictor.num_classes:
             raise InputError(
                 expected=f"labels below {predictor.num_classes}, as the predictor was trained on",
-                got=str(label),
+                got=str(int(labels.max())),
                 fix="train it on latents of all classes, or walk without it",
             )
-        ends = [x if metric is None else metric.back(x) for x in (start[None], end[None])]
         places = torch.linspace(0, 1, points, device=device)[1:-1]
-        between = predictor(*ends, torch.full((1,), label, device=device), places)[0]
-        between = between if metric is None else metric.into(between)
-        return torch.cat([start[None], between, end[None]])
+
+        def between(ends: Tensor, labels: Tensor) -> Tensor:  # [b, 2, D], [b] -> [b, n, D]
+            latents = (x if metric is None else metric.back(x) for x in ends.unbind(dim=1))
+            found = predictor(*latents, labels, places)
+            return found if metric is None else metric.into(found)
+
+        inner = in_stacks(between, ends, labels.to(device), together=_TOGETHER)
+        return torch.cat([ends[:, :1], inner, ends[:, 1:]], dim=1)
 
     return predict
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -9,7 +11,7 @@ from latentpath import ops
 from latentpath.core.errors import LatentpathWarning
 from latentpath.energy import FeatureEnergy, PathEnergy, SurrogateGuide
 from latentpath.energy.cuda_graphs import CudaGraphed
-from latentpath.models import Networks
+from latentpath.models import Networks, PathPredictor
 from latentpath.walks import (
     FastConfig,
     LatentMetric,
@@ -19,7 +21,8 @@ from latentpath.walks import (
     walk,
 )
 from latentpath.walks.fast import FastSolver
-from support.tiny_walks import Setting, quick
+from latentpath.walks.flights import Flights
+from support.tiny_walks import CLASSES, D, Setting, quick
 
 
 @pytest.fixture
@@ -45,8 +48,8 @@ def ends(setting, rows=slice(None)):
 OPTIONS = {"micro_batch": 64, "steps": 17, "precision": "float32"}
 
 
-def advances(gpu):
-    return sum(count for place, count in gpu.waits.items() if "advance" in place)
+def counted(counter, where):
+    return sum(count for place, count in counter.items() if where in place)
 
 
 @pytest.mark.parametrize("cuda_graphs", [False, True])
@@ -62,36 +65,96 @@ def test_the_same_paths_as_on_the_processor(gpu, setting, cuda_graphs):
         assert gpu.replays > 5
 
 
-def test_one_wait_an_evaluation(gpu, setting):
-    """What decides about a path comes from the GPU in one piece."""
+OF_TWO = FastConfig(passes=6, exploration=0.5, tolerance=0.0)
+SHORT = {**OPTIONS, "steps": 4, "micro_batch": 256, "config": OF_TWO}
+LONG = {**OPTIONS, "steps": 34, "micro_batch": 2048, "config": quick(tolerance=0.0, memory=64)}
+
+
+@pytest.mark.parametrize("options", [SHORT, LONG], ids=["short", "long"])
+@pytest.mark.parametrize("paths", [3, 9, 40])
+def test_one_wait_an_evaluation(gpu, options, paths):
+    """What decides about paths comes from the GPU in one piece, and goes there in one."""
+    setting = Setting(paths=paths)
+    setting.there = lambda x: x.to(gpu.device)
     networks, calls = moved(setting, gpu), []
-    walk(*ends(setting), networks, config=quick(), visited=calls.append, **OPTIONS)
+    walk(*ends(setting), networks, **options)
     if not gpu.pretended:
         pytest.skip("a real GPU counts no waits")
-    assert advances(gpu) == len(calls)
-    # Likewise what the processor tells it: all numbers of the paths in one copy.
-    copies = sum(count for place, count in gpu.copies.items() if "_stacked" in place)
-    assert copies == len(calls)
-    beside = {place for place in gpu.waits if "fast.py" in place and "take_off" not in place}
-    assert all("tolist at walks/fast.py:advance" in place for place in beside), beside
+    gpu.forget()
+    walk(*ends(setting), networks, visited=calls.append, **options)
+    assert counted(gpu.waits, " at walks/fast.py:advance") == len(calls)
+    assert counted(gpu.copies, " at walks/fast.py:_models") == len(calls)
+    # And where paths begin beside their lines, and where they end; the ends are looked at, and
+    # the labels fetched.
+    explores = options["steps"] < 8
+    assert counted(gpu.waits, " at walks/pool.py:_enter") == explores
+    assert counted(gpu.waits, " at walks/pool.py:_take_earlier") == explores
+    assert counted(gpu.waits, " at walks/pool.py:_land") == 1
+    assert sum(gpu.waits.values()) == len(calls) + 2 * explores + 1 + 2
 
 
-def test_more_paths_are_no_more_launches(gpu, setting):
-    """But where paths begin, end, or go on to another level."""
-    networks = moved(setting, gpu)
-    energy = PathEnergy(networks, micro_batch=128, fixed_batches=True)
-    solver = FastSolver(energy, quick(), 34)
+@pytest.mark.parametrize("options", [SHORT, LONG], ids=["short", "long"])
+def test_more_paths_are_no_more_launches(gpu, options):
+    """Of any evaluation: where they turn back, begin anew, are on several levels, or end."""
+    counts = [launches_and_waits(gpu, paths, **options) for paths in (3, 9, 40)]
+    if not gpu.pretended:
+        pytest.skip("a real GPU counts nothing")
+    assert counts[0] == counts[1] == counts[2]
+    assert {waits for _, waits in counts[0]} == {1}
+    assert len({launches for launches, _ in counts[0]}) > 2
 
-    def launches(count):
-        start, end, labels = ends(setting, slice(count))
-        each = enumerate(zip(labels.tolist(), start, end, strict=True))
-        flights = [solver.take_off(number, *path) for number, path in each]
-        solver.advance(flights)
+
+def launches_and_waits(gpu, paths, *, steps, config, micro_batch, precision):
+    """Of every evaluation of so many paths, and as many that begin three evaluations later."""
+    setting = Setting(paths=2 * paths)
+    setting.there = lambda x: x.to(gpu.device)
+    energy = PathEnergy(moved(setting, gpu), micro_batch=micro_batch, fixed_batches=True)
+    solver = FastSolver(energy, config, steps)
+
+    def begun(rows):
+        both = torch.stack([setting.start[rows], setting.end[rows]], dim=1)
+        line_terms = setting.there(torch.zeros(len(both), 4))
+        numbers = torch.arange(2 * paths)[rows]
+        return solver.take_off(numbers, setting.labels[rows], setting.there(both), line_terms, both)
+
+    solver.advance([begun(slice(None))])  # looks at the networks
+    flights, counts, ended = [begun(slice(paths))], [], 0
+    while flights:
         gpu.forget()
-        solver.advance(flights)
-        return gpu.launches
+        flights, landed = solver.advance(flights)
+        counts.append((gpu.launches, sum(gpu.waits.values())))
+        ended += sum(map(len, landed))
+        if len(counts) == 3:
+            flights = Flights.by_level([*flights, begun(slice(paths, None))])
+    assert ended == 2 * paths
+    return counts
 
-    assert launches(9) == launches(3)
+
+@pytest.mark.parametrize("predicted", [False, True])
+def test_more_paths_begin_and_end_in_no_more_launches(gpu, predicted):
+    """In a metric, too, with a predictor or without."""
+    counts = []
+    for paths in (3, 9, 40):
+        setting = Setting(paths=paths)
+        setting.there = lambda x: x.to(gpu.device)
+        networks = moved(setting, gpu)
+        if predicted:
+            torch.manual_seed(3)
+            predictor = PathPredictor(D, CLASSES, width=32, depth=2).requires_grad_(False)
+            torch.nn.init.normal_(predictor.last.weight, std=0.05)
+            predictor.trained_for = networks.fingerprint()
+            networks = dataclasses.replace(networks, predictor=predictor.to(gpu.device))
+        metric = LatentMetric.of_covariance(*map(setting.there, (torch.zeros(D), torch.eye(D))))
+        options = {**LONG, "metric": metric}
+        walk(*ends(setting), networks, **options)  # looks at the networks
+        gpu.forget()
+        walked = walk(*ends(setting), networks, **options)
+        counts.append((gpu.launches, sum(gpu.waits.values())))
+        few = walk(*ends(setting, slice(1, 3)), networks, **options)
+        assert torch.equal(few.latents.cpu(), walked.latents[1:3].cpu())
+    if not gpu.pretended:
+        pytest.skip("a real GPU counts nothing")
+    assert counts[0] == counts[1] == counts[2]
 
 
 @pytest.mark.parametrize("cuda_graphs", [False, True])
