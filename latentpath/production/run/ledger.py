@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 from latentpath.core import REBUILD, IntegrityError, hash_bytes, new_file, option
 from latentpath.production.plan import Plan
@@ -336,12 +335,15 @@ def _naming_damage() -> Iterator[None]:
 
 
 def _explained(error: sqlite3.DatabaseError) -> Exception:
-    """A disk that is full or closed is no damage."""
-    name: Any = getattr(error, "sqlite_errorname", "")
+    """A disk that is full or closed is no damage.
+
+    By SQLite's words for FULL, READONLY, CANTOPEN and IOERR: its names for them are in Python 3.11
+    and later alone.
+    """
     text = str(error)
-    if "FULL" in name or "full" in text:
+    if "disk is full" in text:
         return disk_error(text, "make room")
-    if any(word in name for word in ("READONLY", "CANTOPEN", "IOERR")) or "readonly" in text:
+    if any(words in text for words in ("readonly", "unable to open", "disk I/O error")):
         return disk_error(text, "make the run's folder writable and sound")
     return _damaged(text)
 
