@@ -42,6 +42,7 @@ def main() -> None:
         certificate=manifest["certificate"],
         seal=manifest["seal"],
         networks=manifest.get("networks"),
+        reading=manifest.get("reading"),
     )
     print(write_report(Path(given.out) / "report.html", report))
 

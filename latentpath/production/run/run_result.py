@@ -57,10 +57,7 @@ def summary_lines(result: RunResult) -> list[str]:
     """Lines to print: what was made, at which rates, where it lies, and what loads it."""
     chosen, folder = result.chosen, result.folder
     walks = sum(len(result.plan.task(row.number).pairs) for row in result.rows)
-    lines = [
-        f"set: {folder.set}, {chosen.count} images; the gate turned away "
-        f"{sum(chosen.rejected.values())} of {chosen.tested} samples on {walks} walks"
-    ]
+    lines = [f"set: {folder.set}, {samples_line(chosen, walks)}"]
     rates = ", ".join(f"{name} {rate:.4g}" for name, rate in stage_rates(result.rows).items())
     if rates:
         lines.append(f"samples/s of each stage on one worker: {rates}")
@@ -74,6 +71,17 @@ def summary_lines(result: RunResult) -> list[str]:
     manifest = result.manifest
     used = loading_lines(manifest["layouts"], manifest["images"]["channels"], folder.set.as_posix())
     return lines + [f"use it with {library}: {line}" for library, line in used.items()]
+
+
+def samples_line(chosen: Selection, walks: int) -> str:
+    """How many samples of so many walks became images of the set, and what became of the others."""
+    rejected = sum(chosen.rejected.values())
+    spare = chosen.tested - rejected - chosen.count
+    text = (
+        f"{chosen.count} images; of {chosen.tested} samples on {walks} walks the gate turned away "
+        f"{rejected}"
+    )
+    return f"{text}, and {spare} more passed than were wanted of their class" if spare else text
 
 
 def seal_line(manifest: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ import shutil
 import socket
 import time
 
+import numpy as np
 import pytest
 
 from latentpath.cli import main
@@ -18,8 +19,11 @@ from latentpath.production import seal_line, shortage_lines, summary_lines, work
 from latentpath.production.plan import read_plan
 from latentpath.production.run.ledger import RUNNING, Ledger, ShardRow
 from latentpath.production.run.run_folder import RunFolder
+from latentpath.production.run.run_result import samples_line
 from latentpath.production.run.run_status import _duration, _status, read_status, status_json
 from latentpath.production.schedule import Schedule
+from latentpath.production.selection import Selection
+from latentpath.production.shard import ShardCounts
 from support.tiny_runs import config, files_of
 
 
@@ -117,9 +121,18 @@ def test_progress_tells_rate_rejected_share_and_busy_share(perform):
 
 def test_the_summary(finished):
     lines = summary_lines(finished)
-    assert lines[0].startswith(f"set: {finished.folder.set}, 45 images; the gate ")
+    assert lines[0].startswith(f"set: {finished.folder.set}, 45 images; of ")
     assert seal_line(finished.manifest).startswith(f"seal: {finished.manifest['seal']}")
     assert shortage_lines(finished) == []
+
+
+@pytest.mark.parametrize(("kept", "told"), [(77, True), (90, False)])
+def test_every_sample_is_accounted_for(kept, told):
+    """Of 105, 15 are turned away and 77 are in the set: 13 are left over."""
+    shards = (ShardCounts(0, 105, 90, {"too close": 11, "not in its class": 4}),)
+    line = samples_line(Selection(shards, (np.arange(kept),), (kept,), {}), 21)
+    assert line.startswith(f"{kept} images; of 105 samples on 21 walks the gate turned away 15")
+    assert ("13 more passed than were wanted" in line) == told
 
 
 def test_the_log_tells_what_happened_when(finished):
