@@ -16,6 +16,9 @@ from latentpath.core import option
 # Fewer people than these give intervals that are too narrow, however they are computed.
 FEWEST_PEOPLE = 30
 
+# Share of other people whom a threshold may name, or an attack accuse: hardly anybody.
+FALSE_ALARMS = 0.01
+
 
 @dataclass(frozen=True)
 class InstrumentCheck:
@@ -46,6 +49,15 @@ class InstrumentCheck:
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return {"instrument": self.instrument, "what": self.what, "works": self.works}
+
+
+def people_to_resolve(rate: float) -> int:
+    """How many people it takes to tell a rate from none.
+
+    >>> people_to_resolve(0.01)
+    100
+    """
+    return round(1 / rate)
 
 
 def more_people() -> str:

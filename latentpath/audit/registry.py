@@ -123,6 +123,10 @@ class Wing:
     "test"."""
     about: Aspect = "privacy"
     """What the question is about; each aspect has a verdict of its own."""
+    people_behind: int = 0
+    """How many people behind the set it takes for the answer to be green."""
+    people_held_out: int = 0
+    """How many people in the holdout it takes for the answer to be green."""
     overview: tuple[Column, ...] = ()
     """Columns of the table that begins the report."""
     sections: Callable[[Report], Iterable[Section]] = _none_of_it

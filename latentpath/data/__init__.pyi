@@ -26,6 +26,7 @@ from latentpath.data.manifest import (
     read_manifest as read_manifest,
 )
 from latentpath.data.people_split import (
+    FEWEST_TO_JUDGE as FEWEST_TO_JUDGE,
     PeopleSplit as PeopleSplit,
     split_people as split_people,
     validation_people as validation_people,

@@ -11,6 +11,10 @@ from latentpath.data.images import ImageSet
 
 # Fewer strangers than this tell nothing about a class.
 _LEAST_HELD_OUT = 2
+# People without whom no network can be judged, and the share of all that they may be.
+_LEAST_JUDGES, _MOST_JUDGES = 20, 0.25
+FEWEST_TO_JUDGE = round(_LEAST_JUDGES / _MOST_JUDGES)
+"""Of fewer people none can be held out to judge networks by."""
 
 
 class PeopleSplit(NamedTuple):
@@ -57,7 +61,7 @@ def split_people(data: ImageSet, share: float, seed: int = 0) -> PeopleSplit:
 
 
 def validation_people(
-    data: ImageSet, share: float, least: int = 20, seed: int = 0
+    data: ImageSet, share: float, least: int = _LEAST_JUDGES, seed: int = 0
 ) -> PeopleSplit | None:
     """Keep out people to judge networks by, where there are enough of them.
 
@@ -74,7 +78,7 @@ def validation_people(
     """
     people = data.num_identities
     count = max(share * people, least)
-    if not share or count > people / 4:
+    if not share or count > _MOST_JUDGES * people:
         return None
     try:
         return split_people(data, count / people, seed)

@@ -51,6 +51,7 @@ from latentpath.production import (
     refuse_identifiers,
     walk_people,
 )
+from latentpath.project.people_enough import too_few_lines
 from latentpath.project.project_config import ProjectConfig
 from latentpath.project.run_words import run_words
 from latentpath.project.time_trial import (
@@ -163,6 +164,9 @@ def _run(
         f"{people.others.num_identities:,} held out for the audit"
     )
     begun = settings.get("project")
+    if dry_run or not begun:
+        for line in too_few_lines(data, people, config):
+            say(line)
     side = resolution or (
         begun["resolution"]
         if begun

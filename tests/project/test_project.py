@@ -174,6 +174,8 @@ def test_a_dry_run_makes_nothing(tmp_path):
     assert run_project(DATA, folder, CONFIG, dry_run=True, say=told.append) is None
     assert not folder.exists()
     assert any(line.startswith("resolution: 16x16 pixels") for line in told)
+    assert sum(line.startswith("too few people to acquit the set by: ") for line in told) == 3
+    assert sum(line.startswith("too few people to judge generator") for line in told) == 1
 
 
 @pytest.mark.parametrize("dry_run", [False, True])

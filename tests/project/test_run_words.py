@@ -22,6 +22,8 @@ _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]+")
 
 # Where texts are of other commands, or of programs.
 _ELSEWHERE = {
+    "audit/open_questions.py",  # of audits without a holdout; a project has one
+    "audit/verdict.py",  # the same
     "audit/run_audit.py",  # of `audit`: a project knows whom it holds out
     "audit/report/page_printing.py",  # a browser's
     "audit/report/report_html.py",  # a project's report replaces its own

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from latentpath.audit.copies.copies_findings import other_people
-from latentpath.audit.instrument_check import InstrumentCheck, enough_people, more_people
+from latentpath.audit.instrument_check import (
+    FALSE_ALARMS,
+    InstrumentCheck,
+    enough_people,
+    more_people,
+    people_to_resolve,
+)
 from latentpath.audit.verdict import Evidence, Finding, check_limits, counted
 from latentpath.core import option
 
@@ -130,9 +136,10 @@ def _checks(evidence: Evidence, membership: Membership | None) -> Iterator[Instr
 
 def _one_percent(resolved: bool) -> Iterator[InstrumentCheck]:
     """Whether 1% false alarms can be told from none."""
+    needed = people_to_resolve(FALSE_ALARMS)
     yield InstrumentCheck(
         "A rate of 1% false alarms",
-        "It takes 100 other people to tell 1% false alarms from none, and there are "
+        f"It takes {needed} other people to tell 1% false alarms from none, and there are "
         f"{'as many' if resolved else 'fewer'}",
         resolved,
         more_people(),

@@ -15,6 +15,7 @@ from latentpath.audit.closeness.closeness_section import (
     closeness_sections,
     closeness_summary,
 )
+from latentpath.audit.instrument_check import FEWEST_PEOPLE
 from latentpath.audit.registry import Figure, Measure, Wing
 from latentpath.audit.verdict import NEEDS_HOLDOUT
 from latentpath.data import ImageSet
@@ -155,6 +156,8 @@ WING = Wing(
     findings=closeness_findings,
     answered_by=("record_ratio", "gradients_ratio"),
     others=("holdout",),
+    people_behind=FEWEST_PEOPLE,
+    people_held_out=FEWEST_PEOPLE,
     overview=OVERVIEW,
     sections=closeness_sections,
     summary=closeness_summary,

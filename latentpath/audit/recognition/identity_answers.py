@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from latentpath.audit.instrument_check import FALSE_ALARMS
 from latentpath.audit.statistics.intervals import Interval, share
 from latentpath.audit.statistics.roc import threshold_at
 from latentpath.core import DataError, InputError, Progress, ShapeError, device_of, silent
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 RANKS = (1, 5)
 
 # Share of the holdout that a calibrated classifier may name.
-FALSE_NAMING = 0.01
+FALSE_NAMING = FALSE_ALARMS
 
 _BATCH = 256
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from latentpath.audit.copies.copies_findings import other_people
-from latentpath.audit.instrument_check import InstrumentCheck, more_people
+from latentpath.audit.instrument_check import InstrumentCheck, more_people, people_to_resolve
 from latentpath.audit.statistics.intervals import Interval
 from latentpath.audit.verdict import Evidence, Finding, check_limits
 from latentpath.core import longer_training, option
@@ -86,7 +86,7 @@ def _sight(
 
 def _resolved(naming: CalibratedNaming) -> Iterator[InstrumentCheck]:
     """Whether a threshold can name so small a share of the holdout."""
-    needed = round(1 / naming.false_naming)
+    needed = people_to_resolve(naming.false_naming)
     yield InstrumentCheck(
         "The threshold that names hardly anybody",
         f"It takes {needed} other people to set a threshold that names {naming.false_naming:.0%} "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from latentpath.audit.audit_setup import AuditSetup, Subject
 from latentpath.audit.closeness.closeness_wing import nearest_of
+from latentpath.audit.instrument_check import FALSE_ALARMS, people_to_resolve
 from latentpath.audit.recognition.recognition_findings import recognition_findings
 from latentpath.audit.recognition.recognition_section import (
     OVERVIEW,
@@ -124,6 +125,7 @@ WING = Wing(
     findings=recognition_findings,
     answered_by=("reidentification",),
     others=("holdout",),
+    people_held_out=people_to_resolve(FALSE_ALARMS),
     overview=OVERVIEW,
     sections=recognition_sections,
     summary=recognition_summary,

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from latentpath.audit.instrument_check import FALSE_ALARMS
 from latentpath.audit.statistics.intervals import (
     LEVEL,
     RESAMPLES,
@@ -25,7 +26,7 @@ from latentpath.audit.statistics.intervals import (
 )
 from latentpath.core import DataError, ShapeError
 
-FALSE_POSITIVES = (0.01, 0.001)
+FALSE_POSITIVES = (FALSE_ALARMS, 0.001)
 
 # Ten false-positive rates per power of ten, at which the ROC curve is kept.
 CURVE = tuple(float(f"{10 ** (power / 10):.4g}") for power in range(-30, 1))
