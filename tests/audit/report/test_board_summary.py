@@ -135,6 +135,19 @@ def test_an_open_question_shows_its_reason_and_no_figure(tmp_path, plain_figures
     assert "Measured, but not to be relied on: Models trained on it reach" in page
 
 
+def test_what_a_weak_instrument_condemns_stays_condemned_and_is_called_so(tmp_path, plain_figures):
+    """And sentences on limits begin with a capital, losses below nothing with a minus sign."""
+    leak = made.audit(membership=made.membership(0.65, blind=0.7), utility=made.utility(0.93))
+    write_report(tmp_path / "r.html", made.report(1, leak))
+    text = text_of(tmp_path / "summary.html")
+    told = text.partition("Can one tell who is behind the set?")[2].partition("Are models")[0]
+    assert "Red Of one person behind the set" in told
+    assert f"Green up to 55.0%, red above 60.0%. {WEAK_INSTRUMENT}" in told
+    use = text.partition("Are models trained on it any good?")[2].partition("Does it look")[0]
+    assert "95% interval of the loss: \N{MINUS SIGN}" in use
+    assert not re.search(r"[;.] green|-\d", told + use)
+
+
 def test_a_seal_is_written_once_and_broken_in_its_middle(folder, tmp_path):
     page = folder / "summary.html"
     assert page.read_text("utf-8").count(SEAL) == 1
