@@ -13,6 +13,8 @@ from latentpath.cli import main
 from latentpath.data import read_image_set, write_image_set
 from support import tiny_models
 
+# Which questions stay open without a holdout, and who is left out of one, is said as a warning.
+pytestmark = pytest.mark.filterwarnings("default::latentpath.core.errors.LatentpathWarning")
 QUICK = ("--quiet", "--quick", "--seeds", "0")
 
 
@@ -77,7 +79,6 @@ class TestNoSquares:
         assert numbers["questions"]["copies"]["colour"] == "red"
 
 
-@pytest.mark.filterwarnings("default::latentpath.core.errors.LatentpathWarning")
 class TestPeopleInBoth:
     """The same patient with other images in the real set and in the holdout."""
 
