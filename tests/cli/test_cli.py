@@ -37,7 +37,7 @@ class TestProduce:
             "produce", "--data", images, "--weights", weights, "--out", out, *QUICK, "--count", 9
         )
         assert (code, err) == (0, [])
-        assert shown.startswith(f"set: {out / 'set'}, 9 images; the gate ")
+        assert shown.startswith(f"set: {out / 'set'}, 9 images; of 10 samples on ")
         line = next(n for n in shown.splitlines() if n.startswith("use it with latentpath: "))
         scope: dict = {}
         exec(line.partition(": ")[2], scope)
