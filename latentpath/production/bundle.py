@@ -123,11 +123,12 @@ class Bundle:
             return
         unfit, weak = (self.judgement.of_state(state) for state in ("unfit", "weak"))
         if unfit and not anyway:
+            mending = (network for figure in unfit for network in figure.mended_by)
             raise WeightsError(
                 expected="networks that are ready to make a set with",
                 got="; ".join(figure.words for figure in unfit),
                 fix="train longer with "
-                + ", and ".join(longer_training(n) for n in sorted({f.network for f in unfit}))
+                + ", and ".join(map(longer_training, dict.fromkeys(mending)))
                 + ", or go on with --anyway, as the set's card will say",
             )
         for state, figures in (("not ready", unfit), ("weak", weak)):

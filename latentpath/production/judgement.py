@@ -31,6 +31,15 @@ BESIDE = {
 }
 
 
+# What is looked at through other networks: as long as these are young, no longer training of the
+# one that is judged mends it.
+_THROUGH = {
+    "class_agreement": ("generator",),
+    "explained_variance": ("generator",),
+    "reconstructions": ("generator", "encoder"),
+}
+
+
 @dataclass(frozen=True)
 class JudgedFigure:
     """One figure of one network. All are shares, and more is better but where said otherwise.
@@ -60,6 +69,11 @@ class JudgedFigure:
         if sign * self.value >= sign * self.usual:
             return "good"
         return "weak" if sign * self.value >= sign * self.needed else "unfit"
+
+    @property
+    def mended_by(self) -> tuple[str, ...]:
+        """The networks whose longer training may mend it, the likeliest first."""
+        return (*_THROUGH.get(self.measure, ()), self.network)
 
     @property
     def words(self) -> str:

@@ -38,6 +38,16 @@ def test_a_figure_is_read_against_what_is_usual_and_what_is_needed(value, state)
     assert "usual from 80.0%, needed from 60.0%" in figure(value).words
 
 
+def test_what_is_seen_through_other_networks_is_mended_by_them_first(data):
+    """A classifier that knows real images cannot agree with a generator that has no classes yet."""
+    agreement = JudgedFigure("classifier", "class_agreement", 0.5, 0.9, 0.6, "agreement")
+    assert agreement.mended_by == ("generator", "classifier")
+    assert figure(0.5).mended_by == ("classifier",)
+    bundle = replace(tiny_models.bundle_for(data), judgement=Judgement((agreement,), {}))
+    with pytest.raises(WeightsError, match=r"train longer with .*total-images.*, and .*--steps"):
+        bundle.check_ready()
+
+
 def test_figures_are_of_the_very_weights(tmp_path):
     assert read_judgement(tmp_path, NAMES) is None
     weights = tmp_path / NAMES["classifier"]
