@@ -130,4 +130,11 @@ def _figure(verdict: QuestionVerdict, light: dict[str, Any]) -> str:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1].rstrip()}…"
+    """The text, or as many of its clauses as there is room for, or of its words."""
+    if len(text) <= _LONGEST:
+        return text
+    for mark in (". ", "; "):
+        if (end := text.rfind(mark, 0, _LONGEST)) > 0:
+            return text[:end]
+    room = text[: _LONGEST - 1].rstrip()
+    return f"{room.rpartition(' ')[0] or room}…"
