@@ -84,7 +84,7 @@ class Bundle:
     """Where paths of low energy lead; without one walks begin on straight lines."""
     judgement: Judgement | None = None
     """What the networks' trainings made of them; None where nothing is known."""
-    strangers: tuple[str, ...] = ()
+    of_unknown_people: tuple[str, ...] = ()
     """Networks of which nobody noted whom they were trained on, where people are held out whom
     none may have met: `ready_networks` names them."""
 
@@ -188,7 +188,7 @@ class Bundle:
             real: the private set at the generator's resolution.
         """
         met = dict.fromkeys(self.trained_on_others(real), "other")
-        met |= {name: "unknown" for name in self.used if name in self.strangers}
+        met |= {name: "unknown" for name in self.used if name in self.of_unknown_people}
         judgement = self.judgement
         if met and judgement is None:
             from latentpath.production.judgement import Judgement

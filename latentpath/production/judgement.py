@@ -29,15 +29,9 @@ BESIDE = {
     "identity": ("generator", "encoder"),
     "classifier": ("generator",),
 }
-
-
-# What is looked at through other networks: as long as these are young, no longer training of the
-# one that is judged mends it.
-_THROUGH = {
-    "class_agreement": ("generator",),
-    "explained_variance": ("generator",),
-    "reconstructions": ("generator", "encoder"),
-}
+# What is looked at through these: as long as they are young, no longer training of the one that is
+# judged mends it.
+_THROUGH = ("class_agreement", "explained_variance", "reconstructions")
 
 
 @dataclass(frozen=True)
@@ -73,7 +67,8 @@ class JudgedFigure:
     @property
     def mended_by(self) -> tuple[str, ...]:
         """The networks whose longer training may mend it, the likeliest first."""
-        return (*_THROUGH.get(self.measure, ()), self.network)
+        beside = BESIDE[self.network] if self.measure in _THROUGH else ()
+        return (*beside, self.network)
 
     @property
     def words(self) -> str:

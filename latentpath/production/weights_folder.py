@@ -97,9 +97,9 @@ def ready_networks(
     """
     check_classes(data)
     say = say or _silent
-    strangers = check_networks(folder, data, resolution)
-    if strangers:
-        say(f"{', '.join(strangers)}: {PEOPLE_MET['unknown']}; the set will say so")
+    of_unknown_people = check_networks(folder, data, resolution)
+    if of_unknown_people:
+        say(f"{', '.join(of_unknown_people)}: {PEOPLE_MET['unknown']}; the set will say so")
 
     def train(network: str) -> str:
         return train_network(
@@ -141,7 +141,9 @@ def ready_networks(
                 say(f"{network}: put aside, since it was trained for other networks than these")
     bundle = load_bundle(folder, device)
     bundle.check(data)
-    return replace(bundle, strangers=tuple(n for n in strangers if n not in bundle.people))
+    return replace(
+        bundle, of_unknown_people=tuple(n for n in of_unknown_people if n not in bundle.people)
+    )
 
 
 def _silent(text: str) -> None:

@@ -79,7 +79,7 @@ def test_networks_that_met_people_who_are_held_out_are_refused_by_name(tmp_path,
     for network in NEEDED:
         noted(folder, bundle, network, people=own)
     ready = ready_networks(data, folder, TrainingConfig(), say=told.append)
-    assert (told, ready.strangers) == ([], ())
+    assert (told, ready.of_unknown_people) == ([], ())
     assert ready.network_notes(data) is None
     noted(folder, bundle, "generator", people=everybody)
     noted(folder, bundle, "classifier", people=everybody)
