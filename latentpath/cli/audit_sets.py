@@ -184,7 +184,9 @@ def read_sets(arguments: argparse.Namespace, bars: Bars) -> AuditSets:
 
 def _read_as_made(arguments: argparse.Namespace) -> argparse.Namespace:
     """The arguments with the reading that a set of ours was made by, where they say none."""
-    reading = manifest_of(arguments.synthetic).get("reading") or {}
+    reading = manifest_of(arguments.synthetic).get("reading")
+    if not isinstance(reading, dict):  # an earlier version's, or damaged: `verify` says which
+        reading = {}
     window = arguments.window or reading.get("window")
     resize = arguments.resize or reading.get("resize")
     return argparse.Namespace(**{**vars(arguments), "window": window, "resize": resize})

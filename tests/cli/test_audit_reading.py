@@ -79,6 +79,19 @@ class TestNoSquares:
         assert numbers["questions"]["copies"]["colour"] == "red"
 
 
+def test_a_manifest_that_tells_nothing_sensible_of_its_reading_is_asked_about(
+    wide, tmp_path, capsys
+):
+    real = read_image_set(
+        wide / "real", csv=wide / "real.csv", identity_column="who", resolution=32
+    )
+    content = {"software": "test", "reading": "squeezed"}
+    written = (real.images, real.labels, real.class_names)
+    write_image_set(tmp_path / "ours", *written, manifest=content)
+    assert audited(tmp_path, *real_of(wide), "--synthetic", tmp_path / "ours", *QUICK) == 2
+    assert "--resize pad, crop or stretch" in capsys.readouterr().err
+
+
 class TestPeopleInBoth:
     """The same patient with other images in the real set and in the holdout."""
 
