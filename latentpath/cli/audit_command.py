@@ -45,13 +45,19 @@ _EPILOG = (
     "shows real images, and is for the data holder alone, unless --no-real-images is given."
 )
 
+_MOST_USED = (
+    *("--real", "--synthetic", "--holdout", "--baseline", "--out", "--overwrite", "--device"),
+    *("--real-csv", "--holdout-csv", "--image-column", "--label-column", "--identity-column"),
+    *("--resolution", "--channels", "--resize", "--private", "--no-real-images", "--thorough"),
+    *("--quick", "--skip", "--fail-on"),
+)
+
 
 def declare(parser: LateParser) -> None:
     """Declare the command and its options."""
     declare_command(parser, _run)
     parser.before_parsing = thorough_if_asked
     from latentpath.audit import AuditConfig, measure_names, quick_measures
-    from latentpath.cli.config_options import add_options
 
     parser.epilog = _EPILOG
     add_set_options(parser)
@@ -94,8 +100,8 @@ def declare(parser: LateParser) -> None:
     )
     add_device_option(parser)
     add_thorough_option(parser)
-    measures = parser.add_argument_group("measures")
-    add_options(measures, AuditConfig, defaults=AuditConfig.short())
+    parser.add_config("measures", AuditConfig, defaults=AuditConfig.short())
+    parser.most_used = _MOST_USED
 
 
 def _run(arguments: argparse.Namespace, bars: Bars) -> int:

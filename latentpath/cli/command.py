@@ -16,7 +16,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from latentpath.cli.config_options import Family, add_options
 from latentpath.cli.progress_bars import Bars
+from latentpath.cli.short_help import short_help
 from latentpath.core import InputError
 
 Command = Callable[[argparse.Namespace, Bars], int | None]
@@ -40,6 +42,20 @@ _LONGEST = 300
 PLACES = {"PATH", "FILE", "DIR", "RUN", "SET", "SOURCE", "TARGET"}
 
 
+class _ShowAll(argparse._HelpAction):
+    """Prints every option with its whole text."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        parser._print_message(parser.format_help(), sys.stdout)
+        parser.exit()
+
+
 class LateParser(argparse.ArgumentParser):
     """A parser that is given its options when it is about to parse, and explains itself in a line.
 
@@ -53,6 +69,34 @@ class LateParser(argparse.ArgumentParser):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False, **options})
         self._words: list[str] = []
+        self.most_used: tuple[str, ...] = ()
+        """Options that a short help gives a line each; all of them if none is named."""
+        self.families: list[Family] = []
+        """The others in groups."""
+        self._whole_help = "--help"
+
+    def add_config(self, title: str, config: type, **options: Any) -> None:
+        """Add the options of a configuration, as `add_options` does, as a group of this title."""
+        self.families += add_options(self.add_argument_group(title), config, **options)
+
+    def add_whole_help(self) -> None:
+        """Let `--help` be short, and `--help-all` explain every option."""
+        self._whole_help = "--help-all"
+        self.add_argument(
+            self._whole_help,
+            action=_ShowAll,
+            dest="help",
+            default=argparse.SUPPRESS,
+            help="explain every option, and exit",
+        )
+
+    def print_help(self, file: Any = None) -> None:
+        """Print what `--help` shows."""
+        if self._whole_help == "--help":
+            super().print_help(file)
+        else:
+            shown = short_help(self, self.most_used, self.families)
+            self._print_message(shown, file or sys.stdout)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         if self.declare is not None:
@@ -90,7 +134,7 @@ class LateParser(argparse.ArgumentParser):
             raise InputError(
                 expected=missing[1],
                 got="a line without",
-                fix=f"add what is missing; `{self.prog} --help` explains it",
+                fix=f"add what is missing; `{self.prog} {self._whole_help}` explains it",
             )
         what, came = about.groups() if about else ("options", message)
         nearest = self._nearest_command() if came.startswith("invalid choice") else ""
@@ -98,7 +142,7 @@ class LateParser(argparse.ArgumentParser):
         for found, plain in _PLAINER:
             came = re.sub(found, plain, came)
         raise InputError(
-            expected=f"{what} as `{self.prog} --help` explains it",
+            expected=f"{what} as `{self.prog} {self._whole_help}` explains it",
             got=came if len(came) <= _LONGEST else f"{came[:_LONGEST]} ...",
             fix=nearest
             or (f"give one; if it begins with -, write {what}=VALUE" if alone else "correct it"),
@@ -110,7 +154,7 @@ class LateParser(argparse.ArgumentParser):
         return InputError(
             expected=f"options that `{self.prog}` has",
             got=name,
-            fix=f"did you mean {near[0]}?" if near else f"see `{self.prog} --help`",
+            fix=f"did you mean {near[0]}?" if near else f"see `{self.prog} {self._whole_help}`",
         )
 
     def _nearest_command(self) -> str:
@@ -169,6 +213,7 @@ def declare_command(parser: LateParser, run: Command, *, answers: bool = False) 
         answers: whether the command is there for what it prints: an answer that a full disk cut
             short is then an error, where a set that was made is none the worse for it.
     """
+    parser.add_whole_help()
     parser.add_argument("--quiet", action="store_true", help="show no progress")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 takes all [0]")
     parser.add_argument(

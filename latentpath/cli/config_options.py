@@ -22,6 +22,18 @@ from typing import Any, TypeVar
 ConfigT = TypeVar("ConfigT")
 
 
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """The options of one dataclass."""
+
+    about: str
+    """What they are about; empty for the outermost dataclass."""
+    prefix: str
+    """What their names begin with, such as "train_generator_"; it may be empty."""
+    actions: list[argparse.Action] = dataclasses.field(default_factory=list)
+    """The options."""
+
+
 def add_options(
     parser: argparse._ActionsContainer,
     config: type,
@@ -29,7 +41,8 @@ def add_options(
     defaults: Any = None,
     prefix: str = "",
     table: str | None = None,
-) -> None:
+    about: str = "",
+) -> list[Family]:
     """Add one option for every field of the dataclass `config`.
 
     Args:
@@ -39,20 +52,27 @@ def add_options(
         prefix: put before each option's name.
         table: put before each field's name in parsed arguments, such as "walk."; the prefix if
             left out.
+        about: what the options are about, as a short help has it.
+
+    Returns:
+        The options in families, those of a nested dataclass as one of their own.
     """
     table = prefix if table is None else table
     defaults = config() if defaults is None else defaults
+    own = Family(about, prefix)
+    families = [own]
     types, docs = _field_types(config), _field_docs(config)
     for field in dataclasses.fields(config):
         kind, value = types[field.name], getattr(defaults, field.name)
         name = field.metadata.get("option", field.name)
         if dataclasses.is_dataclass(kind):
-            add_options(
+            families += add_options(
                 parser,
                 typing.cast(type, kind),
                 defaults=value,
                 prefix=f"{prefix}{name}_" if name else prefix,
                 table=f"{table}{field.name}.",
+                about=docs.get(field.name, ""),
             )
             continue
         shown = {
@@ -62,11 +82,13 @@ def add_options(
         }
         flag = "--" + (prefix + name).replace("_", "-")
         if kind == tuple[int, ...]:
-            parser.add_argument(flag, type=int, nargs="+", metavar="INT", **shown)
+            added = parser.add_argument(flag, type=int, nargs="+", metavar="INT", **shown)
         elif kind is bool:
-            parser.add_argument(flag, action=argparse.BooleanOptionalAction, **shown)
+            added = parser.add_argument(flag, action=argparse.BooleanOptionalAction, **shown)
         else:
-            parser.add_argument(flag, type=kind, metavar=kind.__name__.upper(), **shown)
+            added = parser.add_argument(flag, type=kind, metavar=kind.__name__.upper(), **shown)
+        own.actions.append(added)
+    return families
 
 
 def default_values(config: Any, table: str) -> dict[str, Any]:

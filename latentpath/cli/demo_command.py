@@ -14,8 +14,10 @@ from latentpath.cli.common_options import (
     say_times,
     today,
 )
-from latentpath.cli.config_options import add_options, read_options
+from latentpath.cli.config_options import read_options
 from latentpath.cli.progress_bars import Bars
+
+_MOST_USED = ("--out", "--overwrite", "--device", "--count", "--k", "--steps", "--audit-steps")
 
 
 def declare(parser: LateParser) -> None:
@@ -27,7 +29,8 @@ def declare(parser: LateParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier demo")
     add_device_option(parser)
     add_audit_options(parser, DEMO_AUDIT.classifier.steps, len(DEMO_AUDIT.seeds))
-    add_options(parser.add_argument_group("pipeline"), ProduceConfig, defaults=DEMO_CONFIG)
+    parser.add_config("pipeline", ProduceConfig, defaults=DEMO_CONFIG)
+    parser.most_used = _MOST_USED
 
 
 def _run(arguments: argparse.Namespace, bars: Bars) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import functools
 from dataclasses import replace
-from typing import Any
 
 from latentpath.cli.command import LateParser, add_command, declare_command
 from latentpath.cli.common_options import (
@@ -14,7 +13,7 @@ from latentpath.cli.common_options import (
     device_of,
     people_options,
 )
-from latentpath.cli.config_options import add_options, read_options
+from latentpath.cli.config_options import read_options
 from latentpath.cli.progress_bars import Bars
 
 # Name and what it runs on. The recipes themselves are read when one of them was typed.
@@ -73,19 +72,15 @@ def _declare(parser: LateParser, name: str) -> None:
         help="also measure privacy against utility around the recipe, one option at a time",
     )
     add_device_option(parser)
-    group = functools.partial(_group, parser)
-    group("comparison", CompareConfig, recipe.compare)
-    group("pipeline", ProduceConfig, recipe.produce)
-    group("measures", MeasureConfig, recipe.measure, "measure_")
-    group("trade-off", TradeoffConfig, recipe.tradeoff, "tradeoff_")
+    add = parser.add_config
+    add("comparison", CompareConfig, defaults=recipe.compare)
+    add("pipeline", ProduceConfig, defaults=recipe.produce)
+    add("measures", MeasureConfig, defaults=recipe.measure, prefix="measure_")
+    add("trade-off", TradeoffConfig, defaults=recipe.tradeoff, prefix="tradeoff_")
     if recipe.weights is None:
-        group("training of absent networks", TrainingConfig, recipe.training, "train_")
-
-
-def _group(
-    parser: argparse.ArgumentParser, title: str, kind: type, defaults: Any, prefix: str = ""
-) -> None:
-    add_options(parser.add_argument_group(title), kind, defaults=defaults, prefix=prefix)
+        title = "training of absent networks"
+        add(title, TrainingConfig, defaults=recipe.training, prefix="train_")
+    parser.most_used = ("--data", "--out", "--weights", "--device", "--seeds", "--sets", "--count")
 
 
 def _run(arguments: argparse.Namespace, bars: Bars) -> None:

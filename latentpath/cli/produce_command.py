@@ -31,7 +31,7 @@ from latentpath.cli.config_file import (
     resolved,
     use_config_file,
 )
-from latentpath.cli.config_options import add_options, read_options
+from latentpath.cli.config_options import read_options
 from latentpath.cli.progress_bars import Bars
 from latentpath.core import InputError, Progress
 
@@ -39,6 +39,12 @@ if TYPE_CHECKING:
     from latentpath.audit import AuditConfig, SetAudit
     from latentpath.data import ImageSet
     from latentpath.production import Bundle, RunResult
+
+_MOST_USED = (
+    *("--data", "--csv", "--label-column", "--identity-column", "--split", "--channels"),
+    *("--weights", "--out", "--resume", "--overwrite", "--config", "--device", "--anyway"),
+    *("--count", "--k", "--steps", "--seed", "--layouts", "--baselines", "--report", "--test"),
+)
 
 
 def declare(parser: LateParser) -> None:
@@ -88,9 +94,10 @@ def declare(parser: LateParser) -> None:
     add_numbered_apart_option(parser, "--test")
     add_device_option(parser)
     add_audit_options(parser, ClassifierConfig.steps, len(AuditConfig.seeds))
-    add_options(parser.add_argument_group("pipeline"), ProduceConfig)
-    add_options(parser.add_argument_group("run"), RunConfig, table="run.")
-    add_options(parser.add_argument_group("set"), OutputConfig, table="output.")
+    parser.add_config("pipeline", ProduceConfig)
+    parser.add_config("run", RunConfig, table="run.")
+    parser.add_config("set", OutputConfig, table="output.")
+    parser.most_used = _MOST_USED
     parser.set_defaults(
         resolve=lambda values: resolved(kept_options(parser), values),
     )

@@ -21,7 +21,7 @@ from latentpath.cli.common_options import (
     thorough_if_asked,
     today,
 )
-from latentpath.cli.config_options import add_options, read_options
+from latentpath.cli.config_options import read_options
 from latentpath.cli.progress_bars import Bars
 
 _EPILOG = (
@@ -32,6 +32,11 @@ _EPILOG = (
 _RESOLUTION = (
     "side of the generator's images, a power of two; 0 takes the largest one, up to 128, that the "
     "images have and that --hours allows by a trial, and an earlier call's where it goes on"
+)
+_MOST_USED = (
+    *("--data", "--csv", "--label-column", "--identity-column", "--split", "--channels"),
+    *("--out", "--dry-run", "--hours", "--resolution", "--device", "--anyway", "--hold-out"),
+    *("--train-generator-total-images", "--count", "--k", "--layouts", "--thorough"),
 )
 
 
@@ -53,7 +58,8 @@ def declare(parser: LateParser) -> None:
     add_device_option(parser)
     add_thorough_option(parser)
     parser.before_parsing = thorough_if_asked
-    add_options(parser.add_argument_group("project"), ProjectConfig)
+    parser.add_config("project", ProjectConfig)
+    parser.most_used = _MOST_USED
 
 
 def _run(arguments: argparse.Namespace, bars: Bars) -> None:

@@ -15,7 +15,7 @@ from latentpath.cli.common_options import (
     device_of,
     read_data,
 )
-from latentpath.cli.config_options import add_options, read_options
+from latentpath.cli.config_options import read_options
 from latentpath.cli.progress_bars import Bars
 from latentpath.core import InputError
 
@@ -30,6 +30,12 @@ NETWORKS = (
     ("classifier", "ClassifierConfig", "which class an image belongs to"),
     ("surrogate", "SurrogateConfig", "what the classifiers see at a latent, for faster walks"),
     ("predictor", "PredictorConfig", "where paths of low energy lead, for faster walks"),
+)
+
+_MOST_USED = (
+    *("--data", "--csv", "--label-column", "--identity-column", "--split", "--channels"),
+    *("--out", "--from", "--resolution", "--device", "--validation", "--total-images", "--steps"),
+    *("--batch", "--lr", "--seed"),
 )
 
 
@@ -78,7 +84,8 @@ def _declare(parser: LateParser, network: str, config: str) -> None:
     parser.add_argument("--half", action="store_true", help="store weights as float16")
     add_device_option(parser)
     parser.set_defaults(network=network, config=getattr(training, config))
-    add_options(parser.add_argument_group("training"), getattr(training, config))
+    parser.add_config("training", getattr(training, config))
+    parser.most_used = _MOST_USED
 
 
 def _run(arguments: argparse.Namespace, bars: Bars) -> None:

@@ -265,7 +265,7 @@ class TestRefusals:
 
 def test_the_help_says_what_the_codes_mean(audit, capsys):
     with pytest.raises(SystemExit):
-        main(["audit", "--help"])
+        main(["audit", "--help-all"])
     shown = " ".join(capsys.readouterr().out.split())
     assert "4 the report was written and its answer is as bad as --fail-on" in shown
     assert "--limits-closeness-green" in shown

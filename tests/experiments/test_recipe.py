@@ -209,7 +209,7 @@ class TestCommand:
     @pytest.mark.parametrize("name", RECIPES)
     def test_help_shows_every_option(self, name, capsys):
         with pytest.raises(SystemExit) as stop:
-            cli.main(["experiment", name, "--help"])
+            cli.main(["experiment", name, "--help-all"])
         assert stop.value.code == 0
         shown = capsys.readouterr().out
         for flag in (
