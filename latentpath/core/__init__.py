@@ -1,4 +1,4 @@
-"""The ground floor: errors, checks, progress, files, hashing, values, modes; knows nothing else."""
+"""The ground floor: errors, checks, files, canonical values, modes, long work; knows no more."""
 
 from latentpath.core.faces import lazy_face
 

@@ -1,18 +1,28 @@
-"""The error taxonomy: what was expected, what came, what to do.
+"""The error taxonomy: what was expected, what came, what to do; with checks of single numbers.
 
 Three families. `InputError`: what was asked is impossible, with the way out.
 `UnsupportedError`: sensible, but this version cannot do it. `MissingExtraError`:
 an optional dependency is needed. All of them are `LatentpathError`, and each
 message is one line. The command line prints that line and exits with code 2.
+
+Audits, trainings and runs are parts of several commands, and what one of them calls `--holdout` is
+`--hold-out` to another. Their texts name an option by `option`, as the command that is about
+nothing else calls it; a command with other names says so with `calling`.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import math
 import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from numbers import Integral, Real
 from pathlib import PurePath
 from types import ModuleType
+from typing import Any
 
 _PACKAGE = PurePath(__file__).parents[1]
 
@@ -131,3 +141,138 @@ def check_extra(extra: str, *packages: str) -> None:
 
 class LatentpathWarning(UserWarning):
     """Something works, but not in the best way; the message says how to mend it."""
+
+
+# A count, seed or size beyond this is no exact number in JSON, and beyond 2^63 none to PyTorch.
+LARGEST = 2**53
+# Channels of a layer, and rows that go through a network together: more is a slip of the pen.
+WIDEST = 2**16
+LARGEST_BATCH = 2**20
+# Likewise layers of a network, and points of the latent space that a training looks at.
+DEEPEST = 64
+MOST_POINTS = 10**9
+
+
+def check_within(least: float, most: float, /, **values: float) -> None:
+    """Raise InputError that names the first value that is not from `least` to `most`."""
+    for name, value in values.items():
+        if not least <= value <= most:
+            raise InputError(
+                expected=f"{name} from {_written(least)} to {_written(most)}",
+                got=str(value)[:40],
+                fix=f"choose another {name}, or leave it at its default",
+            )
+
+
+def check_at_least(least: float, /, **values: float) -> None:
+    """Raise InputError that names the first value below `least`, above `LARGEST`, or NaN."""
+    for name, value in values.items():
+        if not value >= least:
+            raise InputError(
+                expected=f"{name} of at least {least:g}",
+                got=str(value),
+                fix=f"raise {name}, or leave it at its default",
+            )
+    check_within(least, LARGEST, **values)
+
+
+def check_above_zero(**values: float) -> None:
+    """Raise InputError that names the first value not above zero, above `LARGEST`, or NaN."""
+    for name, value in values.items():
+        if not value > 0:
+            raise InputError(
+                expected=f"{name} above 0",
+                got=str(value),
+                fix=f"raise {name}, or leave it at its default",
+            )
+    check_within(0, LARGEST, **values)
+
+
+def check_whole(least: int, /, **values: Any) -> None:
+    """Raise InputError that names the first value that is no integer from `least` to `LARGEST`.
+
+    NumPy integers pass; booleans, and floats such as 3.0, do not.
+    """
+    for name, value in values.items():
+        whole = isinstance(value, Integral) and not isinstance(value, bool)
+        if not whole or int(value) < least:
+            raise InputError(
+                expected=f"{name}, a whole number of at least {least}",
+                got=f"{value!r}",
+                fix=f"pass an integer as {name}",
+            )
+    check_within(least, LARGEST, **values)
+
+
+def check_finite(**values: Any) -> None:
+    """Raise InputError that names the first value that is no finite number."""
+    for name, value in values.items():
+        if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value):
+            raise InputError(
+                expected=f"{name}, a finite number",
+                got=f"{value!r}",
+                fix=f"leave {name} at its default",
+            )
+
+
+def check_one_of(choices: Iterable[str], **values: str) -> None:
+    """Raise InputError that names the first value that is none of `choices`."""
+    for name, value in values.items():
+        if value not in choices:
+            raise InputError(
+                expected=f"{name} as one of {', '.join(choices)}", got=repr(value), fix="choose one"
+            )
+
+
+def _written(limit: float) -> str:
+    """A limit as people write it: whole numbers whole."""
+    return f"{int(limit):,}" if float(limit).is_integer() else f"{limit:g}"
+
+
+_NAMES: ContextVar[Mapping[str, str] | None] = ContextVar("names of options", default=None)
+
+# How runs are mended, unless a command calls it otherwise.
+RESUME = "go on with --resume"
+REBUILD = "rebuild it from the finished shards: the same command with --resume --rebuild-ledger"
+ANEW = "start anew with --overwrite"
+ANY_MACHINE = "accept other last bits with --any-machine"
+
+
+def option(name: str) -> str:
+    """What the command in use calls an option, or a few words that name one.
+
+    >>> option("--holdout")
+    '--holdout'
+    >>> with calling({"--holdout": "--hold-out"}):
+    ...     option("--holdout")
+    '--hold-out'
+
+    Args:
+        name: as the command has it that does this alone.
+    """
+    return (_NAMES.get() or {}).get(name, name)
+
+
+def longer_training(network: str) -> str:
+    """What trains a network for longer than it was trained.
+
+    Args:
+        network: its name, such as "generator".
+    """
+    if network == "generator":
+        return option("`latentpath train generator` with more --total-images")
+    return option(f"`latentpath train {network}` with more --steps, without {network}.checkpoint")
+
+
+@contextmanager
+def calling(names: Mapping[str, str]) -> Iterator[None]:
+    """Name options by these names.
+
+    Args:
+        names: what `option` returns for what it is asked.
+    """
+    token = _NAMES.set(names)
+    try:
+        yield
+    finally:
+        _NAMES.reset(token)

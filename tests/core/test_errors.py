@@ -1,4 +1,4 @@
-"""The error taxonomy."""
+"""The error taxonomy, checks of numbers, and options named as the command in use has them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 
-from latentpath.core import errors
+from latentpath.core import calling, check_at_least, errors, longer_training, option
 from latentpath.core.errors import InputError, LatentpathError, MissingExtraError, require_extra
 
 FAMILIES = [
@@ -63,3 +63,28 @@ def test_require_extra():
     assert "no_such_package" in str(error.value)
     assert "pip install 'latentpath[pipeline]'" in str(error.value)
     assert isinstance(error.value.__cause__, ImportError)
+
+
+def test_values_may_be_called_as_the_limits_are():
+    check_at_least(1, most=1, least=2)
+    for name in ("most", "least", "k"):
+        with pytest.raises(InputError, match=f"{name} of at least 1"):
+            check_at_least(1, **{name: 0})
+        with pytest.raises(InputError, match=f"{name} from 0 to"):
+            check_at_least(0, **{name: 2**60})
+
+
+def test_an_option_is_called_otherwise_only_where_a_command_says_so():
+    with calling({"--holdout": "--hold-out"}):
+        assert (option("--holdout"), option("--seed")) == ("--hold-out", "--seed")
+        with calling({}):
+            assert option("--holdout") == "--holdout"
+        assert option("--holdout") == "--hold-out"
+    with pytest.raises(ValueError, match="x"), calling({"--holdout": "--hold-out"}):
+        raise ValueError("x")
+    assert option("--holdout") == "--holdout"
+
+
+def test_what_trains_a_network_for_longer():
+    assert "--total-images" in longer_training("generator")
+    assert "--steps, without encoder.checkpoint" in longer_training("encoder")

@@ -1,0 +1,216 @@
+"""Long work as its caller sees it: how far it is, how long steps take, and that it stops cleanly.
+
+Who does the work does not know who shows it. The first Ctrl-C or SIGTERM lets it end cleanly at its
+next stop, another ends it at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import FrameType
+
+from latentpath.core.errors import RESUME, RunError, option
+
+# (stage, done, total, figures): called after every unit of work. `done == total` ends a stage.
+Progress = Callable[[str, int, int, Mapping[str, float]], None]
+
+
+def silent(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+    """Show nothing: the default of every function that takes a `Progress`."""
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the unit in which people would say it.
+
+    >>> duration(50), duration(600), duration(9000)
+    ('50 seconds', '10 minutes', '2.5 hours')
+    """
+    if seconds < 90:
+        return f"{max(1, round(seconds))} seconds"
+    if seconds < 5400:
+        return f"{round(seconds / 60)} minutes"
+    return f"{seconds / 3600:.1f} hours"
+
+
+class SummedProgress:
+    """Computations of equal length, beside or after each other, told as one stage.
+
+    Args:
+        progress: told the sum of all parts.
+        count: number of parts.
+    """
+
+    def __init__(self, progress: Progress, count: int) -> None:
+        self._progress, self._done = progress, [0] * count
+        self._lock = threading.Lock()
+
+    def part(self, number: int) -> Progress:
+        """What the part of this number tells; any thread may."""
+
+        def tell(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+            with self._lock:
+                self._done[number] = done
+                self._progress(stage, sum(self._done), total * len(self._done), figures)
+
+        return tell
+
+
+class _EnoughError(Exception):
+    """Ends a trial from within its progress."""
+
+
+class _StepClock:
+    """A progress callback that times what follows its first call, and then ends the work."""
+
+    def __init__(self, seconds: float, calls: float) -> None:
+        self.first: tuple[float, int] | None = None
+        self.last = (0.0, 0)
+        self._seconds, self._calls = seconds, calls
+
+    def __call__(self, stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+        dict(figures)  # a step is done when its figures are there: a GPU is still at it
+        now = time.perf_counter()
+        if self.first is None:
+            self.first = now, done
+            return
+        self.last = now, done
+        self._calls -= 1
+        if now - self.first[0] > self._seconds or self._calls <= 0:
+            raise _EnoughError
+
+    @property
+    def per_unit(self) -> float | None:
+        """Seconds for each unit of what was counted; None where there was one call at most."""
+        if self.first is None or not self.last[1]:
+            return None
+        (began, before), (ended, after) = self.first, self.last
+        return (ended - began) / max(after - before, 1)
+
+
+def seconds_per_unit(
+    work: Callable[[Progress], object], *, seconds: float = math.inf, calls: float = math.inf
+) -> float:
+    """Begin some work, and end it when enough is known of how long it takes.
+
+    Args:
+        work: tells its progress as it goes; the first call is not counted.
+        seconds: that are enough.
+        calls: of the progress that are enough.
+
+    Returns:
+        Seconds for each unit that the progress counts; all of them where it tells only once.
+    """
+    clock, began = _StepClock(seconds, calls), time.perf_counter()
+    with contextlib.suppress(_EnoughError):
+        work(clock)
+    measured = clock.per_unit
+    return time.perf_counter() - began if measured is None else measured
+
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# `timeout` and shells tell a process and its group, so that one wish arrives as several signals.
+_SAME_WISH_SECONDS = 1.0
+
+
+class StoppedError(RunError):
+    """Work was asked to stop and did so where it can go on.
+
+    Args:
+        number: the signal that asked.
+        where: it stopped, such as "at a shard".
+        fix: how to go on; that of runs if left out.
+    """
+
+    def __init__(
+        self, number: int = signal.SIGINT, where: str = "at a shard", fix: str = ""
+    ) -> None:
+        fix = fix or f"{option(RESUME)}; what is finished is kept"
+        self.number, self.exit_code = number, 128 + number
+        self._told = number, where, fix
+        super().__init__(expected="to reach the end", got=f"a stop {where}", fix=fix)
+
+    def __str__(self) -> str:
+        """No error: what was asked for."""
+        _, where, fix = self._told
+        return f"stopped {where}, as asked: {fix}"
+
+    def __reduce__(self) -> tuple:
+        return type(self), self._told
+
+
+def _print(text: str) -> None:
+    print(f"latentpath: {text}", file=sys.stderr, flush=True)
+
+
+class StopRequest:
+    """Whether somebody asked to stop, when, and by which signal.
+
+    Args:
+        say: shows a line about where work goes on.
+    """
+
+    def __init__(self, say: Callable[[str], None] = _print) -> None:
+        self.say = say
+        self._event = threading.Event()
+        self.number: int = signal.SIGINT
+        self.asked_at = 0.0
+
+    def __bool__(self) -> bool:
+        return self._event.is_set()
+
+    def ask(self, number: int = signal.SIGINT) -> None:
+        """Ask for a clean stop."""
+        self.number, self.asked_at = number, time.monotonic()
+        self._event.set()
+
+
+_CURRENT: ContextVar[StopRequest | None] = ContextVar("stop request", default=None)
+
+
+def stop_request() -> StopRequest | None:
+    """The request of the innermost `stoppable` around this; None outside of any."""
+    return _CURRENT.get()
+
+
+@contextmanager
+def stoppable(until: str, say: Callable[[str], None] = _print) -> Iterator[StopRequest]:
+    """Yield a request that Ctrl-C and SIGTERM set; once more ends the process at once.
+
+    Repeats within a second count as one. Outside the main thread, which alone is told of signals,
+    the request stays unset.
+
+    Args:
+        until: what is waited for, as in "stopping after the shards in hand".
+        say: as of `StopRequest`; on standard error if left out.
+    """
+    request = StopRequest(say)
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if request:
+            if time.monotonic() - request.asked_at < _SAME_WISH_SECONDS:
+                return
+            # No cleaning up, as after kill -9: what is on the disk is sound at any moment.
+            os._exit(128 + number)
+        request.ask(number)
+        _print(f"stopping after {until}; once more stops at once")
+
+    before = {number: signal.signal(number, handle) for number in _SIGNALS}
+    token = _CURRENT.set(request)
+    try:
+        yield request
+    finally:
+        _CURRENT.reset(token)
+        for number, handler in before.items():
+            signal.signal(number, handler)
