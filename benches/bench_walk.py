@@ -53,7 +53,7 @@ from walk_timing import ABLATIONS, Bench, Row, Setting, ratio_error
 from latentpath.energy import EnergyTerms, EnergyWeights, PathEnergy
 from latentpath.training import PredictorConfig, SurrogateConfig
 from latentpath.walks import FastConfig, WalkResult
-from latentpath.walks.levels import plan_levels, resample
+from latentpath.walks.fast_schedule import plan_levels, resample
 from latentpath.walks.published import EPS_DISTANCE, chunk_weights
 
 TABLE = workload.RESULTS / "walk.csv"

@@ -23,7 +23,7 @@ import latentpath
 from latentpath.energy import EnergyTerms, EnergyWeights, PathEnergy
 from latentpath.generators.precision import Precision
 from latentpath.walks import FastConfig, WalkResult, fast
-from latentpath.walks.levels import Level
+from latentpath.walks.fast_schedule import Level
 
 Row = dict[str, Any]
 

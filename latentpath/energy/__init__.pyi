@@ -1,4 +1,9 @@
-from latentpath.energy.batches import first_guess as first_guess
+from latentpath.energy.batches import (
+    first_guess as first_guess,
+    in_stacks as in_stacks,
+    stack_size as stack_size,
+    stacks_of as stacks_of,
+)
 from latentpath.energy.classifier_folding import ChannelMatch as ChannelMatch
 from latentpath.energy.classifier_forms import (
     as_image_model as as_image_model,

@@ -25,6 +25,7 @@ from latentpath.core import (
 )
 from latentpath.energy.batches import (
     SMALL_BATCH,
+    CudaGraphed,
     MicroBatch,
     first_guess,
     fitting_size,
@@ -39,7 +40,6 @@ from latentpath.energy.classifier_forms import (
     images_of,
     logits_of,
 )
-from latentpath.energy.cuda_graphs import CudaGraphed
 from latentpath.energy.guides import ClassGuide, IdentityGuide
 from latentpath.generators import Precision, PrecisionName
 from latentpath.models import Networks

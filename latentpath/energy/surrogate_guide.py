@@ -21,9 +21,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latentpath.core import InputError, ShapeError, WeightsError, evaluating, tf32_allowed
+from latentpath.energy.batches import CudaGraphed
 from latentpath.energy.classifier_folding import ChannelMatch
 from latentpath.energy.classifier_forms import as_image_model
-from latentpath.energy.cuda_graphs import CudaGraphed
 from latentpath.energy.guides import FeatureEnergy, check_labels, find_linear_head
 from latentpath.energy.path import EnergyWeights
 from latentpath.generators import Precision, PrecisionName

@@ -1,13 +1,11 @@
-from latentpath.walks.arguments import fixed_micro_batch as fixed_micro_batch
 from latentpath.walks.endpoints import (
     RelaxConfig as RelaxConfig,
     RelaxedEndpoints as RelaxedEndpoints,
     relax_endpoints as relax_endpoints,
 )
-from latentpath.walks.fast_config import FastConfig as FastConfig
+from latentpath.walks.fast_schedule import FastConfig as FastConfig, level_sizes as level_sizes
 from latentpath.walks.hull import Neighbourhood as Neighbourhood
 from latentpath.walks.latent_metric import LatentMetric as LatentMetric
-from latentpath.walks.levels import level_sizes as level_sizes
 from latentpath.walks.pool import Request as Request
 from latentpath.walks.published import (
     EPS_DISTANCE as EPS_DISTANCE,
@@ -15,11 +13,12 @@ from latentpath.walks.published import (
     chunk_weights as chunk_weights,
     straight_line as straight_line,
 )
+from latentpath.walks.requests_and_results import (
+    PathResult as PathResult,
+    WalkResult as WalkResult,
+    fixed_micro_batch as fixed_micro_batch,
+)
 from latentpath.walks.solve import (
     walk as walk,
     walk_stream as walk_stream,
-)
-from latentpath.walks.walk_result import (
-    PathResult as PathResult,
-    WalkResult as WalkResult,
 )

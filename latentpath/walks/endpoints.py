@@ -35,13 +35,13 @@ from latentpath.core import (
 from latentpath.energy import EnergyWeights, PathEnergy, PointTerms
 from latentpath.generators import Precision, PrecisionName
 from latentpath.models import Networks
-from latentpath.walks.arguments import (
+from latentpath.walks.hull import Neighbourhood
+from latentpath.walks.requests_and_results import (
     as_labels,
     as_rows,
     check_finite_ends,
     fixed_micro_batch,
 )
-from latentpath.walks.hull import Neighbourhood
 
 # Points per micro-batch on CPUs: batches are filled up, and few endpoints search for long.
 _MICRO_BATCH_CPU = 16

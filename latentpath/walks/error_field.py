@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from latentpath.walks.stacks import stack_size, stacks_of
+from latentpath.energy import stack_size, stacks_of
 
 # Variance of what cannot be interpolated, against that of the errors.
 _NOISE = 0.03
@@ -62,8 +62,8 @@ class Memory:
 class ErrorField:
     """The errors that paths remember, interpolated, for several paths at a time.
 
-    What comes out for a path depends on its own memory alone (see `stacks`): on processors that is
-    what it knows, elsewhere a whole memory with what it does not know left out.
+    What comes out for a path depends on its own memory alone (see `stacks_of`): on processors that
+    is what it knows, elsewhere a whole memory with what it does not know left out.
 
     Args:
         memory: of B paths.

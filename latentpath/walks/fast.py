@@ -2,8 +2,8 @@
 
 Six ideas, each of which saves generator passes:
 
-- Coarse to fine (`latentpath.walks.levels`). Most of the way is found with 6 and 12 knots, where
-  an evaluation of the path costs an eighth and a quarter of one of 48 points.
+- Coarse to fine (`latentpath.walks.fast_schedule`). Most of the way is found with 6 and 12 knots,
+  where an evaluation of the path costs an eighth and a quarter of one of 48 points.
 - Between two true evaluations the path moves several steps on a model of the guide energy whose
   gradient costs no generator call,
 
@@ -48,10 +48,8 @@ from latentpath import ops
 from latentpath.core import hash_bytes
 from latentpath.energy import EnergyTerms, PathEnergy, SurrogateGuide
 from latentpath.walks.error_field import ErrorField, Memory
-from latentpath.walks.fast_config import FastConfig
+from latentpath.walks.fast_schedule import FastConfig, Level, PassSchedule, plan_levels, resample
 from latentpath.walks.flights import Flights
-from latentpath.walks.levels import Level, plan_levels, resample
-from latentpath.walks.pass_schedule import PassSchedule
 from latentpath.walks.published import check_finite_walk, straight_line
 
 # Of latents, as a share of their own size, where the ends of a path nearly meet.

@@ -1,7 +1,7 @@
 """Paths in flight, as batches of those of one level.
 
 What decides about paths lies on the processor, wherever they are computed, and everything is
-decided for a whole batch at a time (`latentpath.walks.pass_schedule`): so an evaluation takes the
+decided for a whole batch at a time (`latentpath.walks.fast_schedule`): so an evaluation takes the
 same number of a GPU's launches, and one wait for it, however many paths are in flight.
 """
 

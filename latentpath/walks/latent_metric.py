@@ -23,10 +23,10 @@ import torch
 from torch import Tensor
 
 from latentpath.core import InputError, check_above_zero, check_at_least
+from latentpath.energy import in_stacks
 from latentpath.generators import Generator
 from latentpath.models import Networks, Surrogate
 from latentpath.walks.published import with_ends
-from latentpath.walks.stacks import in_stacks
 
 # Rows and paths that change their coordinates together elsewhere than on processors.
 _TOGETHER = 256

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,7 +13,7 @@ from latentpath.walks.fast import FastSolver
 from latentpath.walks.flights import STOPPED, Flights
 from latentpath.walks.latent_metric import LatentMetric
 from latentpath.walks.published import EPS_DISTANCE, chunk_weights, straight_line
-from latentpath.walks.walk_result import PathResult
+from latentpath.walks.requests_and_results import PathResult, Request
 
 # Points per evaluation, in micro-batches: coarse paths are few points each, so more fly at once.
 FULL = 8
@@ -22,17 +21,6 @@ FULL = 8
 _TOTAL = EnergyTerms.names().index("total")
 # Finished paths that may wait for an earlier one, for each path in flight.
 _WAITING = 4
-
-
-@dataclass(frozen=True)
-class Request:
-    """A path to be walked."""
-
-    start: Tensor
-    """[D]"""
-    end: Tensor
-    """[D]"""
-    label: int
 
 
 class Pool:

@@ -16,7 +16,7 @@ from torch import Tensor
 from latentpath import ops
 from latentpath.core import InputError, Progress, check_finite, check_whole, silent
 from latentpath.energy import EnergyTerms, EnergyWeights, PathEnergy
-from latentpath.walks.walk_result import WalkResult
+from latentpath.walks.requests_and_results import WalkResult
 
 # What PyTorch's pairwise distance adds to each coordinate difference.
 EPS_DISTANCE = 1e-6

@@ -10,24 +10,25 @@ import torch
 from torch import Tensor
 
 from latentpath.core import InputError, Progress, check_whole, silent
-from latentpath.energy import PathEnergy, SurrogateGuide, find_identity_head
+from latentpath.energy import PathEnergy, SurrogateGuide, find_identity_head, in_stacks
 from latentpath.generators import Precision, PrecisionName
 from latentpath.models import Networks, PathPredictor
-from latentpath.walks.arguments import (
+from latentpath.walks.fast import FastSolver, Predict
+from latentpath.walks.fast_schedule import FastConfig
+from latentpath.walks.latent_metric import LatentMetric
+from latentpath.walks.pool import FULL, Pool
+from latentpath.walks.published import PublishedConfig, published_walk, straight_line, with_ends
+from latentpath.walks.requests_and_results import (
     BatchOfRequests,
     CheckedRequests,
+    PathResult,
+    Request,
+    WalkResult,
     as_ends,
     as_labels,
     check_steps,
     fixed_micro_batch,
 )
-from latentpath.walks.fast import FastSolver, Predict
-from latentpath.walks.fast_config import FastConfig
-from latentpath.walks.latent_metric import LatentMetric
-from latentpath.walks.pool import FULL, Pool, Request
-from latentpath.walks.published import PublishedConfig, published_walk, straight_line, with_ends
-from latentpath.walks.stacks import in_stacks
-from latentpath.walks.walk_result import PathResult, WalkResult
 
 # Paths that are predicted together elsewhere than on processors.
 _TOGETHER = 64

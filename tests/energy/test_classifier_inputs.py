@@ -11,10 +11,9 @@ from torch import nn
 
 from latentpath.core.errors import InputError, LatentpathWarning, UnsupportedError
 from latentpath.energy import PathEnergy
-from latentpath.energy.batches import fitting_size, saved_bytes
+from latentpath.energy.batches import CudaGraphed, fitting_size, saved_bytes
 from latentpath.energy.classifier_folding import ChannelMatch, grey_copy
 from latentpath.energy.classifier_forms import as_image_model
-from latentpath.energy.cuda_graphs import CudaGraphed
 from latentpath.generators import FunctionGenerator, StyleGAN2
 from latentpath.models import Networks
 

@@ -10,7 +10,7 @@ import torch
 from latentpath import ops
 from latentpath.core.errors import LatentpathWarning
 from latentpath.energy import FeatureEnergy, PathEnergy, SurrogateGuide
-from latentpath.energy.cuda_graphs import CudaGraphed
+from latentpath.energy.batches import CudaGraphed
 from latentpath.models import Networks, PathPredictor
 from latentpath.walks import (
     FastConfig,

@@ -22,7 +22,7 @@ from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
-from latentpath.energy import cuda_graphs
+from latentpath.energy import batches
 
 NAME = "pretended"
 
@@ -266,7 +266,7 @@ def pretend_gpu() -> Iterator[PretendGPU]:
     with contextlib.ExitStack() as stack:
         for name, value in cuda.items():
             stack.enter_context(patch.object(torch.cuda, name, value))
-        stack.enter_context(patch.object(cuda_graphs, "DEVICE_TYPE", NAME))
+        stack.enter_context(patch.object(batches, "DEVICE_TYPE", NAME))
         for owner, name, value in _made_on_the_gpu():
             stack.enter_context(patch.object(owner, name, value))
         # Parameters that move to the GPU are new ones: an old one's memory cannot be exchanged.

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, strategies as st
 
-from latentpath.walks.levels import plan_levels, resample
+from latentpath.walks.fast_schedule import plan_levels, resample
 
 
 def smoothness(path):  # [T, D]

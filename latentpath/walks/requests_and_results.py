@@ -1,4 +1,4 @@
-"""What a walk is given: shapes, kinds and finiteness, with errors that say what came."""
+"""What a walk is given, checked with errors that say what came, and what it returns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,78 @@ import torch
 from torch import Tensor
 
 from latentpath.core import InputError, ShapeError, check_whole
-from latentpath.walks.pool import Request
+from latentpath.energy import EnergyTerms
+
+
+@dataclass(frozen=True)
+class Request:
+    """A path to be walked."""
+
+    start: Tensor
+    """[D]"""
+    end: Tensor
+    """[D]"""
+    label: int
+
+
+@dataclass(frozen=True)
+class PathResult:
+    """One optimised path and what became of its energy; energies are true ones, in float32."""
+
+    latents: Tensor
+    """[T, D], endpoints first and last."""
+    before: EnergyTerms
+    """Energy terms of the straight line, [] each."""
+    after: EnergyTerms
+    """Energy terms of `latents`, [] each."""
+    passes: float
+    """Forward passes through the generator per interior point; see `WalkResult`."""
+    stopped: str
+    """Why it ended: "schedule" (all evaluations done), "settled" (the true energy had stopped
+    falling) or "line" (nothing better than the straight line was found, which it then is)."""
+    nearest: Tensor | None = None
+    """[T] distance of each point's image to the nearest real one, where it was asked for."""
+
+
+@dataclass(frozen=True)
+class WalkResult:
+    """Optimised paths and what became of their energy."""
+
+    latents: Tensor
+    """[B, T, D], endpoints first and last."""
+    before: EnergyTerms
+    """Energy terms of the straight lines, [B] each."""
+    after: EnergyTerms
+    """Energy terms of `latents`, [B] each: true ones, in float32, whatever the solver used."""
+    solver: str
+    """Which solver found them."""
+    generator_passes: float
+    """Forward passes through the generator per interior point, mean over the paths; forward and
+    backward ones of the optimisation counted once, those for the energies before and after
+    included."""
+    passes: Tensor
+    """[B] the same for each path."""
+    stopped: tuple[str, ...]
+    """Why each path ended; see `PathResult.stopped`."""
+    nearest: Tensor | None = None
+    """[B, T] distance of each point's image to the nearest real one, where it was asked for."""
+
+    @classmethod
+    def of(cls, paths: list[PathResult], solver: str) -> WalkResult:
+        """Batch the results of one or more paths."""
+        passes = torch.tensor([path.passes for path in paths])
+        with_nearest = [path.nearest for path in paths if path.nearest is not None]
+        return cls(
+            latents=torch.stack([path.latents for path in paths]),
+            before=EnergyTerms.stack([path.before for path in paths]),
+            after=EnergyTerms.stack([path.after for path in paths]),
+            solver=solver,
+            generator_passes=float(passes.mean()),
+            passes=passes,
+            stopped=tuple(path.stopped for path in paths),
+            nearest=torch.stack(with_nearest) if with_nearest else None,
+        )
+
 
 # Points per micro-batch where all have to be of one size. One number for all machines of a kind,
 # never measured: a point's gradient must not depend on how much memory was free. Processors work

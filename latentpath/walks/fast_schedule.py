@@ -1,16 +1,191 @@
-"""What becomes of paths after each of their evaluations: learning rates, starts, levels, ends."""
+"""The fast walk's schedule: its options, its levels, and what becomes of paths after each pass.
+
+A path of T points is first walked with a handful of knots, which cross the latent space in few
+generator passes, and then with twice as many, again and again. Between levels the path is
+interpolated. On a level of n interior knots squared distances are larger and guides are summed
+over fewer points; both are rescaled so that a curve has the same energy on every level. After each
+evaluation the schedule decides about learning rates, starts, levels and ends.
+"""
 
 from __future__ import annotations
 
 import math
+import operator
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from latentpath.walks.fast_config import FastConfig
+from latentpath.core import InputError, check_above_zero, check_at_least, check_finite, check_whole
+from latentpath.energy import EnergyWeights
 from latentpath.walks.flights import STOPPED, Flights
-from latentpath.walks.levels import Level, resample
 from latentpath.walks.published import straight_line
+
+
+@dataclass(frozen=True)
+class FastConfig:
+    """Options of the fast walk."""
+
+    passes: float = 36.0
+    """Most true gradients per point of the path. Fewer are faster; long paths take fewer anyway."""
+    inner_steps: int = 5
+    """Steps on the model for each true gradient; 1 where nothing but that gradient is known."""
+    memory: int = 256
+    """True gradients that a path remembers for its model, which serve levels of up to half as many
+    knots; 0 for none but the last of each knot."""
+    lr: float = 2.1
+    """Length of the first steps on the coarsest level, in spreads of the latents: each coordinate
+    moves by up to lr * spread / sqrt(D). The spread is the root mean square deviation per
+    coordinate that the surrogate noted of the latents; without a surrogate, the difference of the
+    path's ends. Steps shrink on finer levels with the distance of the knots. Short paths, which
+    have one level, begin with a third of it."""
+    betas: tuple[float, float] = (0.9, 0.99)
+    """Decay of Adam's moments."""
+    eps: float = 1e-8
+    """Added to Adam's denominator."""
+    damping: float = 0.5
+    """Curvature that keeps the path near the points last evaluated, nats per squared spread;
+    larger trusts the model less."""
+    active: float = 0.5
+    """Share of the knots that a true evaluation looks at, on levels of more than 16."""
+    tolerance: float = 1e-4
+    """A path stops on the finest level when its true energy falls by less than this share per
+    evaluation; 0 always uses all passes."""
+    coarsest: int = 6
+    """Interior knots of the coarsest level."""
+    exploration: float = 0.0
+    """Root mean square distance per coordinate, in spreads, by which the inner points of short
+    paths, which have one level, begin beside the straight line, in a direction that the path's
+    ends decide. Sets of many short paths become more varied, at some cost in energy."""
+    starts: int = 3
+    """Times that the coarsest level is walked from the straight line, each time with shorter steps.
+    The path of least energy goes on with its steps: so walks leave bad valleys, and find the steps
+    that suit their latents."""
+    chunk: int = 4
+    """The published energy's chunk: guide terms of a point weigh one over it, as in
+    `PublishedConfig`."""
+    weights: EnergyWeights = field(default_factory=EnergyWeights)
+    """Weights of smoothness, identity and class terms."""
+
+    def __post_init__(self) -> None:
+        whole = ("inner_steps", "coarsest", "starts", "chunk")
+        check_whole(1, **{name: getattr(self, name) for name in whole})
+        check_whole(0, memory=self.memory)
+        numbers = ("passes", "lr", "damping", "eps", "active", "tolerance", "exploration")
+        check_finite(**{name: getattr(self, name) for name in numbers})
+        check_above_zero(passes=self.passes, lr=self.lr, eps=self.eps)
+        check_at_least(
+            0, damping=self.damping, tolerance=self.tolerance, exploration=self.exploration
+        )
+        if not 0 < self.active <= 1:
+            raise InputError(
+                expected="active above 0, at most 1", got=str(self.active), fix="use 0.5"
+            )
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise InputError(
+                expected="two betas from 0 to below 1", got=str(self.betas), fix="use (0.9, 0.99)"
+            )
+
+
+# Evaluations that a level is worth, by its number of interior knots: the middle levels decide
+# which way round a path goes, the fine ones only follow. Found on the digits and kept elsewhere.
+_EVALUATIONS = ((8, 60), (16, 60), (32, 8), (64, 4))
+_EVALUATIONS_BEYOND = 4
+
+# Levels of more knots than this move smoothly (a Sobolev step): plain Adam steps differ from
+# knot to knot by about the learning rate, which a long path's stiffness makes expensive.
+SMOOTH_BEYOND = 48
+
+
+@dataclass(frozen=True)
+class Level:
+    """One level of a walk."""
+
+    interior: int
+    """Knots that move."""
+    evaluations: int
+    """True guide gradients per knot."""
+    smoothness_scale: float
+    """The fine path's smoothness over that of these knots, for a piecewise linear path."""
+    guide_scale: float
+    """Points of the fine path for each of these knots."""
+    alpha: float
+    """Weight of the Laplacian that steps are smoothed with; 0 leaves them alone."""
+    starts: int = 1
+    """Times that it is walked, each with so many evaluations; the best path goes on."""
+
+    @property
+    def points(self) -> int:
+        """Knots with both ends."""
+        return self.interior + 2
+
+
+def plan_levels(steps: int, passes: float, coarsest: int, starts: int = 1) -> tuple[Level, ...]:
+    """Levels for paths of `steps` points, coarsest first.
+
+    Args:
+        steps: points T, both ends counted.
+        passes: most evaluations per interior point of the fine path, over all levels and starts.
+        coarsest: interior knots that the first level has at least (fewer on shorter paths).
+        starts: times that the first level is walked, if it is not the only one.
+
+    >>> [(level.interior, level.evaluations) for level in plan_levels(50, 40, 6, starts=2)]
+    [(6, 60), (12, 60), (24, 8), (48, 4)]
+    """
+    fine, sizes = steps - 2, level_sizes(steps, coarsest)
+    tries = [starts if len(sizes) > 1 else 1] + [1] * (len(sizes) - 1)
+    wanted = [_worth(n) for n in sizes]
+    each = [n * count for n, count in zip(sizes, tries, strict=True)]
+    cost = sum(map(operator.mul, wanted, each)) / fine
+    share = min(1.0, passes / cost)
+    counts = [max(1, int(count * share)) for count in wanted]
+    # The one evaluation that each level has at least is taken from the dearest of the others.
+    while max(counts) > 1 and sum(map(operator.mul, counts, each)) > passes * fine:
+        dearest = max(
+            (c * n, i) for i, (c, n) in enumerate(zip(counts, each, strict=True)) if c > 1
+        )
+        counts[dearest[1]] -= 1
+    return tuple(
+        Level(
+            interior=n,
+            evaluations=count,
+            smoothness_scale=(n + 1) / (fine + 1),
+            guide_scale=fine / n,
+            alpha=(n / SMOOTH_BEYOND) ** 2 if n > SMOOTH_BEYOND else 0.0,
+            starts=tried,
+        )
+        for n, count, tried in zip(sizes, counts, tries, strict=True)
+    )
+
+
+def level_sizes(steps: int, coarsest: int) -> list[int]:
+    """Interior knots of each level, ascending.
+
+    >>> level_sizes(50, 6)
+    [6, 12, 24, 48]
+    """
+    sizes = [steps - 2]
+    while sizes[-1] // 2 >= coarsest:
+        sizes.append(sizes[-1] // 2)
+    return sizes[::-1]
+
+
+def _worth(interior: int) -> int:
+    return next((count for most, count in _EVALUATIONS if interior <= most), _EVALUATIONS_BEYOND)
+
+
+def resample(path: Tensor, points: int) -> Tensor:  # [..., T, D] -> [..., points, D]
+    """Piecewise linear paths at equally spaced parameters; both ends bit for bit."""
+    t = path.shape[-2]
+    if points == t:
+        return path.clone()
+    place = torch.linspace(0, t - 1, points, device=path.device, dtype=path.dtype)
+    left = place.floor().clamp_(max=t - 2).long()
+    share = (place - left)[:, None]
+    result = path[..., left, :] * (1 - share) + path[..., left + 1, :] * share
+    result[..., 0, :], result[..., -1, :] = path[..., 0, :], path[..., -1, :]
+    return result
+
 
 # Levels of at most so many knots are evaluated whole: their knots share little.
 _WHOLE = 16
