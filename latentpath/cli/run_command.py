@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 
 from latentpath.cli.command import LateParser, declare_command
 from latentpath.cli.common_options import (
@@ -23,6 +22,7 @@ from latentpath.cli.common_options import (
 )
 from latentpath.cli.config_options import read_options
 from latentpath.cli.progress_bars import Bars
+from latentpath.core import Say
 
 _EPILOG = (
     "The same command goes on where it was stopped. DIR/run/set is the set; everything else in DIR "
@@ -53,6 +53,11 @@ def declare(parser: LateParser) -> None:
         action="store_true",
         help="measure for a minute or two, say how long each stage will take, and end: with exit "
         "code 2 and what would help if that is more than --hours",
+    )
+    parser.add_argument(
+        "--rebuild-ledger",
+        action="store_true",
+        help="make a damaged ledger of the set's run anew from the finished shards",
     )
     add_anyway_option(parser)
     add_device_option(parser)
@@ -91,7 +96,10 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> None:
         device=device,
         created=today(),
         options=RunOptions(
-            threads=arguments.threads, verbose=arguments.verbose, anyway=arguments.anyway
+            threads=arguments.threads,
+            rebuild_ledger=arguments.rebuild_ledger,
+            anyway=arguments.anyway,
+            verbose=arguments.verbose,
         ),
         progress=bars,
         say=_say(bars),
@@ -108,7 +116,7 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> None:
     print(seal_line(result.run.manifest))
 
 
-def _say(bars: Bars) -> Callable[[str], None]:
+def _say(bars: Bars) -> Say:
     def say(text: str) -> None:
         bars.leave()
         print(text, flush=True)

@@ -63,6 +63,7 @@ from latentpath.core.files import (
 )
 from latentpath.core.long_work import (
     Progress as Progress,
+    Say as Say,
     StoppedError as StoppedError,
     StopRequest as StopRequest,
     SummedProgress as SummedProgress,
@@ -71,6 +72,8 @@ from latentpath.core.long_work import (
     silent as silent,
     stop_request as stop_request,
     stoppable as stoppable,
+    stops as stops,
+    unsaid as unsaid,
 )
 from latentpath.core.modes import (
     ConvolutionWatch as ConvolutionWatch,

@@ -23,9 +23,16 @@ from latentpath.core.errors import RESUME, RunError, option
 # (stage, done, total, figures): called after every unit of work. `done == total` ends a stage.
 Progress = Callable[[str, int, int, Mapping[str, float]], None]
 
+# Shows a line about what comes or what was done.
+Say = Callable[[str], None]
+
 
 def silent(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
     """Show nothing: the default of every function that takes a `Progress`."""
+
+
+def unsaid(line: str) -> None:
+    """Show nothing: the default of every function that takes a `Say`."""
 
 
 def duration(seconds: float) -> str:
@@ -158,7 +165,7 @@ class StopRequest:
         say: shows a line about where work goes on.
     """
 
-    def __init__(self, say: Callable[[str], None] = _print) -> None:
+    def __init__(self, say: Say = _print) -> None:
         self.say = say
         self._event = threading.Event()
         self.number: int = signal.SIGINT
@@ -182,7 +189,39 @@ def stop_request() -> StopRequest | None:
 
 
 @contextmanager
-def stoppable(until: str, say: Callable[[str], None] = _print) -> Iterator[StopRequest]:
+def stops(where: str, fix: str) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end work at once, and say how it goes on.
+
+    Outside the main thread, which alone is told of signals, nothing changes.
+
+    Args:
+        where: it stops, such as "before the report was written".
+        fix: how to go on.
+
+    Raises:
+        StoppedError: a signal came.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        raise KeyboardInterrupt  # which nothing on the way takes for a fault
+
+    before = {number: signal.signal(number, handle) for number in _SIGNALS}
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise StoppedError(came[-1] if came else signal.SIGINT, where, fix) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def stoppable(until: str, say: Say = _print) -> Iterator[StopRequest]:
     """Yield a request that Ctrl-C and SIGTERM set; once more ends the process at once.
 
     Repeats within a second count as one. Outside the main thread, which alone is told of signals,

@@ -6,6 +6,7 @@ from latentpath.generators.autoencoder import (
 from latentpath.generators.convert import convert_generator as convert_generator
 from latentpath.generators.inspection import (
     WeightsFacts as WeightsFacts,
+    header_facts as header_facts,
     inspect_weights as inspect_weights,
 )
 from latentpath.generators.layers import (

@@ -29,7 +29,7 @@ from latentpath.generators.state_dict import (
     read_torch,
 )
 from latentpath.generators.trained_on import TrainedOn
-from latentpath.generators.weights import Weights, read_header, sketch
+from latentpath.generators.weights import Shapes, Weights, read_header, sketch
 
 _CHECKPOINT = {"format", "config", "data", "rng", "state"}
 _MOST_TAPS = 64 * 64
@@ -81,7 +81,10 @@ def inspect_weights(path: str | Path, config: Configuration | None = None) -> We
     path = Path(path)
     kind = kind_of_file(path)
     if kind == "ours":
-        return _ours(path)
+        weights, shapes = read_header(path)
+        if weights is None:
+            raise refused(path, "safetensors without our metadata")
+        return header_facts(path, weights, shapes)
     if kind == "autoencoder":
         return _autoencoder(path, config)
     if kind == "pickle":
@@ -142,10 +145,14 @@ def _autoencoder(path: Path, config: Configuration | None) -> WeightsFacts:
     return _generator(path, title, "autoencoder", folder.config, _WITH_ENCODER)
 
 
-def _ours(path: Path) -> WeightsFacts:
-    weights, shapes = read_header(path)
-    if weights is None:
-        raise refused(path, "safetensors without our metadata")
+def header_facts(path: Path, weights: Weights, shapes: Shapes) -> WeightsFacts:
+    """What a file of ours holds, by its header.
+
+    Args:
+        path: of the file.
+        weights: what `read_header` returned.
+        shapes: likewise.
+    """
     if weights.kind in GENERATORS:
         facts = _generator(path, f"{weights.kind} of latentpath", weights.kind, weights.config)
         source = weights.notes.get("source")

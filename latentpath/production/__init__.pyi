@@ -116,6 +116,7 @@ from latentpath.production.training_config import (
 from latentpath.production.training_needs import (
     DueTraining as DueTraining,
     due_trainings as due_trainings,
+    kept_lines as kept_lines,
     untold as untold,
 )
 from latentpath.production.verification import (

@@ -231,18 +231,14 @@ def people_fingerprint(real: ImageSet) -> str:
     return digest.hexdigest()
 
 
-def people_met(folder: Path) -> dict[str, str]:
+def people_met(notes: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Network -> `people_fingerprint` of the images that it was trained on, where that is known.
 
     Args:
-        folder: the weights folder.
+        notes: network -> what stands in the header of its weights.
     """
-    met = {}
-    for name, file in FILES.items():
-        weights = read_header(folder / file)[0] if (folder / file).exists() else None
-        if weights is not None and (people := people_noted(weights.notes)) is not None:
-            met[name] = people
-    return met
+    found = {name: people_noted(noted) for name, noted in notes.items()}
+    return {name: people for name, people in found.items() if people is not None}
 
 
 def load_bundle(
@@ -293,6 +289,9 @@ def load_bundle(
         for name, load in loaders.items()
         if name not in without and (folder / FILES[name]).exists()
     }
+    for name in helpers:
+        header = read_header(folder / FILES[name])[0]
+        notes[name] = {} if header is None else header.notes
     bundle = Bundle(
         generator,
         parts["encoder"],
@@ -300,7 +299,7 @@ def load_bundle(
         parts["classifier"],
         LPIPS.load(device),
         class_names=tuple(names) if (names := notes["classifier"].get("class_names")) else None,
-        people=people_met(folder),
+        people=people_met(notes),
         **helpers,
         judgement=_judgement(folder),
     )

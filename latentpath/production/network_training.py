@@ -16,6 +16,7 @@ from latentpath.core import (
     DataError,
     InputError,
     Progress,
+    Say,
     StoppedError,
     WeightsError,
     check_at_least,
@@ -24,6 +25,7 @@ from latentpath.core import (
     place,
     silent,
     stoppable,
+    unsaid,
 )
 from latentpath.data import NOT_JUDGED, ImageSet, to_tensor, validation_people
 from latentpath.generators import (
@@ -140,7 +142,7 @@ def train_network(
     asked: Mapping[str, Any] | None = None,
     device: torch.device | str = "cpu",
     progress: Progress = silent,
-    say: Callable[[str], None] | None = None,
+    say: Say | None = None,
 ) -> str:
     """Train one network and write its weights into the folder `out`.
 
@@ -212,7 +214,7 @@ def train_network(
     job = _Job(
         known, images, others, out, config, checkpoint, progress, judge, initial, sheet_images
     )
-    with stoppable("this step, which is saved", say or _silent) as stop:
+    with stoppable("this step, which is saved", say or unsaid) as stop:
         module, result = _TRAINERS[network](job)
         figures = _judged(network, module, job)
     if stop:  # while it was judged what a finished training is worth
@@ -264,10 +266,6 @@ def train_network(
     if result.get("walk energy ratio", 0.0) > 1:
         line += f"\nwalks end at lower energy without this surrogate: delete {path} to do without"
     return line
-
-
-def _silent(text: str) -> None:
-    pass
 
 
 def _generator(job: _Job) -> Trained:

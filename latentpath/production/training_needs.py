@@ -72,6 +72,25 @@ def due_trainings(
     return list(due.values())
 
 
+def kept_lines(folder: Path, config: TrainingConfig) -> list[str]:
+    """A line for each network that was trained for longer than is asked for now, and is kept.
+
+    Args:
+        folder: the weights folder.
+        config: how its networks are asked for.
+    """
+    network = "generator"  # any other length is another schedule, and trained anew
+    if not (folder / FILES[network]).exists():
+        return []
+    before, now = _told(folder, network).get(_LENGTH, 0), config.generator.total_images
+    if now >= before or _changed(folder, network, config) is not None:
+        return []
+    return [
+        f"{network}: kept as it is, trained on {before:,} images, more than the {now:,} that are "
+        f"asked for; for a shorter training move {FILES[network]} and {network}.checkpoint away"
+    ]
+
+
 def is_as_asked(folder: Path, network: str, config: TrainingConfig) -> bool:
     """Whether a network is one that this configuration trained, and could train on from its end.
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from latentpath.core import Progress, WeightsError, silent
+from latentpath.core import Progress, Say, WeightsError, silent, unsaid
 from latentpath.data import PEOPLE_MET, ImageSet
-from latentpath.generators import inspect_weights, read_header
+from latentpath.generators import WeightsFacts, header_facts, read_header
 from latentpath.production.bundle import (
     FACTORIES,
     FILES,
@@ -35,6 +36,7 @@ from latentpath.production.training_needs import (
     due_trainings,
     fits,
     is_as_asked,
+    kept_lines,
     put_aside,
     untold,
 )
@@ -68,11 +70,12 @@ def ready_networks(
     *,
     wanted: Sequence[str] = NEEDED,
     resolution: int = 0,
+    of_unknown_people: tuple[str, ...] | None = None,
     renew: bool = False,
     sheet_images: int = 0,
     device: torch.device | str = "cpu",
     progress: Progress = silent,
-    say: Callable[[str], None] | None = None,
+    say: Say | None = None,
 ) -> Bundle:
     """Train what is absent and open all of it; checkpoints beside the weights let it go on.
 
@@ -82,6 +85,7 @@ def ready_networks(
         config: how to train.
         wanted: names of the networks to train; the surrogate alone may be left out.
         resolution: of the generator, pixels; see `train_network`.
+        of_unknown_people: what `check_networks` returned, where it was called.
         renew: also train what an earlier call trained with other options than these, and what
             depends on it: a generator goes on to more images, all else is trained anew. Weights
             that were trained otherwise stay.
@@ -96,8 +100,9 @@ def ready_networks(
             another configuration.
     """
     check_classes(data)
-    say = say or _silent
-    of_unknown_people = check_networks(folder, data, resolution)
+    say = say or unsaid
+    if of_unknown_people is None:
+        of_unknown_people = check_networks(folder, data, resolution)
     if of_unknown_people:
         say(f"{', '.join(of_unknown_people)}: {PEOPLE_MET['unknown']}; the set will say so")
 
@@ -119,6 +124,8 @@ def ready_networks(
 
     if renew:
         due = due_trainings(folder, config, wanted)
+        for line in kept_lines(folder, config):
+            say(line)
         if others := untold(folder):
             say(f"not trained by this command, and taken as they are: {', '.join(others)}")
     else:
@@ -146,12 +153,8 @@ def ready_networks(
     )
 
 
-def _silent(text: str) -> None:
-    pass
-
-
 def _judge_again(
-    folder: Path, config: TrainingConfig, train: Callable[[str], str], say: Callable[[str], None]
+    folder: Path, config: TrainingConfig, train: Callable[[str], str], say: Say
 ) -> None:
     """Take the figures anew of classifiers that were judged beside other networks than these."""
     for network in ("identity", "classifier"):
@@ -173,13 +176,20 @@ def check_networks(folder: Path, data: ImageSet, resolution: int = 0) -> tuple[s
     Raises:
         WeightsError: a file of another kind, of another kind of data, or of other people.
     """
-    there = [name for name in NETWORKS if (folder / FILES[name]).exists()]
-    for name in there:
-        if name in FACTORIES:
-            read_header(folder / FILES[name], kind=tuple(FACTORIES[name]))
-    met = people_met(folder)
-    side = 0 if "generator" in there else resolution
-    real = at_resolution(data, side_to_train_at("surrogate", data, folder, side))
+    facts: dict[str, WeightsFacts] = {}
+    notes: dict[str, Mapping[str, Any]] = {}
+    for name in NETWORKS:
+        path, kinds = folder / FILES[name], FACTORIES.get(name)
+        if not path.exists():
+            continue
+        weights, shapes = read_header(path, kind=None if kinds is None else tuple(kinds))
+        notes[name] = {} if weights is None else weights.notes
+        if weights is not None and kinds is not None:
+            facts[name] = header_facts(path, weights, shapes)
+    met, there = people_met(notes), list(notes)
+    side = facts["generator"].side if "generator" in facts else 0
+    side = side or side_to_train_at("generator", data, folder, resolution)
+    real = at_resolution(data, side)
     own = people_fingerprint(real) if met else ""
     if others := [name for name in there if met.get(name, own) != own]:
         raise WeightsError(
@@ -191,10 +201,8 @@ def check_networks(folder: Path, data: ImageSet, resolution: int = 0) -> tuple[s
             + " and ".join(f"{FILES[name]} with {name}.checkpoint" for name in others)
             + " away: the same command trains them anew",
         )
-    for name in there:
-        if name in FACTORIES:
-            facts = inspect_weights(folder / FILES[name])
-            if name == "generator":  # may know other classes, or none
-                facts = replace(facts, classes=None)
-            check_trained_on(facts, data, FILES[name])
+    for name, known in facts.items():
+        # A generator may know other classes, or none.
+        fitting = replace(known, classes=None) if name == "generator" else known
+        check_trained_on(fitting, data, FILES[name])
     return tuple(name for name in there if name not in met)

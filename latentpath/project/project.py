@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,8 +26,11 @@ from latentpath.core import (
     InputError,
     OutputExistsError,
     Progress,
+    Say,
     silent,
+    stops,
     threads_that_help,
+    unsaid,
     using_threads,
 )
 from latentpath.data import ImageSet, PeopleSplit, split_people
@@ -45,6 +48,7 @@ from latentpath.production import (
     compared_sets,
     data_fingerprint,
     due_trainings,
+    kept_lines,
     produce,
     read_object,
     ready_networks,
@@ -53,7 +57,7 @@ from latentpath.production import (
 )
 from latentpath.project.people_enough import too_few_lines
 from latentpath.project.project_config import ProjectConfig
-from latentpath.project.run_words import run_words
+from latentpath.project.run_words import AGAIN, run_words
 from latentpath.project.time_trial import (
     StageEstimate,
     estimate_lines,
@@ -64,7 +68,6 @@ from latentpath.project.time_trial import (
 
 _SETTINGS = "project.json"
 _SHEET_IMAGES = 20_000
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +140,7 @@ def run_project(
             created=created,
             options=options or RunOptions(),
             progress=progress,
-            say=say or _silent,
+            say=say or unsaid,
         )
 
 
@@ -167,11 +170,13 @@ def _run(
     if dry_run or not begun:
         for line in too_few_lines(data, people, config):
             say(line)
-    side = resolution or (
-        begun["resolution"]
-        if begun
-        else likely_resolution(people.private, config, device=device, progress=progress)
-    )
+    side = resolution or (begun["resolution"] if begun else 0)
+    if not side:
+        side, why_no_larger = likely_resolution(
+            people.private, config, device=device, progress=progress
+        )
+        if why_no_larger:
+            say(why_no_larger)
     agreed = {
         "data": data_fingerprint(data),
         "hold_out": config.hold_out,
@@ -182,13 +187,14 @@ def _run(
         settings.agree("project", agreed)
     config.output.check(people.private, side)
     weights = folder / "weights"
-    check_networks(weights, people.private, side)
+    of_unknown_people = check_networks(weights, people.private, side)
     due = due_trainings(weights, config.training, config.networks)
     _check_unplanned(folder, due)
     if dry_run or not begun:
         estimates = _estimate(due, people, config, side, device, progress)
-        for line in [each.line for each in due if each.why and dry_run]:
-            say(line)
+        if dry_run:
+            for line in [*kept_lines(weights, config.training), *(e.line for e in due if e.why)]:
+                say(line)
         for line in estimate_lines(estimates, side, people.private.num_identities):
             say(line)
         if not begun:  # what was begun goes on
@@ -196,13 +202,43 @@ def _run(
         if dry_run:
             return None
         settings.agree("project", agreed)
+    with stops("before this stage was finished", f"{AGAIN}; what is finished is kept"):
+        return _make(
+            folder,
+            people,
+            config,
+            side,
+            of_unknown_people,
+            device=device,
+            created=created,
+            options=options,
+            progress=progress,
+            say=say,
+        )
+
+
+def _make(
+    folder: Path,
+    people: PeopleSplit,
+    config: ProjectConfig,
+    side: int,
+    of_unknown_people: tuple[str, ...],
+    *,
+    device: torch.device | str,
+    created: str,
+    options: RunOptions,
+    progress: Progress,
+    say: Say,
+) -> ProjectResult:
+    """Networks, set and report, each unless it is there."""
     with _threads_that_help(device):
         bundle = ready_networks(
             people.private,
-            weights,
+            folder / "weights",
             config.training,
             wanted=config.networks,
             resolution=side,
+            of_unknown_people=of_unknown_people,
             renew=True,
             sheet_images=_SHEET_IMAGES,
             device=device,
@@ -217,7 +253,8 @@ def _run(
         replace(options, output=config.output, resume=True),
         progress=progress,
     )
-    with _threads_that_help(device):
+    kept = f"{AGAIN}; the set in {run.folder.set} is finished"
+    with _threads_that_help(device), stops("before its report was written", kept):
         report, audit = _report(folder, run, people, bundle, config, created, progress)
     return ProjectResult(folder, run, report, audit)
 
@@ -230,10 +267,6 @@ def _threads_that_help(device: torch.device | str) -> Iterator[None]:
         return
     with using_threads(threads_that_help()):
         yield
-
-
-def _silent(text: str) -> None:
-    pass
 
 
 def _check_people(people: PeopleSplit, config: ProjectConfig) -> None:

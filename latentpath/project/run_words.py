@@ -13,7 +13,7 @@ _START_ANEW = "remove the project's folder 'run' and give the same command again
 _AUDIT = " of `latentpath audit`"
 RUN_NAMES = {
     RESUME: AGAIN,
-    REBUILD: _START_ANEW,
+    REBUILD: "rebuild it from the finished shards: the same command with --rebuild-ledger",
     ANEW: _START_ANEW,
     ANY_MACHINE: _START_ANEW,
     "--holdout": "--hold-out",

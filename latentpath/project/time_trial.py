@@ -196,7 +196,7 @@ def likely_resolution(
     *,
     device: torch.device | str = "cpu",
     progress: Progress = silent,
-) -> int:
+) -> tuple[int, str]:
     """The largest resolution that the images have and that the hours allow.
 
     The generator is timed at each resolution, from 32 pixels (or what the images have) upwards, and
@@ -207,16 +207,27 @@ def likely_resolution(
         config: of the project.
         device: where to compute.
         progress: told after every resolution.
+
+    Returns:
+        The resolution, and a line that says why it is no larger where the images have a larger one;
+        empty where they have none.
     """
     largest, chosen = _largest_side(data), smallest_side(data)
-    side = 2 * chosen
-    while side <= largest:
-        estimate = time_generator(data, config, side, device=device)
-        progress("resolution", side, largest, {"hours": estimate.seconds / 3600})
-        if estimate.seconds > 3600 * config.hours / 2:
-            break
-        chosen, side = side, 2 * side
-    return chosen
+    why, side = "", 2 * chosen
+    while side <= largest and not why:
+        seconds = time_generator(data, config, side, device=device).seconds
+        if seconds <= 3600 * config.hours / 2:
+            progress("resolution", side, largest, {})
+            chosen, side = side, 2 * side
+            continue
+        progress("resolution", largest, largest, {})  # nothing more is tried
+        enough = math.ceil(2.2 * seconds / 3600)
+        why = (
+            f"resolution: {chosen} pixels and not {side}, at which the generator alone would take "
+            f"about {duration(seconds)}, more than half of --hours {config.hours:g} "
+            f"(--hours {enough} allows {side})"
+        )
+    return chosen, why
 
 
 def smallest_side(data: ImageSet) -> int:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 import signal
+from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,13 +22,22 @@ from latentpath.audit import AuditConfig, MembershipConfig
 from latentpath.core import StoppedError
 from latentpath.core.errors import (
     InputError,
+    IntegrityError,
     LatentpathWarning,
     OutputExistsError,
     PrivacyError,
     WeightsError,
 )
-from latentpath.data import DataSource, read_image_set, scan
-from latentpath.production import OutputConfig, RunOptions, TrainingConfig, train_network
+from latentpath.data import DataSource, read_image_set, scan, split_people
+from latentpath.production import (
+    NEEDED,
+    OutputConfig,
+    RunOptions,
+    TrainingConfig,
+    check_networks,
+    ready_networks,
+    train_network,
+)
 from latentpath.project import (
     ProjectConfig,
     StageEstimate,
@@ -35,6 +47,7 @@ from latentpath.project import (
     time_generator,
 )
 from latentpath.project.project import _in_hours
+from latentpath.project.time_trial import likely_resolution
 from latentpath.training import (
     ClassifierConfig,
     EncoderConfig,
@@ -68,6 +81,7 @@ CONFIG = ProjectConfig(
     ),
 )
 DATA = tiny_models.private_set((14, 12), per_person=2)
+DATA_BEHIND = split_people(DATA, CONFIG.hold_out, CONFIG.hold_out_seed).private
 
 
 @pytest.fixture(scope="module")
@@ -256,6 +270,101 @@ def test_a_stop_while_the_set_is_made_says_how_the_project_goes_on(finished, tmp
     assert str(error.value) == (
         "stopped at a shard, as asked: give the same command again; what is finished is kept"
     )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_between_set_and_report_says_that_the_same_command_goes_on(
+    finished, tmp_path, number
+):
+    folder, _, _ = finished
+    shutil.copytree(folder, tmp_path / "p", ignore=shutil.ignore_patterns("report"))
+
+    def stop(stage, done, total, figures):
+        if stage.startswith("audit"):
+            signal.raise_signal(number)
+
+    with pytest.raises(StoppedError) as error:
+        run_project(DATA, tmp_path / "p", CONFIG, resolution=16, progress=stop)
+    assert str(error.value) == (
+        "stopped before its report was written, as asked: give the same command again; the set in "
+        f"{tmp_path / 'p' / 'run' / 'set'} is finished"
+    )
+    assert error.value.exit_code == 128 + number
+    assert not (tmp_path / "p" / "report").exists()
+
+
+def test_a_damaged_ledger_is_mended_by_an_option_that_run_has(finished, tmp_path):
+    folder, made, _ = finished
+    shutil.copytree(folder, tmp_path / "p")
+    (tmp_path / "p" / "run" / "private" / "ledger.sqlite").write_bytes(b"no ledger")
+    with pytest.raises(IntegrityError, match="the same command with --rebuild-ledger"):
+        run_project(DATA, tmp_path / "p", CONFIG, resolution=16)
+    again = run_project(
+        DATA, tmp_path / "p", CONFIG, resolution=16, options=RunOptions(rebuild_ledger=True)
+    )
+    assert again.run.manifest == made.run.manifest
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_generator_that_saw_more_images_than_are_asked_for_is_kept_and_said_to_be(
+    finished, dry_run
+):
+    folder, made, _ = finished
+    told, shorter = [], with_training("generator", total_images=8)
+    again = run_project(DATA, folder, shorter, resolution=16, dry_run=dry_run, say=told.append)
+    assert dry_run or again.run.manifest == made.run.manifest
+    assert [line for line in told if line.startswith("generator: kept")] == [
+        "generator: kept as it is, trained on 16 images, more than the 8 that are asked for; for a "
+        "shorter training move generator.safetensors and generator.checkpoint away"
+    ]
+
+
+def test_networks_that_are_there_are_looked_at_once(finished, monkeypatch):
+    folder, _, _ = finished
+    safetensors = importlib.import_module("safetensors")
+    opened, real = Counter(), safetensors.safe_open
+
+    def counting(path, *words, **options):
+        opened[Path(path).name] += 1
+        return real(path, *words, **options)
+
+    monkeypatch.setattr(safetensors, "safe_open", counting)
+    known = check_networks(folder / "weights", DATA_BEHIND)
+    assert known == ()
+    assert set(opened.values()) == {1}
+    opened.clear()
+    options = {"renew": True, "resolution": 16}
+    ready_networks(DATA_BEHIND, folder / "weights", CONFIG.training, **options)
+    before = opened.total()
+    opened.clear()
+    ready_networks(
+        DATA_BEHIND, folder / "weights", CONFIG.training, of_unknown_people=known, **options
+    )
+    assert opened.total() == before - len(NEEDED)
+
+
+def test_a_smaller_resolution_than_the_images_have_is_explained(tmp_path, monkeypatch):
+    hours = {64: 2.0, 128: 7.3}
+
+    def timed(data, config, side, **_):
+        return StageEstimate("generator", 3600 * hours[side], "")
+
+    monkeypatch.setattr("latentpath.project.time_trial.time_generator", timed)
+    large = replace(DATA, images=DATA.images.repeat(8, 1).repeat(8, 2))
+    shown = []
+
+    def progress(*words):
+        shown.append(words)
+
+    chosen, why = likely_resolution(large, CONFIG, progress=progress)
+    assert chosen == 64
+    assert why == (
+        "resolution: 64 pixels and not 128, at which the generator alone would take about 7.3 "
+        "hours, more than half of --hours 12 (--hours 17 allows 128)"
+    )
+    assert [words[3] for words in shown] == [{}, {}], "no hours of what is not chosen"
+    assert shown[-1][1] == shown[-1][2]
+    assert likely_resolution(large, replace(CONFIG, hours=17)) == (128, "")
 
 
 @pytest.mark.parametrize(
