@@ -4,7 +4,9 @@ from latentpath.ksame.aggregation import (
 )
 from latentpath.ksame.certificate import (
     Certificate as Certificate,
+    Statement as Statement,
     certify as certify,
+    merge as merge,
 )
 from latentpath.ksame.dp import (
     DpCentroids as DpCentroids,
@@ -19,8 +21,4 @@ from latentpath.ksame.pairing import (
     Pairing as Pairing,
     pair_groups as pair_groups,
     pair_limits as pair_limits,
-)
-from latentpath.ksame.statement import (
-    Statement as Statement,
-    merge as merge,
 )

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from latentpath.core import InputError
-from latentpath.ksame.grouping import Grouping
-from latentpath.ksame.representatives import Latents, as_integers, as_latents, fold_rows
+from latentpath.ksame.grouping import Grouping, Latents, as_integers, as_latents, fold_rows
 
 # Nobody's share of a geometric median exceeds this many equal shares.
 MAX_SHARE = 1.5

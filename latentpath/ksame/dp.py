@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from latentpath.core import InputError, PrivacyError, ShapeError, require_extra
-from latentpath.ksame.representatives import IntArray, Latents, as_integers, as_latents, fold_rows
-from latentpath.ksame.statement import Statement
+from latentpath.ksame.certificate import Statement
+from latentpath.ksame.grouping import IntArray, Latents, as_integers, as_latents, fold_rows
 
 # Share of the privacy budget that goes into the counts; the sums get the rest.
 _COUNT_SHARE = 0.1

@@ -21,7 +21,7 @@ from latentpath.cli.command import PLACES
 from latentpath.core import InputError
 from latentpath.experiments import CompareConfig, MeasureConfig, TradeoffConfig
 from latentpath.ksame.grouping import _METHODS
-from latentpath.ksame.pair_methods import PAIR_METHODS
+from latentpath.ksame.pairing import PAIR_METHODS
 from latentpath.production import (
     DpConfig,
     EndpointsConfig,

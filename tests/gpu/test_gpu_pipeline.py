@@ -13,7 +13,7 @@ pytest.importorskip("monai")
 pytest.importorskip("safetensors")
 
 from latentpath.audit import AuditConfig, audit_set
-from latentpath.ksame import aggregate, approximate, k_same
+from latentpath.ksame import aggregate, group_methods, k_same
 from latentpath.models import ProjectionConfig, project
 from latentpath.production import produce_set
 from latentpath.production.style import StyleConfig, align_style
@@ -83,7 +83,7 @@ def test_style_alignment_and_projection(gpu, data, bundle):
 @pytest.mark.parametrize("method", ["farthest", "mdav", "auto"])
 def test_groups_are_the_processor_s_for_one_wait_a_group(gpu, monkeypatch, method):
     """Also where points are copies of each other, and where lists of neighbours are made."""
-    monkeypatch.setattr(approximate, "EXACT_BELOW", 100 if method == "auto" else 8192)
+    monkeypatch.setattr(group_methods, "EXACT_BELOW", 100 if method == "auto" else 8192)
     rng = np.random.default_rng(0)
     latents = torch.from_numpy(rng.standard_normal((520, 24), dtype=np.float32))
     latents[::4] = latents[1]

@@ -7,11 +7,11 @@ import pytest
 import torch
 from hypothesis import given, strategies as st
 
-from latentpath.ksame import k_same, ungrouped
+from latentpath.ksame import group_methods, k_same
 from latentpath.ksame.distances import distance_sums, nearest_exact
 
 needs_kernel = pytest.mark.skipif(
-    not ungrouped.has_fused_distances(torch.zeros(1, 1)), reason="latentpath._C is not built"
+    not group_methods.has_fused_distances(torch.zeros(1, 1)), reason="latentpath._C is not built"
 )
 
 
@@ -19,7 +19,7 @@ def group(points, k, method, fused):
     n = len(points)
     with pytest.MonkeyPatch.context() as patch:
         if not fused:
-            patch.setattr(ungrouped, "has_fused_distances", lambda points: False)
+            patch.setattr(group_methods, "has_fused_distances", lambda points: False)
         return k_same(points, np.arange(n), np.zeros(n, int), k, method).assignment
 
 
@@ -55,9 +55,9 @@ def test_equal_groups_of_many_points(method):
 @needs_kernel
 def test_float32_points_are_not_copied_to_float64():
     points = torch.randn(100, 8)
-    free = ungrouped.UngroupedPoints(points, 5)
+    free = group_methods.UngroupedPoints(points, 5)
     assert free.points.data_ptr() == points.data_ptr()
-    assert ungrouped.UngroupedPoints(points.double(), 5).points.dtype == torch.float64
+    assert group_methods.UngroupedPoints(points.double(), 5).points.dtype == torch.float64
 
 
 def test_the_latents_are_left_as_they_were():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from latentpath.ksame import approximate, k_same, neighbours
+from latentpath.ksame import distances, group_methods, k_same
 from support.fresh import python
 
 
@@ -141,9 +141,9 @@ def test_copies_of_few_points_stay_together_in_textbook_order():
 @pytest.fixture
 def small_approximation(monkeypatch):
     """The approximate method at sizes a test can afford."""
-    monkeypatch.setattr(approximate, "EXACT_BELOW", 200)
-    monkeypatch.setattr(neighbours, "CELL", 32)
-    monkeypatch.setattr(neighbours, "REACH", 256)
+    monkeypatch.setattr(group_methods, "EXACT_BELOW", 200)
+    monkeypatch.setattr(distances, "CELL", 32)
+    monkeypatch.setattr(distances, "REACH", 256)
 
 
 def test_auto_is_exact_for_few_people():
@@ -192,14 +192,14 @@ import sys
 from pathlib import Path
 import numpy as np
 import torch
-from latentpath.ksame import approximate, k_same
+from latentpath.ksame import group_methods, k_same
 torch.set_num_threads(1)
 
 def peak():  # KiB; getrusage would count what the parent process held before
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0])
 
-approximate.EXACT_BELOW = 2000
+group_methods.EXACT_BELOW = 2000
 rng = np.random.default_rng(0)
 n = int(sys.argv[1])
 latents = rng.standard_normal((n, 8), dtype=np.float32)

@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 from scipy.spatial.distance import cdist
 
 from latentpath.core.errors import DataError, InputError, ShapeError
-from latentpath.ksame import neighbours, pair_groups, pair_limits, pair_methods
+from latentpath.ksame import distances, pair_groups, pair_limits, pairing
 
 METHODS = ("random", "nearest", "tour")
 
@@ -137,10 +137,10 @@ def test_a_tour_visits_every_group_once_and_joins_up():
 @pytest.fixture
 def listed_neighbours(monkeypatch):
     """What serves very many groups, at sizes a test can afford."""
-    monkeypatch.setattr(pair_methods, "_EXACT_BELOW", 100)
-    monkeypatch.setattr(pair_methods, "_LISTED", 6)
-    monkeypatch.setattr(neighbours, "CELL", 16)
-    monkeypatch.setattr(neighbours, "REACH", 64)
+    monkeypatch.setattr(pairing, "_EXACT_BELOW", 100)
+    monkeypatch.setattr(pairing, "_LISTED", 6)
+    monkeypatch.setattr(distances, "CELL", 16)
+    monkeypatch.setattr(distances, "REACH", 64)
 
 
 @pytest.mark.parametrize("method", ["nearest", "tour"])
