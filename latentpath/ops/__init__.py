@@ -4,7 +4,6 @@ from latentpath.ops.bank_lse import bank_lse
 from latentpath.ops.conv3x3 import Conv3x3Weights, conv3x3
 from latentpath.ops.dispatch import conv3x3_pays, implementations
 from latentpath.ops.fir2d import fir2d
-from latentpath.ops.first_order import is_transformed
 from latentpath.ops.kl_uniform import kl_uniform
 from latentpath.ops.modulated_act import (
     MOST_RGB,
@@ -14,6 +13,7 @@ from latentpath.ops.modulated_act import (
 )
 from latentpath.ops.path_smooth import path_smooth_
 from latentpath.ops.path_step import path_step_
+from latentpath.ops.registration import is_transformed
 from latentpath.ops.row_distances import row_distances
 
 __all__ = [

@@ -10,9 +10,8 @@ from torch import Tensor
 
 from latentpath.core import ShapeError, UnsupportedError
 from latentpath.ops import dispatch
-from latentpath.ops.bank_parts import multiprocessors, rows_of_a_part
-from latentpath.ops.first_order import refuse_transforms, scale_rows
-from latentpath.ops.registration import register
+from latentpath.ops.gpu_target import multiprocessors, rows_of_a_part
+from latentpath.ops.registration import refuse_transforms, register, scale_rows
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from latentpath.core import ShapeError
 from latentpath.ops import dispatch
-from latentpath.ops.first_order import refuse_transforms
-from latentpath.ops.registration import register
+from latentpath.ops.registration import refuse_transforms, register
 
 _DTYPES = (torch.float32, torch.float64)
 # Channels of a pack of transformed weights: csrc/cpu/conv3x3.cpp reads them so.

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from latentpath.core import ShapeError
 from latentpath.ops import dispatch
-from latentpath.ops.first_order import (
+from latentpath.ops.registration import (
     refuse_second_derivative,
     refuse_transforms,
+    register,
     save_nothing,
     scale_last_rows,
 )
-from latentpath.ops.registration import register
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 

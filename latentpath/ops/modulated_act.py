@@ -11,8 +11,7 @@ from torch import Tensor
 
 from latentpath.core import InputError, ShapeError, UnsupportedError
 from latentpath.ops import dispatch
-from latentpath.ops.first_order import refuse_transforms
-from latentpath.ops.registration import mark_written, register
+from latentpath.ops.registration import mark_written, refuse_transforms, register
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 MOST_RGB = 4

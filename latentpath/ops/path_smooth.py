@@ -10,9 +10,8 @@ from torch import Tensor
 
 from latentpath.core import InputError
 from latentpath.ops import dispatch
-from latentpath.ops.first_order import refuse_transforms
 from latentpath.ops.path_step import check_path
-from latentpath.ops.registration import mark_written, register
+from latentpath.ops.registration import mark_written, refuse_transforms, register
 
 ENDS = ("fixed", "zero")
 # Factors of so many pairs of alpha and T stay where they are used.

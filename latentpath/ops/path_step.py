@@ -10,8 +10,7 @@ from torch import Tensor
 
 from latentpath.core import InputError, ShapeError
 from latentpath.ops import dispatch
-from latentpath.ops.first_order import refuse_transforms
-from latentpath.ops.registration import Written, mark_written, register, schema
+from latentpath.ops.registration import Written, mark_written, refuse_transforms, register, schema
 
 _DTYPES = (torch.float32, torch.float64)
 

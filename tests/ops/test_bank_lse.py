@@ -9,7 +9,7 @@ import torch
 
 from latentpath import ops
 from latentpath.core.errors import ShapeError, UnsupportedError
-from latentpath.ops import bank_parts
+from latentpath.ops import gpu_target
 from latentpath.ops.bank_lse import _bank_lse, _bank_lse_reference
 from support.conformance import assert_within_budget, backends, error
 from support.fresh import python
@@ -74,7 +74,7 @@ def long_bank(backend, monkeypatch):
     """Rows of a bank that is split into several parts; Triton's are made shorter."""
     if backend != "triton":
         return 9001
-    monkeypatch.setattr(bank_parts, "LEAST_PART", 64)
+    monkeypatch.setattr(gpu_target, "LEAST_PART", 64)
     return 561
 
 
@@ -414,11 +414,11 @@ def test_bfloat16_scores_are_kept_in_float32():
 @pytest.mark.parametrize("bank_rows", [1, 700, 9001, 100_000])
 def test_parts_of_a_bank_fill_whole_waves(query_tiles, bank_rows):
     """No program waits for a last wave that is nearly empty, where parts may be shorter."""
-    part = bank_parts.rows_of_a_part(bank_rows, query_tiles, 132, 64)
+    part = gpu_target.rows_of_a_part(bank_rows, query_tiles, 132, 64)
     parts = -(-bank_rows // part)
     assert part % 64 == 0
-    assert parts == 1 or part >= bank_parts.LEAST_PART
-    assert parts <= bank_parts.MOST_PARTS
+    assert parts == 1 or part >= gpu_target.LEAST_PART
+    assert parts <= gpu_target.MOST_PARTS
     if bank_rows == 100_000 and query_tiles >= 4:
         waves = -(-query_tiles * parts // 132)
         assert query_tiles * bank_rows >= 0.85 * waves * 132 * min(part, bank_rows)

@@ -20,7 +20,7 @@ import pytest
 import torch
 
 from latentpath.core import UnsupportedError
-from latentpath.ops import bank_parts, dispatch
+from latentpath.ops import dispatch, gpu_target
 from latentpath.ops.bank_lse import (
     _bank_lse_reference,
     _choose,
@@ -199,7 +199,7 @@ def emulated(tmp_path_factory):
 def test_the_op_hands_over_what_the_kernel_expects(emulated, monkeypatch, dtype, parts):
     monkeypatch.setattr(dispatch, "extension", lambda: emulated)
     if parts == "several parts":
-        monkeypatch.setattr(bank_parts, "LEAST_PART", 128)
+        monkeypatch.setattr(gpu_target, "LEAST_PART", 128)
     source = torch.Generator().manual_seed(0)
     query, bank = (torch.randn(n, 512, generator=source).to(dtype) for n in (66, 700))
     bias = torch.randn(1400, generator=source)[::2]

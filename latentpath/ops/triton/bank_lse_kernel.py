@@ -17,8 +17,7 @@ import triton.language as tl
 from torch import Tensor
 
 from latentpath.core import uses_tf32
-from latentpath.ops.bank_parts import multiprocessors, rows_of_a_part
-from latentpath.ops.triton.gpu_target import gpu_target
+from latentpath.ops.gpu_target import gpu_target, multiprocessors, rows_of_a_part
 
 # Programs of four warps that a multiprocessor runs at a time, at least; of eight, whose sums fill
 # the registers, it runs one.

@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from latentpath.ops.triton.gpu_target import MOST_WARPS, gpu_target
+from latentpath.ops.gpu_target import MOST_WARPS, gpu_target
 
 # Longest row that stays in registers (32 warps, 32 values per thread), and the block of longer ones
 LONGEST_SINGLE = 32768

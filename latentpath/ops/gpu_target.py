@@ -1,14 +1,36 @@
-"""How `bank_lse` cuts a bank where there are few queries: into parts that fill whole waves.
+"""What a GPU kernel is cut for: its target's sizes, and parts of a bank that fill whole waves.
 
-A wave is the programs that a GPU runs at a time. 48 tiles of queries beside 6 parts are 288
-programs, of which 132 multiprocessors run 132, 132 and 24, and the last wave takes as long as the
-others.
+Sizes of tiles and blocks go by what a Triton kernel is compiled for. `bank_lse` cuts a bank where
+there are few queries. A wave is the programs that a GPU runs at a time: 48 tiles of queries beside
+6 parts are 288 programs, of which 132 multiprocessors run 132, 132 and 24, and the last wave takes
+as long as the others.
 """
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
+
+# Warps of a program that GPUs run at most: 1,024 threads.
+MOST_WARPS = {"cuda": 32, "hip": 16}
+
+
+def gpu_target(tensor: Tensor) -> str:
+    """ "cuda:<capability>", as "cuda:90", or "hip", for where a tensor lies."""
+    if torch.version.hip is not None:
+        return "hip"
+    if not tensor.is_cuda:
+        return "cuda:90"  # the interpreter runs any tiles
+    return _nvidia_target(tensor.device)
+
+
+@functools.cache
+def _nvidia_target(device: torch.device) -> str:
+    major, minor = torch.cuda.get_device_capability(device)
+    return f"cuda:{major}{minor}"
+
 
 MOST_PARTS = 32
 LEAST_PART = 1024
