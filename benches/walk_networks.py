@@ -24,6 +24,7 @@ from latentpath.generators.weights import read_weights
 from latentpath.models import (
     Networks,
     Surrogate,
+    encode,
     load_path_predictor,
     load_surrogate,
     save_path_predictor,
@@ -31,15 +32,9 @@ from latentpath.models import (
 )
 from latentpath.production import ASSETS, ProduceConfig, load_bundle
 from latentpath.production.prepared_endpoints import at_resolution, prepare_endpoints
-from latentpath.training import (
-    PredictorConfig,
-    SurrogateConfig,
-    encode,
-    train_predictor,
-    train_surrogate,
-)
+from latentpath.training import PredictorConfig, SurrogateConfig, train_predictor, train_surrogate
 from latentpath.training.augmentation import AugmentConfig, augment
-from latentpath.training.learning_rate import one_cycle
+from latentpath.training.training_steps import one_cycle
 
 # The digits' pairs come in sets: the first is drawn with this seed, each next one with the next.
 PAIRS, PAIRS_EACH = 3, 16

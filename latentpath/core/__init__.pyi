@@ -44,9 +44,6 @@ from latentpath.core.errors import (
     option as option,
     require_extra as require_extra,
 )
-from latentpath.core.figures import (
-    Figures as Figures,
-)
 from latentpath.core.files import (
     OWNER_ONLY as OWNER_ONLY,
     PARTIAL as PARTIAL,
@@ -83,6 +80,7 @@ from latentpath.core.modes import (
     evaluating as evaluating,
     faulty_layers as faulty_layers,
     place as place,
+    seeded as seeded,
     tf32_allowed as tf32_allowed,
     uses_tf32 as uses_tf32,
     without_faulty_layers as without_faulty_layers,

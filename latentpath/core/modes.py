@@ -309,3 +309,22 @@ class _UncompiledWatch(ConvolutionWatch):
     """With PyTorch's wrapper: what the watch does is not compiled itself."""
 
     __torch_dispatch__ = _Dispatch.__torch_dispatch__
+
+
+# PyTorch's default generators are the whole program's.
+_DEFAULT_GENERATORS = threading.RLock()
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed PyTorch's default generators inside, and leave them as they were outside.
+
+    One thread at a time: what trains beside others takes its random numbers from a generator of
+    its own.
+    """
+    with (
+        _DEFAULT_GENERATORS,
+        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+    ):
+        torch.manual_seed(seed)
+        yield

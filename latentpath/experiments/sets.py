@@ -15,6 +15,7 @@ from latentpath.data import ImageSet, to_tensor
 from latentpath.experiments.recipe import STYLE, CompareConfig
 from latentpath.experiments.splits import rows_in_shares
 from latentpath.ksame import Grouping
+from latentpath.models import predict
 from latentpath.production import (
     Bundle,
     Endpoints,
@@ -31,7 +32,6 @@ from latentpath.production import (
     safe_endpoints,
     walk_people,
 )
-from latentpath.training import predict
 
 
 @dataclass(frozen=True)

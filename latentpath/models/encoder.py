@@ -144,3 +144,9 @@ def _project_batch(
             optimizer.step()
             schedule.step()
     return result
+
+
+@torch.no_grad()
+def encode(encoder: Encoder, images: Tensor, batch: int = 256) -> Tensor:  # -> [n, D]
+    """Latents of a whole set, batch by batch."""
+    return torch.cat([encoder(part) for part in images.split(batch)])

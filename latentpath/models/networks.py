@@ -13,8 +13,12 @@ from torch import Tensor, nn
 
 from latentpath.core import InputError, WeightsError, hash_bytes, hash_tensors
 from latentpath.generators import as_generator
-from latentpath.models.path_predictor import TRAIN_PREDICTOR_AGAIN, PathPredictor
-from latentpath.models.surrogate import TRAIN_AGAIN, Surrogate
+from latentpath.models.latent_networks import (
+    TRAIN_AGAIN,
+    TRAIN_PREDICTOR_AGAIN,
+    PathPredictor,
+    Surrogate,
+)
 
 ImageModel = Callable[[Tensor], Tensor]
 """Images [M, C, H, W] to logits [M, K]: a module, a TorchScript program, or a function."""

@@ -10,7 +10,7 @@ import torch
 
 from latentpath.core import Progress, silent
 from latentpath.data import to_tensor
-from latentpath.models import Networks
+from latentpath.models import Networks, predict
 from latentpath.similarity import (
     SEARCH_BYTES,
     RealReference,
@@ -18,7 +18,6 @@ from latentpath.similarity import (
     nearest_other_person,
     nearest_real_of_each,
 )
-from latentpath.training import predict
 
 # Reasons to turn a sample away, in the order in which they are counted.
 TOO_CLOSE = "too close to a real image"

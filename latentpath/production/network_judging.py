@@ -18,19 +18,13 @@ from latentpath.audit import (
     kernel_distance,
     manifold_scores,
 )
+from latentpath.core import seeded
 from latentpath.data import to_uint8
 from latentpath.generators import StyleGenerator
-from latentpath.models import Classifier, Encoder
+from latentpath.models import Classifier, Encoder, balanced_accuracy, encode, predict
 from latentpath.production.judgement import JudgedFigure
 from latentpath.similarity import LPIPS
-from latentpath.training import (
-    AugmentConfig,
-    augment,
-    balanced_accuracy,
-    encode,
-    predict,
-    seeded,
-)
+from latentpath.training import AugmentConfig, augment
 
 # Images that figures are taken of, at most.
 MOST = 1000

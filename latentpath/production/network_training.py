@@ -39,6 +39,8 @@ from latentpath.models import (
     Encoder,
     PathPredictor,
     Surrogate,
+    encode,
+    predict,
     save_path_predictor,
     save_surrogate,
 )
@@ -57,10 +59,8 @@ from latentpath.production.walking import choose_metric
 from latentpath.similarity import LPIPS
 from latentpath.training import (
     Pretrained,
-    encode,
     evaluate_predictor,
     evaluate_surrogate,
-    predict,
     train_classifier,
     train_encoder,
     train_generator,

@@ -19,13 +19,12 @@ from latentpath.ksame import (
     certify,
     k_same,
 )
-from latentpath.models import ProjectionConfig, project
+from latentpath.models import ProjectionConfig, encode, project
 from latentpath.production.bundle import Bundle
 from latentpath.production.dp_endpoints import make_dp_endpoints
 from latentpath.production.produce_config import ProduceConfig
 from latentpath.production.selection import check_promise
 from latentpath.production.style import StyleConfig, align_style
-from latentpath.training import encode
 from latentpath.walks import RelaxConfig, RelaxedEndpoints, relax_endpoints
 
 # Endpoints stop where they are safe by so much: the gate judges images that were rounded to 8 bits.

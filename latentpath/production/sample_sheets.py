@@ -8,10 +8,9 @@ from pathlib import Path
 import torch
 
 from latentpath.audit import contact_sheet
-from latentpath.core import new_file, require_extra, write_file
+from latentpath.core import new_file, require_extra, seeded, write_file
 from latentpath.data import to_uint8
 from latentpath.generators import StyleGAN2, load_generator, save_generator
-from latentpath.training import seeded
 
 _COLUMNS = 10
 # Small images are enlarged to about so many pixels.

@@ -27,6 +27,7 @@ from latentpath.core import (
     Progress,
     describe_error as describe,
     hash_bytes,
+    seeded,
     side_by_side,
     silent,
     tf32_allowed,
@@ -41,7 +42,6 @@ from latentpath.production.plan import MOST_BESIDE, Plan, Planned, Task, centroi
 from latentpath.production.shard import ENERGIES, Shard, ShardCounts
 from latentpath.production.walking import render, sample_places, walk_pairs
 from latentpath.similarity import KEPT_BYTES, RealReference, memory_on, prepare_real
-from latentpath.training import seeded
 from latentpath.walks import WalkResult
 
 # Stages of a shard that are timed, in their order: the first three keep the device, and the last

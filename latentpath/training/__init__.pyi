@@ -2,17 +2,19 @@ from latentpath.training.augmentation import (
     AugmentConfig as AugmentConfig,
     augment as augment,
 )
-from latentpath.training.classify import (
+from latentpath.training.checkpoint import (
+    fingerprint as fingerprint,
+)
+from latentpath.training.classifier_training import (
     ClassifierConfig as ClassifierConfig,
     IdentityConfig as IdentityConfig,
-    balanced_accuracy as balanced_accuracy,
-    predict as predict,
+    WitnessConfig as WitnessConfig,
     train_classifier as train_classifier,
     train_classifiers as train_classifiers,
+    train_witness as train_witness,
 )
 from latentpath.training.encoder_training import (
     EncoderConfig as EncoderConfig,
-    encode as encode,
     train_encoder as train_encoder,
 )
 from latentpath.training.gan import (
@@ -29,10 +31,6 @@ from latentpath.training.pretrained import (
     Pretrained as Pretrained,
     load_pretrained as load_pretrained,
 )
-from latentpath.training.reproducibility import (
-    fingerprint as fingerprint,
-    seeded as seeded,
-)
 from latentpath.training.shadow import (
     ShadowConfig as ShadowConfig,
     ShadowModels as ShadowModels,
@@ -42,8 +40,4 @@ from latentpath.training.surrogate_training import (
     SurrogateConfig as SurrogateConfig,
     evaluate_surrogate as evaluate_surrogate,
     train_surrogate as train_surrogate,
-)
-from latentpath.training.witness_training import (
-    WitnessConfig as WitnessConfig,
-    train_witness as train_witness,
 )

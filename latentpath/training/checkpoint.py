@@ -1,11 +1,13 @@
 """Checkpoints that survive an interrupted run: atomic, safe to load, refused for another run.
 
 Inside `latentpath.core.stoppable` they are also where a training stops: when that was asked for,
-the next step is saved and the run ends.
+the next step is saved and the run ends. What tells one training set from another is its
+fingerprint.
 """
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -163,3 +165,16 @@ def _refused(path: Path, got: str) -> WeightsError:
         got=got,
         fix="delete the file to start afresh, or restore the options and data it was made with",
     )
+
+
+def fingerprint(*tensors: Tensor) -> str:
+    """SHA-256 over shapes and bytes of `tensors`, to tell one training set from another.
+
+    It stands in weights files, those that ship among them: another way to take it would make them
+    disown the set that they were trained on.
+    """
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(str((tuple(tensor.shape), tensor.dtype)).encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -19,21 +19,20 @@ from torch import Tensor, nn
 from latentpath.core import (
     LARGEST_BATCH,
     WIDEST,
-    Figures,
     Progress,
     ShapeError,
     check_above_zero,
     check_at_least,
     check_within,
     place,
+    seeded,
     silent,
 )
 from latentpath.models import Encoder
 from latentpath.similarity import LPIPS
-from latentpath.training.checkpoint import Checkpointer
+from latentpath.training.checkpoint import Checkpointer, fingerprint
 from latentpath.training.gan import check_training_images
-from latentpath.training.learning_rate import fused_on, one_cycle
-from latentpath.training.reproducibility import fingerprint, seeded
+from latentpath.training.training_steps import Figures, fused_on, one_cycle
 
 
 @dataclass(frozen=True)
@@ -165,9 +164,3 @@ def _fit(
         if saver.due() or step + 1 == config.steps:
             states = {name: part.state_dict() for name, part in parts.items()}
             saver.save({"step": step + 1, **states})
-
-
-@torch.no_grad()
-def encode(encoder: Encoder, images: Tensor, batch: int = 256) -> Tensor:  # -> [n, D]
-    """Latents of a whole set, batch by batch."""
-    return torch.cat([encoder(part) for part in images.split(batch)])

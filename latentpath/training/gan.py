@@ -15,16 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latentpath.core import DataError, Figures, Progress, check_at_least, place, silent
+from latentpath.core import DataError, Progress, check_at_least, place, seeded, silent
 from latentpath.generators import Precision, StyleGAN2
 from latentpath.training.augmentation import augment
-from latentpath.training.checkpoint import Checkpointer
+from latentpath.training.checkpoint import Checkpointer, fingerprint
 from latentpath.training.discriminator import Discriminator
 from latentpath.training.generator_config import GeneratorConfig
 from latentpath.training.growing import grow_discriminator, grow_generator
-from latentpath.training.learning_rate import fused_on
 from latentpath.training.pretrained import Pretrained, as_pretrained, config_of
-from latentpath.training.reproducibility import fingerprint, seeded
+from latentpath.training.training_steps import Figures, fused_on
 
 
 class Snapshot(Protocol):

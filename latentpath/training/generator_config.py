@@ -13,7 +13,7 @@ from latentpath.core import (
     check_within,
 )
 from latentpath.training.augmentation import AugmentConfig
-from latentpath.training.learning_rate import check_precision
+from latentpath.training.training_steps import check_precision
 
 # What a size of 0 stands for.
 _WIDTH, _LAYERS, _BASE, _LEAST_CHANNELS = 64, 2, 1024, 16

@@ -20,21 +20,20 @@ from latentpath.core import (
     LARGEST_BATCH,
     MOST_POINTS,
     WIDEST,
-    Figures,
     InputError,
     Progress,
     check_above_zero,
     check_at_least,
     check_whole,
     check_within,
+    seeded,
     silent,
 )
 from latentpath.energy import EnergyWeights, PathEnergy
 from latentpath.models import Networks, PathPredictor
-from latentpath.training.checkpoint import Checkpointer
-from latentpath.training.learning_rate import fused_on, one_cycle
-from latentpath.training.reproducibility import fingerprint, seeded
+from latentpath.training.checkpoint import Checkpointer, fingerprint
 from latentpath.training.surrogate_points import check_latents, endpoints
+from latentpath.training.training_steps import Figures, fused_on, one_cycle
 from latentpath.walks import EPS_DISTANCE, LatentMetric, PublishedConfig, chunk_weights
 
 # Points of a path that one batch asks the networks about; on longer paths they are drawn.

@@ -25,7 +25,6 @@ from latentpath.core import (
     LARGEST_BATCH,
     MOST_POINTS,
     WIDEST,
-    Figures,
     InputError,
     Progress,
     check_above_zero,
@@ -33,13 +32,12 @@ from latentpath.core import (
     check_whole,
     check_within,
     device_of,
+    seeded,
     silent,
 )
 from latentpath.energy import check_labels
 from latentpath.models import Networks, Surrogate
-from latentpath.training.checkpoint import Checkpointer
-from latentpath.training.learning_rate import fused_on, one_cycle
-from latentpath.training.reproducibility import fingerprint, seeded
+from latentpath.training.checkpoint import Checkpointer, fingerprint
 from latentpath.training.surrogate_points import (
     Teacher,
     Truth,
@@ -47,6 +45,7 @@ from latentpath.training.surrogate_points import (
     endpoints,
     line_points,
 )
+from latentpath.training.training_steps import Figures, fused_on, one_cycle
 from latentpath.walks import FastConfig, walk
 
 # Points, and paths, between two looks at the clock for a checkpoint.

@@ -10,7 +10,7 @@ import pytest
 from latentpath.audit import AuditConfig, WholeProgress, audit_cost, measure_names
 from latentpath.audit.question_costs import QuestionCost
 from latentpath.training import ClassifierConfig
-from latentpath.training.witness_training import WitnessConfig
+from latentpath.training.classifier_training import WitnessConfig
 
 pytest.importorskip("monai")
 

@@ -24,7 +24,7 @@ from latentpath.core.errors import DataError, InputError, LatentpathWarning, Sha
 from latentpath.data import ImageSet, to_tensor
 from latentpath.similarity import prepare_real
 from latentpath.training import ClassifierConfig
-from latentpath.training.witness_training import WitnessConfig
+from latentpath.training.classifier_training import WitnessConfig
 
 CONFIG = AuditConfig(
     seeds=(0,), classifier=ClassifierConfig(steps=15, batch=16, width=4), use_witness=False

@@ -20,7 +20,7 @@ from latentpath.experiments import (
 )
 from latentpath.production import TrainingConfig
 from latentpath.training import ClassifierConfig, SurrogateConfig
-from latentpath.training.witness_training import WitnessConfig
+from latentpath.training.classifier_training import WitnessConfig
 from support import tiny_models
 from support.few_paths import walk_few_paths
 from support.tiny_splits import write_npz

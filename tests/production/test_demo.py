@@ -15,8 +15,8 @@ from latentpath import cli
 from latentpath.audit import AuditConfig
 from latentpath.core.errors import OutputExistsError
 from latentpath.data import load_digits_split, read_image_set, read_manifest, to_tensor
+from latentpath.models import predict
 from latentpath.production import ASSETS, digits_demo, load_bundle, run_demo
-from latentpath.training import predict
 
 if not (ASSETS / "generator.safetensors").exists():
     pytest.skip(

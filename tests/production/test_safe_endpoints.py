@@ -14,13 +14,13 @@ from torch import nn
 from latentpath.core.errors import InputError, PrivacyError
 from latentpath.data import load_digits_split, resize_images, to_tensor
 from latentpath.ksame import aggregate, k_same
+from latentpath.models import predict
 from latentpath.production import make_baselines, produce, produce_set, synthetic_set
 from latentpath.production.bundle import ASSETS, load_bundle
 from latentpath.production.prepared_endpoints import encode_images, safe_endpoints
 from latentpath.production.private_file import read_record
 from latentpath.production.verification import verify_set
 from latentpath.production.walking import render
-from latentpath.training import predict
 from support import tiny_models
 from support.tiny_models import produce_config, quick_config
 from support.tiny_runs import forge, private_of

@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from latentpath.core import StoppedError, WeightsError, stoppable
-from latentpath.training.checkpoint import Checkpointer
-from latentpath.training.reproducibility import fingerprint
+from latentpath.training.checkpoint import Checkpointer, fingerprint
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,8 @@ import pytest
 import torch
 
 from latentpath.core.errors import DataError, WeightsError
-from latentpath.models import Classifier
-from latentpath.training import (
-    AugmentConfig,
-    ClassifierConfig,
-    IdentityConfig,
-    predict,
-    train_classifier,
-)
+from latentpath.models import Classifier, predict
+from latentpath.training import AugmentConfig, ClassifierConfig, IdentityConfig, train_classifier
 from latentpath.training.checkpoint import Checkpointer
 
 pytest.importorskip("monai")

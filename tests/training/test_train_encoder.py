@@ -7,7 +7,8 @@ import torch
 
 from latentpath.core.errors import DataError, ShapeError, WeightsError
 from latentpath.generators import StyleGAN2
-from latentpath.training import EncoderConfig, encode, train_encoder
+from latentpath.models import encode
+from latentpath.training import EncoderConfig, train_encoder
 from latentpath.training.checkpoint import Checkpointer
 
 pytest.importorskip("monai")

@@ -16,8 +16,8 @@ from latentpath.training import (
     train_encoder,
     train_generator,
 )
+from latentpath.training.classifier_training import train_witness
 from latentpath.training.shadow import ShadowConfig, train_shadows
-from latentpath.training.witness_training import train_witness
 
 SIDE = 8
 LABELS = torch.arange(6) % 2

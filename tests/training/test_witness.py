@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from latentpath.core.errors import DataError, InputError, ShapeError
-from latentpath.models.witness import Witness
+from latentpath.models.classifiers import Witness
 from latentpath.training.augmentation import AugmentConfig
-from latentpath.training.witness_training import WitnessConfig, train_witness
+from latentpath.training.classifier_training import WitnessConfig, train_witness
 
 QUICK = WitnessConfig(steps=120, batch=24, width=4, embedding=16, augment=AugmentConfig())
 

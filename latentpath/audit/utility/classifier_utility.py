@@ -31,9 +31,9 @@ from latentpath.audit.utility.prediction_scores import (
 from latentpath.audit.utility.predictions import Predictions
 from latentpath.core import DataError, InputError, Progress, silent
 from latentpath.data import ImageSet, to_tensor
-from latentpath.models import Classifier
+from latentpath.models import Classifier, predict
 from latentpath.similarity import check_same_size
-from latentpath.training import ClassifierConfig, predict, train_classifiers
+from latentpath.training import ClassifierConfig, train_classifiers
 
 _BATCH = 1024
 

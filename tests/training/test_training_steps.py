@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from latentpath.training.learning_rate import one_cycle
+from latentpath.training.training_steps import one_cycle
 
 
 @pytest.mark.parametrize("warm_up", [0.1, 0.15])

@@ -1,8 +1,9 @@
-"""Training classifiers: of classes, and of identities (one class per real person).
+"""Training classifiers: of classes, of identities (one class per real person), and the witness.
 
 AdamW with a one-cycle learning rate over a fixed number of steps, so that sets of different sizes
 are trained equally long; random augmentation, which for identities with a single image is all
-that lets the classifier recognise a person in a changed picture.
+that lets the classifier recognise a person in a changed picture. The witness is an identity
+classifier that the walk has never met.
 """
 
 from __future__ import annotations
@@ -19,24 +20,22 @@ from torch import Tensor, nn
 from latentpath.core import (
     LARGEST_BATCH,
     WIDEST,
-    Figures,
     Progress,
     SummedProgress,
     check_above_zero,
     check_at_least,
     check_within,
     place,
+    seeded,
     side_by_side,
     silent,
-    tf32_allowed,
 )
 from latentpath.generators import Precision
-from latentpath.models import Classifier, ImageModel
+from latentpath.models import Classifier, Witness, balanced_accuracy
 from latentpath.training.augmentation import AugmentConfig, augment
-from latentpath.training.checkpoint import Checkpointer
+from latentpath.training.checkpoint import Checkpointer, fingerprint
 from latentpath.training.gan import check_training_images
-from latentpath.training.learning_rate import check_precision, one_cycle
-from latentpath.training.reproducibility import fingerprint, seeded
+from latentpath.training.training_steps import Figures, check_precision, one_cycle
 
 
 @dataclass(frozen=True)
@@ -268,20 +267,58 @@ def _next_batch(
     return order[:batch], order[batch:]
 
 
-@torch.no_grad()
-def predict(model: ImageModel, images: Tensor, batch: int = 256) -> Tensor:  # -> [n, K]
-    """Logits of a whole set, batch by batch."""
-    with tf32_allowed(False, images.device):
-        return torch.cat([model(part) for part in images.split(batch)])
+@dataclass(frozen=True)
+class WitnessConfig(ClassifierConfig):
+    """How the witness is built and trained: another network and seed than the walk's classifier."""
+
+    steps: int = 2500
+    """Optimiser steps."""
+    batch: int = 128
+    """Images per step."""
+    width: int = 24
+    """Channels of the network's first convolution; the last have 4 times as many."""
+    embedding: int = 128
+    """Width of the embedding in which people are compared."""
+    augment: AugmentConfig = field(
+        default_factory=lambda: AugmentConfig(shift=0.08, rotate=10.0, shear=0.08, noise=0.1)
+    )
+    """Random changes of the training images; other ones than the walk's classifier sees."""
+    seed: int = 90_001
+    """Seed of weights, order and augmentation."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_within(1, WIDEST, embedding=self.embedding)
 
 
-def balanced_accuracy(model: ImageModel, images: Tensor, labels: Tensor) -> float:
-    """Mean over the classes of the share of their images that are recognised.
+def train_witness(
+    images: Tensor,  # [n, C, H, W] in [-1, 1]
+    people: Tensor,  # [n]
+    *,
+    num_people: int,
+    config: WitnessConfig | None = None,
+    checkpoint: str | Path | None = None,
+    progress: Progress = silent,
+) -> Witness:
+    """Train a witness and return it in eval mode, without gradients for its weights.
 
     Args:
-        model: a classifier in eval mode.
-        images: [n, C, H, W] in [-1, 1].
-        labels: [n].
+        images: the private set's images, float in [-1, 1].
+        people: person of each image, 0 to num_people - 1.
+        num_people: N.
+        config: network and schedule.
+        checkpoint: file to continue from, saved to about once a minute and at the end.
+        progress: told after every step as stage "witness".
+
+    Raises:
+        DataError: images or people of the wrong shape or range.
+        WeightsError: `checkpoint` belongs to another run.
     """
-    right = (predict(model, images).argmax(1) == labels).double()
-    return float(torch.stack([right[labels == label].mean() for label in labels.unique()]).mean())
+    config = config or WitnessConfig()
+    check_training_images(images, people, num_people)
+    saver = Checkpointer(checkpoint, config=config, data=fingerprint(images, people))
+    with seeded(config.seed, images.device):
+        model = Witness(num_people, images.shape[1], config.width, config.embedding)
+    place(model, images.device)
+    fit_classifier(model, images, people, config, saver, progress, stage="witness")
+    return model.eval().requires_grad_(False)
