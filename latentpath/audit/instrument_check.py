@@ -65,17 +65,24 @@ def more_people() -> str:
     return f"Give a larger {option('--holdout')}"
 
 
-def enough_people(people: int, who: str, needed: int = FEWEST_PEOPLE) -> InstrumentCheck:
+def enough_people(people: int, who: str, acquit: int = FEWEST_PEOPLE) -> InstrumentCheck:
     """Whether there are people enough for an interval to mean something.
 
     Args:
         people: how many there are.
         who: "other people", "people behind the set".
-        needed: how many it takes.
+        acquit: how many the whole question takes to be green, as its wing declares: a rate that it
+            is about may take more people than an interval.
     """
+    takes = f"it takes {FEWEST_PEOPLE:,} to acquit a set"
+    if acquit > FEWEST_PEOPLE:
+        takes = (
+            f"it takes {FEWEST_PEOPLE:,} for an interval to mean something, and {acquit:,} to "
+            "acquit a set by this question"
+        )
     return InstrumentCheck(
         f"Number of {who}",
-        f"There are {people:,} {who}; it takes {needed:,} to acquit a set",
-        people >= needed,
+        f"There are {people:,} {who}; {takes}",
+        people >= FEWEST_PEOPLE,
         more_people() if who.startswith("other") else "",
     )

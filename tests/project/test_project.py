@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import shutil
 import signal
 from collections import Counter
@@ -18,7 +19,7 @@ pytest.importorskip("monai")
 pytest.importorskip("safetensors")
 pytest.importorskip("matplotlib")
 
-from latentpath.audit import AuditConfig, MembershipConfig
+from latentpath.audit import AuditConfig, MembershipConfig, wings
 from latentpath.core import StoppedError
 from latentpath.core.errors import (
     InputError,
@@ -119,6 +120,20 @@ def test_it_makes_a_set_and_its_report(finished):
     for stage in ("generator", "encoder", "identity", "classifier", "set", "report"):
         assert f"\n{stage}: about" in lines
     assert "all together: about" in lines
+
+
+def test_the_report_names_the_numbers_of_people_that_the_dry_run_names(finished):
+    _, made, told = finished
+    numbers = {}
+    for wing in (wing for wing in wings() if wing.people_held_out):
+        (verdict,) = [v for v in made.audit.verdicts if v.question == wing.question]
+        (said,) = [line for line in told if wing.question in line]
+        assert f"It takes {wing.people_held_out} people held out" in said
+        for check in (check for f in verdict.findings for check in f.relies_on):
+            if check.instrument == "Number of other people":
+                numbers[wing.name] = int(re.search(r"(\d+) to acquit a set", check.what)[1])
+                assert numbers[wing.name] == wing.people_held_out
+    assert numbers == {"attacks": 100, "closeness": 30}
 
 
 def test_the_people_held_out_are_in_nothing(finished):

@@ -30,6 +30,9 @@ ATTACKS = {
     "set_density_ratio": "density of the set",
 }
 
+# Other people whom it takes to tell 1% false alarms from none.
+OTHERS_TO_ACQUIT = people_to_resolve(FALSE_ALARMS)
+
 _OF_GROUPS = (
     "Averages of people look like them, and like others who resemble them: k-anonymity hides which "
     "of the k it was, and not what they have in common."
@@ -122,7 +125,7 @@ def _checks(evidence: Evidence, membership: Membership | None) -> Iterator[Instr
     )
     yield enough_people(evidence.yardstick.people, "people behind the set")
     if evidence.holdout is not None:
-        yield enough_people(evidence.holdout.people, "other people")
+        yield enough_people(evidence.holdout.people, "other people", OTHERS_TO_ACQUIT)
     found = membership.overfitted.auc
     yield InstrumentCheck(
         "Attacks on models",
@@ -136,11 +139,10 @@ def _checks(evidence: Evidence, membership: Membership | None) -> Iterator[Instr
 
 def _one_percent(resolved: bool) -> Iterator[InstrumentCheck]:
     """Whether 1% false alarms can be told from none."""
-    needed = people_to_resolve(FALSE_ALARMS)
     yield InstrumentCheck(
         "A rate of 1% false alarms",
-        f"It takes {needed} other people to tell 1% false alarms from none, and there are "
-        f"{'as many' if resolved else 'fewer'}",
+        f"It takes {OTHERS_TO_ACQUIT} other people to tell 1% false alarms from none, and there "
+        f"are {'as many' if resolved else 'fewer'}",
         resolved,
         more_people(),
     )

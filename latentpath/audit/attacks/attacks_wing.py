@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latentpath.audit.attacks.attacks_findings import ATTACKS, attacks_findings
+from latentpath.audit.attacks.attacks_findings import ATTACKS, OTHERS_TO_ACQUIT, attacks_findings
 from latentpath.audit.attacks.attacks_section import OVERVIEW, attacks_methods, attacks_sections
 from latentpath.audit.audit_setup import AuditSetup, Subject
-from latentpath.audit.instrument_check import FALSE_ALARMS, FEWEST_PEOPLE, people_to_resolve
+from latentpath.audit.instrument_check import FEWEST_PEOPLE
 from latentpath.audit.registry import Figure, Measure, Wing
 from latentpath.audit.verdict import NEEDS_HOLDOUT
 
@@ -113,7 +113,7 @@ WING = Wing(
     answered_by=("membership",),
     others=("holdout",),
     people_behind=FEWEST_PEOPLE,
-    people_held_out=people_to_resolve(FALSE_ALARMS),
+    people_held_out=OTHERS_TO_ACQUIT,
     overview=OVERVIEW,
     sections=attacks_sections,
     methods=attacks_methods,
