@@ -1,9 +1,7 @@
-from latentpath.generators.adapters import DecoderGenerator as DecoderGenerator
 from latentpath.generators.autoencoder import (
     AutoencoderEncoder as AutoencoderEncoder,
     AutoencoderGenerator as AutoencoderGenerator,
 )
-from latentpath.generators.convert import convert_generator as convert_generator
 from latentpath.generators.inspection import (
     WeightsFacts as WeightsFacts,
     header_facts as header_facts,
@@ -20,31 +18,33 @@ from latentpath.generators.load import (
     LoadedEncoder as LoadedEncoder,
     LoadedGenerator as LoadedGenerator,
     build_generator as build_generator,
+    convert_generator as convert_generator,
     load_encoder as load_encoder,
     load_generator as load_generator,
     read_generator as read_generator,
 )
-from latentpath.generators.mapping import StyleGenerator as StyleGenerator
 from latentpath.generators.precision import (
     Precision as Precision,
     PrecisionName as PrecisionName,
     autocast_dtype as autocast_dtype,
 )
 from latentpath.generators.protocol import (
+    DecoderGenerator as DecoderGenerator,
     FunctionGenerator as FunctionGenerator,
     Generator as Generator,
     PublishedGenerator as PublishedGenerator,
     as_generator as as_generator,
 )
 from latentpath.generators.psp_encoder import PspEncoder as PspEncoder
-from latentpath.generators.stylegan2 import StyleGAN2 as StyleGAN2
-from latentpath.generators.stylegan3 import StyleGAN3 as StyleGAN3
-from latentpath.generators.trained_on import (
-    TrainedOn as TrainedOn,
-    people_noted as people_noted,
+from latentpath.generators.stylegan import (
+    StyleGAN2 as StyleGAN2,
+    StyleGAN3 as StyleGAN3,
+    StyleGenerator as StyleGenerator,
 )
 from latentpath.generators.weights import (
+    TrainedOn as TrainedOn,
     build as build,
+    people_noted as people_noted,
     read_header as read_header,
     read_weights as read_weights,
     save_encoder as save_encoder,

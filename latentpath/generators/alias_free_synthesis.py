@@ -20,9 +20,8 @@ from torch import Tensor, nn
 
 from latentpath.core import InputError, ShapeError, check_above_zero, check_whole, check_within
 from latentpath.generators.layers import FullyConnectedLayer, standard_normal, widened
-from latentpath.generators.lowpass_filters import lowpass_filter
 from latentpath.generators.precision import autocast_dtype, float32_asked
-from latentpath.generators.resampling import resample, resample_separably
+from latentpath.generators.resampling import lowpass_filter, resample, resample_separably
 from latentpath.generators.synthesis import NoiseMode
 
 # Beyond what any network takes, and what a hostile file might ask for.

@@ -28,8 +28,7 @@ from latentpath.generators.state_dict import (
     read_safetensors,
     read_torch,
 )
-from latentpath.generators.trained_on import TrainedOn
-from latentpath.generators.weights import Shapes, Weights, read_header, sketch
+from latentpath.generators.weights import Shapes, TrainedOn, Weights, read_header, sketch
 
 _CHECKPOINT = {"format", "config", "data", "rng", "state"}
 _MOST_TAPS = 64 * 64

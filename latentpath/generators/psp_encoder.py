@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from latentpath.core import InputError, ShapeError, check_one_of, check_within
 from latentpath.generators.layers import FullyConnectedLayer
-from latentpath.generators.stylegan2 import StyleGAN2
+from latentpath.generators.stylegan import StyleGAN2
 from latentpath.generators.weights import sketch
 
 TRUNKS = ("irse", "ir", "resnet")

@@ -2,14 +2,16 @@
 
 A file holds tensors and, in its metadata under `latentpath`, JSON with the kind of network, the
 keyword arguments that build it and free notes. Nothing in it is ever executed.
+
+The notes tell what a network was trained on, that is what has to fit a data set.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from latentpath.core import WeightsError, new_file, require_extra
+from latentpath.core import WeightsError, colour_of, new_file, require_extra
 
 _KEY = "latentpath"
 _WRITE_AGAIN = "write the file again with `latentpath train ...`"
@@ -259,3 +261,56 @@ def save_generator(path: str | Path, generator: nn.Module, **options: Any) -> No
 def save_encoder(path: str | Path, encoder: nn.Module, **options: Any) -> None:
     """Write another project's encoder with its keyword arguments; options as `save_weights`."""
     save_weights(path, encoder, kind=encoder.kind, config=encoder.init_kwargs, **options)  # type: ignore[arg-type]
+
+
+def people_noted(notes: Mapping[str, Any]) -> str | None:
+    """Fingerprint of the people whom a network was trained on; None where that is not known.
+
+    It is not known of one that no training of latentpath wrote, nor of one that started from
+    another with other people, or with none noted.
+
+    Args:
+        notes: of its weights file.
+    """
+    people, before = notes.get("people"), notes.get("initial")
+    if before is not None and (not isinstance(before, Mapping) or before.get("people") != people):
+        return None
+    return people if isinstance(people, str) else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedOn:
+    """What of networks has to fit a data set."""
+
+    channels: int | None = None
+    """Of their images: 1 grey, 3 colour."""
+    classes: int | None = None
+    """That it tells apart or makes; 0 for a generator that knows none, None for other networks."""
+    people: int | None = None
+    """That it tells apart."""
+    class_names: tuple[str, ...] = field(default=())
+    """In their order, where they are named."""
+
+    def misfits(self, *, channels: int, classes: Sequence[str], people: int) -> list[str]:
+        """Why it does not fit a data set, one sentence each; empty where it does.
+
+        Args:
+            channels: of the data's images.
+            classes: names of the data's classes, in their order.
+            people: in the data.
+        """
+        names, found = tuple(classes), []
+        if self.channels is not None and self.channels != channels:
+            found.append(
+                f"made for {colour_of(self.channels)} images, the data are {colour_of(channels)} "
+                f"(--channels {self.channels} would turn them)"
+            )
+        if self.classes not in (None, 0, len(names)):
+            found.append(f"made for {self.classes} classes, the data has {len(names)}")
+        elif self.class_names and self.class_names != names:
+            found.append(
+                f"made for the classes {list(self.class_names)}, the data has {list(names)}"
+            )
+        if self.people is not None and self.people != people:
+            found.append(f"made for {self.people} people, the data has {people}")
+        return found

@@ -11,7 +11,7 @@ import torch
 import latentpath
 from latentpath.cli import main
 from latentpath.core.errors import OutputExistsError, WeightsError
-from latentpath.generators.convert import convert_generator
+from latentpath.generators.load import convert_generator
 from latentpath.generators.weights import read_weights
 from support import pickle_assembler as assembler, published_files as published
 

@@ -13,8 +13,7 @@ import torch
 import latentpath
 from latentpath.core.errors import InputError, ShapeError, WeightsError
 from latentpath.generators import Precision, StyleGAN3, convert_generator
-from latentpath.generators.lowpass_filters import lowpass_filter
-from latentpath.generators.resampling import resample
+from latentpath.generators.resampling import lowpass_filter, resample
 from support import (
     alias_free_reference as reference,
     published_files as published,

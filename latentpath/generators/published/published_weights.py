@@ -16,12 +16,12 @@ from latentpath.generators.published.bounded_reading import (
     ForeignFileError,
     shown,
 )
-from latentpath.generators.published.pickle_records import NetworkRecord, TensorRecord
-from latentpath.generators.published.stylegan2_configuration import stylegan2_configuration
-from latentpath.generators.published.stylegan3_configuration import (
+from latentpath.generators.published.network_configuration import (
     edition,
+    stylegan2_configuration,
     stylegan3_configuration,
 )
+from latentpath.generators.published.pickle_records import NetworkRecord, TensorRecord
 from latentpath.generators.weights import Weights
 
 _GENERATORS = ("G_ema", "G")  # the averaged one is what the published code makes images with

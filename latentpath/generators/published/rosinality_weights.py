@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from latentpath.generators.layers import setup_filter
-from latentpath.generators.mapping import MappingNetwork
 from latentpath.generators.published.bounded_reading import shown
 from latentpath.generators.published.generator_options import Fault
+from latentpath.generators.stylegan import MappingNetwork
 
 _LR_MULTIPLIER = 0.01
 _DEFAULT_TAPS = (1.0, 3.0, 3.0, 1.0)

@@ -1,4 +1,12 @@
-"""StyleGAN's mapping network, from the normal prior and labels to w; generators that have one."""
+"""StyleGAN2 and StyleGAN3 with the published keyword arguments, module names and arithmetic.
+
+`StyleGAN2(**init_kwargs)` builds the generator that NVIDIA's StyleGAN2-ADA builds from the same
+keyword arguments, so its `state_dict` loads by name; `StyleGAN3(**init_kwargs)` that of NVIDIA's
+StyleGAN3, in both configurations: -T (3x3 convolutions, separable filters) and -R (1x1 convolutions
+and rotation-symmetric downsampling filters). Here is what they share, the mapping network from the
+normal prior and labels to w. The second halves are in `latentpath.generators.synthesis` and
+`latentpath.generators.alias_free_synthesis`.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +17,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latentpath.core import InputError, check_one_of, check_whole, colour_of
+from latentpath.generators.alias_free_synthesis import AliasFreeSynthesis
 from latentpath.generators.layers import (
     FullyConnectedLayer,
     normalize_2nd_moment,
     widened,
 )
 from latentpath.generators.protocol import check_rows
+from latentpath.generators.published.network_configuration import edition
+from latentpath.generators.synthesis import SynthesisNetwork
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -243,3 +254,72 @@ class StyleGenerator(nn.Module):
         made.load_state_dict(self.state_dict())
         made.to(self.mapping.fc0.weight).train(self.training)
         return made.requires_grad_(any(p.requires_grad for p in self.parameters()))
+
+
+class StyleGAN2(StyleGenerator):
+    """StyleGAN2 generator, built from the published keyword arguments.
+
+    Args:
+        z_dim: width of the input latent z.
+        c_dim: width of the label (one-hot), 0 for an unconditional generator.
+        w_dim: width of the intermediate latent w.
+        img_resolution: height and width in pixels, a power of two.
+        img_channels: 1 grey, 3 colour.
+        mapping_kwargs: options of `MappingNetwork`, e.g. `num_layers`.
+        synthesis_kwargs: options of `SynthesisNetwork`, e.g. `channel_base`, `channel_max`,
+            `architecture`, `conv_clamp`, `num_fp16_res`.
+
+    Raises:
+        InputError: an option that the network does not know or cannot take.
+
+    Source: Karras et al., CVPR 2020 and NeurIPS 2020.
+
+    >>> import torch
+    >>> g = StyleGAN2(z_dim=8, c_dim=0, w_dim=8, img_resolution=8, img_channels=1,
+    ...               mapping_kwargs={"num_layers": 2}, synthesis_kwargs={"channel_max": 4})
+    >>> g.synthesize(torch.zeros(3, 8)).shape
+    torch.Size([3, 1, 8, 8])
+    """
+
+    kind, published = "stylegan2", "StyleGAN2"
+    synthesis: SynthesisNetwork
+    synthesis_network = SynthesisNetwork
+
+    def form(self) -> str:
+        widths = ", ".join(str(len(block.conv1.weight)) for block in self.synthesis.blocks())
+        return f"{self.synthesis.b4.architecture}, channels {widths} from 4x4 up"
+
+
+class StyleGAN3(StyleGenerator):
+    """StyleGAN3 generator, built from the published keyword arguments.
+
+    Args:
+        z_dim: width of the input latent z.
+        c_dim: width of the label (one-hot), 0 for an unconditional generator.
+        w_dim: width of the intermediate latent w.
+        img_resolution: height and width in pixels.
+        img_channels: 1 grey, 3 colour.
+        mapping_kwargs: options of `MappingNetwork`; 2 layers if left out.
+        synthesis_kwargs: options of `AliasFreeSynthesis`, e.g. `channel_base`, `channel_max`,
+            `num_layers`; `conv_kernel=1` and `use_radial_filters=True` are StyleGAN3-R.
+
+    Raises:
+        InputError: an option that the network does not know or cannot take.
+
+    Source: Karras et al., "Alias-Free Generative Adversarial Networks", NeurIPS 2021.
+
+    >>> import torch
+    >>> g = StyleGAN3(z_dim=8, c_dim=0, w_dim=8, img_resolution=16, img_channels=1,
+    ...               synthesis_kwargs={"channel_max": 4, "num_layers": 4, "margin_size": 2})
+    >>> g.synthesize(torch.zeros(3, 8)).shape, g.num_ws
+    (torch.Size([3, 1, 16, 16]), 6)
+    """
+
+    kind, published = "stylegan3", "StyleGAN3"
+    mapping_defaults: ClassVar[dict[str, Any]] = {"num_layers": 2, "w_avg_beta": 0.998}
+    synthesis: AliasFreeSynthesis
+    synthesis_network = AliasFreeSynthesis
+
+    def form(self) -> str:
+        widths = ", ".join(str(len(layer.weight)) for layer in self.synthesis.layers()[:-1])
+        return f"{edition(self.init_kwargs)}, channels {widths} from the first layer on"
