@@ -30,8 +30,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import workload
 
 from latentpath.data import load_digits_split, read_image_set
+from latentpath.data.pixel_files import encode_pngs
 from latentpath.data.writers import WRITERS, Batch, SetForm
-from latentpath.data.writers.png import encode_pngs
 from latentpath.production import (
     ASSETS,
     FastOptions,

@@ -22,7 +22,11 @@ from latentpath.data.images import (
 )
 from latentpath.data.manifest import (
     FILE_NAME as FILE_NAME,
+    NOT_JUDGED as NOT_JUDGED,
+    PEOPLE_MET as PEOPLE_MET,
     is_written_set as is_written_set,
+    missing_classes as missing_classes,
+    network_notes as network_notes,
     read_manifest as read_manifest,
 )
 from latentpath.data.people_split import (
@@ -33,6 +37,7 @@ from latentpath.data.people_split import (
 )
 from latentpath.data.pixel_files import (
     NotPlainError as NotPlainError,
+    encode_pngs as encode_pngs,
     read_plain_npz as read_plain_npz,
     read_plain_png as read_plain_png,
 )
@@ -41,15 +46,10 @@ from latentpath.data.set_dataset import (
     SetItem as SetItem,
     load_set as load_set,
 )
-from latentpath.data.set_notes import (
-    NOT_JUDGED as NOT_JUDGED,
-    PEOPLE_MET as PEOPLE_MET,
-    missing_classes as missing_classes,
-    network_notes as network_notes,
-)
+from latentpath.data.sources.archive import SPLITS as SPLITS
 from latentpath.data.sources.arrays_in_memory import image_set as image_set
 from latentpath.data.sources.csv_table import Table as Table
-from latentpath.data.sources.data_source import DataSource as DataSource
+from latentpath.data.sources.data_source import FORMATS as FORMATS, DataSource as DataSource
 from latentpath.data.sources.digits import (
     DigitsSplit as DigitsSplit,
     load_digits_split as load_digits_split,
@@ -62,8 +62,6 @@ from latentpath.data.sources.image_set_reader import (
 )
 from latentpath.data.sources.listing import number_people as number_people
 from latentpath.data.sources.name_disclosure import names_shown as names_shown
-from latentpath.data.sources.npz_arrays import SPLITS as SPLITS
-from latentpath.data.sources.source_options import FORMATS as FORMATS
 from latentpath.data.survey import Survey as Survey
 from latentpath.data.writers import (
     WRITERS as WRITERS,
@@ -77,16 +75,11 @@ from latentpath.data.writers.folder import (
     IMAGES_NAME as IMAGES_NAME,
     TABLE_NAME as TABLE_NAME,
 )
-from latentpath.data.writers.memory_set import (
-    NPZ_NAME as NPZ_NAME,
-    write_image_set as write_image_set,
-)
-from latentpath.data.writers.png import (
-    encode_pngs as encode_pngs,
-)
 from latentpath.data.writers.set_layouts import (
+    NPZ_NAME as NPZ_NAME,
     describe_set as describe_set,
     write_card_and_manifest as write_card_and_manifest,
+    write_image_set as write_image_set,
     write_layouts as write_layouts,
 )
 from latentpath.data.writers.writer import describe_file as describe_file

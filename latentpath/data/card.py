@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from latentpath.core import InputError, colour_of, flat_values
 from latentpath.data.images import COUNTED_BY
-from latentpath.data.set_notes import missing_classes, network_notes
+from latentpath.data.manifest import missing_classes, network_notes
 
 if TYPE_CHECKING:
     from latentpath.data.writers import SetForm

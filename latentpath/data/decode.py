@@ -3,10 +3,17 @@
 Only PNG, JPEG, TIFF and BMP decoders are tried, whatever a file calls itself. Whatever goes
 wrong becomes an `UndecodableError` with a reason of a few words, so that the caller can read on and
 list all such files at once.
+
+Pillow keeps the high byte alone of each value in colour of 16 bits, and in grey with alpha. Its
+decoders turn the bytes of a file into those of a picture by a "raw mode", such as `RGB;16B`, and
+`RGB;16L` of the same file takes the other byte of each value. So such a file is decoded twice, and
+its values are whole. Colours of a picture with an ICC profile are turned into sRGB.
 """
 
 from __future__ import annotations
 
+import io
+import re
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +23,6 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from latentpath.core import require_extra
-from latentpath.data.colour_profile import in_srgb
 from latentpath.data.contrast import (
     OWN_WINDOW,
     Picture,
@@ -25,12 +31,152 @@ from latentpath.data.contrast import (
     picture_of,
     to_eight_bits,
 )
-from latentpath.data.deep_colour import raw_mode, take_other_bytes, values_of
-from latentpath.data.picture_kinds import unidentified
 from latentpath.data.sources.name_disclosure import damaged, detail, libraries_quiet
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+_OTHERS = (
+    (0, b"GIF8", "a GIF file"),
+    (8, b"WEBP", "a WebP file"),
+    (4, b"ftyp", "a HEIC, AVIF or film file"),
+    (4, b"jP  ", "a JPEG 2000 file"),
+    (0, b"%PDF", "a PDF file"),
+    (0, b"\x93NUMPY", "a NumPy array"),
+    (0, b"\x1f\x8b", "a gzip archive"),
+    (0, b"PK\x03\x04", "a zip archive"),
+)
+_TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_DICOM_PLACE, _DICOM = 128, b"DICM"
+
+
+def unidentified(source: Path | IO[bytes]) -> str:
+    """Return the reason for a file that is no picture to Pillow, in a few words.
+
+    Args:
+        source: the file, or a stream of its content.
+    """
+    start = _start(source)
+    if start[_DICOM_PLACE:].startswith(_DICOM):
+        return "a DICOM file under a picture's name: let it end in .dcm"
+    if start.startswith(_TIFFS):
+        return (
+            "a TIFF image of a kind that cannot be read (numbers of 64 bits, half floats, signed "
+            "ones of several channels or with white as zero), or damaged: save it as TIFF or PNG "
+            "of 8 or 16 bits"
+        )
+    if start.startswith(b"<"):
+        return "a web page, perhaps of a download that failed: download the image again"
+    for place, mark, kind in _OTHERS:
+        if start[place:].startswith(mark):
+            return f"{kind}, not a PNG, JPEG, TIFF or BMP image: save it as PNG"
+    return "not a PNG, JPEG, TIFF or BMP image, or damaged"
+
+
+def _start(source: Path | IO[bytes]) -> bytes:
+    count = _DICOM_PLACE + len(_DICOM)
+    if isinstance(source, Path):
+        with open(source, "rb") as file:
+            return file.read(count)
+    source.seek(0)
+    return source.read(count)
+
+
+# Spaces of profiles by Pillow's modes, and the mode that sRGB has for them.
+_SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
+_SRGB_MODES = {"L": "L", "RGB": "RGB", "CMYK": "RGB"}
+# Cameras and programs name it so, with or without its number.
+_SRGB_NAMES = ("srgb", "iec61966-2.1", "iec 61966-2.1")
+
+
+def in_srgb(picture: Image) -> Image:
+    """Return a picture of 8 bits in sRGB, grey as the grey that sRGB gives it.
+
+    What has no profile, one of sRGB, one that cannot be read, or one for other channels comes back
+    as it is.
+
+    Raises:
+        MissingExtraError: Pillow is not installed.
+    """
+    content = picture.info.get("icc_profile")
+    if not content or picture.mode not in _SPACES:
+        return picture
+    cms = require_extra("PIL.ImageCms", "pipeline")
+    try:
+        profile = cms.ImageCmsProfile(io.BytesIO(content))
+        space = profile.profile.xcolor_space.strip()
+        name = (profile.profile.profile_description or "").lower()
+        if space != _SPACES[picture.mode] or name.startswith(_SRGB_NAMES):
+            return picture
+        # Little CMS makes colour of grey; its three channels agree.
+        made = cms.profileToProfile(picture, profile, cms.createProfile("sRGB"), outputMode="RGB")
+    except (cms.PyCMSError, OSError):  # damaged: viewers leave it out too
+        return picture
+    made.format = picture.format
+    return made.getchannel(0) if _SRGB_MODES[picture.mode] == "L" else made
+
+
+_COLOUR = re.compile(r"(RGB[AXa]?);16([LBN])")
+# Grey and alpha of 16 bits become colour of 8, of which all are wanted.
+_GREY_ALPHA, _FOUR_BYTES = "LA;16B", "RGBA"
+_OTHER_END = {"B": "L", "L": "B", "N": "B" if np.little_endian else "L"}
+_MOST = np.uint32(65535)
+
+
+def raw_mode(picture: Image) -> str:
+    """Return how a picture that was opened, not loaded, decodes 16-bit colour, "" if it has none.
+
+    `RGB`, `RGBA`, `RGBX`, `RGBa` (colours are multiplied with alpha already) or `LA`.
+    """
+    modes = {_mode_of(tile) for tile in getattr(picture, "tile", ())}
+    mode = modes.pop() if len(modes) == 1 else ""
+    if mode == _GREY_ALPHA:
+        return "LA"
+    colour = _COLOUR.fullmatch(mode)
+    return colour[1] if colour else ""
+
+
+def take_other_bytes(picture: Image) -> None:
+    """Let a picture that was opened, not loaded, decode the bytes that Pillow drops."""
+    file: Any = picture  # Pillow's images of files alone have tiles
+    file.tile = [_with_mode(tile, _other_mode(_mode_of(tile))) for tile in file.tile]
+
+
+def values_of(raw: str, high: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return values, uint16 [H, W, 3] or of grey [H, W], transparent parts over black.
+
+    Args:
+        raw: as `raw_mode` returned it.
+        high: uint8 [H, W, 3 or 4] as Pillow decodes it.
+        other: of the same shape, after `take_other_bytes`.
+    """
+    if raw == "LA":  # high and low byte of grey, then of alpha
+        deep = other.astype(np.uint16)
+        values = deep[..., ::2] << 8 | deep[..., 1::2]
+    else:
+        values = high.astype(np.uint16) << 8 | other
+    colours = values[..., :1] if raw == "LA" else values[..., :3]
+    if raw in ("RGBA", "LA"):
+        opacity = values[..., -1:].astype(np.uint32)
+        colours = ((colours * opacity + _MOST // 2) // _MOST).astype(np.uint16)
+    return colours[..., 0] if raw == "LA" else colours
+
+
+def _mode_of(tile: Any) -> str:
+    mode = tile[3] if isinstance(tile[3], str) else (tile[3] or ("",))[0]
+    return mode if isinstance(mode, str) else ""
+
+
+def _other_mode(mode: str) -> str:
+    return _FOUR_BYTES if mode == _GREY_ALPHA else mode[:-1] + _OTHER_END[mode[-1]]
+
+
+def _with_mode(tile: Any, mode: str) -> Any:
+    args = mode if isinstance(tile[3], str) else (mode, *tile[3][1:])
+    if hasattr(tile, "_replace"):  # since Pillow 11
+        return tile._replace(args=args)
+    return (*tile[:3], args)
+
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"})

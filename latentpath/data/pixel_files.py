@@ -1,7 +1,12 @@
-"""Files that hold nothing but pixels: what `write_image_set` writes, read with suspicion.
+"""Files that hold nothing but pixels: PNG files from arrays, and what was written, read again.
+
+A PNG file holds header, pixels and end, nothing else, and its bytes depend on the pixels alone (for
+one version of Pillow). Deflate is told to look for runs only (zlib's Z_RLE): behind PNG's filters,
+photographs and scans hold noise, in which longer matches cost several times the work and make the
+files larger. Many are made at a time: Pillow lets other threads run while it packs.
 
 PNG and ZIP files have room beside the pixels: text chunks, EXIF data, comments, bytes behind the
-end or between two members. The readers here accept exactly the form that the writer produces and
+end or between two members. The readers here accept exactly the form that the writers produce and
 name what is beside it. They depend on the format alone, not on the version of Pillow or zlib that
 wrote the file. What they cannot see is a message in the pixels themselves.
 """
@@ -14,11 +19,45 @@ import re
 import struct
 import zipfile
 import zlib
+from concurrent.futures import Executor
 from pathlib import Path
 
 import numpy as np
 
 from latentpath.core import require_extra
+from latentpath.data.images import check_images
+
+# Images that a thread packs at a time: small ones would take longer to hand over than to pack.
+_BLOCK_BYTES = 1 << 18
+
+
+def encode_pngs(images: np.ndarray, threads: Executor | None = None) -> list[bytes]:
+    """Return each image as a PNG file.
+
+    Args:
+        images: uint8 [n, H, W, C], C 1 or 3.
+        threads: a `ThreadPoolExecutor` that shares the work; the result is the same.
+
+    Raises:
+        MissingExtraError: Pillow is not installed.
+    """
+    check_images(images)
+    n, height, width, channels = images.shape
+    size = max(1, _BLOCK_BYTES // (height * width * channels))
+    blocks = [images[start : start + size] for start in range(0, n, size)]
+    encoded = (map if threads is None else threads.map)(_encode_block, blocks)
+    return [file for files in encoded for file in files]
+
+
+def _encode_block(images: np.ndarray) -> list[bytes]:
+    pil = require_extra("PIL.Image", "pipeline")
+    files = []
+    for image in images[..., 0] if images.shape[3] == 1 else images:
+        stream = io.BytesIO()
+        pil.fromarray(image).save(stream, format="PNG", compress_type=zlib.Z_RLE)
+        files.append(stream.getvalue())
+    return files
+
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _LOCAL_HEADER = struct.Struct("<4s5H3L2H")

@@ -17,8 +17,8 @@ from latentpath.data.contrast import UndecodableError
 from latentpath.data.images import ImageSet, to_tensor
 from latentpath.data.manifest import read_manifest
 from latentpath.data.pixel_files import NotPlainError, read_plain_npz, read_plain_png
+from latentpath.data.sources.archive import SPLITS
 from latentpath.data.sources.csv_table import Table
-from latentpath.data.sources.npz_arrays import SPLITS
 from latentpath.data.sources.stylegan_set import list_stylegan_zip
 from latentpath.data.writers import splits_of_walks
 from latentpath.data.writers.folder import TABLE_NAME

@@ -8,7 +8,7 @@ pytest.importorskip("pydicom")
 
 from latentpath.core import DataError
 from latentpath.data import read_image_set, scan
-from latentpath.data.sources.joined_people import join_people
+from latentpath.data.sources.listing import join_people
 from support.dicom_files import save_dicom
 from support.picture_files import picture
 

@@ -362,7 +362,7 @@ def edit(out, **change):
 
 
 def test_png_depends_on_the_pixels_alone():
-    from latentpath.data.writers.png import encode_pngs
+    from latentpath.data.pixel_files import encode_pngs
 
     image = random_set(1, channels=3)[0][0]
     [file] = encode_pngs(image[None])

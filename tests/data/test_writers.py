@@ -24,9 +24,8 @@ from latentpath.core.errors import (
     ShapeError,
 )
 from latentpath.data import write_image_set
-from latentpath.data.pixel_files import read_plain_npz, read_plain_png
+from latentpath.data.pixel_files import encode_pngs, read_plain_npz, read_plain_png
 from latentpath.data.writers import WRITERS, Batch, SetForm
-from latentpath.data.writers.png import encode_pngs
 
 NAMES = ("healthy", "ill / CON", "../../x", "ü, ö")
 COLUMNS = {"path": int, "energy": float, "note": str}
@@ -411,7 +410,7 @@ class TestWholeSet:
         def stop(*_):
             raise DataError(expected="a", got="b", fix="c")
 
-        monkeypatch.setattr("latentpath.data.writers.parquet.ParquetWriter.close", stop)
+        monkeypatch.setattr("latentpath.data.writers.archive_layouts.ParquetWriter.close", stop)
         with pytest.raises(LatentpathError):
             write_image_set(
                 tmp_path / "a", images, labels, NAMES, manifest={}, layouts=list(WRITERS)

@@ -1,14 +1,19 @@
-"""DICOM files: their pixels. Nothing but the elements listed here is read."""
+"""DICOM files: their pixels. Nothing but the elements listed here is read.
+
+Of files of several frames each frame is an image, all of them of one person.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from latentpath.core import MissingExtraError, require_extra
+from latentpath.core import MissingExtraError, Progress, require_extra, silent
 from latentpath.data.contrast import (
     OWN_WINDOW,
     Picture,
@@ -20,6 +25,7 @@ from latentpath.data.contrast import (
 )
 from latentpath.data.decode import MAX_PIXELS
 from latentpath.data.sources.dicom_file import (
+    FRAME_ELEMENTS,
     element,
     frame_count,
     label,
@@ -27,6 +33,8 @@ from latentpath.data.sources.dicom_file import (
     whole_number,
 )
 from latentpath.data.sources.dicom_grey import GROUPS, FrameElements, grey_levels
+from latentpath.data.sources.file_search import is_dicom, is_image
+from latentpath.data.sources.listing import Listing
 from latentpath.data.sources.name_disclosure import damaged, detail, libraries_quiet, named
 
 _SHAPE = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit")
@@ -235,3 +243,66 @@ def _stored_values(pixels: ModuleType, dataset: Any, frame: int) -> np.ndarray:
         return pixels.pixel_array(dataset, index=frame) >> (top - bits)
     finally:
         dataset.BitsStored = bits
+
+
+STAGE = "count frames"
+
+
+def with_frames(listing: Listing, root: Path, window: Window, progress: Progress) -> Listing:
+    """Return a listing of files with a row for every frame of those that have several.
+
+    Args:
+        listing: a row for every file.
+        root: the data folder.
+        window: what of grey values becomes black and white.
+        progress: told after every DICOM file.
+    """
+    if not root.is_dir() or listing.ours:
+        return listing
+    scans = [
+        row for row, file in enumerate(listing.files) if not is_image(file) and is_dicom(root, file)
+    ]
+    counts = np.ones(len(listing.files), dtype=np.int64)
+    counts[scans] = _frame_counts(root, [listing.files[row] for row in scans], progress)
+    if counts.max(initial=1) == 1:
+        return listing
+    rows = np.repeat(np.arange(len(counts)), counts)  # [n], the file of each frame
+    frames = np.concatenate([np.arange(count) for count in counts])  # [n]
+    files = DicomFiles(window)
+
+    def read(row: int) -> Picture:
+        file = int(rows[row])
+        if counts[file] == 1:
+            return listing.read(file)
+        return files.read(root / listing.files[file], int(frames[row]))
+
+    several, named = counts[counts > 1], listing.person_names
+    note = (
+        f"{len(several)} DICOM files hold {several.sum():,} frames; those of one file are images "
+        "of one person"
+    )
+    return replace(
+        listing,
+        files=tuple(listing.files[row] for row in rows),
+        labels=listing.labels[rows],
+        identities=listing.identities[rows],
+        read=read,
+        notes=(*listing.notes, note),
+        nameless=frozenset(np.flatnonzero(np.isin(rows, list(listing.nameless))).tolist()),
+        frames=frames,
+        person_names=None if named is None else [named[int(row)] for row in rows],
+    )
+
+
+def _frame_counts(root: Path, files: Sequence[str], progress: Progress = silent) -> list[int]:
+    """Return the frames of each file, 1 where that cannot be told: to decode it will say why."""
+    counts = []
+    for number, file in enumerate(files, start=1):
+        try:
+            with libraries_quiet():
+                header = read_elements(root / file, FRAME_ELEMENTS, header_only=True)
+                counts.append(frame_count(header, root / file))
+        except Exception:  # as in `number_patients`
+            counts.append(1)
+        progress(STAGE, number, len(files), {})
+    return counts

@@ -15,8 +15,7 @@ from latentpath.data.contrast import Picture, UndecodableError
 from latentpath.data.decode import with_channels
 from latentpath.data.images import ImageSet, Reading, resize_images
 from latentpath.data.sources.data_source import DataSource
-from latentpath.data.sources.joined_people import digests_of_people
-from latentpath.data.sources.listing import Listing
+from latentpath.data.sources.listing import Listing, digests_of_people
 from latentpath.data.sources.name_disclosure import loggers_quiet
 from latentpath.data.survey import Survey, Surveyor
 

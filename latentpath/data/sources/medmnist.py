@@ -14,17 +14,19 @@ import numpy as np
 from latentpath.core import DataError, InputError
 from latentpath.data.contrast import OWN_WINDOW, Window
 from latentpath.data.manifest import is_written_set
-from latentpath.data.sources.archive import UNREADABLE, open_archive, unreadable
-from latentpath.data.sources.array_images import EightBitImages, read_images
-from latentpath.data.sources.listing import Listing
-from latentpath.data.sources.npz_arrays import (
+from latentpath.data.sources.archive import (
     LIMITS,
     MEDMNIST_NAMES,
     SPLITS,
+    UNREADABLE,
     array_names,
+    open_archive,
     read_array,
+    unreadable,
 )
-from latentpath.data.sources.people_arrays import (
+from latentpath.data.sources.array_set import EightBitImages, read_images
+from latentpath.data.sources.listing import Listing
+from latentpath.data.sources.people_columns import (
     cells,
     chosen_people,
     columns_of,

@@ -11,9 +11,8 @@ import re
 from collections.abc import Hashable, Iterable, Sequence
 
 from latentpath.data.identifier_names import PEOPLE_WORDS
-from latentpath.data.sources.folder_levels import VIEW_NAMES
-from latentpath.data.sources.name_atoms import Atom, stem_of
-from latentpath.data.sources.people_numbers import PersonNumber, is_person_word
+from latentpath.data.sources.class_folders import VIEW_NAMES
+from latentpath.data.sources.people_in_names import Atom, PersonNumber, is_person_word, stem_of
 
 _RUN = re.compile(r"[0-9]+|[^\W\d_]+|[\W_]", re.DOTALL)
 _FORMS = 3

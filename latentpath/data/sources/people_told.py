@@ -14,14 +14,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from latentpath.core import DataError, InputError
+from latentpath.data.sources.class_folders import folders_at
 from latentpath.data.sources.csv_table import Table, find_table
-from latentpath.data.sources.folder_levels import folders_at
-from latentpath.data.sources.joined_people import join_people, people_notes, person_key
-from latentpath.data.sources.listing import Listing, number_people
+from latentpath.data.sources.listing import (
+    Listing,
+    join_people,
+    number_people,
+    people_notes,
+    person_key,
+)
 from latentpath.data.sources.name_disclosure import and_first
 from latentpath.data.sources.named_images import resolve_images
-from latentpath.data.sources.people_folders import evidence_in_folders
-from latentpath.data.sources.repeated_people import evidence_in_names
+from latentpath.data.sources.people_evidence import evidence_in_folders, evidence_in_names
 from latentpath.data.sources.stylegan_set import is_packed
 
 if TYPE_CHECKING:

@@ -1,14 +1,18 @@
-"""Whether the name of a column, or of an array, says that it tells people apart.
+"""Words for people: whether a name of a column or an array, or of a file, tells people apart.
 
 Names of columns are people's own: `src_subject_id`, `ID_paciente`, `患者ID`, `N° patient`. So a
 word for people anywhere in a name counts; words for what people are or have, as in `PatientAge`,
 speak against it.
+
+Published sets call the people in the names of their files and folders in ways of their own.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
+from collections.abc import Sequence
 
 # Parts of words for people in the languages of hospitals: patientennummer, pacienteid.
 _STEM = re.compile(
@@ -137,3 +141,43 @@ def is_plain_name(name: str) -> bool:
 def numbers_something(name: str) -> bool:
     """Say whether a word for numbers or keys is in a name: site_patient_id."""
     return not _ID_WORDS.isdisjoint(words_of(name))
+
+
+# Each finds the person as its group, or groups.
+_PUBLISHED = tuple(map(re.compile, (
+    r"(TCGA[-_][A-Z0-9]{2}[-_][A-Z0-9]{4})",  # barcodes: sites and people, then samples
+    r"([0-9]{3}_S_[0-9]{4})",  # ADNI
+    r"OAS[0-9]_?([0-9]{4,5})(?![0-9])",  # OASIS
+    r"SOB_[BM]_[A-Z]+-([0-9]+-[0-9]+[A-Z]*)-",  # BreakHis
+    r"LIDC-IDRI-([0-9]{4})",
+    r"_P_([0-9]{5})_(?:LEFT|RIGHT)",  # CBIS-DDSM
+    r"(?i:brats)[0-9]*_([A-Za-z]+_[A-Za-z0-9]+(?:_[0-9])?)(?![A-Za-z0-9])",
+    r"(C[0-9]+P[0-9]+)thin",  # malaria cells
+    r"PAT_([0-9]+)_[0-9]+_[0-9]+",  # PAD-UFES
+    r"(?:^|/)(?:CNV|DME|DRUSEN|NORMAL)-([0-9]+)-[0-9]+[.]",  # Kermany's OCT
+    r"(?:^|[/_])(sub-[A-Za-z0-9]+)(?![A-Za-z0-9])",  # BIDS
+    r"(?:^|/)patient([0-9]+)(?![0-9])",  # CheXpert, ACDC
+    r"(?:^|/)p[0-9]{2}/p([0-9]{8})/",  # MIMIC-CXR
+)))  # fmt: skip
+
+
+def known_people(files: Sequence[str]) -> tuple[str, Counter[tuple[str, ...]]]:
+    """Return the pattern of a published set that finds the person in every path, and the people.
+
+    Args:
+        files: paths below the data folder.
+
+    Returns:
+        The regular expression, "" if none does, and the number of images of each person.
+    """
+    for pattern in _PUBLISHED:
+        people: Counter[tuple[str, ...]] = Counter()
+        for file in files:
+            found = pattern.search(file)
+            if found is None:
+                break
+            people[tuple(text.casefold() for text in found.groups())] += 1
+        else:
+            if files:
+                return pattern.pattern, people
+    return "", Counter()

@@ -28,8 +28,12 @@ from latentpath.data.sources.archive import (
     read_member,
     unreadable,
 )
-from latentpath.data.sources.clutter import clutter_note, lies_in_clutter
-from latentpath.data.sources.file_search import is_image, left_out_note
+from latentpath.data.sources.file_search import (
+    clutter_note,
+    is_image,
+    left_out_note,
+    lies_in_clutter,
+)
 from latentpath.data.sources.listing import IMAGE_KINDS, Listing
 from latentpath.data.sources.name_disclosure import and_first, damaged, detail
 

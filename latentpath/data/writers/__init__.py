@@ -12,14 +12,14 @@ A layout whose writer is `sharded` may be written as several files, by several p
 `Batch.packed` takes images that are PNG files already.
 """
 
-from latentpath.data.writers.batch import Batch
-from latentpath.data.writers.folder import FolderWriter
-from latentpath.data.writers.folder_names import safe_folder_names
-from latentpath.data.writers.npz import NpzWriter
-from latentpath.data.writers.parquet import ParquetWriter
-from latentpath.data.writers.set_form import SetForm, splits_of_walks
-from latentpath.data.writers.stylegan import StyleGANWriter
-from latentpath.data.writers.webdataset import WebDatasetWriter
+from latentpath.data.writers.archive_layouts import (
+    NpzWriter,
+    ParquetWriter,
+    StyleGANWriter,
+    WebDatasetWriter,
+)
+from latentpath.data.writers.batch import Batch, SetForm, splits_of_walks
+from latentpath.data.writers.folder import FolderWriter, safe_folder_names
 from latentpath.data.writers.writer import Writer
 
 WRITERS: dict[str, type[Writer]] = {

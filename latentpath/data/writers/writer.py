@@ -13,8 +13,7 @@ from types import TracebackType
 from typing import IO, Any, ClassVar
 
 from latentpath.core import InputError, hash_file, partial_path, put_in_place
-from latentpath.data.writers.batch import Batch
-from latentpath.data.writers.set_form import SetForm
+from latentpath.data.writers.batch import Batch, SetForm
 
 
 class Writer(ABC):

@@ -228,7 +228,7 @@ class TestPlaces:
         monkeypatch.setitem(sys.modules, "pyarrow", None)
         with pytest.raises(MissingExtraError, match="pyarrow"):
             perform(output=OutputConfig(layouts="folder,parquet"))
-        monkeypatch.setattr("latentpath.data.writers.npz.MAX_CLASSES", 2)
+        monkeypatch.setattr("latentpath.data.writers.archive_layouts.MAX_CLASSES", 2)
         with pytest.raises(InputError, match="at most 2 classes for the layout 'npz'"):
             perform(output=OutputConfig(layouts="npz"))
         assert not (tmp_path / "run").exists()
