@@ -7,15 +7,18 @@ Limited Data", NeurIPS 2020), so that published weights load by name.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latentpath.core import InputError
+from latentpath import ops
+from latentpath.core import InputError, channels_last
 
 _SQRT2 = math.sqrt(2.0)
 
@@ -31,6 +34,9 @@ ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], float]] = {
     "softplus": (F.softplus, 1.0),
     "swish": (F.silu, _SQRT2),
 }
+
+# f(a x) is a f(x) for all a above 0.
+_HOMOGENEOUS = ("linear", "relu", "lrelu")
 
 
 def check_activation(name: str) -> str:
@@ -94,8 +100,59 @@ def setup_filter(taps: Sequence[float] | None) -> Tensor:
     return torch.as_tensor(f / f.sum())
 
 
+def separable_taps(f: Tensor) -> tuple[float, ...] | None:
+    """One axis of a filter [4, 4] of unit sum that is the same along both, else None.
+
+    >>> separable_taps(setup_filter((1, 3, 3, 1)))
+    (0.125, 0.375, 0.375, 0.125)
+    """
+    if f.shape != (4, 4):
+        return None
+    return _separable_taps(tuple(f.detach().double().flatten().tolist()))
+
+
+@functools.lru_cache
+def _separable_taps(values: tuple[float, ...]) -> tuple[float, ...] | None:
+    f = np.reshape(values, (4, 4))
+    rows, columns = f.sum(axis=1), f.sum(axis=0)
+    same = np.allclose(rows, columns, rtol=0, atol=1e-7)
+    if not same or not np.allclose(np.outer(rows, columns), f, rtol=0, atol=1e-7):
+        return None
+    return tuple(rows.tolist())
+
+
+class _FilterChannels(torch.autograd.Function):
+    """`ops.fir2d` with its derivatives of any order: the adjoint is the op with taps reversed."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, taps: tuple[float, ...], pad: int) -> Tensor:
+        ctx.taps, ctx.pad = taps, pad
+        return ops.fir2d(channels_last(x), taps, pad)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return _FilterChannels.apply(grad, ctx.taps[::-1], 3 - ctx.pad), None, None
+
+
+def _filtered_fast(x: Tensor, f: Tensor, pad: int, gain: float) -> Tensor | None:
+    """x [M, C, H, W] filtered by our own kernel, or None where PyTorch has to do it."""
+    plain = torch.compiler.is_compiling() or torch.jit.is_tracing() or ops.is_transformed(x)
+    if plain or x.device.type != "cpu" or pad not in range(4):
+        return None
+    taps = separable_taps(f)
+    if taps is None or min(x.shape[2:]) + 2 * pad < 4:
+        return None
+    scaled = tuple(math.sqrt(gain) * tap for tap in reversed(taps))
+    result: Tensor = _FilterChannels.apply(x, scaled, pad)
+    return result
+
+
 def fir(x: Tensor, f: Tensor, padding: Sequence[int], gain: float = 1.0) -> Tensor:
     """Convolve each channel of x [M, C, H, W] with f [K, K]; padding: left, right, top, bottom."""
+    if len(set(padding)) == 1:
+        fast = _filtered_fast(x, f, padding[0], gain)
+        if fast is not None:
+            return fast
     channels = x.shape[1]
     kernel = (f.flip([0, 1]) * gain).to(x.dtype).expand(channels, 1, *f.shape)
     left, right, top, bottom = padding
@@ -122,6 +179,9 @@ def downsample2d(x: Tensor, f: Tensor) -> Tensor:
     channels, k = x.shape[1], f.shape[-1]
     kernel = f.flip([0, 1]).to(x.dtype).expand(channels, 1, k, k)
     lead, trail = (k - 1) // 2, (k - 2) // 2
+    fast = _filtered_fast(x, f, lead, 1.0) if lead == trail else None
+    if fast is not None:
+        return fast[:, :, ::2, ::2]
     return F.conv2d(F.pad(x, [lead, trail, lead, trail]), kernel, stride=2, groups=channels)
 
 
@@ -139,16 +199,16 @@ def conv2d_up(x: Tensor, weight: Tensor, f: Tensor) -> Tensor:
     return fir(y, f, (lead, trail, lead, trail), gain=4.0)
 
 
-def conv2d_down(x: Tensor, weight: Tensor, f: Tensor) -> Tensor:
+def conv2d_down(x: Tensor, weight: Tensor, f: Tensor, bias: Tensor | None = None) -> Tensor:
     """Convolution fused with downsampling by 2: the FIR filter, then a strided convolution.
 
-    x [M, I, H, W], weight [O, I, k, k], f [K, K] -> [M, O, H/2, W/2]
+    x [M, I, H, W], weight [O, I, k, k], f [K, K], bias [O] -> [M, O, H/2, W/2]
     """
     k, taps = weight.shape[-1], f.shape[-1]
     if k == 1:
-        return F.conv2d(downsample2d(x, f), weight)
+        return F.conv2d(downsample2d(x, f), weight, bias)
     lead, trail = k // 2 + (taps - 1) // 2, k // 2 + (taps - 2) // 2
-    return F.conv2d(fir(x, f, (lead, trail, lead, trail)), weight, stride=2)
+    return F.conv2d(fir(x, f, (lead, trail, lead, trail)), weight, bias, stride=2)
 
 
 class FullyConnectedLayer(nn.Module):
@@ -209,11 +269,24 @@ class Conv2dLayer(nn.Module):
         self.register_buffer("resample_filter", setup_filter(resample_filter))
 
     def forward(self, x: Tensor, gain: float = 1.0) -> Tensor:  # [M, I, H, W] -> [M, O, H', W']
-        weight = (self.weight * self.weight_gain).to(x.dtype)
+        # The activation's gain is the weights', where it may pass through: the images are visited
+        # once less, and the bias is added inside the convolution.
+        function, own_gain = ACTIVATIONS[self.activation]
+        within = own_gain * gain if self.activation in _HOMOGENEOUS else 1.0
+        weight = (self.weight * (self.weight_gain * within)).to(x.dtype)
+        bias = None if self.bias is None else (self.bias * within).to(x.dtype)
         if self.up == 2:
             x = conv2d_up(x, weight, self.resample_filter)
+            x = x if bias is None else x + bias[:, None, None]
         elif self.down == 2:
-            x = conv2d_down(x, weight, self.resample_filter)
+            x = conv2d_down(x, weight, self.resample_filter, bias)
         else:
-            x = F.conv2d(x, weight, padding=self.padding)
-        return bias_act(x, self.bias, self.activation, gain=gain, clamp=self.conv_clamp)
+            x = F.conv2d(x, weight, bias, padding=self.padding)
+        x = function(x)
+        if own_gain * gain != within:
+            x = x * (own_gain * gain)
+        return (
+            x
+            if self.conv_clamp is None
+            else x.clamp(-self.conv_clamp * gain, self.conv_clamp * gain)
+        )

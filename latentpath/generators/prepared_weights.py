@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latentpath import ops
+from latentpath.generators.layers import separable_taps
 from latentpath.ops import MOST_RGB
 
 if TYPE_CHECKING:
@@ -178,8 +178,9 @@ def _layer(
     clamp = math.inf if layer.conv_clamp is None else float(layer.conv_clamp)
     strength = layer.noise_strength.detach().clone() if layer.use_noise else None
     taps = _taps(layer.resample_filter) if up else None
-    plain = weight if taps is None else upsampling_phases(weight, taps)
-    fast = dtype == torch.float32 and ops.conv3x3_pays(weight)
+    fast = None
+    if dtype == torch.float32 and ops.conv3x3_pays(weight):
+        fast = ops.Conv3x3Weights.of(weight if taps is None else upsampling_phases(weight, taps))
     return FusedLayer(
         styles,
         weight.to(dtype, copy=True).contiguous(memory_format=torch.channels_last),
@@ -191,7 +192,7 @@ def _layer(
         layer.bias.detach().clone(),
         ops.Activation(slope, gain, clamp),
         colour,
-        ops.Conv3x3Weights.of(plain) if fast else None,
+        fast,
     )
 
 
@@ -209,13 +210,13 @@ def upsampling_phases(weight: Tensor, taps: tuple[float, ...]) -> Tensor:
     Returns:
         [4 O, I, 3, 3]: blocks of O channels for the pixels of a 2x2, row by row.
     """
-    filtered = torch.tensor(taps[::-1], dtype=torch.float64, device=weight.device)
     ins, outs = weight.shape[:2]
-    both = F.conv2d(
-        weight.double().reshape(ins * outs, 1, 3, 3),
-        filtered.outer(filtered)[None, None],
-        padding=3,
-    ).view(ins, outs, 6, 6)
+    # [6, 3]: what each of the three weights along an axis adds to each of the six.
+    spread = torch.zeros(6, 3, dtype=torch.float64)
+    for i in range(3):
+        spread[i : i + 4, i] = torch.tensor(taps, dtype=torch.float64)
+    spread = spread.to(weight.device)
+    both = (spread @ weight.double() @ spread.t()).view(ins, outs, 6, 6)
     of_phase = ((4, 2, 0), (5, 3, 1))
     phases = [both[:, :, rows][..., columns] for rows in of_phase for columns in of_phase]
     return torch.cat(phases, dim=1).transpose(0, 1).to(weight.dtype)
@@ -228,12 +229,5 @@ def _colour(torgb: ToRGBLayer, styles: slice) -> FusedColour:
 
 def _taps(kernel: Tensor) -> tuple[float, ...] | None:
     """One axis of a separable filter [4, 4] of unit sum, with the gain of upsampling by 2."""
-    if kernel.shape != (4, 4):
-        return None
-    kernel = kernel.detach().double().cpu()
-    rows, columns = kernel.sum(dim=1), kernel.sum(dim=0)
-    if not torch.allclose(rows, columns, rtol=0, atol=1e-7):
-        return None
-    if not torch.allclose(rows.outer(columns), kernel, rtol=0, atol=1e-7):
-        return None
-    return tuple((2.0 * rows).tolist())
+    taps = separable_taps(kernel)
+    return taps and tuple(2.0 * tap for tap in taps)
