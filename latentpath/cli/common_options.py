@@ -15,8 +15,8 @@ from latentpath.core import InputError, check_at_least, check_within, duration
 
 if TYPE_CHECKING:
     from latentpath.audit import Audit, AuditConfig, QuestionCost
+    from latentpath.core import StageTimes
     from latentpath.data import DataSource, ImageSet
-    from latentpath.production import StageTimes
 
 _MOST_SEEDS = 1000
 # Of what PyTorch says about a device: some of it lists all there could be.

@@ -105,13 +105,13 @@ def declare(parser: LateParser) -> None:
 
 def _run(arguments: argparse.Namespace, bars: Bars) -> None:
     from latentpath.audit import AuditConfig
+    from latentpath.core import StageTimes
     from latentpath.production import (
         OutputConfig,
         ProduceConfig,
         RunConfig,
         RunFolder,
         RunOptions,
-        StageTimes,
         add_audit,
         check_comparison,
         load_bundle,

@@ -7,7 +7,9 @@ from latentpath.core.canonical import (
     hash_file as hash_file,
     hash_json as hash_json,
     hash_tensors as hash_tensors,
+    pack as pack,
     plain_values as plain_values,
+    unpack as unpack,
 )
 from latentpath.core.errors import (
     ANEW as ANEW,
@@ -61,6 +63,7 @@ from latentpath.core.files import (
 from latentpath.core.long_work import (
     Progress as Progress,
     Say as Say,
+    StageTimes as StageTimes,
     StoppedError as StoppedError,
     StopRequest as StopRequest,
     SummedProgress as SummedProgress,

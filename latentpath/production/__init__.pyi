@@ -1,8 +1,3 @@
-from latentpath.production.agreed_settings import (
-    AgreedSettings as AgreedSettings,
-    read_object as read_object,
-    write_object as write_object,
-)
 from latentpath.production.bundle import (
     ASSETS as ASSETS,
     FILES as FILES,
@@ -28,10 +23,13 @@ from latentpath.production.environment import (
     info_lines as info_lines,
 )
 from latentpath.production.fingerprints import (
+    AgreedSettings as AgreedSettings,
     arithmetic as arithmetic,
     check_same as check_same,
     data_fingerprint as data_fingerprint,
     models_fingerprint as models_fingerprint,
+    read_object as read_object,
+    write_object as write_object,
 )
 from latentpath.production.gate import (
     Gate as Gate,
@@ -65,13 +63,13 @@ from latentpath.production.produce_config import (
     WalkOptions as WalkOptions,
     WeightOptions as WeightOptions,
 )
-from latentpath.production.public_names import refuse_identifiers as refuse_identifiers
-from latentpath.production.run.existing_set import (
-    add_audit as add_audit,
-)
+from latentpath.production.published_entries import refuse_identifiers as refuse_identifiers
 from latentpath.production.run.produce_run import (
     produce as produce,
     store_times as store_times,
+)
+from latentpath.production.run.recovery import (
+    add_audit as add_audit,
 )
 from latentpath.production.run.run_config import (
     OutputConfig as OutputConfig,
@@ -98,9 +96,6 @@ from latentpath.production.run.run_verification import (
     verify_run as verify_run,
 )
 from latentpath.production.selection import check_promise as check_promise
-from latentpath.production.stage_times import (
-    StageTimes as StageTimes,
-)
 from latentpath.production.style import (
     StyleConfig as StyleConfig,
     align_style as align_style,
@@ -109,12 +104,10 @@ from latentpath.production.synthetic import (
     SyntheticSet as SyntheticSet,
     produce_set as produce_set,
 )
-from latentpath.production.training_config import (
-    NETWORKS as NETWORKS,
-    TrainingConfig as TrainingConfig,
-)
 from latentpath.production.training_needs import (
+    NETWORKS as NETWORKS,
     DueTraining as DueTraining,
+    TrainingConfig as TrainingConfig,
     due_trainings as due_trainings,
     kept_lines as kept_lines,
     untold as untold,

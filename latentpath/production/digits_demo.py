@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from latentpath.audit import AuditConfig, Report, check_report, overview_figure, write_report
-from latentpath.core import Progress, check_output_is_free, silent
+from latentpath.core import Progress, StageTimes, check_output_is_free, silent
 from latentpath.data import is_written_set, load_digits_split
 from latentpath.production.bundle import ASSETS, load_bundle
 from latentpath.production.comparison import compare
@@ -20,7 +20,6 @@ from latentpath.production.run.produce_run import produce, store_times
 from latentpath.production.run.run_config import RunOptions
 from latentpath.production.run.run_folder import RunFolder
 from latentpath.production.run.run_result import RunResult, compared_sets
-from latentpath.production.stage_times import StageTimes
 from latentpath.production.synthetic import SyntheticSet
 from latentpath.training import ClassifierConfig
 

@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from latentpath.core import hash_file, plain_values
 from latentpath.data import NOT_JUDGED
-from latentpath.production.agreed_settings import read_object, write_object
 from latentpath.production.bundle import FILES, NEEDED
+from latentpath.production.fingerprints import read_object, write_object
 
 FILE_NAME = "judgement.json"
 _FORMAT = 1

@@ -27,7 +27,9 @@ from latentpath.core import (
     hash_arrays,
     hash_json,
     option,
+    pack,
     silent,
+    unpack,
     using_threads,
 )
 from latentpath.data import ImageSet, number_people
@@ -35,11 +37,10 @@ from latentpath.ksame import Pairing
 from latentpath.production.bundle import Bundle
 from latentpath.production.fingerprints import data_fingerprint, models_fingerprint
 from latentpath.production.gate import smallest_distance
-from latentpath.production.packed import pack, unpack
 from latentpath.production.prepared_endpoints import Endpoints, prepare_endpoints
 from latentpath.production.private_file import data_salt
 from latentpath.production.produce_config import ProduceConfig
-from latentpath.production.public_names import refuse_identifiers
+from latentpath.production.published_entries import refuse_identifiers
 from latentpath.production.selection import (
     choose_pairs,
     least_walks,

@@ -44,11 +44,12 @@ from latentpath.core import (
     flush,
     hash_file,
     make_locked,
+    pack,
     put_in_place,
     take_lock,
+    unpack,
 )
 from latentpath.data import FILE_NAME
-from latentpath.production.packed import pack, unpack
 
 FORMAT = "latentpath-private/2"
 _ENDPOINT_ARRAYS = ("centroids", "labels", "pairs")

@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from latentpath.core import RESUME, IntegrityError, hash_arrays, hash_file, option
+from latentpath.core import RESUME, IntegrityError, hash_arrays, hash_file, option, pack, unpack
 from latentpath.data import NotPlainError, read_plain_png
-from latentpath.production.packed import pack, unpack
 
 FORMAT = "latentpath-shard/1"
 ENERGIES = ("smoothness", "identity", "classification", "total")

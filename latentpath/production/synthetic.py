@@ -16,8 +16,7 @@ from latentpath.production.bundle import Bundle
 from latentpath.production.plan import Plan, make_plan
 from latentpath.production.prepared_endpoints import Endpoints
 from latentpath.production.produce_config import ProduceConfig
-from latentpath.production.schedule import Schedule
-from latentpath.production.selection import Selection, select
+from latentpath.production.selection import Schedule, Selection, select
 from latentpath.production.shard import Shard
 from latentpath.production.worker import Computed, Crew, job_of
 from latentpath.similarity import RealReference

@@ -27,8 +27,13 @@ from latentpath.core import (
 )
 from latentpath.data import manifest as manifest_file
 from latentpath.production.private_file import hash_file
-from latentpath.production.public_names import SAID, identifiers_among, said_public
-from latentpath.production.verify_entries import odd_values, unknown_entries
+from latentpath.production.published_entries import (
+    SAID,
+    identifiers_among,
+    odd_values,
+    said_public,
+    unknown_entries,
+)
 from latentpath.production.verify_promise import check_certificate, check_private
 from latentpath.production.verify_samples import Samples, check_samples, check_walks
 

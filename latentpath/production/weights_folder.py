@@ -29,10 +29,11 @@ from latentpath.production.network_training import (
     train_network,
 )
 from latentpath.production.prepared_endpoints import at_resolution
-from latentpath.production.training_config import NETWORKS, TrainingConfig
 from latentpath.production.training_needs import (
     DEPENDENT,
+    NETWORKS,
     DueTraining,
+    TrainingConfig,
     due_trainings,
     fits,
     is_as_asked,

@@ -13,13 +13,12 @@ import torch
 from torch import Tensor
 
 from latentpath.audit import audit_cost, measure_names
-from latentpath.core import PrivacyError, Progress, duration, seconds_per_unit, silent
+from latentpath.core import PrivacyError, Progress, StageTimes, duration, seconds_per_unit, silent
 from latentpath.data import ImageSet, Survey, to_tensor
 from latentpath.production import (
     Bundle,
     GateConfig,
     ProduceConfig,
-    StageTimes,
     TrainingConfig,
     at_resolution,
     produce_set,

@@ -28,7 +28,7 @@ _ELSEWHERE = {
     "audit/report/page_printing.py",  # a browser's
     "audit/report/report_html.py",  # a project's report replaces its own
     "production/comparison.py",  # of `produce --report`
-    "production/run/engines/ray.py",  # a project works on one machine
+    "production/run/ray_engine.py",  # a project works on one machine
     "production/run/run_result.py",  # lines that name commands to type
     "production/verification.py",  # of `verify`
     "training/pretrained.py",  # of `train generator --from`

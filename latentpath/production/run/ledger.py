@@ -11,7 +11,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
@@ -19,8 +19,9 @@ from pathlib import Path
 from latentpath.core import REBUILD, IntegrityError, hash_bytes, new_file, option
 from latentpath.production.plan import Plan
 from latentpath.production.run.run_folder import disk_error
-from latentpath.production.schedule import Schedule
+from latentpath.production.selection import Schedule
 from latentpath.production.shard import ShardCounts
+from latentpath.production.worker import ON_DEVICE, STAGES
 
 RUNNING, DONE, FAILED = "running", "done", "failed"
 _APPLICATION = 0x6C70_6C67  # "lplg"
@@ -352,3 +353,16 @@ def _damaged(got: str) -> IntegrityError:
     return IntegrityError(
         expected="the run's ledger as it was written", got=got, fix=option(REBUILD)
     )
+
+
+def stage_rates(done: Sequence[ShardRow]) -> dict[str, float]:
+    """Samples per second of each stage, from the shards whose times are known."""
+    known = [row for row in done if row.times]
+    rates = {}
+    for stage in STAGES:
+        seconds = sum(row.times.get(stage, 0.0) for row in known)
+        # PNG files are made of the samples that passed alone, and written.
+        samples = sum(row.tested if stage in ON_DEVICE else row.accepted for row in known)
+        if seconds > 0:
+            rates[stage] = samples / seconds
+    return rates

@@ -15,6 +15,7 @@ from latentpath.core import (
     RESUME,
     Progress,
     RunError,
+    StageTimes,
     StoppedError,
     check_extra,
     flat_values,
@@ -43,12 +44,11 @@ from latentpath.production.plan import (
 from latentpath.production.prepared_endpoints import at_resolution
 from latentpath.production.private_file import settle
 from latentpath.production.produce_config import ProduceConfig
-from latentpath.production.public_names import refuse_identifiers
+from latentpath.production.published_entries import refuse_identifiers
 from latentpath.production.run.driver import Driver
 from latentpath.production.run.engines import make_engine
-from latentpath.production.run.existing_set import check_place, existing_set
 from latentpath.production.run.ledger import Ledger, ShardRow, schedule_of
-from latentpath.production.run.recovery import opened_ledger, recover
+from latentpath.production.run.recovery import check_place, existing_set, opened_ledger, recover
 from latentpath.production.run.run_config import OutputConfig, RunOptions
 from latentpath.production.run.run_folder import (
     RunFolder,
@@ -59,7 +59,6 @@ from latentpath.production.run.run_folder import (
 from latentpath.production.run.run_result import RunResult, compared_sets
 from latentpath.production.run.set_writer import LostShardError, stored_shards, write_set
 from latentpath.production.selection import Selection, select
-from latentpath.production.stage_times import StageTimes
 from latentpath.production.walking import walk_pairs
 from latentpath.production.worker import Job, job_of
 

@@ -10,18 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from latentpath.core import Progress, silent
+from latentpath.core import Progress, StageTimes, silent
 from latentpath.data import ImageSet, loading_lines, missing_classes
 from latentpath.ksame import Certificate, DpCertificate, Grouping
 from latentpath.production.bundle import Bundle
 from latentpath.production.plan import Plan, Planned, centroids_of
 from latentpath.production.prepared_endpoints import Endpoints, at_resolution
-from latentpath.production.run.ledger import ShardRow
+from latentpath.production.run.ledger import ShardRow, stage_rates
 from latentpath.production.run.run_folder import RunFolder
-from latentpath.production.run.run_status import stage_rates
 from latentpath.production.selection import Selection, total_rejected
 from latentpath.production.shard import read_shard
-from latentpath.production.stage_times import StageTimes
 from latentpath.production.synthetic import SyntheticSet, gather
 from latentpath.similarity import prepare_real
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,11 @@ from latentpath.production.run.ledger import (
     SessionRow,
     ShardRow,
     schedule_of,
+    stage_rates,
 )
 from latentpath.production.run.run_folder import RunFolder
-from latentpath.production.schedule import Schedule
-from latentpath.production.selection import total_rejected
-from latentpath.production.worker import ON_DEVICE, STAGES
+from latentpath.production.selection import Schedule, total_rejected
+from latentpath.production.worker import ON_DEVICE
 
 # A process that holds the lock but has not written for so long, in seconds, may hang.
 _SILENT = 60.0
@@ -205,19 +204,6 @@ def _rates(recent: list[ShardRow], last: SessionRow | None) -> tuple[float, floa
     if seconds <= 0:
         return 0.0, 0.0
     return images / seconds, min(1.0, busy / (seconds * max(last.workers, 1)))
-
-
-def stage_rates(done: Sequence[ShardRow]) -> dict[str, float]:
-    """Samples per second of each stage, from the shards whose times are known."""
-    known = [row for row in done if row.times]
-    rates = {}
-    for stage in STAGES:
-        seconds = sum(row.times.get(stage, 0.0) for row in known)
-        # PNG files are made of the samples that passed alone, and written.
-        samples = sum(row.tested if stage in ON_DEVICE else row.accepted for row in known)
-        if seconds > 0:
-            rates[stage] = samples / seconds
-    return rates
 
 
 def status_json(status: RunStatus) -> str:

@@ -296,7 +296,7 @@ def test_a_worker_tells_how_far_its_walks_are_and_can_be_stopped(finished, data,
 
 def test_a_stop_gives_up_what_would_take_long(perform, finished, monkeypatch, tmp_path):
     """It is made again when the run goes on, and no attempt counts as failed."""
-    monkeypatch.setattr("latentpath.production.run.engines.local.PATIENCE", -1.0)
+    monkeypatch.setattr("latentpath.production.run.engines.PATIENCE", -1.0)
     begun = []
     usual = Advance.add
 

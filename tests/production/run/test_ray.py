@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 
 from latentpath.core.errors import InputError
-from latentpath.production.run import RunConfig, RunFolder, RunOptions, produce
-from latentpath.production.run.engines import ray as ray_engine
-from latentpath.production.run.engines.ray import RayEngine, RayWorker
+from latentpath.production.run import RunConfig, RunFolder, RunOptions, produce, ray_engine
+from latentpath.production.run.ray_engine import RayEngine, RayWorker
 from support import search_path
 from support.tiny_runs import config, files_of, options, same_set
 

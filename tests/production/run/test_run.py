@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from latentpath.core import unpack
 from latentpath.core.errors import (
     InputError,
     IntegrityError,
@@ -20,7 +21,7 @@ from latentpath.core.errors import (
     UnsupportedError,
 )
 from latentpath.data import read_image_set
-from latentpath.production import packed, synthetic_set
+from latentpath.production import synthetic_set
 from latentpath.production.plan import read_plan
 from latentpath.production.private_file import read_record
 from latentpath.production.run import OutputConfig, RunOptions, produce
@@ -442,5 +443,5 @@ def test_the_plan_reads_back(finished):
     again = read_plan(finished.folder.plan)
     assert again.hash == finished.plan.hash
     assert again.config == finished.plan.config
-    stored, _ = packed.unpack(finished.folder.plan, "a plan", "")
+    stored, _ = unpack(finished.folder.plan, "a plan", "")
     assert stored["software_version"] == finished.manifest["software_version"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from latentpath.production.schedule import Schedule
+from latentpath.production.selection import Schedule
 
 SAMPLES, WALKS = 10, 2
 

@@ -21,8 +21,7 @@ from latentpath.production.run.ledger import RUNNING, Ledger, ShardRow
 from latentpath.production.run.run_folder import RunFolder
 from latentpath.production.run.run_result import samples_line
 from latentpath.production.run.run_status import _duration, _status, read_status, status_json
-from latentpath.production.schedule import Schedule
-from latentpath.production.selection import Selection
+from latentpath.production.selection import Schedule, Selection
 from latentpath.production.shard import ShardCounts
 from support.tiny_runs import config, files_of
 

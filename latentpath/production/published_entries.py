@@ -2,22 +2,26 @@
 
 A manifest is shared with its set. Whatever is not listed here could tell something about a person,
 so it is a finding; texts may be names of classes, words of our own, hashes and version numbers.
+
+Names of classes are published with a set, too: none may identify a person.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from latentpath.core import InputError, flat_values
+from latentpath.core import InputError, PrivacyError, flat_values
 from latentpath.data import (
     COUNTED_BY,
     NOT_JUDGED,
     PEOPLE_MET,
     RESIZES,
     WRITERS,
+    ImageSet,
     Reading,
+    identifier_evidence,
     manifest as manifest_file,
     parse_window,
     safe_folder_names,
@@ -25,6 +29,49 @@ from latentpath.data import (
 from latentpath.production.bundle import FILES
 from latentpath.production.gate import NAMES_A_PERSON, OUT_OF_CLASS, TOO_CLOSE
 from latentpath.production.produce_config import ProduceConfig
+
+SAID = (
+    "That the names of classes, which look like people's, may be published: whoever made the set "
+    "said so (--public-class-names)."
+)
+
+
+def refuse_identifiers(data: ImageSet) -> None:
+    """Refuse to make a set whose class names look like identifiers of people.
+
+    Args:
+        data: the private set.
+
+    Raises:
+        PrivacyError: they do, and nobody said that they may be published.
+    """
+    reason = _evidence(data.class_names, len(data))
+    if reason and not data.reading.public_class_names:
+        raise PrivacyError(
+            expected="names of classes that may be published",
+            got=f"{data.num_classes} that look like people's: {reason}",
+            fix="read the set by its classes (--class-folder, --label-column), or say "
+            "--public-class-names, from Python Reading(public_class_names=True)",
+        )
+
+
+def identifiers_among(manifest: Mapping[str, Any]) -> str:
+    """Return why class names of a written set look like identifiers, "" if they do not."""
+    names = [entry["name"] for entry in manifest["classes"]]
+    return _evidence(names, manifest["images"]["count"])
+
+
+def _evidence(names: Sequence[str], images: int) -> str:
+    """Return what speaks against names by themselves and for so many images."""
+    # A set may be small, and still its classes the digits.
+    return identifier_evidence(names) and identifier_evidence(names, images)
+
+
+def said_public(manifest: Mapping[str, Any]) -> bool:
+    """Say whether the maker of a set said that its class names may be published."""
+    reading = manifest.get("reading")
+    return isinstance(reading, Mapping) and reading.get("public_class_names") is True
+
 
 _OF_ANY_SET = manifest_file.RESERVED | {"software", "software_version", "gate"}
 _OF_A_SET = _OF_ANY_SET | {
