@@ -54,7 +54,7 @@ from latentpath.energy import EnergyTerms, EnergyWeights, PathEnergy
 from latentpath.training import PredictorConfig, SurrogateConfig
 from latentpath.walks import FastConfig, WalkResult
 from latentpath.walks.fast_schedule import plan_levels, resample
-from latentpath.walks.published import EPS_DISTANCE, chunk_weights
+from latentpath.walks.requests_and_results import EPS_DISTANCE, chunk_weights
 
 TABLE = workload.RESULTS / "walk.csv"
 KEPT = workload.RESULTS / "walk_published_digits.npz"

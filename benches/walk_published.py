@@ -24,7 +24,8 @@ from walk_networks import WalkNetworks
 
 from latentpath.energy import EnergyTerms, EnergyWeights, PathEnergy
 from latentpath.walks import PublishedConfig, straight_line
-from latentpath.walks.published import EPS_DISTANCE, chunk_weights, published_walk
+from latentpath.walks.published import published_walk
+from latentpath.walks.requests_and_results import EPS_DISTANCE, chunk_weights
 
 STEPS, CHUNK = 500, 4
 # Points of a batch of paths whose energies are computed.

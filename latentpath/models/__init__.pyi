@@ -1,13 +1,11 @@
-from latentpath.models.classifiers import (
+from latentpath.models.image_networks import (
     Classifier as Classifier,
-    Witness as Witness,
-    balanced_accuracy as balanced_accuracy,
-    predict as predict,
-)
-from latentpath.models.encoder import (
     Encoder as Encoder,
     ProjectionConfig as ProjectionConfig,
+    Witness as Witness,
+    balanced_accuracy as balanced_accuracy,
     encode as encode,
+    predict as predict,
     project as project,
 )
 from latentpath.models.latent_networks import (

@@ -50,7 +50,7 @@ from latentpath.energy import EnergyTerms, PathEnergy, SurrogateGuide
 from latentpath.walks.error_field import ErrorField, Memory
 from latentpath.walks.fast_schedule import FastConfig, Level, PassSchedule, plan_levels, resample
 from latentpath.walks.flights import Flights
-from latentpath.walks.published import check_finite_walk, straight_line
+from latentpath.walks.requests_and_results import check_finite_walk, straight_line
 
 # Of latents, as a share of their own size, where the ends of a path nearly meet.
 _LEAST_SPREAD = 0.1

@@ -19,7 +19,7 @@ from torch import Tensor
 from latentpath.core import InputError, check_above_zero, check_at_least, check_finite, check_whole
 from latentpath.energy import EnergyWeights
 from latentpath.walks.flights import STOPPED, Flights
-from latentpath.walks.published import straight_line
+from latentpath.walks.requests_and_results import straight_line
 
 
 @dataclass(frozen=True)

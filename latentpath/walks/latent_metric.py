@@ -26,7 +26,7 @@ from latentpath.core import InputError, check_above_zero, check_at_least
 from latentpath.energy import in_stacks
 from latentpath.generators import Generator
 from latentpath.models import Networks, Surrogate
-from latentpath.walks.published import with_ends
+from latentpath.walks.requests_and_results import with_ends
 
 # Rows and paths that change their coordinates together elsewhere than on processors.
 _TOGETHER = 256

@@ -12,8 +12,13 @@ from latentpath.energy import EnergyTerms, PathEnergy
 from latentpath.walks.fast import FastSolver
 from latentpath.walks.flights import STOPPED, Flights
 from latentpath.walks.latent_metric import LatentMetric
-from latentpath.walks.published import EPS_DISTANCE, chunk_weights, straight_line
-from latentpath.walks.requests_and_results import PathResult, Request
+from latentpath.walks.requests_and_results import (
+    EPS_DISTANCE,
+    PathResult,
+    Request,
+    chunk_weights,
+    straight_line,
+)
 
 # Points per evaluation, in micro-batches: coarse paths are few points each, so more fly at once.
 FULL = 8

@@ -15,11 +15,13 @@ from torch import Tensor
 
 from latentpath import ops
 from latentpath.core import InputError, Progress, check_finite, check_whole, silent
-from latentpath.energy import EnergyTerms, EnergyWeights, PathEnergy
-from latentpath.walks.requests_and_results import WalkResult
-
-# What PyTorch's pairwise distance adds to each coordinate difference.
-EPS_DISTANCE = 1e-6
+from latentpath.energy import EnergyWeights, PathEnergy
+from latentpath.walks.requests_and_results import (
+    EPS_DISTANCE,
+    WalkResult,
+    check_finite_walk,
+    chunk_weights,
+)
 
 
 @dataclass(frozen=True)
@@ -48,27 +50,6 @@ class PublishedConfig:
             raise InputError(
                 expected="lr above 0", got=str(self.lr), fix="use the published value, 0.1"
             )
-
-
-def straight_line(start: Tensor, end: Tensor, steps: int) -> Tensor:  # [B, D] x2 -> [B, T, D]
-    """`steps` equally spaced points from start to end, both included."""
-    t = torch.linspace(0, 1, steps, device=start.device, dtype=start.dtype)[None, :, None]
-    # Not lerp: both ends must come out bit for bit.
-    return start[:, None] * (1 - t) + end[:, None] * t
-
-
-def with_ends(paths: Tensor, start: Tensor, end: Tensor) -> Tensor:  # [B, T, D], [B, D] x2
-    """Paths, in place, with these first and last points, bit for bit."""
-    paths[:, 0], paths[:, -1] = start, end
-    return paths
-
-
-def chunk_weights(steps: int, chunk: int) -> Tensor:  # -> [T]
-    """One over the size of the chunk that each interior point falls into; zero at the two ends."""
-    weights = torch.zeros(steps)
-    for chunk_rows in weights[1:-1].split(chunk):
-        chunk_rows.fill_(1 / len(chunk_rows))
-    return weights
 
 
 def published_walk(
@@ -115,19 +96,3 @@ def published_walk(
     passes = torch.full((b,), config.optim_steps + 2.0)
     stopped = ("schedule",) * b
     return WalkResult(path, before, after, "published", float(passes[0]), passes, stopped)
-
-
-def check_finite_walk(
-    path: Tensor, terms: EnergyTerms, when: str, remedy: str = "a generator and classifiers"
-) -> None:
-    """Raise InputError that counts the paths [B, T, D] with NaN or infinity in them or in terms."""
-    kinds = {"latents": path.flatten(1)}
-    kinds |= {f"{name} energy": getattr(terms, name)[:, None] for name in terms.names()}
-    for name, values in kinds.items():
-        bad = int((~torch.isfinite(values).all(dim=1)).sum())
-        if bad:
-            raise InputError(
-                expected=f"finite {name} {when}",
-                got=f"NaN or infinity on {bad} of {len(path)} path(s)",
-                fix=f"use {remedy} that give finite values for these latents",
-            )

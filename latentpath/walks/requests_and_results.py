@@ -1,4 +1,4 @@
-"""What a walk is given, checked with errors that say what came, and what it returns."""
+"""What a walk is given, with errors that say what came; where it begins, and what it returns."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from torch import Tensor
 
 from latentpath.core import InputError, ShapeError, check_whole
 from latentpath.energy import EnergyTerms
+
+# What PyTorch's pairwise distance adds to each coordinate difference.
+EPS_DISTANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -270,3 +273,40 @@ def _as_tensor(values: Any, name: str, wanted: str) -> Tensor:
 
 def _holds_integers(x: Tensor) -> bool:
     return not (x.is_floating_point() or x.is_complex() or x.dtype == torch.bool)
+
+
+def straight_line(start: Tensor, end: Tensor, steps: int) -> Tensor:  # [B, D] x2 -> [B, T, D]
+    """`steps` equally spaced points from start to end, both included."""
+    t = torch.linspace(0, 1, steps, device=start.device, dtype=start.dtype)[None, :, None]
+    # Not lerp: both ends must come out bit for bit.
+    return start[:, None] * (1 - t) + end[:, None] * t
+
+
+def with_ends(paths: Tensor, start: Tensor, end: Tensor) -> Tensor:  # [B, T, D], [B, D] x2
+    """Paths, in place, with these first and last points, bit for bit."""
+    paths[:, 0], paths[:, -1] = start, end
+    return paths
+
+
+def chunk_weights(steps: int, chunk: int) -> Tensor:  # -> [T]
+    """One over the size of the chunk that each interior point falls into; zero at the two ends."""
+    weights = torch.zeros(steps)
+    for chunk_rows in weights[1:-1].split(chunk):
+        chunk_rows.fill_(1 / len(chunk_rows))
+    return weights
+
+
+def check_finite_walk(
+    path: Tensor, terms: EnergyTerms, when: str, remedy: str = "a generator and classifiers"
+) -> None:
+    """Raise InputError that counts the paths [B, T, D] with NaN or infinity in them or in terms."""
+    kinds = {"latents": path.flatten(1)}
+    kinds |= {f"{name} energy": getattr(terms, name)[:, None] for name in terms.names()}
+    for name, values in kinds.items():
+        bad = int((~torch.isfinite(values).all(dim=1)).sum())
+        if bad:
+            raise InputError(
+                expected=f"finite {name} {when}",
+                got=f"NaN or infinity on {bad} of {len(path)} path(s)",
+                fix=f"use {remedy} that give finite values for these latents",
+            )

@@ -17,7 +17,7 @@ from latentpath.walks.fast import FastSolver, Predict
 from latentpath.walks.fast_schedule import FastConfig
 from latentpath.walks.latent_metric import LatentMetric
 from latentpath.walks.pool import FULL, Pool
-from latentpath.walks.published import PublishedConfig, published_walk, straight_line, with_ends
+from latentpath.walks.published import PublishedConfig, published_walk
 from latentpath.walks.requests_and_results import (
     BatchOfRequests,
     CheckedRequests,
@@ -28,6 +28,8 @@ from latentpath.walks.requests_and_results import (
     as_labels,
     check_steps,
     fixed_micro_batch,
+    straight_line,
+    with_ends,
 )
 
 # Paths that are predicted together elsewhere than on processors.

@@ -16,7 +16,7 @@ from torch import nn
 from latentpath.data import ImageSet
 from latentpath.generators import StyleGAN2, save_generator
 from latentpath.generators.weights import save_weights
-from latentpath.models import Classifier, Encoder, classifiers, encoder as encoder_module
+from latentpath.models import Classifier, Encoder, image_networks, image_networks as encoder_module
 from latentpath.production import Bundle, ProduceConfig
 from latentpath.similarity import LPIPS
 
@@ -80,7 +80,7 @@ def bundle_for(
     shape = (data.channels, side, 2)
     with ExitStack() as patched:
         if not monai:
-            for module in (classifiers, encoder_module):
+            for module in (image_networks, encoder_module):
                 patched.enter_context(patch.object(module, "residual_trunk", plain_trunk))
         networks = [
             Encoder(latent_dim, *shape),

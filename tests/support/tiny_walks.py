@@ -8,7 +8,7 @@ from torch import nn
 from latentpath.energy import EnergyWeights, PathEnergy
 from latentpath.models import Networks, Surrogate
 from latentpath.walks import FastConfig, Request, walk, walk_stream
-from latentpath.walks.published import EPS_DISTANCE, chunk_weights
+from latentpath.walks.requests_and_results import EPS_DISTANCE, chunk_weights
 
 # Widths of more than 10, below which matrix products depend on the row: see `PathEnergy`.
 D, SIDE, FEATURES, PEOPLE, CLASSES = 13, 4, 20, 15, 11

@@ -9,7 +9,7 @@ import torch
 
 from latentpath.core.errors import DataError, InputError, ShapeError, WeightsError
 from latentpath.models import Classifier, predict
-from latentpath.models.classifiers import Witness
+from latentpath.models.image_networks import Witness
 from latentpath.training import AugmentConfig, ClassifierConfig, IdentityConfig, train_classifier
 from latentpath.training.checkpoint import Checkpointer
 from latentpath.training.classifier_training import WitnessConfig, train_witness

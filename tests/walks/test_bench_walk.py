@@ -233,7 +233,7 @@ def curve_terms(points):
     t = torch.linspace(0, 1, points, dtype=torch.float64)
     path = 3 * torch.stack([torch.cos(1.6 * t), torch.sin(1.6 * t)], dim=1)
     smoothness = (path[1:] - path[:-1]).square().sum()
-    a = latentpath.walks.published.chunk_weights(points, 4).double()
+    a = latentpath.walks.requests_and_results.chunk_weights(points, 4).double()
     identity, classification = (a * 80 * t.sin()).sum(), (a * t).sum()
     return EnergyTerms(smoothness, identity, classification, torch.zeros(()))
 

@@ -8,7 +8,7 @@ import torch
 from latentpath.core.errors import InputError
 from latentpath.energy import EnergyWeights
 from latentpath.walks import FastConfig, LatentMetric, PublishedConfig
-from latentpath.walks.published import straight_line
+from latentpath.walks.requests_and_results import straight_line
 from support.tiny_walks import D, Setting, quick
 
 COVARIANCE = torch.diag(torch.logspace(1, -6, D, dtype=torch.float64))

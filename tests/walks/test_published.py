@@ -15,7 +15,7 @@ from latentpath.energy import PathEnergy
 from latentpath.generators import StyleGAN2
 from latentpath.models import Networks
 from latentpath.walks import PublishedConfig
-from latentpath.walks.published import EPS_DISTANCE, chunk_weights
+from latentpath.walks.requests_and_results import EPS_DISTANCE, chunk_weights
 
 pytestmark = pytest.mark.numeric
 

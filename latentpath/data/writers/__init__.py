@@ -18,9 +18,8 @@ from latentpath.data.writers.archive_layouts import (
     StyleGANWriter,
     WebDatasetWriter,
 )
-from latentpath.data.writers.batch import Batch, SetForm, splits_of_walks
 from latentpath.data.writers.folder import FolderWriter, safe_folder_names
-from latentpath.data.writers.writer import Writer
+from latentpath.data.writers.writer import Batch, SetForm, Writer, splits_of_walks
 
 WRITERS: dict[str, type[Writer]] = {
     writer.layout: writer

@@ -36,8 +36,7 @@ import numpy as np
 from latentpath.core import InputError, partial_path, require_extra
 from latentpath.data.sources.archive import SPLITS
 from latentpath.data.sources.medmnist import MAX_CLASSES
-from latentpath.data.writers.batch import Batch, SetForm, splits_of_walks
-from latentpath.data.writers.writer import FileWriter
+from latentpath.data.writers.writer import Batch, FileWriter, SetForm, splits_of_walks
 
 LABELS_NAME = "dataset.json"
 # The only day that says nothing: the first that a zip can name.

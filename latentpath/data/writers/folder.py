@@ -19,8 +19,7 @@ from latentpath.core import (
     partial_path,
     put_in_place,
 )
-from latentpath.data.writers.batch import OWN_COLUMNS, Batch, SetForm
-from latentpath.data.writers.writer import Writer, describe_file
+from latentpath.data.writers.writer import OWN_COLUMNS, Batch, SetForm, Writer, describe_file
 
 # Names that Windows keeps for devices, whatever the extension.
 _DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
