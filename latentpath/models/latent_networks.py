@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +26,8 @@ from latentpath.generators import build, read_weights, save_weights
 
 # What to do about a surrogate that does not fit.
 TRAIN_AGAIN = "run `latentpath train surrogate` again"
+
+_Network = TypeVar("_Network", "Surrogate", "PathPredictor")
 
 
 class Surrogate(nn.Module):
@@ -94,8 +96,7 @@ def save_surrogate(
     path: str | Path, surrogate: Surrogate, *, notes: dict[str, Any] | None = None, **options: Any
 ) -> None:
     """Write a surrogate with the fingerprint it was trained for; options as `save_weights`."""
-    notes = {**(notes or {}), "trained_for": surrogate.trained_for}
-    save_weights(path, surrogate, kind="surrogate", config=surrogate.config, notes=notes, **options)
+    _save(path, surrogate, "surrogate", notes, options)
 
 
 def load_surrogate(path: str | Path, device: torch.device | str = "cpu") -> Surrogate:
@@ -104,10 +105,7 @@ def load_surrogate(path: str | Path, device: torch.device | str = "cpu") -> Surr
     Raises:
         WeightsError: no such file, damaged, or of another kind.
     """
-    weights = read_weights(path, kind="surrogate")
-    surrogate = build(weights, Surrogate, source=path, remedy=TRAIN_AGAIN)
-    surrogate.trained_for = str(weights.notes.get("trained_for", ""))
-    return surrogate.to(device)
+    return _load(path, Surrogate, "surrogate", TRAIN_AGAIN).to(device)
 
 
 # What to do about a predictor that does not fit.
@@ -191,8 +189,7 @@ def save_path_predictor(
     **options: Any,
 ) -> None:
     """Write a predictor with the fingerprint it was trained for; options as `save_weights`."""
-    notes = {**(notes or {}), "trained_for": predictor.trained_for}
-    save_weights(path, predictor, kind="predictor", config=predictor.config, notes=notes, **options)
+    _save(path, predictor, "predictor", notes, options)
 
 
 def load_path_predictor(path: str | Path, device: torch.device | str = "cpu") -> PathPredictor:
@@ -201,7 +198,22 @@ def load_path_predictor(path: str | Path, device: torch.device | str = "cpu") ->
     Raises:
         WeightsError: no such file, damaged, or of another kind.
     """
-    weights = read_weights(path, kind="predictor")
-    predictor = build(weights, PathPredictor, source=path, remedy=TRAIN_PREDICTOR_AGAIN)
-    predictor.trained_for = str(weights.notes.get("trained_for", ""))
-    return predictor.to(device)
+    return _load(path, PathPredictor, "predictor", TRAIN_PREDICTOR_AGAIN).to(device)
+
+
+def _save(
+    path: str | Path,
+    network: Surrogate | PathPredictor,
+    kind: str,
+    notes: dict[str, Any] | None,
+    options: dict[str, Any],
+) -> None:
+    notes = {**(notes or {}), "trained_for": network.trained_for}
+    save_weights(path, network, kind=kind, config=network.config, notes=notes, **options)
+
+
+def _load(path: str | Path, network: type[_Network], kind: str, remedy: str) -> _Network:
+    weights = read_weights(path, kind=kind)
+    loaded = build(weights, network, source=path, remedy=remedy)
+    loaded.trained_for = str(weights.notes.get("trained_for", ""))
+    return loaded

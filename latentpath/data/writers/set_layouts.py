@@ -28,7 +28,6 @@ import torch
 from latentpath.core import (
     InputError,
     Progress,
-    ShapeError,
     check_output_is_free,
     new_folder,
     silent,
@@ -38,7 +37,7 @@ from latentpath.data.card import CARD_NAME, DatasetCard
 from latentpath.data.images import ImageSet
 from latentpath.data.writers import WRITERS, Batch, SetForm, Writer, safe_folder_names
 from latentpath.data.writers.archive_layouts import NpzWriter
-from latentpath.data.writers.writer import describe_file
+from latentpath.data.writers.writer import checked_column, describe_file
 
 _BATCH = 64
 
@@ -272,13 +271,7 @@ def _check_columns(
     plain: dict[str, list[Any]] = {}
     kinds: dict[str, type] = {}
     for name, values in columns.items():
-        array = np.asarray(values)
-        if array.shape != (n,):
-            raise ShapeError(
-                expected=f"{n} values in the extra column {name!r}",
-                got=str(list(array.shape)),
-                fix="give one value per image",
-            )
+        array = checked_column(name, values, n)
         if array.dtype.kind not in _KINDS:
             raise InputError(
                 expected=f"whole numbers, floats or texts in the extra column {name!r}",

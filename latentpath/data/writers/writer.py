@@ -222,17 +222,23 @@ def _plain_columns(
     columns: Mapping[str, Sequence[Any] | np.ndarray], n: int
 ) -> dict[str, list[Any]]:
     """Return the columns as lists of plain Python values."""
-    plain = {}
-    for name, values in columns.items():
-        array = np.asarray(values)
-        if array.shape != (n,):
-            raise ShapeError(
-                expected=f"{n} values in the extra column {name!r}",
-                got=str(list(array.shape)),
-                fix="give one value per image",
-            )
-        plain[name] = array.tolist()
-    return plain
+    return {name: checked_column(name, values, n).tolist() for name, values in columns.items()}
+
+
+def checked_column(name: str, values: Sequence[Any] | np.ndarray, n: int) -> np.ndarray:
+    """Return an extra column as an array, one value for each of `n` images.
+
+    Raises:
+        ShapeError: more values or fewer, or rows of several.
+    """
+    array = np.asarray(values)
+    if array.shape != (n,):
+        raise ShapeError(
+            expected=f"{n} values in the extra column {name!r}",
+            got=str(list(array.shape)),
+            fix="give one value per image",
+        )
+    return array
 
 
 class Writer(ABC):
