@@ -173,11 +173,12 @@ def test_ten_minutes(place, capsys, monkeypatch):
     page = ROOT / "docs" / "ten_minutes.md"
     ran = commands(page)
     assert [name_of(words) for words in ran] == [
-        *("scan", "scan", "run", "run", "verify", "verify", "audit"),
+        *("scan", "scan", "run", "run", "run", "verify", "verify", "audit"),
         *("train generator", "train encoder", "train identity", "train classifier", "produce"),
     ]
     for words in ran:
         run(words)
+    assert (place / "project/trial/report/summary.html").is_file()
     assert (place / "project/report/summary.html").is_file()
     assert (place / "run/private/baselines/lines/labels.csv").is_file()
     audited = json.loads((place / "report/audit.json").read_text("utf-8"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 from latentpath.cli.command import LateParser, declare_command
 from latentpath.cli.common_options import (
@@ -20,14 +21,14 @@ from latentpath.cli.common_options import (
     thorough_if_asked,
     today,
 )
-from latentpath.cli.config_options import read_options
+from latentpath.cli.config_options import default_values, read_options
 from latentpath.cli.progress_bars import Bars
 from latentpath.core import Say
 
 _EPILOG = (
-    "The same command goes on where it was stopped. DIR/run/set is the set; everything else in DIR "
-    "is for the data holder. What a stage can do besides, `latentpath train`, `produce` and "
-    "`audit` offer one by one."
+    "The same command goes on where it was stopped, and after --trial. DIR/run/set is the set; "
+    "everything else in DIR is for the data holder. What a stage can do besides, `latentpath "
+    "train`, `produce` and `audit` offer one by one."
 )
 _RESOLUTION = (
     "side of the generator's images, a power of two; 0 takes the largest one, up to 128, that the "
@@ -35,8 +36,9 @@ _RESOLUTION = (
 )
 _MOST_USED = (
     *("--data", "--csv", "--label-column", "--identity-column", "--split", "--channels"),
-    *("--out", "--dry-run", "--hours", "--resolution", "--device", "--anyway", "--hold-out"),
-    *("--train-generator-total-images", "--count", "--k", "--layouts", "--thorough"),
+    *("--out", "--trial", "--dry-run", "--hours", "--resolution", "--device", "--anyway"),
+    *("--hold-out", "--train-generator-total-images", "--count", "--k", "--layouts"),
+    "--thorough",
 )
 
 
@@ -62,9 +64,18 @@ def declare(parser: LateParser) -> None:
     add_anyway_option(parser)
     add_device_option(parser)
     add_thorough_option(parser)
-    parser.before_parsing = thorough_if_asked
+    parser.before_parsing = _defaults_as_asked
     parser.add_config("project", ProjectConfig)
     parser.most_used = _MOST_USED
+
+
+def _defaults_as_asked(parser: argparse.ArgumentParser, words: Sequence[str] | None) -> None:
+    """Let options have the defaults of a trial, or of a thorough audit, where it is asked for."""
+    if "--trial" in (sys.argv[1:] if words is None else words):
+        from latentpath.project import ProjectConfig
+
+        parser.set_defaults(**default_values(ProjectConfig.for_trial(), ""))
+    thorough_if_asked(parser, words)
 
 
 def _run(arguments: argparse.Namespace, bars: Bars) -> None:
@@ -114,6 +125,8 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> None:
     print(f"report: {result.report_file} (shows real images: for the data holder)")
     print(summary_line(result.report_file))
     print(seal_line(result.run.manifest))
+    if config.trial:
+        print("a trial, not to be shared: the same command without --trial goes on")
 
 
 def _say(bars: Bars) -> Say:

@@ -181,6 +181,14 @@ def network_notes(networks: Any, words: Mapping[str, str] | None = None) -> list
     if not isinstance(networks, Mapping):
         return []
     notes = []
+    if networks.get("trial"):
+        notes.append(
+            (
+                "A trial, not to be shared:",
+                "made with trainings far too short, to see the way. What its audit finds says "
+                "nothing of the set that whole trainings make.",
+            )
+        )
     unfit, weak = (_listed(networks.get(state), words or {}) for state in ("unfit", "weak"))
     if unfit:
         notes.append(

@@ -108,6 +108,7 @@ from latentpath.production.training_needs import (
     NETWORKS as NETWORKS,
     DueTraining as DueTraining,
     TrainingConfig as TrainingConfig,
+    begun_otherwise as begun_otherwise,
     due_trainings as due_trainings,
     kept_lines as kept_lines,
     untold as untold,

@@ -84,6 +84,8 @@ class Bundle:
     """Where paths of low energy lead; without one walks begin on straight lines."""
     judgement: Judgement | None = None
     """What the networks' trainings made of them; None where nothing is known."""
+    trial: bool = False
+    """Whether they were trained to see the way alone, and their sets say so."""
     of_unknown_people: tuple[str, ...] = ()
     """Networks of which nobody noted whom they were trained on, where people are held out whom
     none may have met: `ready_networks` names them."""
@@ -190,13 +192,14 @@ class Bundle:
         met = dict.fromkeys(self.trained_on_others(real), "other")
         met |= {name: "unknown" for name in self.used if name in self.of_unknown_people}
         judgement = self.judgement
-        if met and judgement is None:
+        if (met or self.trial) and judgement is None:
             from latentpath.production.judgement import Judgement
 
             judgement = Judgement((), dict.fromkeys(NEEDED, "other_weights"))
         if judgement is None:
             return None
-        return {**judgement.as_manifest(), **({"people": met} if met else {})}
+        notes = {**judgement.as_manifest(), **({"people": met} if met else {})}
+        return {**notes, "trial": True} if self.trial else notes
 
 
 def check_trained_on(trained: TrainedOn, data: ImageSet, what: str) -> None:

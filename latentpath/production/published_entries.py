@@ -107,7 +107,7 @@ _WORD = re.compile(r"[a-z][a-z0-9_]{0,30}")
 _VERSION = re.compile(r"[0-9][0-9a-z.+-]{0,40}")
 
 # The first sets with this entry also said whether unfit networks were used knowingly.
-_OF_NETWORKS = ("weak", "unfit", "not_judged", "people", "anyway")
+_OF_NETWORKS = ("weak", "unfit", "not_judged", "people", "trial", "anyway")
 
 
 def unknown_entries(content: Mapping[str, Any]) -> list[str]:
@@ -198,7 +198,7 @@ def _is_judgement(networks: Any) -> bool:
         told = networks.get(part, {})
         if not isinstance(told, dict) or not all(why in tuple(words) for why in told.values()):
             return False
-    if not isinstance(networks.get("anyway", False), bool):
+    if not all(isinstance(networks.get(word, False), bool) for word in ("anyway", "trial")):
         return False
     names = [networks.get(state) for state in ("weak", "unfit")]
     return all(

@@ -23,6 +23,7 @@ from latentpath.training import (
     GeneratorConfig,
     IdentityConfig,
     SurrogateConfig,
+    read_checkpoint,
 )
 
 # Those that are trained where absent, in the order in which they need each other.
@@ -63,6 +64,7 @@ class TrainingConfig:
 
 
 _LENGTH = "total_images"
+_STEPS = "steps"  # the length of all other trainings, and their schedule
 _BEFORE = "before"
 # Network -> those that it is trained for.
 DEPENDENT: dict[str, tuple[str, ...]] = {
@@ -134,6 +136,27 @@ def kept_lines(folder: Path, config: TrainingConfig) -> list[str]:
         f"{network}: kept as it is, trained on {before:,} images, more than the {now:,} that are "
         f"asked for; for a shorter training move {FILES[network]} and {network}.checkpoint away"
     ]
+
+
+def begun_otherwise(
+    folder: Path, config: TrainingConfig, wanted: Sequence[str] = NEEDED
+) -> list[str]:
+    """Networks without weights whose trainings were begun with other numbers of steps.
+
+    Args:
+        folder: the weights folder.
+        config: how its networks are asked for.
+        wanted: names of the networks.
+    """
+    found = []
+    for network in wanted:
+        checkpoint, steps = folder / f"{network}.checkpoint", _STEPS
+        if (folder / FILES[network]).exists() or not checkpoint.exists():
+            continue
+        begun = read_checkpoint(checkpoint)["config"]
+        if begun.get(steps) != getattr(getattr(config, network), steps, None):
+            found.append(network)
+    return found
 
 
 def is_as_asked(folder: Path, network: str, config: TrainingConfig) -> bool:

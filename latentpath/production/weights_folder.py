@@ -34,6 +34,7 @@ from latentpath.production.training_needs import (
     NETWORKS,
     DueTraining,
     TrainingConfig,
+    begun_otherwise,
     due_trainings,
     fits,
     is_as_asked,
@@ -138,7 +139,7 @@ def ready_networks(
         network = each.network
         if network in DEPENDENT and each.why and not each.asked and fits(folder, network):
             continue  # what it was trained for came out as it was
-        if each.anew:
+        if each.anew or (renew and network in begun_otherwise(folder, config, [network])):
             put_aside(folder, network)
         say(train(network))
     if renew:

@@ -42,7 +42,9 @@ from latentpath.production import (
     RunFolder,
     RunOptions,
     RunResult,
+    absent_networks,
     at_resolution,
+    begun_otherwise,
     check_networks,
     check_promise,
     compared_sets,
@@ -68,6 +70,11 @@ from latentpath.project.time_trial import (
 
 _SETTINGS = "project.json"
 _SHEET_IMAGES = 20_000
+_TRIAL_FOLDER = "trial"
+_TRIAL = (
+    "a trial: trainings far too short, a few images without a gate and a short audit, to see the "
+    "way; its set is not to be shared. The same command without --trial trains the networks on"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +105,8 @@ def run_project(
     say: Say | None = None,
 ) -> ProjectResult | None:
     """Train what is absent, make a synthetic set and audit it, and go on where a call stopped.
+
+    A trial's run and report lie in `out/trial`; it trains what is absent and changes nothing else.
 
     `out/weights` holds the networks with their checkpoints, `out/run` the run with the set in
     `out/run/set`, `out/report/report.html` the report. The people who are held out take no part in
@@ -167,13 +176,18 @@ def _run(
         f"{people.others.num_identities:,} held out for the audit"
     )
     begun = settings.get("project")
+    # Nobody was told what the whole takes who began with a trial.
+    goes_on = bool(begun and (settings.get("whole") or not settings.get("trial")))
     if dry_run or not begun:
         for line in too_few_lines(data, people, config):
             say(line)
     side = resolution or (begun["resolution"] if begun else 0)
     if not side:
         side, why_no_larger = likely_resolution(
-            people.private, config, device=device, progress=progress
+            people.private,
+            config.whole() if config.trial else config,
+            device=device,
+            progress=progress,
         )
         if why_no_larger:
             say(why_no_larger)
@@ -188,20 +202,30 @@ def _run(
     config.output.check(people.private, side)
     weights = folder / "weights"
     of_unknown_people = check_networks(weights, people.private, side)
-    due = due_trainings(weights, config.training, config.networks)
-    _check_unplanned(folder, due)
-    if dry_run or not begun:
+    if config.trial:
+        due = [DueTraining(network) for network in absent_networks(weights, config.networks)]
+        _check_untouched(weights, config)
+    else:
+        due = due_trainings(weights, config.training, config.networks)
+        _check_unplanned(folder, due)
+    if dry_run or not (goes_on or config.trial):
         estimates = _estimate(due, people, config, side, device, progress)
         if dry_run:
             for line in [*kept_lines(weights, config.training), *(e.line for e in due if e.why)]:
                 say(line)
         for line in estimate_lines(estimates, side, people.private.num_identities):
             say(line)
-        if not begun:  # what was begun goes on
+        if not goes_on:
             _check_hours(estimates, config, people.private, side, device)
         if dry_run:
             return None
-        settings.agree("project", agreed)
+    if config.trial:
+        say(_TRIAL)
+    settings.agree("project", agreed)
+    if config.trial and not begun:
+        settings.agree("trial", {"first": True})
+    elif settings.get("trial") and not config.trial:
+        settings.agree("whole", {"begun": True})
     with stops("before this stage was finished", f"{AGAIN}; what is finished is kept"):
         return _make(
             folder,
@@ -239,19 +263,18 @@ def _make(
             wanted=config.networks,
             resolution=side,
             of_unknown_people=of_unknown_people,
-            renew=True,
+            renew=not config.trial,
             sheet_images=_SHEET_IMAGES,
             device=device,
             progress=progress,
             say=say,
         )
+    options = replace(options, output=config.output, resume=True)
+    if config.trial:
+        folder, bundle = folder / _TRIAL_FOLDER, replace(bundle, trial=True)
+        options = replace(options, resume=False, overwrite=True, anyway=True)
     run = produce(
-        people.private,
-        bundle,
-        folder / "run",
-        config.produce,
-        replace(options, output=config.output, resume=True),
-        progress=progress,
+        people.private, bundle, folder / "run", config.produce, options, progress=progress
     )
     kept = f"{AGAIN}; the set in {run.folder.set} is finished"
     with _threads_that_help(device), stops("before its report was written", kept):
@@ -289,6 +312,16 @@ def _settings(folder: Path) -> AgreedSettings:
             fix="choose another --out",
         )
     return AgreedSettings(path)
+
+
+def _check_untouched(weights: Path, config: ProjectConfig) -> None:
+    """Refuse a trial that would have to end trainings that are under way."""
+    if under_way := begun_otherwise(weights, config.training, config.networks):
+        raise InputError(
+            expected="--trial before the trainings are begun, or when all are done",
+            got=f"trainings under way: {', '.join(under_way)}",
+            fix="give the command without --trial, which goes on with them, or another --out",
+        )
 
 
 def _check_unplanned(folder: Path, due: list[DueTraining]) -> None:
@@ -411,7 +444,9 @@ def _report(
     )
     whole.end()
     title = f"A synthetic set of {len(samples):,} images"
-    place.parent.mkdir(exist_ok=True)
+    if config.trial:
+        title = f"A trial, not to be shared: {len(samples):,} images"
+    place.parent.mkdir(parents=True, exist_ok=True)
     report = report_on(
         audit,
         title=title,

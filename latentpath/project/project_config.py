@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from latentpath.audit import AuditConfig
+from latentpath.audit import AuditConfig, MembershipConfig
 from latentpath.core import InputError, check_at_least
-from latentpath.production import NEEDED, OutputConfig, ProduceConfig, TrainingConfig
+from latentpath.production import (
+    NEEDED,
+    GateConfig,
+    OutputConfig,
+    ProduceConfig,
+    TrainingConfig,
+)
+from latentpath.training import (
+    ClassifierConfig,
+    EncoderConfig,
+    GeneratorConfig,
+    IdentityConfig,
+    ShadowConfig,
+    WitnessConfig,
+)
 
 
 @dataclass(frozen=True)
@@ -25,6 +39,10 @@ class ProjectConfig:
     long walks (--steps) and large sets faster."""
     hold_out_seed: int = 0
     """Seed of who is held out."""
+    trial: bool = False
+    """See the way in minutes: trainings far too short, a few images and a short audit, where no
+    other options say otherwise, into a folder `trial` of the project. What comes of it says that it
+    is a trial, not to be shared. The same command without it goes on with whole trainings."""
     training: TrainingConfig = field(default_factory=TrainingConfig, metadata={"option": "train"})
     """How the networks are trained."""
     produce: ProduceConfig = field(default_factory=ProduceConfig, metadata={"option": ""})
@@ -55,6 +73,36 @@ class ProjectConfig:
                 got=str(self.hours),
                 fix="12 is a night",
             )
+
+    @classmethod
+    def for_trial(cls) -> ProjectConfig:
+        """A trial: networks of the usual sizes, trained as shortly as shows the way. They would
+        pass no gate, so there is none."""
+        return cls(
+            trial=True,
+            training=TrainingConfig(
+                generator=GeneratorConfig(total_images=2_000),
+                encoder=EncoderConfig(steps=50),
+                identity=IdentityConfig(steps=100),
+                classifier=ClassifierConfig(steps=50),
+            ),
+            produce=ProduceConfig(
+                count=24, gate=GateConfig(quantile=0.0, identity=1.0, in_class=False)
+            ),
+            audit=AuditConfig(
+                seeds=(0,),
+                classifier=ClassifierConfig(steps=50),
+                witness=WitnessConfig(steps=50),
+                membership=MembershipConfig(
+                    shadows=4, targets=1, training=ShadowConfig(steps=50), resamples=200
+                ),
+            ),
+        )
+
+    def whole(self) -> ProjectConfig:
+        """The same with the generator's usual training, by which a resolution is chosen."""
+        usual = replace(self.training.generator, total_images=GeneratorConfig.total_images)
+        return replace(self, training=replace(self.training, generator=usual))
 
     @property
     def networks(self) -> tuple[str, ...]:

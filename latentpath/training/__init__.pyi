@@ -4,6 +4,7 @@ from latentpath.training.augmentation import (
 )
 from latentpath.training.checkpoint import (
     fingerprint as fingerprint,
+    read_checkpoint as read_checkpoint,
 )
 from latentpath.training.classifier_training import (
     ClassifierConfig as ClassifierConfig,

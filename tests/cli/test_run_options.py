@@ -25,6 +25,16 @@ def asked(command, images, tmp_path, monkeypatch):
     return run
 
 
+def test_a_trial_is_a_preset_whose_options_may_be_said_otherwise(asked):
+    from latentpath.project import ProjectConfig
+
+    assert asked("--trial")["config"] == ProjectConfig.for_trial()
+    config = asked("--trial", "--count", "7", "--k", "3")["config"]
+    assert (config.produce.count, config.produce.endpoints.k) == (7, 3)
+    assert config.training == ProjectConfig.for_trial().training
+    assert asked()["config"] == ProjectConfig()
+
+
 def test_a_damaged_ledger_can_be_made_anew(asked):
     assert asked("--rebuild-ledger")["options"].rebuild_ledger
     assert not asked()["options"].rebuild_ledger

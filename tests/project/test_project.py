@@ -38,6 +38,7 @@ from latentpath.production import (
     check_networks,
     ready_networks,
     train_network,
+    verify_set,
 )
 from latentpath.project import (
     ProjectConfig,
@@ -195,6 +196,80 @@ def test_what_was_begun_goes_on_however_slow_the_machine_is_today(finished):
     (folder / "weights" / "identity.safetensors").unlink()
     again = run_project(DATA, folder, replace(CONFIG, hours=1e-6))
     assert again.run.manifest == made.run.manifest
+
+
+@pytest.fixture(scope="module")
+def tried(tmp_path_factory):
+    """A project's folder after a trial, its result and what it told."""
+    folder, told = tmp_path_factory.mktemp("trials") / "p", []
+    with pytest.MonkeyPatch.context() as patch:
+        draw_nothing(patch)
+        with pytest.warns(LatentpathWarning, match="not ready|not judged"):
+            made = run_project(
+                DATA, folder, replace(CONFIG, trial=True), resolution=16, say=told.append
+            )
+    return folder, made, told
+
+
+def test_a_trial_says_so_wherever_it_is_read(tried):
+    folder, made, told = tried
+    says = "A trial, not to be shared"
+    assert made.run.folder.set == folder / "trial" / "run" / "set"
+    assert made.run.manifest["networks"]["trial"] is True
+    assert any(line.startswith("a trial: ") and "not to be shared" in line for line in told)
+    assert not any("all together" in line for line in told), "minutes need no estimate"
+    assert says in (made.run.folder.set / "README.md").read_text("utf-8")
+    report = folder / "trial" / "report"
+    for name in ("report.html", "summary.html"):
+        assert f"<h1>{says}" in (report / name).read_text("utf-8")
+    assert json.loads((report / "audit.json").read_bytes())["networks"]["trial"] is True
+    assert verify_set(made.run.folder.set).ok
+    assert not (folder / "run").exists()
+
+
+def test_the_same_call_goes_on_after_a_trial(tried, tmp_path):
+    shutil.copytree(tried[0], tmp_path / "p")
+    longer, told = with_training("generator", total_images=24), []
+    with pytest.warns(LatentpathWarning, match="not ready|not judged"):
+        made = run_project(
+            DATA, tmp_path / "p", longer, say=told.append, options=RunOptions(anyway=True)
+        )
+    assert "generator: trained on, from 16 to 24 images" in told
+    assert any(line.startswith("all together: about") for line in told)
+    assert "trial" not in made.run.manifest["networks"]
+    assert made.run.folder.set == tmp_path / "p" / "run" / "set"
+    assert "trial" not in (tmp_path / "p" / "report" / "report.html").read_text("utf-8").lower()
+    assert (tmp_path / "p" / "trial" / "run" / "set").is_dir()
+    shutil.copytree(tried[0], tmp_path / "q")
+    with pytest.raises(InputError, match="hours"):
+        run_project(DATA, tmp_path / "q", replace(longer, hours=1e-6))
+
+
+def stopped_in(stage):
+    def stop(name, done, total, figures):
+        if name == stage:
+            signal.raise_signal(signal.SIGINT)
+
+    return stop
+
+
+def test_trainings_that_are_under_way_are_left_to_the_whole(tmp_path):
+    folder, longer = tmp_path / "p", with_training("encoder", steps=4)
+    with pytest.raises(StoppedError):
+        run_project(DATA, folder, longer, resolution=16, progress=stopped_in("encoder"))
+    before = (folder / "weights" / "encoder.checkpoint").read_bytes()
+    with pytest.raises(InputError, match="trainings under way: encoder"):
+        run_project(DATA, folder, replace(CONFIG, trial=True))
+    assert (folder / "weights" / "encoder.checkpoint").read_bytes() == before
+
+
+def test_a_trial_that_was_stopped_does_not_stand_in_the_way(tmp_path):
+    folder = tmp_path / "p"
+    trial = replace(with_training("encoder", steps=3), trial=True)
+    with pytest.raises(StoppedError):
+        run_project(DATA, folder, trial, resolution=16, progress=stopped_in("encoder"))
+    with pytest.raises(WeightsError, match="ready to make a set"):
+        run_project(DATA, folder, CONFIG)  # which trained all of them
 
 
 def test_a_dry_run_makes_nothing(tmp_path):

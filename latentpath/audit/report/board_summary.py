@@ -50,7 +50,8 @@ def summary_context(report: Report, include_real: bool) -> dict[str, Any]:
         "formal": _formal(report),
         **people_behind(report),
         "cautions": [_short(text) for wing in wings() for text in wing.cautions(report)][:2],
-        "shares": "red" not in [v.colour for v in report.headline if v.about == "privacy"],
+        "shares": "red" not in [v.colour for v in report.headline if v.about == "privacy"]
+        and not (report.networks or {}).get("trial"),
     }
 
 
