@@ -15,22 +15,20 @@ import torch
 from latentpath.audit import check_packages, encode_png
 from latentpath.core import InputError, Progress, flat_values, silent
 from latentpath.data import ImageSet
-from latentpath.experiments.columns import figures, worst_attack
 from latentpath.experiments.pictures import (
     bars_picture,
     sample_sheet,
     samples_picture,
     tradeoff_picture,
+    walk_picture,
 )
-from latentpath.experiments.recipe import Recipe
+from latentpath.experiments.recipe import REFERENCE, GridPoint, Recipe, grid_points
 from latentpath.experiments.scoreboard import AimResult, judge
 from latentpath.experiments.set_measures import SetMeasures
 from latentpath.experiments.sets import MadeSet, SetMaker, on_walks, sets_of
 from latentpath.experiments.splits import Splits, read_splits
 from latentpath.experiments.store import ResultStore
-from latentpath.experiments.table import as_csv, summarise
-from latentpath.experiments.tradeoff import REFERENCE, GridPoint, grid_points
-from latentpath.experiments.walk_picture import walk_picture
+from latentpath.experiments.table import as_csv, figures, summarise, worst_attack
 from latentpath.production import (
     Bundle,
     ProduceConfig,

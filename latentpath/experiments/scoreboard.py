@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from latentpath.experiments.columns import worst_attack
-from latentpath.experiments.table import Row, over_seeds
+from latentpath.experiments.table import Row, over_seeds, worst_attack
 
 Rows = Mapping[str, Row]
 """The rows of one seed by set."""

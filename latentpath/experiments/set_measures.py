@@ -19,10 +19,10 @@ from latentpath.audit import (
 )
 from latentpath.core import Progress, silent
 from latentpath.data import ImageSet
-from latentpath.experiments.columns import MEASURED, PRIVACY
 from latentpath.experiments.recipe import MeasureConfig
 from latentpath.experiments.sets import MadeSet
 from latentpath.experiments.splits import Splits, share_of
+from latentpath.experiments.table import MEASURED, PRIVACY
 from latentpath.production import Bundle
 from latentpath.training import ShadowConfig
 

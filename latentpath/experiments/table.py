@@ -1,4 +1,11 @@
-"""Tables of an experiment: a row per seed and set, and means over the seeds with intervals."""
+"""Tables of an experiment: a row per seed and set, and means over the seeds with intervals.
+
+Their figures are what the audit's measures give, by their headings. What the paper reports stands
+beside them: other data sets, other networks.
+Pennisi et al., "A Privacy-Preserving Walk in the Latent Space of Generative Models for Medical
+Applications", MICCAI 2023: chest X-rays of the Shenzhen tuberculosis set and fundus images of
+APTOS 2019. Accuracies, and balanced accuracies of membership inference, as shares.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +15,47 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from latentpath.audit import LEVEL, t_quantile
-from latentpath.experiments.columns import COLUMNS
+from latentpath.audit import ATTACKS, LEVEL, Figure, all_measures, t_quantile
+
+# What is measured of every set, besides its use; of the real people as far as it can be.
+PRIVACY = ("nearest", "record_ratio", "gradients", "reidentification", "group_attack")
+MEASURED = (*PRIVACY, "membership", "utility")
+
+COLUMNS = {
+    figure.name: figure
+    for figure in (
+        Figure("images", "Images", ("images",)),
+        *(figure for name in MEASURED for figure in all_measures()[name].figures),
+    )
+}
+"""Every figure by its heading. `lpips_mean` is mmL."""
+
+
+def figures(measures: Mapping[str, Any]) -> dict[str, float | None]:
+    """All columns of one set."""
+    return {name: figure.of(measures) for name, figure in COLUMNS.items()}
+
+
+def worst_attack(row: Mapping[str, Any]) -> float | None:
+    """The balanced accuracy furthest from a half; None where no attack was tried."""
+    tried = [row[f"{attack}_ba"] for attack in ATTACKS if row.get(f"{attack}_ba") is not None]
+    return max(tried, key=lambda value: abs(value - 0.5), default=None)
+
+
+PUBLISHED: dict[str, dict[str, dict[str, float]]] = {
+    "Shenzhen TB": {
+        "real": {"accuracy": 0.812, "membership": 0.714},
+        "line": {"accuracy": 0.821, "membership": 0.563, "lpips_mean": 0.125},
+        "walk": {"accuracy": 0.839, "membership": 0.501, "lpips_mean": 0.159},
+    },
+    "APTOS": {
+        "real": {"accuracy": 0.507, "membership": 0.733},
+        "line": {"accuracy": 0.416, "membership": 0.505, "lpips_mean": 0.118},
+        "walk": {"accuracy": 0.470, "membership": 0.485, "lpips_mean": 0.131},
+    },
+}
+"""Data set -> set -> figure."""
+
 
 Row = Mapping[str, Any]
 """A seed, a set, and a figure or None for every column."""

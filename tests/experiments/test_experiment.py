@@ -15,9 +15,9 @@ from latentpath.audit.attacks.source_attack import attack_sources
 from latentpath.core.errors import DataError, InputError, OutputExistsError
 from latentpath.data import load_digits_split
 from latentpath.experiments import SETS, CompareConfig, run_experiment
-from latentpath.experiments.columns import COLUMNS
 from latentpath.experiments.sets import SetMaker
 from latentpath.experiments.splits import read_splits
+from latentpath.experiments.table import COLUMNS
 from latentpath.production import ASSETS, GateConfig, ProduceConfig, load_bundle
 from latentpath.similarity import prepare_real
 

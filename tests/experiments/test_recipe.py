@@ -11,10 +11,9 @@ from latentpath import cli
 from latentpath.core import flat_values
 from latentpath.core.errors import DataError, InputError
 from latentpath.experiments import RECIPES, CompareConfig, MeasureConfig, TradeoffConfig
-from latentpath.experiments.recipe import KNOBS
+from latentpath.experiments.recipe import KNOBS, grid_points
 from latentpath.experiments.sets import chosen_groups, part_of
 from latentpath.experiments.splits import joined, read_splits, rows_in_shares, share_of
-from latentpath.experiments.tradeoff import grid_points
 from latentpath.ksame import k_same
 from latentpath.production import ProduceConfig
 from support import tiny_models

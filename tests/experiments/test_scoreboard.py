@@ -7,9 +7,15 @@ import io
 
 import pytest
 
-from latentpath.experiments.columns import COLUMNS, figures, worst_attack
 from latentpath.experiments.scoreboard import judge
-from latentpath.experiments.table import as_csv, over_seeds, summarise
+from latentpath.experiments.table import (
+    COLUMNS,
+    as_csv,
+    figures,
+    over_seeds,
+    summarise,
+    worst_attack,
+)
 
 
 def row(seed, name, **found):
