@@ -1,11 +1,13 @@
-from latentpath.audit.attacks.attacks_findings import ATTACKS as ATTACKS
+from latentpath.audit.attacks.attacks_findings import (
+    ATTACKS as ATTACKS,
+    MembershipConfig as MembershipConfig,
+)
+from latentpath.audit.attacks.group_attack import attack_sources as attack_sources
 from latentpath.audit.attacks.membership import (
     MembershipReference as MembershipReference,
     measure_membership as measure_membership,
     prepare_membership as prepare_membership,
 )
-from latentpath.audit.attacks.membership_config import MembershipConfig as MembershipConfig
-from latentpath.audit.attacks.source_attack import attack_sources as attack_sources
 from latentpath.audit.audit_config import (
     BRIEF as BRIEF,
     AuditConfig as AuditConfig,
@@ -13,12 +15,14 @@ from latentpath.audit.audit_config import (
 )
 from latentpath.audit.audit_setup import AuditSetup as AuditSetup, Subject as Subject
 from latentpath.audit.closeness.closest_record import record_ratio as record_ratio
-from latentpath.audit.fidelity.feature_distance import kernel_distance as kernel_distance
+from latentpath.audit.fidelity.feature_comparison import (
+    kernel_distance as kernel_distance,
+    manifold_scores as manifold_scores,
+)
 from latentpath.audit.fidelity.feature_extractor import (
     AlexNetFeatures as AlexNetFeatures,
     extract_features as extract_features,
 )
-from latentpath.audit.fidelity.manifold import manifold_scores as manifold_scores
 from latentpath.audit.image_forms import (
     Form as Form,
     in_form as in_form,
@@ -45,7 +49,7 @@ from latentpath.audit.registry import (
     wings as wings,
 )
 from latentpath.audit.report.audit_report import report_on as report_on
-from latentpath.audit.report.drawing import (
+from latentpath.audit.report.measure_figures import (
     INK as INK,
     LINE_COLOUR as LINE_COLOUR,
     PALETTE as PALETTE,
@@ -54,7 +58,6 @@ from latentpath.audit.report.drawing import (
     house_style as house_style,
     new_figure as new_figure,
 )
-from latentpath.audit.report.json_schema import audit_schema as audit_schema
 from latentpath.audit.report.report_html import (
     check_packages as check_packages,
     check_report as check_report,
@@ -65,6 +68,7 @@ from latentpath.audit.report.report_model import (
     GateSummary as GateSummary,
     Report as Report,
     ReportSet as ReportSet,
+    audit_schema as audit_schema,
 )
 from latentpath.audit.report.run_figures import (
     EnergyComparison as EnergyComparison,

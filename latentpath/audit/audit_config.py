@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from latentpath.audit.attacks.attacks_findings import AttackLimits
-from latentpath.audit.attacks.membership_config import MembershipConfig
+from latentpath.audit.attacks.attacks_findings import AttackLimits, MembershipConfig
 from latentpath.audit.closeness.closeness_findings import ClosenessLimits
 from latentpath.audit.copies.copies_findings import CopyLimits
-from latentpath.audit.fidelity.fidelity_config import FidelityConfig
-from latentpath.audit.fidelity.fidelity_findings import FidelityLimits
+from latentpath.audit.fidelity.fidelity_findings import FidelityConfig, FidelityLimits
 from latentpath.audit.recognition.recognition_findings import RecognitionLimits
 from latentpath.audit.utility.utility_findings import UtilityLimits
 from latentpath.core import InputError, check_at_least

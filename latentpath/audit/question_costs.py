@@ -1,4 +1,4 @@
-"""What an audit will cost, question by question, before it begins.
+"""What an audit cannot answer and what it will cost, question by question, before it begins.
 
 Nearly all of its time goes into trainings. Each kind is tried for a few steps; distances and
 searches are counted by a rule of thumb.
@@ -7,18 +7,50 @@ searches are counted by a rule of thumb.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
 
 from latentpath.audit.audit_config import AuditConfig
-from latentpath.audit.open_questions import open_wings
-from latentpath.audit.registry import all_measures, wings
+from latentpath.audit.audit_setup import AuditSetup
+from latentpath.audit.registry import Wing, all_measures, wings
 from latentpath.audit.set_audit import MEASURES
-from latentpath.core import Progress, duration, seconds_per_unit, workers_beside
+from latentpath.core import LatentpathWarning, Progress, duration, seconds_per_unit, workers_beside
 from latentpath.data import ImageSet, to_tensor
 from latentpath.training import train_classifier, train_shadows, train_witness
+
+
+def open_wings(measures: Collection[str], given: Collection[str]) -> list[Wing]:
+    """The wings that are asked and cannot answer for want of real images of other people.
+
+    Args:
+        measures: names of the measures that are taken.
+        given: which sets of other people there are, of "holdout" and "test".
+    """
+    return [
+        wing
+        for wing in wings()
+        if set(wing.answered_by) & set(measures)
+        and wing.others
+        and not set(wing.others) & set(given)
+    ]
+
+
+def warn_of_open_questions(setup: AuditSetup) -> None:
+    """Warn of the questions that stay open, and say what would answer them."""
+    given = [name for name in ("holdout", "test") if getattr(setup, name) is not None]
+    questions = [wing.question for wing in open_wings(setup.measures, given)]
+    if questions:
+        quoted = " ".join(f"“{question}”" for question in questions)
+        warnings.warn(
+            f"without real images of other people nothing can answer {quoted}; a holdout would "
+            "(--holdout, in Python holdout=)",
+            LatentpathWarning,
+            stacklevel=4,
+        )
+
 
 # Steps of a trial, after the first one.
 _TRIAL = 3

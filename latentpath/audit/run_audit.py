@@ -10,10 +10,9 @@ import numpy as np
 import torch
 
 from latentpath.audit.audit_config import AuditConfig
-from latentpath.audit.audit_setup import AuditSetup, IdentityClassifier
+from latentpath.audit.audit_setup import AuditSetup, IdentityClassifier, Sources, checked_sources
 from latentpath.audit.image_forms import named_in_both, shared_images, without_shared
-from latentpath.audit.open_questions import warn_of_open_questions
-from latentpath.audit.people_behind import Sources, checked_sources
+from latentpath.audit.question_costs import warn_of_open_questions
 from latentpath.audit.registry import all_measures, chosen_measures
 from latentpath.audit.set_audit import SetAudit, measure_real, measure_set
 from latentpath.audit.verdict import (

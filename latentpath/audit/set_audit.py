@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from latentpath.audit.audit_config import AuditConfig
-from latentpath.audit.audit_setup import AuditSetup, Subject
-from latentpath.audit.people_behind import Sources
+from latentpath.audit.audit_setup import AuditSetup, Sources, Subject
 from latentpath.audit.registry import Measure, Result, all_measures, measure_names
 from latentpath.core import return_freed_memory
 from latentpath.data import ImageSet

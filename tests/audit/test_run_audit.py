@@ -18,7 +18,7 @@ from latentpath.audit import (
     measure_real,
     report_on,
 )
-from latentpath.audit.recognition.recognition_section import recognition_summary
+from latentpath.audit.recognition.recognition_wing import recognition_summary
 from latentpath.audit.verdict import NEEDS_HOLDOUT
 from latentpath.core.errors import DataError, InputError, LatentpathWarning, ShapeError
 from latentpath.data import ImageSet, to_tensor

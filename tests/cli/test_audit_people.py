@@ -12,7 +12,7 @@ pytest.importorskip("safetensors")
 pytest.importorskip("PIL")
 pytest.importorskip("jinja2")
 
-from latentpath.audit.attacks.source_attack import attack_sources
+from latentpath.audit.attacks.group_attack import attack_sources
 from latentpath.cli import main
 from latentpath.data import read_image_set
 from latentpath.production import produce

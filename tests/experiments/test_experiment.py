@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from latentpath.audit.attacks.source_attack import attack_sources
+from latentpath.audit.attacks.group_attack import attack_sources
 from latentpath.core.errors import DataError, InputError, OutputExistsError
 from latentpath.data import load_digits_split
 from latentpath.experiments import SETS, CompareConfig, run_experiment

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from latentpath.audit.report.network_words import FIGURES
+from latentpath.audit.report.report_tables import FIGURES
 from latentpath.data import to_tensor
 from latentpath.production import FILES, train_network
 from latentpath.production.judgement import FILE_NAME, read_judgement

@@ -22,11 +22,10 @@ _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]+")
 
 # Where texts are of other commands, or of programs.
 _ELSEWHERE = {
-    "audit/open_questions.py",  # of audits without a holdout; a project has one
+    "audit/question_costs.py",  # of audits without a holdout; a project has one
     "audit/verdict.py",  # the same
     "audit/run_audit.py",  # of `audit`: a project knows whom it holds out
-    "audit/report/page_printing.py",  # a browser's
-    "audit/report/report_html.py",  # a project's report replaces its own
+    "audit/report/report_html.py",  # a browser's; a project's report replaces its own
     "production/comparison.py",  # of `produce --report`
     "production/run/ray_engine.py",  # a project works on one machine
     "production/run/run_result.py",  # lines that name commands to type

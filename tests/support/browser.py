@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from latentpath.audit.report.page_printing import BROWSERS as NAMES
+from latentpath.audit.report.report_html import BROWSERS as NAMES
 
 # Headless windows have a smallest width of their own, so pages are laid out in frames.
 _FRAME = '<iframe style="border:0;width:{width}px;height:2000px" srcdoc="{page}"></iframe>'

@@ -14,7 +14,7 @@ from latentpath.audit.closeness.closest_record import RecordRatio
 from latentpath.audit.copies.duplicates import KINDS, Duplicates
 from latentpath.audit.copies.false_alarms import FalseAlarms
 from latentpath.audit.fidelity.diversity import Diversity
-from latentpath.audit.fidelity.manifold import ManifoldScores
+from latentpath.audit.fidelity.feature_comparison import ManifoldScores
 from latentpath.audit.fidelity.set_fidelity import Fidelity, SetDistances
 from latentpath.audit.recognition.identity_answers import Agreement, CalibratedNaming
 from latentpath.audit.recognition.reidentification import Reidentification

@@ -39,6 +39,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latentpath.audit.attacks.attacks_findings import MembershipConfig
 from latentpath.audit.attacks.lira import (
     aligned,
     confidence,
@@ -46,7 +47,6 @@ from latentpath.audit.attacks.lira import (
     lira_online,
     random_halves,
 )
-from latentpath.audit.attacks.membership_config import MembershipConfig
 from latentpath.audit.attacks.set_attack import Embed, attack_set
 from latentpath.audit.statistics.roc import AttackScore, score_attack
 from latentpath.core import DataError, InputError, Progress, silent

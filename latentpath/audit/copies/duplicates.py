@@ -1,7 +1,7 @@
 """Copies of real images in a set: equal, turned, moved, blurred, noisy, brighter, or cropped.
 
-Nobody compares all pairs. Candidates come from the amplitude spectrum, which a shift leaves as
-it is; they are confirmed by normalised cross-correlation over shifts (`correlation`). With d1 the
+Nobody compares all pairs. Candidates come from the amplitude spectrum, which a shift leaves as it
+is; they are confirmed by normalised cross-correlation over shifts (`pair_comparison`). With d1 the
 distance (one minus the correlation) to the most similar real person and d2 to the next one, the
 suspicion of an image is d1 * d1 / d2: a copy is close to one person and to that person alone. The
 ratio is the test of Lowe, "Distinctive image features from scale-invariant keypoints", IJCV 2004.
@@ -26,21 +26,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from latentpath.audit.copies.correlation import (
+from latentpath.audit.copies.false_alarms import SuspicionCalibration
+from latentpath.audit.copies.pair_comparison import (
     PLAIN,
     VARIANTS,
     Variant,
-    correlate,
-    side_of,
-    working_size,
-)
-from latentpath.audit.copies.false_alarms import SuspicionCalibration
-from latentpath.audit.copies.pixel_equality import (
     all_turns,
+    correlate,
     digest_of,
     digests_of,
     in_any_turn,
     originals,
+    side_of,
+    working_size,
 )
 from latentpath.audit.statistics.intervals import Interval, share, wilson
 from latentpath.core import InputError, Progress, check_at_least, silent

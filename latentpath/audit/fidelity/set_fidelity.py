@@ -1,7 +1,7 @@
 """Do the images look real, and are they varied? FID, KID, precision, recall, density, coverage.
 
 All of them compare two sets as clouds of points in a feature space (`feature_extractor`).
-torchmetrics does the arithmetic of FID and KID; `manifold` that of the others, `diversity` counts
+`feature_comparison` has the arithmetic of FID, KID and the others, `diversity` counts
 how different a set's images are from each other.
 
 How to read the numbers. None of them has an absolute scale: they depend on the extractor, and
@@ -24,15 +24,20 @@ import torch
 from torch import Tensor
 
 from latentpath.audit.fidelity.diversity import Diversity, intra_set_lpips
-from latentpath.audit.fidelity.feature_distance import frechet_distance, kernel_distance
+from latentpath.audit.fidelity.feature_comparison import (
+    ManifoldScores,
+    frechet_distance,
+    kernel_distance,
+    manifold_scores,
+    neighbour_radii,
+)
 from latentpath.audit.fidelity.feature_extractor import (
     AlexNetFeatures,
     Extractor,
     extract_features,
     extractor_name,
 )
-from latentpath.audit.fidelity.fidelity_config import FidelityConfig
-from latentpath.audit.fidelity.manifold import ManifoldScores, manifold_scores, neighbour_radii
+from latentpath.audit.fidelity.fidelity_findings import FidelityConfig
 from latentpath.core import DataError, InputError, Progress, silent
 from latentpath.data import ImageSet
 from latentpath.similarity import LPIPS, RealReference, as_planes, check_same_size

@@ -7,10 +7,10 @@ from typing import Any
 
 from latentpath._version import __version__
 from latentpath.audit.registry import wings
-from latentpath.audit.report import run_tables
-from latentpath.audit.report.network_words import network_words
+from latentpath.audit.report import report_tables
 from latentpath.audit.report.report_model import Report
 from latentpath.audit.report.report_sections import subject_of
+from latentpath.audit.report.report_tables import network_words
 from latentpath.audit.report.traffic_lights import TITLES, lights, verdict_lights
 from latentpath.audit.verdict import SEVERITY, WEAK_INSTRUMENT, QuestionVerdict, counted
 from latentpath.data import COUNTED_BY
@@ -27,7 +27,7 @@ def summary_context(report: Report, include_real: bool) -> dict[str, Any]:
         include_real: whether the report beside it shows real images.
     """
     audit = subject_of(report).audit
-    certificate = run_tables.certificate(report.certificate)
+    certificate = report_tables.certificate(report.certificate)
     return {
         "title": _short(report.title),
         "created": report.created,

@@ -11,12 +11,17 @@ from typing import Any
 
 from latentpath._version import __version__
 from latentpath.audit.registry import wings
-from latentpath.audit.report import run_tables
-from latentpath.audit.report.cell_formats import data_uri, flat, marked
-from latentpath.audit.report.network_words import network_words
+from latentpath.audit.report import report_tables
 from latentpath.audit.report.report_model import Report
 from latentpath.audit.report.report_sections import sections, subject_of
-from latentpath.audit.report.report_tables import Column, table
+from latentpath.audit.report.report_tables import (
+    Column,
+    data_uri,
+    flat,
+    marked,
+    network_words,
+    table,
+)
 from latentpath.audit.report.run_figures import profile_figure
 from latentpath.audit.report.sample_galleries import galleries
 from latentpath.audit.report.traffic_lights import lights, verdict_lights
@@ -42,11 +47,11 @@ def page_context(report: Report, include_real: bool) -> dict[str, Any]:
         "sections": list(sections(report)),
         "profile": profile and data_uri(profile_figure(profile), "svg+xml"),
         "profile_paths": 0 if profile is None else len(profile.line),
-        "energies": run_tables.energies(report),
+        "energies": report_tables.energies(report),
         "galleries": galleries(report, include_real),
-        "gate_columns": run_tables.GATE_COLUMNS,
-        "gates": [marked(report, row, run_tables.gate(row.gate)) for row in rows if row.gate],
-        "certificate": run_tables.certificate(report.certificate),
+        "gate_columns": report_tables.GATE_COLUMNS,
+        "gates": [marked(report, row, report_tables.gate(row.gate)) for row in rows if row.gate],
+        "certificate": report_tables.certificate(report.certificate),
         "seal": report.seal,
         "settings": flat(report.settings),
         "made_here": report.made_here,

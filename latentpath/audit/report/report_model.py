@@ -1,14 +1,20 @@
-"""What a report holds, and its numbers as plain JSON values."""
+"""What a report holds, its numbers as plain JSON values, and their schema.
+
+The schema of `audit.json` is put together from the report's part and one of every wing.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from latentpath._version import __version__
+from latentpath.audit.registry import wings
 from latentpath.audit.report.run_figures import EnergyComparison, WalkProfile
 from latentpath.audit.set_audit import SetAudit
 from latentpath.audit.verdict import AspectVerdict, QuestionVerdict, headline
@@ -182,3 +188,26 @@ def _energy_figures(energies: EnergyComparison) -> dict[str, Any]:
         }
         for term in energies.before
     }
+
+
+_REPORT = Path(__file__).with_name("audit.schema.json")
+
+
+def audit_schema() -> dict[str, Any]:
+    """The schema of `audit.json` (JSON Schema, draft 2020-12), with all wings that are registered.
+
+    >>> audit_schema()["properties"]["format"]
+    {'const': 6}
+    """
+    schema: dict[str, Any] = json.loads(_REPORT.read_text(encoding="utf-8"))
+    of_set = schema["$defs"]["set"]
+    for wing in wings():
+        part: dict[str, Any] = {"measures": {}, "$defs": {}}
+        if wing.schema is not None:
+            part = json.loads(wing.schema.read_text(encoding="utf-8"))
+        schema["$defs"] |= part["$defs"]
+        for measure in wing.measures:
+            values = part["measures"].get(measure.name, {"type": "object"})
+            of_set["properties"][measure.name] = {"anyOf": [values, {"type": "null"}]}
+            of_set["required"].append(measure.name)
+    return schema

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from latentpath.audit.registry import wings
-from latentpath.audit.report.cell_formats import data_uri
 from latentpath.audit.report.measure_figures import Named
 from latentpath.audit.report.report_model import Report, ReportSet
+from latentpath.audit.report.report_tables import data_uri
 from latentpath.audit.set_audit import SetAudit
 
 if TYPE_CHECKING:

@@ -1,18 +1,101 @@
-"""Tables that compare any number of sets, one row each.
+"""Tables of the report, and how numbers, settings, networks and pictures are written in them.
 
+Some tell how a set was made, the others compare any number of sets, one row each.
 A column that no set has a figure for is left out. The arrow in a title says which way is better,
 for the people behind the real set or for whoever uses the synthetic one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import base64
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from latentpath.audit.report.cell_formats import NOT_MEASURED, share
-from latentpath.audit.report.report_model import Report
+import numpy as np
+
+from latentpath.audit.report import run_figures as figures
+from latentpath.audit.report.report_model import GateSummary, Report, ReportSet
 from latentpath.audit.set_audit import SetAudit
 from latentpath.audit.statistics.intervals import Interval
+from latentpath.core import plain_values
+from latentpath.data import network_notes
+
+# Names as in manifests (`latentpath.production.judgement`); "usual" is what networks that are
+# ready reach. `tests/production/test_network_judging.py` compares it with the judges' own.
+FIGURES = {
+    "generator_kid_to_blobs": "how far generated images are from real ones, usually up to 40% of "
+    "how far blurs are",
+    "generator_coverage": "how much of real variety generated images show, usually 50% of what "
+    "other real images do",
+    "encoder_explained_variance": "how much of an image its reconstruction keeps, usually 40%",
+    "classifier_balanced_accuracy": "how well the class of new people is told, usually 50% of the "
+    "way from guessing to no error",
+    "classifier_class_agreement": "how often generated images show their class, usually 80% of the "
+    "way from guessing to the best possible",
+    "identity_changed_images": "how many people are known in changed images, usually 60%",
+    "identity_reconstructions": "how many people are known in reconstructed images, usually 20%",
+}
+
+
+def network_words(networks: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """As `latentpath.data.network_notes`, each figure in plain words with what is usual."""
+    return network_notes(networks, FIGURES)
+
+
+# Larger images are shrunk to this for the page, in pixels.
+LARGEST_SIDE = 128
+
+NOT_MEASURED = "–"
+
+
+def share(value: float) -> str:
+    """A share as percent; a small share is not rounded to none, nor a large one to all."""
+    if 0 < value < 0.0005:
+        return "<0.1%"
+    if 0.9995 <= value < 1:
+        return ">99.9%"
+    return f"{value:.1%}"
+
+
+def accuracy(mean: float, sd: float | None) -> str:
+    """Mean and standard deviation in percent."""
+    return f"{mean:.1%}" if sd is None else f"{100 * mean:.1f} ± {100 * sd:.1f}%"
+
+
+def marked(report: Report, row: ReportSet, cells: list[str]) -> dict[str, Any]:
+    """A row of a table that begins with the set and says whether it is the subject."""
+    return {"cells": [row.title, *cells], "subject": row.key == report.subject}
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Name and value of every entry, nested ones with dotted names."""
+    rows: list[tuple[str, str]] = []
+    for name, value in plain_values(values, for_readers=True).items():
+        if isinstance(value, dict) and value:
+            rows += flat(value, f"{prefix}{name}.")
+        else:
+            rows.append((prefix + name, _as_text(value)))
+    return rows
+
+
+def _as_text(value: Any) -> str:
+    if value is None or value in ([], {}):
+        return "none"
+    if isinstance(value, list):
+        return ", ".join(_as_text(item) for item in value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def picture(image: np.ndarray, largest_side: int) -> str:
+    """A PNG of at most `largest_side` pixels per side, as a data URI."""
+    return data_uri(figures.encode_png(image, largest_side=largest_side), "png")
+
+
+def data_uri(raw: bytes, kind: str) -> str:
+    """An image inside the page."""
+    return f"data:image/{kind};base64,{base64.b64encode(raw).decode()}"
+
 
 UP, DOWN = "\N{NO-BREAK SPACE}↑", "\N{NO-BREAK SPACE}↓"
 
@@ -69,3 +152,45 @@ def plain_interval(interval: Interval | None) -> str | None:
     if interval is None:
         return None
     return f"{interval.value:.3f} ({interval.low:.3f}–{interval.high:.3f})"
+
+
+CERTIFICATE_WORDS = ("promise", "not_promised")
+
+
+GATE_COLUMNS = ("Set", "Tested", "Rejected", "Kept")
+
+
+def energies(report: Report) -> dict[str, Any] | None:
+    """Mean path energies before and after, as rows and as a figure."""
+    energies = report.energies
+    if energies is None:
+        return None
+    rows = []
+    for term, before in energies.before.items():
+        means = float(np.mean(before)), float(np.mean(energies.after[term]))
+        change = f"{means[1] / means[0] - 1:+.0%}" if means[0] > 0 else NOT_MEASURED
+        rows.append([term, f"{means[0]:.2f}", f"{means[1]:.2f}", change])
+    first = next(iter(energies.before.values()))
+    return {
+        "rows": rows,
+        "paths": len(first),
+        "figure": data_uri(figures.energy_figure(energies), "svg+xml"),
+    }
+
+
+def gate(gate: GateSummary) -> list[str]:
+    """Cells of the table of what the gate did, as `GATE_COLUMNS`."""
+    reasons = [f"{count:,} {reason}" for reason, count in gate.rejected.items() if count]
+    kept = f"{gate.kept:,} ({share(gate.kept / gate.tested)})" if gate.tested else "0"
+    return [f"{gate.tested:,}", "; ".join(reasons) or "none", kept]
+
+
+def certificate(certificate: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Its sentences and its counts; the whole configuration stands in `audit.json`."""
+    if certificate is None:
+        return None
+    sentences = [str(certificate[name]) for name in CERTIFICATE_WORDS if name in certificate]
+    hidden = (*CERTIFICATE_WORDS, "format", "configuration")
+    counts = {name: value for name, value in certificate.items() if name not in hidden}
+    kind = certificate.get("kind", "")
+    return {"kind": kind, "sentences": sentences, "rows": flat(counts)}

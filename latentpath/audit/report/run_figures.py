@@ -1,6 +1,6 @@
 """The audit's pictures: contact sheets, the profile along walks, the energies.
 
-How they look is in `drawing`; the figures of the measures are in `measure_figures`.
+How they look, and the figures of the measures, is in `measure_figures`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from latentpath.audit.report.drawing import (
+from latentpath.audit.report.measure_figures import (
     INK,
     LINE_COLOUR,
     WALK_COLOUR,

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from latentpath.audit.copies.duplicates import KINDS, Duplicates
-from latentpath.audit.copies.pixel_equality import digests_of, in_any_turn
+from latentpath.audit.copies.pair_comparison import digests_of, in_any_turn
 from latentpath.audit.report import run_figures as figures
-from latentpath.audit.report.cell_formats import LARGEST_SIDE, picture
 from latentpath.audit.report.report_model import Report, ReportSet
+from latentpath.audit.report.report_tables import LARGEST_SIDE, picture
 from latentpath.data import ImageSet
 from latentpath.similarity import NearestReal
 

@@ -21,14 +21,14 @@ from latentpath.audit.utility.classifier_calibration import (
     ClassifierCalibration,
     measure_calibration,
 )
-from latentpath.audit.utility.prediction_scores import (
+from latentpath.audit.utility.predictions import (
+    Predictions,
     accuracy_score,
     auc_score,
     balanced_accuracy_score,
     class_auc,
     recall_score,
 )
-from latentpath.audit.utility.predictions import Predictions
 from latentpath.core import DataError, InputError, Progress, silent
 from latentpath.data import ImageSet, to_tensor
 from latentpath.models import Classifier, predict

@@ -12,7 +12,7 @@ pytest.importorskip("mlxtend")
 pytest.importorskip("safetensors")
 
 from latentpath.audit import audit_schema, audit_set, quick_measures, report_on
-from latentpath.audit.attacks.source_attack import attack_sources
+from latentpath.audit.attacks.group_attack import attack_sources
 from latentpath.core.errors import InputError, ShapeError
 from latentpath.data import ImageSet, load_digits_split
 from latentpath.similarity import prepare_real

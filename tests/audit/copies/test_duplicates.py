@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from latentpath.audit.copies.correlation import Variant, correlate, side_of, smoothed
 from latentpath.audit.copies.duplicates import KINDS, find_duplicates, prepare_duplicates
+from latentpath.audit.copies.pair_comparison import Variant, correlate, side_of, smoothed
 from latentpath.core.errors import InputError, ShapeError
 from latentpath.data import ImageSet, load_digits_split, to_tensor
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from latentpath.audit.fidelity.fidelity_config import FidelityConfig
+from latentpath.audit.fidelity.fidelity_findings import FidelityConfig
 from latentpath.audit.fidelity.set_fidelity import (
     measure_fidelity,
     prepare_fidelity,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from latentpath.audit import Report, check_report, write_report
-from latentpath.audit.report import page_printing
+from latentpath.audit.report import report_html
 from latentpath.audit.report.board_summary import people_behind
 from latentpath.audit.verdict import WEAK_INSTRUMENT, answer
 from latentpath.core.errors import OutputExistsError
@@ -204,14 +204,14 @@ def test_an_older_summary_does_not_stay(tmp_path, plain_figures):
 def test_one_page_of_paper(folder, monkeypatch):
     monkeypatch.setenv("LATENTPATH_BROWSER", browser.browser())
     pdf = folder / "summary.pdf"
-    assert page_printing.print_page(folder / "summary.html", pdf)
+    assert report_html.print_page(folder / "summary.html", pdf)
     assert len(re.findall(rb"/Type\s*/Page[^s]", pdf.read_bytes())) == 1
 
 
 def test_without_a_browser_there_is_no_pdf(folder, tmp_path, monkeypatch):
     for named in ("", "no-such-browser", "false"):
         monkeypatch.setenv("LATENTPATH_BROWSER", named)
-        assert not page_printing.print_page(folder / "summary.html", tmp_path / "a.pdf")
+        assert not report_html.print_page(folder / "summary.html", tmp_path / "a.pdf")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -11,14 +11,14 @@ from latentpath.audit.statistics.sampling_error import (
     mean_interval,
     t_quantile,
 )
-from latentpath.audit.utility.prediction_scores import (
+from latentpath.audit.utility.predictions import (
+    Predictions,
     accuracy_score,
     auc_score,
     balanced_accuracy_score,
     class_auc,
     recall_score,
 )
-from latentpath.audit.utility.predictions import Predictions
 from latentpath.core.errors import DataError, ShapeError
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from latentpath.audit.utility.classifier_utility import Utility, from_predictions, measure_utility
 from latentpath.audit.utility.predictions import Predictions
-from latentpath.audit.utility.utility_difference import UtilityDifference, compare_utility
+from latentpath.audit.utility.utility_findings import UtilityDifference, compare_utility
 from latentpath.core.errors import DataError, InputError, ShapeError
 from latentpath.data import ImageSet
 from latentpath.training import AugmentConfig, ClassifierConfig
