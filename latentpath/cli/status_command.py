@@ -1,8 +1,9 @@
-"""`latentpath status`: how far is a run?"""
+"""`latentpath status`: how far is a run, or a project?"""
 
 from __future__ import annotations
 
 import argparse
+import json
 
 from latentpath.cli.command import LateParser, declare_command
 from latentpath.cli.progress_bars import Bars
@@ -18,7 +19,11 @@ def declare(parser: LateParser) -> None:
 
 
 def _run(arguments: argparse.Namespace, bars: Bars) -> None:
-    from latentpath.production import read_status, status_json
+    from latentpath.production import read_status
+    from latentpath.project import read_project
 
-    status = read_status(arguments.run)
-    print(status_json(status) if arguments.json else "\n".join(status.lines()))
+    status = read_project(arguments.run) or read_status(arguments.run)
+    if arguments.json:
+        print(json.dumps(status.as_dict(), indent=1))
+    else:
+        print("\n".join(status.lines()))

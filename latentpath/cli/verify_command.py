@@ -43,6 +43,7 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> int:
     seal = arguments.seal
     if arguments.report is not None:
         seal = _seal_of(Path(arguments.report), seal)
+    _check_has_set(arguments.set)
     check = verify_run if RunFolder.in_or_at(arguments.set).has_plan() else verify_set
     found = check(arguments.set, arguments.private, seal=seal, progress=bars)
     if arguments.json:
@@ -53,6 +54,23 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> int:
     else:
         print("\n".join(found.lines()))
     return 0 if found.ok else 2
+
+
+def _check_has_set(place: str) -> None:
+    """Refuse a project without a set, and say how far it is."""
+    from latentpath.production import RunFolder
+    from latentpath.project import is_project, read_project
+
+    if RunFolder.in_or_at(place).has_plan() or not is_project(place):
+        return
+    status = read_project(place)
+    if status is None:
+        return
+    raise InputError(
+        expected="a set, or the folder of a run or project that has one",
+        got=f"a project without a set yet ({status.networks_line})",
+        fix=status.next_step + ("; its trial is in its folder trial/run" if status.tried else ""),
+    )
 
 
 def _seal_of(report: Path, given: str | None) -> str:

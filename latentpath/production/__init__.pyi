@@ -89,6 +89,7 @@ from latentpath.production.run.run_result import (
     synthetic_set as synthetic_set,
 )
 from latentpath.production.run.run_status import (
+    RunStatus as RunStatus,
     read_status as read_status,
     status_json as status_json,
 )

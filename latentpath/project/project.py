@@ -52,13 +52,13 @@ from latentpath.production import (
     due_trainings,
     kept_lines,
     produce,
-    read_object,
     ready_networks,
     refuse_identifiers,
     walk_people,
 )
 from latentpath.project.people_enough import too_few_lines
 from latentpath.project.project_config import ProjectConfig
+from latentpath.project.project_status import SETTINGS, TRIAL, has_report
 from latentpath.project.run_words import AGAIN, run_words
 from latentpath.project.time_trial import (
     StageEstimate,
@@ -68,9 +68,7 @@ from latentpath.project.time_trial import (
     smallest_side,
 )
 
-_SETTINGS = "project.json"
 _SHEET_IMAGES = 20_000
-_TRIAL_FOLDER = "trial"
 _TRIAL = (
     "a trial: trainings far too short, a few images without a gate and a short audit, to see the "
     "way; its set is not to be shared. The same command without --trial trains the networks on"
@@ -271,7 +269,7 @@ def _make(
         )
     options = replace(options, output=config.output, resume=True)
     if config.trial:
-        folder, bundle = folder / _TRIAL_FOLDER, replace(bundle, trial=True)
+        folder, bundle = folder / TRIAL, replace(bundle, trial=True)
         options = replace(options, resume=False, overwrite=True, anyway=True)
     run = produce(
         people.private, bundle, folder / "run", config.produce, options, progress=progress
@@ -304,10 +302,10 @@ def _settings(folder: Path) -> AgreedSettings:
         raise OutputExistsError(
             expected="a folder for the project", got="a file", fix="choose another --out"
         )
-    path = folder / _SETTINGS
+    path = folder / SETTINGS
     if folder.exists() and any(folder.iterdir()) and not path.exists():
         raise OutputExistsError(
-            expected=f"an empty folder, or that of a project ({_SETTINGS})",
+            expected=f"an empty folder, or that of a project ({SETTINGS})",
             got="other files",
             fix="choose another --out",
         )
@@ -407,9 +405,8 @@ def _report(
     progress: Progress,
 ) -> tuple[Path, Audit | None]:
     """Audit the set beside lines and centroids, unless the report of this very set is there."""
-    place, numbers = folder / "report" / "report.html", folder / "report" / "audit.json"
-    seal = str(run.manifest["seal"])
-    if place.exists() and numbers.exists() and read_object(numbers).get("seal") == seal:
+    place, seal = folder / "report" / "report.html", str(run.manifest["seal"])
+    if has_report(folder, seal):
         return place, None
     check_report(place, overwrite=True)
     side = bundle.generator.img_resolution

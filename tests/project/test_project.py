@@ -20,6 +20,7 @@ pytest.importorskip("safetensors")
 pytest.importorskip("matplotlib")
 
 from latentpath.audit import AuditConfig, MembershipConfig, wings
+from latentpath.cli import main
 from latentpath.core import StoppedError
 from latentpath.core.errors import (
     InputError,
@@ -44,6 +45,7 @@ from latentpath.project import (
     ProjectConfig,
     StageEstimate,
     estimate_times,
+    read_project,
     reading_side,
     run_project,
     time_generator,
@@ -270,6 +272,67 @@ def test_a_trial_that_was_stopped_does_not_stand_in_the_way(tmp_path):
         run_project(DATA, folder, trial, resolution=16, progress=stopped_in("encoder"))
     with pytest.raises(WeightsError, match="ready to make a set"):
         run_project(DATA, folder, CONFIG)  # which trained all of them
+
+
+class TestStatus:
+    """What `status` and `verify` say of a project before, between and after its parts."""
+
+    @pytest.fixture
+    def part(self, finished, tmp_path):
+        """A copy of a finished project without some of its files."""
+
+        def made(*left_out):
+            shutil.copytree(finished[0], tmp_path / "p", ignore=shutil.ignore_patterns(*left_out))
+            return tmp_path / "p"
+
+        return made
+
+    def test_a_finished_project(self, finished, capsys):
+        folder, _, _ = finished
+        assert main(["status", str(folder)]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0] == "project of 16x16 pixels"
+        assert lines[1] == "networks trained: generator, encoder, identity, classifier"
+        assert "state: finished" in lines
+        assert "report: there" in lines
+        assert lines[-1].startswith("next: nothing: ")
+        assert main(["status", str(folder), "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert (told["state"], told["project"]["reported"]) == ("finished", True)
+        assert main(["verify", "--quiet", str(folder)]) == 0
+
+    def test_a_set_without_its_report(self, part):
+        status = read_project(part("report"))
+        assert status.has_set
+        assert status.next_step.endswith("again: the set is finished, its report comes next")
+
+    def test_networks_without_a_set(self, part, capsys):
+        folder = part("run", "report", "identity.safetensors", "classifier.*")
+        assert main(["status", str(folder)]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[1] == (
+            "networks trained: generator, encoder; begun: identity; absent: classifier"
+        )
+        assert "set: none yet" in lines
+        assert lines[-1] == (
+            "next: give the same `latentpath run` command again: it trains identity, classifier, "
+            "then come set and report"
+        )
+        assert main(["verify", "--quiet", str(folder)]) == 2
+        error = capsys.readouterr().err
+        assert "got a project without a set yet (networks trained: generator, encoder;" in error
+        assert "give the same `latentpath run` command again" in error
+
+    def test_after_a_trial(self, tried):
+        status = read_project(tried[0])
+        assert status.tried
+        assert "without --trial" in status.next_step
+        assert "a trial, not to be shared, lies in its folder `trial`" in status.lines()
+
+    def test_what_is_no_project(self, tmp_path):
+        assert read_project(tmp_path) is None
+        (tmp_path / "project.json").write_text("{}")
+        assert read_project(tmp_path) is None
 
 
 def test_a_dry_run_makes_nothing(tmp_path):
