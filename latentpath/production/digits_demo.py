@@ -12,10 +12,9 @@ from latentpath.audit import AuditConfig, Report, check_report, overview_figure,
 from latentpath.core import Progress, StageTimes, check_output_is_free, silent
 from latentpath.data import is_written_set, load_digits_split
 from latentpath.production.bundle import ASSETS, load_bundle
-from latentpath.production.comparison import compare
+from latentpath.production.comparison import compare, write_baseline
 from latentpath.production.prepared_endpoints import at_resolution
 from latentpath.production.produce_config import FastOptions, GateConfig, ProduceConfig, WalkOptions
-from latentpath.production.run.baseline_sets import write_baseline
 from latentpath.production.run.produce_run import produce, store_times
 from latentpath.production.run.run_config import RunOptions
 from latentpath.production.run.run_folder import RunFolder

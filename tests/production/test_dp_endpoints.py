@@ -15,7 +15,7 @@ from latentpath.data import read_manifest
 from latentpath.ksame import DpCertificate, merge
 from latentpath.models import Encoder
 from latentpath.production import RunOptions, compare, produce, produce_set
-from latentpath.production.dp_endpoints import public_prior
+from latentpath.production.prepared_endpoints import public_prior
 from latentpath.production.private_file import read_record
 from latentpath.production.verification import verify_set
 from support import tiny_models

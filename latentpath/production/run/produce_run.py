@@ -145,7 +145,7 @@ def produce(
 def _with_baselines(
     result: RunResult, data: ImageSet, bundle: Bundle, output: OutputConfig, progress: Progress
 ) -> RunResult:
-    from latentpath.production.run.baseline_sets import write_baselines
+    from latentpath.production.comparison import write_baselines
 
     compared = compared_sets(result, data, bundle, progress)
     with named_disk_errors():
