@@ -27,8 +27,7 @@ from typing import TextIO
 
 from latentpath._version import __version__
 from latentpath.cli.command import Command, LateParser, add_command
-from latentpath.cli.console import Console
-from latentpath.cli.progress_bars import Bars
+from latentpath.cli.console import Bars, Console
 from latentpath.core import (
     InputError,
     LatentpathError,

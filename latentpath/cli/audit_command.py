@@ -25,7 +25,7 @@ from latentpath.cli.common_options import (
     thorough_if_asked,
     today,
 )
-from latentpath.cli.progress_bars import Bars
+from latentpath.cli.console import Bars
 from latentpath.core import InputError, WeightsError, threads_that_help
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from latentpath.cli.common_options import (
     label_options,
     people_options,
 )
-from latentpath.cli.progress_bars import Bars
+from latentpath.cli.console import Bars
 from latentpath.core import InputError
 
 if TYPE_CHECKING:

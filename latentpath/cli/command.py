@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from latentpath.cli.config_options import Family, add_options
-from latentpath.cli.progress_bars import Bars
+from latentpath.cli.console import Bars
 from latentpath.cli.short_help import short_help
 from latentpath.core import InputError
 

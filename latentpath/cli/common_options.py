@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from latentpath.cli.progress_bars import Bars
+from latentpath.cli.console import Bars
 from latentpath.core import InputError, check_at_least, check_within, duration
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from latentpath.cli.command import LateParser, declare_command
-from latentpath.cli.progress_bars import Bars
+from latentpath.cli.console import Bars
 
 
 def declare(parser: LateParser) -> None:

@@ -15,7 +15,7 @@ from latentpath.cli.common_options import (
     today,
 )
 from latentpath.cli.config_options import read_options
-from latentpath.cli.progress_bars import Bars
+from latentpath.cli.console import Bars
 
 _MOST_USED = ("--out", "--overwrite", "--device", "--count", "--k", "--steps", "--audit-steps")
 

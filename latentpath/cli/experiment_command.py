@@ -14,7 +14,7 @@ from latentpath.cli.common_options import (
     people_options,
 )
 from latentpath.cli.config_options import read_options
-from latentpath.cli.progress_bars import Bars
+from latentpath.cli.console import Bars
 
 # Name and what it runs on. The recipes themselves are read when one of them was typed.
 EXPERIMENTS = (

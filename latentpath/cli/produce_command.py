@@ -32,7 +32,7 @@ from latentpath.cli.config_file import (
     use_config_file,
 )
 from latentpath.cli.config_options import read_options
-from latentpath.cli.progress_bars import Bars
+from latentpath.cli.console import Bars
 from latentpath.core import InputError, Progress
 
 if TYPE_CHECKING:

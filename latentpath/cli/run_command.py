@@ -22,7 +22,7 @@ from latentpath.cli.common_options import (
     today,
 )
 from latentpath.cli.config_options import default_values, read_options
-from latentpath.cli.progress_bars import Bars
+from latentpath.cli.console import Bars
 from latentpath.core import Say
 
 _EPILOG = (

@@ -7,7 +7,7 @@ import json
 
 from latentpath.cli.command import LateParser, declare_command
 from latentpath.cli.common_options import add_data_options, data_source, is_demo_data
-from latentpath.cli.progress_bars import Bars
+from latentpath.cli.console import Bars
 from latentpath.core import InputError
 
 

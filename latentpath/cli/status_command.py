@@ -6,7 +6,7 @@ import argparse
 import json
 
 from latentpath.cli.command import LateParser, declare_command
-from latentpath.cli.progress_bars import Bars
+from latentpath.cli.console import Bars
 
 
 def declare(parser: LateParser) -> None:

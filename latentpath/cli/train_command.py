@@ -16,7 +16,7 @@ from latentpath.cli.common_options import (
     read_data,
 )
 from latentpath.cli.config_options import read_options
-from latentpath.cli.progress_bars import Bars
+from latentpath.cli.console import Bars
 from latentpath.core import InputError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from latentpath.cli.command import LateParser, declare_command
-from latentpath.cli.progress_bars import Bars
+from latentpath.cli.console import Bars
 from latentpath.core import InputError
 
 

@@ -322,8 +322,8 @@ class TestTrain:
 def test_the_test_split_of_an_npz_is_what_tests(tmp_path):
     """Not its training split, which may well be the private set itself."""
     from latentpath.cli import make_parser
+    from latentpath.cli.console import Bars
     from latentpath.cli.produce_command import read_test
-    from latentpath.cli.progress_bars import Bars
 
     pixels = np.arange(3 * 4, dtype=np.uint8).reshape(3, 1, 2, 2)[:, 0]
     labels = np.array([[0], [1], [0]])

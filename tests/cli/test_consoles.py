@@ -21,8 +21,7 @@ pytest.importorskip("PIL")
 from PIL import Image
 
 from latentpath.cli import main
-from latentpath.cli.console import Console
-from latentpath.cli.progress_bars import Bars
+from latentpath.cli.console import Bars, Console
 from latentpath.core import LatentpathWarning
 from support import tiny_models
 

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from latentpath.cli.progress_bars import Bars
+from latentpath.cli.console import Bars
 from latentpath.core import hash_file
 from latentpath.generators import load_generator, read_weights, save_generator
 
