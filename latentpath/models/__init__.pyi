@@ -7,6 +7,7 @@ from latentpath.models.image_networks import (
     encode as encode,
     predict as predict,
     project as project,
+    reduced as reduced,
 )
 from latentpath.models.latent_networks import (
     PathPredictor as PathPredictor,

@@ -19,7 +19,6 @@ from latentpath.similarity.nearest import (
     nearest_real_of_each as nearest_real_of_each,
     prepare_real as prepare_real,
 )
-from latentpath.similarity.reduction import reduced as reduced
 from latentpath.similarity.search import (
     EMBED_BATCH as EMBED_BATCH,
     EmbeddedImages as EmbeddedImages,

@@ -34,7 +34,7 @@ from latentpath.core import (
     check_within,
     silent,
 )
-from latentpath.similarity import reduced
+from latentpath.models import reduced
 
 # Side of the last feature map, which the linear layer sees pixel by pixel.
 _POOLED = 4

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from latentpath.core.errors import DataError, InputError, ShapeError
-from latentpath.similarity.reduction import reduced
+from latentpath.models.image_networks import reduced
 from latentpath.training.shadow import (
     ShadowConfig,
     _train_shadow_reference,
