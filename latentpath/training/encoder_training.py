@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +31,7 @@ from latentpath.models import Encoder
 from latentpath.similarity import LPIPS
 from latentpath.training.checkpoint import Checkpointer, fingerprint
 from latentpath.training.gan import check_training_images
-from latentpath.training.training_steps import Figures, fused_on, one_cycle
+from latentpath.training.training_steps import Figures, take_steps
 
 
 @dataclass(frozen=True)
@@ -130,18 +129,9 @@ def _fit(
     saver: Checkpointer,
     progress: Progress,
 ) -> None:
-    optimizer = torch.optim.AdamW(
-        encoder.parameters(), lr=config.lr, weight_decay=0.01, fused=fused_on(images.device)
-    )
-    schedule = one_cycle(optimizer, config.lr, config.steps, warm_up=0.1)
-    parts: dict[str, Any] = {"encoder": encoder, "optimizer": optimizer, "schedule": schedule}
-    first = 0
-    if (saved := saver.load()) is not None:
-        first = saved["step"]
-        for name, part in parts.items():
-            part.load_state_dict(saved[name])
     encoder.train()
-    for step in range(first, config.steps):
+
+    def loss_of_batch() -> tuple[Tensor, Figures]:
         real = images[torch.randint(len(images), (config.batch,), device=images.device)]
         w = generator.sample(config.batch)  # type: ignore[operator]
         with torch.no_grad():
@@ -156,11 +146,16 @@ def _fit(
         loss = loss + config.latent * ((recovered - w) / encoder.scale).square().mean()
         size = ((encoded - encoder.centre) / encoder.scale).square().mean()
         loss = loss + config.prior * size
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        progress("encoder", step + 1, config.steps, Figures(loss=loss, mse=pixel))
-        if saver.due() or step + 1 == config.steps:
-            states = {name: part.state_dict() for name, part in parts.items()}
-            saver.save({"step": step + 1, **states})
+        return loss, Figures(loss=loss, mse=pixel)
+
+    take_steps(
+        "encoder",
+        encoder,
+        loss_of_batch,
+        lr=config.lr,
+        steps=config.steps,
+        weight_decay=0.01,
+        device=images.device,
+        saver=saver,
+        progress=progress,
+    )

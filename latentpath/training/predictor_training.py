@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from latentpath.core import (
     DEEPEST,
@@ -33,7 +32,7 @@ from latentpath.energy import EnergyWeights, PathEnergy
 from latentpath.models import Networks, PathPredictor
 from latentpath.training.checkpoint import Checkpointer, fingerprint
 from latentpath.training.surrogate_points import check_latents, endpoints
-from latentpath.training.training_steps import Figures, fused_on, one_cycle
+from latentpath.training.training_steps import Figures, take_steps
 from latentpath.walks import EPS_DISTANCE, LatentMetric, PublishedConfig, chunk_weights
 
 # Points of a path that one batch asks the networks about; on longer paths they are drawn.
@@ -193,34 +192,23 @@ class _PredictorRun:
     def train(self, saver: Checkpointer, progress: Progress) -> None:
         """All steps, from the checkpoint on."""
         config = self.config
-        optimizer = torch.optim.AdamW(
-            self.predictor.parameters(),
-            lr=config.lr,
-            weight_decay=config.weight_decay,
-            fused=fused_on(self.latents.device),
-        )
-        schedule = one_cycle(optimizer, config.lr, config.steps, warm_up=0.1)
-        parts: dict[str, Any] = {
-            "predictor": self.predictor,
-            "optimizer": optimizer,
-            "schedule": schedule,
-        }
-        first = 0
-        if (saved := saver.load()) is not None:
-            first = saved["step"]
-            for name, part in parts.items():
-                part.load_state_dict(saved[name])
-        for step in range(first, config.steps):
+
+        def loss_of_batch() -> tuple[Tensor, Figures]:
             loss, energy = self._loss()
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(self.predictor.parameters(), _LARGEST_GRADIENT)
-            optimizer.step()
-            schedule.step()
-            progress("predictor", step + 1, config.steps, Figures(energy=energy))
-            if saver.due() or step + 1 == config.steps:
-                states = {name: part.state_dict() for name, part in parts.items()}
-                saver.save({"step": step + 1, **states})
+            return loss, Figures(energy=energy)
+
+        take_steps(
+            "predictor",
+            self.predictor,
+            loss_of_batch,
+            lr=config.lr,
+            steps=config.steps,
+            weight_decay=config.weight_decay,
+            device=self.latents.device,
+            saver=saver,
+            progress=progress,
+            largest_gradient=_LARGEST_GRADIENT,
+        )
 
     def _pairs(self, paths: int) -> tuple[Tensor, Tensor, Tensor]:  # -> [B, D], [B, D], [B]
         """Random ends of paths, and their classes."""

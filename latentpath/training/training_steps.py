@@ -1,16 +1,18 @@
-"""A training's steps: learning rates, kernels and precision on GPUs, and figures of each step.
+"""A training's steps: the loop, learning rates, kernels and precision on GPUs, figures.
 
 Nobody has to wait for figures who does not look at them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from latentpath.core import check_one_of
+from latentpath.core import Progress, check_one_of
+from latentpath.training.checkpoint import Checkpointer
 
 # Formats to train in. Float16 is none of them: its gradients would have to be scaled.
 PRECISIONS = ("float32", "tf32", "bfloat16")
@@ -69,3 +71,54 @@ class Figures(Mapping[str, float]):
 
     def __len__(self) -> int:
         return len(self._figures)
+
+
+def take_steps(
+    stage: str,
+    network: nn.Module,
+    loss: Callable[[], tuple[Tensor, Figures]],
+    *,
+    lr: float,
+    steps: int,
+    weight_decay: float,
+    device: torch.device,
+    saver: Checkpointer,
+    progress: Progress,
+    largest_gradient: float | None = None,
+) -> None:
+    """Train a network's weights in place by AdamW and one cycle, from the saved step on.
+
+    Args:
+        stage: what `progress` is told, and what the checkpoint calls the network.
+        network: in train mode.
+        loss: of one batch, with the figures to show.
+        lr: the largest learning rate.
+        steps: in all.
+        weight_decay: AdamW's.
+        device: of the network.
+        saver: where the training goes on from, and is saved to.
+        progress: told after every step.
+        largest_gradient: norm that gradients are cut to, if any.
+    """
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=lr, weight_decay=weight_decay, fused=fused_on(device)
+    )
+    schedule = one_cycle(optimizer, lr, steps, warm_up=0.1)
+    parts: dict[str, Any] = {stage: network, "optimizer": optimizer, "schedule": schedule}
+    first = 0
+    if (saved := saver.load()) is not None:
+        first = saved["step"]
+        for name, part in parts.items():
+            part.load_state_dict(saved[name])
+    for step in range(first, steps):
+        value, figures = loss()
+        optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        if largest_gradient is not None:
+            nn.utils.clip_grad_norm_(network.parameters(), largest_gradient)
+        optimizer.step()
+        schedule.step()
+        progress(stage, step + 1, steps, figures)
+        if saver.due() or step + 1 == steps:
+            states = {name: part.state_dict() for name, part in parts.items()}
+            saver.save({"step": step + 1, **states})
