@@ -39,7 +39,7 @@ from torch import Tensor
 from workload import RESULTS, machine
 
 from latentpath.data import load_digits_split
-from latentpath.similarity.lpips import LPIPS
+from latentpath.similarity.lpips_network import LPIPS
 
 TARGET = RESULTS / "audit.csv"
 SIZE = 64

@@ -56,7 +56,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def convert(checkpoint: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Return the tensors under the names of `latentpath.similarity.lpips.LPIPS`."""
+    """Return the tensors under the names of `latentpath.similarity.lpips_network.LPIPS`."""
     tensors = {}
     for i in range(LAYERS):
         conv = checkpoint["AlexNet_0"][f"Conv_{i}"]

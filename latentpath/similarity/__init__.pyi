@@ -1,5 +1,5 @@
 from latentpath.similarity.gradients import prepare_gradients as prepare_gradients
-from latentpath.similarity.lpips import (
+from latentpath.similarity.lpips_network import (
     LPIPS as LPIPS,
     NORM_EPS as NORM_EPS,
     WEIGHTS as WEIGHTS,

@@ -17,7 +17,7 @@ import torch
 
 from latentpath.core import InputError, Progress, ShapeError, silent
 from latentpath.data import ImageSet
-from latentpath.similarity.lpips import LPIPS
+from latentpath.similarity.lpips_network import LPIPS
 from latentpath.similarity.search import EmbeddedImages, nearest_rows, nearest_rows_of_each
 
 QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from latentpath.data import ImageSet
-from latentpath.similarity.lpips import LPIPS
+from latentpath.similarity.lpips_network import LPIPS
 
 SIZE = 16
 Maker = Callable[..., ImageSet]

@@ -18,8 +18,8 @@ from latentpath.core.errors import (
     ShapeError,
     WeightsError,
 )
-from latentpath.similarity import lpips as lpips_module
-from latentpath.similarity.lpips import LPIPS
+from latentpath.similarity import lpips_network as lpips_module
+from latentpath.similarity.lpips_network import LPIPS
 from latentpath.similarity.search import EmbeddedImages, nearest_rows
 
 
