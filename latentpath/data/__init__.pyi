@@ -21,9 +21,12 @@ from latentpath.data.images import (
     to_uint8 as to_uint8,
 )
 from latentpath.data.manifest import (
+    CERTIFICATE_NAMES as CERTIFICATE_NAMES,
     FILE_NAME as FILE_NAME,
+    NETWORK_FIGURES as NETWORK_FIGURES,
     NOT_JUDGED as NOT_JUDGED,
     PEOPLE_MET as PEOPLE_MET,
+    NetworkFigure as NetworkFigure,
     is_written_set as is_written_set,
     missing_classes as missing_classes,
     network_notes as network_notes,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from latentpath.core import InputError, colour_of, flat_values
 from latentpath.data.images import COUNTED_BY
-from latentpath.data.manifest import missing_classes, network_notes
+from latentpath.data.manifest import CERTIFICATE_NAMES, is_trial, missing_classes, network_notes
 
 if TYPE_CHECKING:
     from latentpath.data.writers import SetForm
@@ -117,12 +117,14 @@ class DatasetCard:
             form: of the set.
             manifest: its manifest, the list of files and the seal excepted, which come later.
         """
+        notes = _of_networks(manifest.get("networks"))
         parts = [
             self._front_matter(form, manifest["layouts"]),
             f"# {_escaped(self.title)}",
             f"{form.count:,} synthetic images of {form.width}x{form.height} pixels in "
             f"{colour_of(form.channels)}, made with "
             "latentpath from a private set that is not part of this one.",
+            *([notes.pop(0)] if is_trial(manifest) else ()),
             _class_table(manifest["classes"]),
             *(
                 f"**Class {_escaped(name)} is missing:** {why}."
@@ -134,7 +136,7 @@ class DatasetCard:
             _WALKS_TEXT if form.has_walks else "",
             _use(form, manifest["layouts"]),
             _made(manifest),
-            *_of_networks(manifest.get("networks")),
+            *notes,
             _promise(manifest.get("certificate"), manifest.get("reading")),
             _figures(self.audit),
         ]
@@ -198,10 +200,13 @@ def _made(manifest: Mapping[str, Any]) -> str:
         f"{name} {_escaped(str(value))}" for name, value in flat_values(config).items()
     )
     version = _escaped(str(manifest.get("software_version", "")))
+    gate = flat_values(config)
+    tested = gate.get("gate.quantile", 1) > 0 or gate.get("gate.identity", 0) < 1
+    turned = "a gate turned away those too close to a real one" if tested else "no gate tested them"
     return (
         "## How it was made\n\n"
         "Latents of real images were averaged over groups of people; walks between averages, bent "
-        "away from real people, gave the images; a gate turned away those too close to a real one."
+        f"away from real people, gave the images; {turned}."
         f"\n\nlatentpath {version}, options: {options}."
     )
 
@@ -216,10 +221,13 @@ def _promise(certificate: Any, reading: Any) -> str:
         return ""
     shown = {
         name: value
-        for name, value in sorted(certificate.items())
+        for name, value in sorted(certificate.items(), key=_place)
         if isinstance(value, str | int | float) and name != "hash"
     }
-    rows = [f"| {_escaped(name)} | {_escaped(str(value))} |" for name, value in shown.items()]
+    rows = [
+        f"| {_escaped(CERTIFICATE_NAMES.get(name, name))} | {_escaped(str(value))} |"
+        for name, value in shown.items()
+    ]
     head = ["## What it promises", "", "| certificate | |", "| --- | --- |"]
     end = [
         "",
@@ -230,6 +238,12 @@ def _promise(certificate: Any, reading: Any) -> str:
     if told in COUNTED_BY:
         end += ["", f"People were counted so: {COUNTED_BY[told]}."]
     return "\n".join([*head, *rows, *end])
+
+
+def _place(entry: tuple[str, Any]) -> tuple[int, str]:
+    """Where an entry of a certificate stands: what is known first."""
+    names = list(CERTIFICATE_NAMES)
+    return (names.index(entry[0]) if entry[0] in names else len(names), entry[0])
 
 
 def _figures(audit: Mapping[str, float] | None) -> str:

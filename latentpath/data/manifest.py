@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -171,17 +172,130 @@ PEOPLE_MET = {
 }
 
 
-def network_notes(networks: Any, words: Mapping[str, str] | None = None) -> list[tuple[str, str]]:
+@dataclass(frozen=True)
+class NetworkFigure:
+    """A figure by which a network is judged: what it is, and what of it is usual and needed."""
+
+    what: str
+    """For whoever trains networks."""
+    plain: str
+    """For readers of no field."""
+    usual: float
+    """What networks that are ready reach, as a share of `scale`."""
+    needed: float
+    """What a set cannot be made without, likewise."""
+    scale: str = ""
+    """Of what these are shares, as words that follow a share; empty where the figure is one."""
+    higher_is_better: bool = True
+    """False where less is better."""
+
+    def share_words(self, share: float) -> str:
+        """A share of the scale, in words."""
+        return f"{share:.0%} {self.scale}".rstrip()
+
+    @property
+    def words(self) -> str:
+        """The figure in plain words, with what is usual."""
+        reach = "" if self.higher_is_better else "up to "
+        return f"{self.plain}, usually {reach}{self.share_words(self.usual)}"
+
+
+_TO_PERFECT = "of the way from guessing to no error"
+# By their names in manifests: the network's and the measure's. What trainings, cards and reports
+# say of them, and what judges hold them against, is derived from here.
+NETWORK_FIGURES = {
+    "generator_kid_to_blobs": NetworkFigure(
+        "KID against held-out people, as a share of that of blobs,",
+        "how far generated images are from real ones",
+        usual=0.4,
+        needed=1.0,
+        scale="of how far blurs are",
+        higher_is_better=False,
+    ),
+    "generator_coverage": NetworkFigure(
+        "coverage of held-out people",
+        "how much of real variety generated images show",
+        usual=0.5,
+        needed=0.1,
+        scale="of what other real images do",
+    ),
+    "encoder_explained_variance": NetworkFigure(
+        "what reconstructions keep of the difference between images",
+        "how much of an image its reconstruction keeps",
+        usual=0.4,
+        needed=0.05,
+    ),
+    "classifier_balanced_accuracy": NetworkFigure(
+        "balanced accuracy on people who were held out",
+        "how well the class of new people is told",
+        usual=0.5,
+        needed=0.1,
+        scale=_TO_PERFECT,
+    ),
+    "classifier_class_agreement": NetworkFigure(
+        "agreement with the classes that images were generated for",
+        "how often generated images show their class",
+        usual=0.8,
+        needed=0.1,
+        scale="of the way from guessing to the best possible",
+    ),
+    "identity_changed_images": NetworkFigure(
+        "people recognised in changed images of them",
+        "how many people are known in changed images",
+        usual=0.6,
+        needed=0.1,
+        scale=_TO_PERFECT,
+    ),
+    "identity_reconstructions": NetworkFigure(
+        "people recognised in reconstructions",
+        "how many people are known in reconstructed images",
+        usual=0.2,
+        needed=0.02,
+        scale=_TO_PERFECT,
+    ),
+}
+
+
+# What a certificate's entries are called, for readers of no field, in the order to tell them.
+CERTIFICATE_NAMES = {
+    "kind": "kind of promise",
+    "promise": "what is promised",
+    "not_promised": "what is not",
+    "k": "k, the fewest people behind an endpoint",
+    "num_groups": "endpoints, each of a group of people",
+    "smallest_group": "people in the smallest group",
+    "largest_group": "people in the largest group",
+    "identities_used": "people in all groups",
+    "groups_per_identity": "groups that one person is in, at most",
+    "rows_used": "images of these people",
+    "rows_left_out": "images left out, of classes with fewer than k people",
+    "dropped_classes": "classes left out, with fewer than k people",
+    "epsilon": "epsilon, how much one person may change the odds of any result",
+    "delta": "delta, the probability that it is more",
+    "clip_norm": "distance from the centre that people are cut to",
+    "noise_multiplier": "noise, as a multiple of what one person changes",
+    "steps": "noisy steps",
+    "smallest_count": "fewest people of an endpoint, by a noisy count",
+    "accountant": "what reckoned the noise",
+    "method": "how groups were formed",
+    "aggregation": "how a group became an endpoint",
+    "configuration_hash": "checksum of the options",
+    "format": "form of the certificate",
+    "software": "software",
+    "software_version": "its version",
+}
+
+
+def network_notes(networks: Any) -> list[tuple[str, str]]:
     """What a reader of the set should know of its networks: the finding, and what it rests on.
 
     Args:
         networks: the manifest's entry of this name, if it has one.
-        words: what figures are called, by their names in the manifest; these names if None.
     """
     if not isinstance(networks, Mapping):
         return []
     notes = []
-    if networks.get("trial"):
+    if networks.get("trial"):  # the first of them, which cards put at their top
         notes.append(
             (
                 "A trial, not to be shared:",
@@ -189,7 +303,7 @@ def network_notes(networks: Any, words: Mapping[str, str] | None = None) -> list
                 "nothing of the set that whole trainings make.",
             )
         )
-    unfit, weak = (_listed(networks.get(state), words or {}) for state in ("unfit", "weak"))
+    unfit, weak = (_listed(networks.get(state)) for state in ("unfit", "weak"))
     if unfit:
         notes.append(
             (
@@ -217,6 +331,12 @@ def network_notes(networks: Any, words: Mapping[str, str] | None = None) -> list
             )
         )
     return notes
+
+
+def is_trial(manifest: Mapping[str, Any]) -> bool:
+    """Whether a set was made to see the way alone, and is not to be shared."""
+    networks = manifest.get("networks")
+    return isinstance(networks, Mapping) and bool(networks.get("trial"))
 
 
 def missing_classes(manifest: Mapping[str, Any]) -> dict[str, str]:
@@ -251,6 +371,7 @@ def _by_network(words: Mapping[str, Any], meanings: Mapping[str, str]) -> str:
     return "; ".join(f"{name}: {meanings.get(word, word)}" for name, word in sorted(words.items()))
 
 
-def _listed(figures: Any, words: Mapping[str, str]) -> str:
-    named = [words.get(str(name), str(name).replace("_", " ")) for name in figures or ()]
-    return ("; " if words else ", ").join(named)
+def _listed(figures: Any) -> str:
+    """Figures by their names in the manifest, in plain words."""
+    known = {name: figure.words for name, figure in NETWORK_FIGURES.items()}
+    return "; ".join(known.get(str(name), str(name).replace("_", " ")) for name in figures or ())

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from latentpath.core import hash_file, plain_values
-from latentpath.data import NOT_JUDGED
+from latentpath.data import NETWORK_FIGURES, NOT_JUDGED
 from latentpath.production.bundle import FILES, NEEDED
 from latentpath.production.fingerprints import read_object, write_object
 
@@ -74,10 +74,49 @@ class JudgedFigure:
     def words(self) -> str:
         """The figure beside what is usual and needed, as a clause."""
         side = "from" if self.higher_is_better else "up to"
+        known = NETWORK_FIGURES.get(f"{self.network}_{self.measure}")
+        of = f": {known.share_words(known.usual)}" if known and known.scale else ""
         return (
-            f"{self.network}: {self.what} {self.value:.1%} (usual {side} {self.usual:.1%}, "
+            f"{self.network}: {self.what} {self.value:.1%} (usual {side} {self.usual:.1%}{of}, "
             f"needed {side} {self.needed:.1%})"
         )
+
+
+def judged(
+    network: str,
+    measure: str,
+    value: float,
+    *,
+    lowest: float = 0.0,
+    best: float = 1.0,
+    perfect: float | None = None,
+    detail: str = "",
+) -> JudgedFigure:
+    """A figure beside what is usual and needed of it, by `NETWORK_FIGURES`.
+
+    Args:
+        network: which.
+        measure: its name.
+        value: what was measured.
+        lowest: where its scale begins, such as the share that guessing reaches.
+        best: where the scale of what is usual ends.
+        perfect: where that of what is needed ends; `best` if left out.
+        detail: put behind the words for it.
+    """
+    known = NETWORK_FIGURES[f"{network}_{measure}"]
+    needed = lowest + known.needed * ((best if perfect is None else perfect) - lowest)
+    usual = lowest + known.usual * (best - lowest)
+    if known.higher_is_better:
+        usual = max(usual, needed)
+    return JudgedFigure(
+        network,
+        measure,
+        value,
+        usual=usual,
+        needed=needed,
+        what=f"{known.what}{detail}",
+        higher_is_better=known.higher_is_better,
+    )
 
 
 @dataclass(frozen=True)

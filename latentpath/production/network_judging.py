@@ -22,7 +22,7 @@ from latentpath.core import seeded
 from latentpath.data import to_uint8
 from latentpath.generators import StyleGenerator
 from latentpath.models import Classifier, Encoder, balanced_accuracy, encode, predict
-from latentpath.production.judgement import JudgedFigure
+from latentpath.production.judgement import JudgedFigure, judged
 from latentpath.similarity import LPIPS
 from latentpath.training import AugmentConfig, augment
 
@@ -45,20 +45,10 @@ def judge_classifier(
     if classes < 2:
         return []
     chance = 1 / classes
-    needed = chance + 0.1 * (1 - chance)
     reached = None
     if held_out is not None:
         reached = balanced_accuracy(model, *held_out)
-        figures.append(
-            JudgedFigure(
-                "classifier",
-                "balanced_accuracy",
-                reached,
-                usual=chance + 0.5 * (1 - chance),
-                needed=needed,
-                what="balanced accuracy on people who were held out",
-            )
-        )
+        figures.append(judged("classifier", "balanced_accuracy", reached, lowest=chance))
     if generator is not None and generator.c_dim == classes:
         labels = torch.arange(min(MOST, 200 * classes), device=generator.mapping.w_avg.device)
         labels = labels % classes
@@ -67,14 +57,7 @@ def judge_classifier(
         # No better than it knows real images.
         best = 1.0 if reached is None else max(chance, reached)
         figures.append(
-            JudgedFigure(
-                "classifier",
-                "class_agreement",
-                agreed,
-                usual=max(chance + 0.8 * (best - chance), needed),
-                needed=needed,
-                what="agreement with the classes that images were generated for",
-            )
+            judged("classifier", "class_agreement", agreed, lowest=chance, best=best, perfect=1.0)
         )
     return figures
 
@@ -96,29 +79,19 @@ def judge_identity(
     changed = torch.cat(
         [augment(part, augmentation, generator=draws) for part in images.split(_BATCH)]
     )
-    figures = [
-        JudgedFigure(
-            "identity",
-            "changed_images",
-            _rank(model, changed, people, 1),
-            usual=chance + 0.6 * (1 - chance),
-            needed=chance + 0.1 * (1 - chance),
-            what="people recognised in changed images of them",
-        )
-    ]
+    known = _rank(model, changed, people, 1)
+    figures = [judged("identity", "changed_images", known, lowest=chance)]
     if encoder is not None and generator is not None:
         shown = _reconstructed(encoder, generator, images)
         first = 5 if model.num_classes > 50 else 1
         chance = first / model.num_classes
         figures.append(
-            JudgedFigure(
+            judged(
                 "identity",
                 "reconstructions",
                 _rank(model, shown, people, first),
-                usual=chance + 0.2 * (1 - chance),
-                needed=chance + 0.02 * (1 - chance),
-                what="people recognised in reconstructions "
-                f"({'first answer' if first == 1 else 'first five answers'})",
+                lowest=chance,
+                detail=f" ({'first answer' if first == 1 else 'first five answers'})",
             )
         )
     return figures
@@ -132,16 +105,7 @@ def judge_encoder(
     shown = _reconstructed(encoder, generator, images)
     spread = (images - images.mean(0)).square().mean()
     kept = 1 - float((shown - images).square().mean() / spread.clamp_min(1e-12))
-    return [
-        JudgedFigure(
-            "encoder",
-            "explained_variance",
-            kept,
-            usual=0.4,
-            needed=0.05,
-            what="what reconstructions keep of the difference between images",
-        )
-    ]
+    return [judged("encoder", "explained_variance", kept)]
 
 
 class GeneratorJudge:
@@ -184,24 +148,10 @@ class GeneratorJudge:
         features = self._features(generator)
         scale = self._coverage(self._fresh)
         covered = self._coverage(features)
+        distance = max(0.0, self._kid(features) / max(self._blobs, 1e-9))
         return [
-            JudgedFigure(
-                "generator",
-                "kid_to_blobs",
-                max(0.0, self._kid(features) / max(self._blobs, 1e-9)),
-                usual=0.4,
-                needed=1.0,
-                what="KID against held-out people, as a share of that of blobs,",
-                higher_is_better=False,
-            ),
-            JudgedFigure(
-                "generator",
-                "coverage",
-                covered,
-                usual=0.5 * scale,
-                needed=0.1 * scale,
-                what="coverage of held-out people",
-            ),
+            judged("generator", "kid_to_blobs", distance),
+            judged("generator", "coverage", covered, best=scale),
         ]
 
     def _features(self, generator: StyleGenerator) -> Tensor:

@@ -70,7 +70,7 @@ def test_text(tmp_path):
         "is not part of this one.",
         "| 0 | healthy | 4 |",
         "| 1 | ill \\| \\*x\\* \\<b\\> | 4 |",
-        "| k | 5 |",
+        "| k, the fewest people behind an endpoint | 5 |",
         "| mmL | 0.1594 |",
         "latentpath 0.1.0, options: k 5, solver published, steps 50.",
     ):

@@ -10,7 +10,8 @@ import pytest
 
 import latentpath
 from latentpath.core.errors import DataError, PrivacyError
-from latentpath.ksame import Certificate, certify, k_same, merge
+from latentpath.data import CERTIFICATE_NAMES
+from latentpath.ksame import Certificate, DpCertificate, certify, k_same, merge
 
 # Persons are numbered so that no count or setting can be mistaken for one of them.
 IDENTITIES = 1_000_003 + np.arange(30) // 2
@@ -21,6 +22,13 @@ def made(k=3, **options) -> Certificate:
     latents = np.random.default_rng(0).standard_normal((30, 4))
     grouping = k_same(latents, IDENTITIES, LABELS, k, small_classes="drop")
     return certify(grouping, IDENTITIES, LABELS, **options)
+
+
+def test_every_entry_has_a_name_for_readers_of_no_field():
+    kinds = (Certificate, DpCertificate)
+    told = {"kind", *(field.name for kind in kinds for field in dataclasses.fields(kind))}
+    told |= made().as_dict().keys()
+    assert told - CERTIFICATE_NAMES.keys() <= {"configuration", "seeds", "hash"}
 
 
 def test_it_states_what_happened():

@@ -35,7 +35,9 @@ def test_a_figure_is_read_against_what_is_usual_and_what_is_needed(value, state)
     assert figure(value).state == state
     mirrored = JudgedFigure("g", "kid", -value, -0.8, -0.6, "KID", higher_is_better=False)
     assert mirrored.state == state
-    assert "usual from 80.0%, needed from 60.0%" in figure(value).words
+    assert figure(value).words.endswith(
+        "(usual from 80.0%: 50% of the way from guessing to no error, needed from 60.0%)"
+    )
 
 
 def test_what_is_seen_through_other_networks_is_mended_by_them_first(data):
@@ -124,7 +126,9 @@ def test_a_run_refuses_unfit_networks_and_the_set_says_who_went_on(tmp_path, dat
         "not_judged": {},
     }
     card = (run.folder.set / "README.md").read_text()
-    assert "not ready** by the judgement of their own training (classifier balanced" in card
+    assert "not ready** by the judgement of their own training (how well the class of" in card
+    assert "usually 50% of the way from guessing to no error" in card
+    assert "classifier balanced" not in card
     assert not verify_set(run.folder.set).findings
     # What was begun goes on: it was decided when it was planned.
     produce(data, bundle, tmp_path / "run", config, tiny_runs.options(resume=True))

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 
 import numpy as np
 import pytest
 import torch
 
-from latentpath.audit.report.report_tables import FIGURES
-from latentpath.data import to_tensor
+from latentpath.data import NETWORK_FIGURES, network_notes, to_tensor
 from latentpath.production import FILES, train_network
 from latentpath.production.judgement import FILE_NAME, read_judgement
 from latentpath.production.network_judging import (
@@ -57,7 +55,7 @@ def test_a_generator_of_people_is_told_from_blobs_and_from_one_image():
     assert judge.kid(Shows(fresh)) < judge.kid(Shows(grey))
 
 
-def test_reports_name_every_figure_with_what_is_usual():
+def test_logs_cards_and_reports_say_the_same_of_every_figure():
     images, people = to_tensor(PEOPLE.images), torch.from_numpy(PEOPLE.identities)
     labels, shown = torch.from_numpy(PEOPLE.labels), Shows(PEOPLE.images)
     shown.c_dim = 2
@@ -69,15 +67,18 @@ def test_reports_name_every_figure_with_what_is_usual():
         *judge_identity(Knows(images, people), images, people, still, Places(images), shown),
         *judge_encoder(Places(images), shown, images),
     ]
-    assert {f"{figure.network}_{figure.measure}" for figure in figures} == set(FIGURES)
-    chances = {"balanced_accuracy": 0.5, "class_agreement": 0.5, "changed_images": 1 / 120}
-    for figure in figures:
-        chance = chances.get(figure.measure, 5 / 120 if figure.measure == "reconstructions" else 0)
-        best = judge._coverage(judge._fresh) if figure.measure == "coverage" else 1
-        said = re.search(
-            r"usually (?:up to )?(\d+)%", FIGURES[f"{figure.network}_{figure.measure}"]
-        )
-        assert (figure.usual - chance) / (best - chance) == pytest.approx(int(said[1]) / 100)
+    names = [f"{figure.network}_{figure.measure}" for figure in figures]
+    assert set(names) == set(NETWORK_FIGURES)
+    notes = dict(network_notes({"weak": names, "unfit": []}))["Made with weak networks"]
+    for name, figure in zip(names, figures, strict=True):
+        known = NETWORK_FIGURES[name]
+        assert known.words in notes
+        assert name not in notes
+        assert known.what in figure.words
+        if known.scale:  # what the log says in this set's shares the report says of the scale
+            share = known.share_words(known.usual)
+            assert f"{figure.usual:.1%}: {share}," in figure.words
+            assert share in known.words
 
 
 class Knows(torch.nn.Module):

@@ -10,10 +10,9 @@ from latentpath.audit.registry import wings
 from latentpath.audit.report import report_tables
 from latentpath.audit.report.report_model import Report
 from latentpath.audit.report.report_sections import subject_of
-from latentpath.audit.report.report_tables import network_words
 from latentpath.audit.report.traffic_lights import TITLES, lights, verdict_lights
 from latentpath.audit.verdict import SEVERITY, WEAK_INSTRUMENT, QuestionVerdict, counted
-from latentpath.data import COUNTED_BY
+from latentpath.data import COUNTED_BY, network_notes
 
 # What a longer title, name or sentence is cut to, so that all of it is one page.
 _LONGEST = 180
@@ -34,7 +33,7 @@ def summary_context(report: Report, include_real: bool) -> dict[str, Any]:
         "version": __version__,
         "seal": report.seal,
         "include_real": include_real,
-        "networks": network_words(report.networks),
+        "networks": network_notes(report.networks),
         "verdicts": verdict_lights(report),
         "questions": [
             {

@@ -19,12 +19,12 @@ from latentpath.audit.report.report_tables import (
     data_uri,
     flat,
     marked,
-    network_words,
     table,
 )
 from latentpath.audit.report.run_figures import profile_figure
 from latentpath.audit.report.sample_galleries import galleries
 from latentpath.audit.report.traffic_lights import lights, verdict_lights
+from latentpath.data import network_notes
 
 _IMAGES = Column("Images", lambda audit: f"{audit.images:,}")
 
@@ -38,7 +38,7 @@ def page_context(report: Report, include_real: bool) -> dict[str, Any]:
         "created": report.created,
         "version": __version__,
         "include_real": include_real,
-        "networks": network_words(report.networks),
+        "networks": network_notes(report.networks),
         "verdicts": verdict_lights(report),
         "lights": lights(report),
         "summary": list(_summary(report)),
