@@ -1,4 +1,4 @@
-"""Networks around the generator: LPIPS, classifiers, encoder and projection, the surrogate."""
+"""Networks around the generator: classifiers, encoder and projection, surrogate, path predictor."""
 
 from latentpath.core.faces import lazy_face
 
