@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import warnings
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -148,6 +149,19 @@ _WARM_UP = 3
 DEVICE_TYPE = "cuda"
 
 
+def without_owner(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The same function; of a method, without holding on to its object.
+
+    An object that keeps a method of its own lies in a circle, which nothing frees but Python's
+    collector, when it comes by: until then it holds its networks' memory. For such attributes.
+    """
+    owner = getattr(function, "__self__", None)
+    if owner is None:
+        return function
+    found, method = weakref.ref(owner), function.__func__  # type: ignore[attr-defined]
+    return lambda *inputs: method(found(), *inputs)
+
+
 class CudaGraphed:
     """Records `function` for every set of shapes it is called with, and replays it from then on.
 
@@ -155,7 +169,8 @@ class CudaGraphed:
     than Python can launch. Whatever `function` reads besides its arguments must stay where it is.
 
     Args:
-        function: CUDA tensors to one tensor, without a wait for the GPU inside.
+        function: CUDA tensors to one tensor, without a wait for the GPU inside; of a method, whose
+            object lives as long as this is called.
         may_fail: call the function itself, after a warning, where it cannot be recorded.
 
     Raises:
@@ -163,7 +178,7 @@ class CudaGraphed:
     """
 
     def __init__(self, function: Callable[..., Tensor], *, may_fail: bool = False) -> None:
-        self._function, self._may_fail = function, may_fail
+        self._function, self._may_fail = without_owner(function), may_fail
         self._recordings: dict[Any, tuple[Any, list[Tensor], Tensor]] = {}
         self._failed = False
 

@@ -31,6 +31,7 @@ from latentpath.energy.batches import (
     fitting_size,
     saved_bytes,
     small_is_enough,
+    without_owner,
 )
 from latentpath.energy.classifier_folding import ChannelMatch
 from latentpath.energy.classifier_forms import (
@@ -179,8 +180,10 @@ class PathEnergy:
         # Whether small batches give the same bits as those of the usual size, by what is computed.
         self._same_bits: dict[str, bool] = {}
         self._recorded = bool(cuda_graphs) or compile is not None
-        self._energies = torch.compile(self._energy, backend=compile) if compile else self._energy
-        self._slopes: Callable[[Tensor, Tensor, Tensor], Tensor] = self._slope
+        self._energies = (
+            torch.compile(self._energy, backend=compile) if compile else without_owner(self._energy)
+        )
+        self._slopes = without_owner(self._slope)
         if cuda_graphs:
             self._slopes = CudaGraphed(self._slope, may_fail=cuda_graphs == "where possible")
 

@@ -13,7 +13,7 @@ here: hundreds of calls per walk pay neither for a graph nor for normalising lat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from latentpath.core import InputError, ShapeError, WeightsError, evaluating, tf32_allowed
-from latentpath.energy.batches import CudaGraphed
+from latentpath.energy.batches import CudaGraphed, without_owner
 from latentpath.energy.classifier_folding import ChannelMatch
 from latentpath.energy.classifier_forms import as_image_model
 from latentpath.energy.guides import FeatureEnergy, check_labels, find_linear_head
@@ -109,7 +109,7 @@ class SurrogateGuide:
         self.precision = Precision.of(precision)
         self.feature_energy = FeatureEnergy(head, like, self.precision.dtype(like.device))
         self._layers = _folded_layers(surrogate)
-        self._slopes: Callable[[Tensor, Tensor], Tensor] = self._block_slope
+        self._slopes = without_owner(self._block_slope)
         if cuda_graphs:
             self._slopes = CudaGraphed(self._block_slope, may_fail=cuda_graphs == "where possible")
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,7 @@ from torch import nn
 
 import latentpath
 from latentpath.core.errors import InputError, ShapeError
-from latentpath.energy import EnergyWeights
+from latentpath.energy import EnergyWeights, PathEnergy
 from latentpath.generators import FunctionGenerator, StyleGAN2
 from latentpath.models import Networks
 from latentpath.walks import PublishedConfig, straight_line
@@ -408,3 +411,26 @@ class TestGradients:
             start = setting.start.clone()
         # A latent made there is as good as any other.
         assert torch.equal(setting.walk(start=start).latents, setting.walk().latents)
+
+
+@pytest.mark.parametrize("solver", ["fast", "published"])
+def test_nothing_waits_for_the_collector(solver):
+    """What a walk prepared of its networks is freed with it: a run walks thousands of times."""
+    setting = Setting()
+    options = {"config": None} if solver == "fast" else {}
+    setting.walk(solver=solver, **options)
+    gc.collect()
+    gc.disable()
+    try:
+        before = held()
+        for _ in range(3):
+            setting.walk(solver=solver, **options)
+        assert held() == before
+    finally:
+        gc.enable()
+
+
+def held():
+    """Energies, networks and tensors that are alive."""
+    kinds = (torch.Tensor, nn.Module, PathEnergy)
+    return Counter(type(o).__name__ for o in gc.get_objects() if isinstance(o, kinds))
