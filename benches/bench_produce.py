@@ -37,10 +37,12 @@ from latentpath.production import (
     FastOptions,
     ProduceConfig,
     PublishedOptions,
+    RunConfig,
+    RunOptions,
     WalkOptions,
     load_bundle,
+    produce,
 )
-from latentpath.production.run import RunConfig, RunOptions, produce
 from latentpath.production.run.ledger import DONE, Ledger
 from latentpath.production.run.run_folder import write_durably
 from latentpath.production.run.run_status import read_status, stage_rates

@@ -65,7 +65,7 @@ def main() -> int:
 def _killed(kills: int) -> dict[str, object]:
     """Kill processes at random moments."""
     sys.path.insert(0, str(TESTS))
-    from latentpath.production.run import RunFolder
+    from latentpath.production import RunFolder
     from support import killable
 
     with tempfile.TemporaryDirectory() as place:

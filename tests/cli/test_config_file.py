@@ -191,8 +191,7 @@ class TestSchema:
     def test_it_holds_every_option_of_the_configurations(self, schema):
         import dataclasses
 
-        from latentpath.production import ProduceConfig
-        from latentpath.production.run import OutputConfig, RunConfig
+        from latentpath.production import OutputConfig, ProduceConfig, RunConfig
 
         kinds = {bool: "boolean", int: "integer", float: "number", str: "string"}
 

@@ -22,8 +22,8 @@ from pathlib import Path
 import torch
 
 from latentpath.core.errors import IntegrityError, LatentpathError, RunError
+from latentpath.production import RunFolder, produce
 from latentpath.production.plan import read_plan
-from latentpath.production.run import RunFolder, produce
 from latentpath.production.shard import read_shard
 from support import search_path, tiny_models
 from support.tiny_runs import config, options

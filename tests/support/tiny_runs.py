@@ -8,8 +8,8 @@ from pathlib import Path
 from latentpath.core import hash_bytes
 from latentpath.data import DatasetCard, ImageSet, read_manifest, write_image_set
 from latentpath.data.manifest import RESERVED
+from latentpath.production import RunConfig, RunFolder, RunOptions
 from latentpath.production.private_file import read_record, samples_hash
-from latentpath.production.run import RunConfig, RunFolder, RunOptions
 from support import tiny_models
 
 

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from latentpath.production.run import RunFolder, produce
+from latentpath.production import RunFolder, produce
 from support import tiny_models
 from support.tiny_runs import config, options
 

@@ -8,8 +8,7 @@ import pytest
 import latentpath
 from latentpath.core.errors import InputError
 from latentpath.data import read_manifest
-from latentpath.production import make_baselines, synthetic_set
-from latentpath.production.run import OutputConfig
+from latentpath.production import OutputConfig, make_baselines, synthetic_set
 from latentpath.production.verification import verify_set
 from support.tiny_runs import same_set
 

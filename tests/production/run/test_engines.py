@@ -16,8 +16,9 @@ from hypothesis import given, strategies as st
 
 from latentpath.core import StoppedError
 from latentpath.core.errors import InputError, RunError
+from latentpath.production import RunFolder
 from latentpath.production.plan import Plan, Task
-from latentpath.production.run import RunFolder, produce_run as perform
+from latentpath.production.run import produce_run as perform
 from latentpath.production.run.engines import PortionSize
 from latentpath.production.worker import (
     Advance,

@@ -21,8 +21,8 @@ import resource
 
 from latentpath.core import files
 from latentpath.core.errors import IntegrityError, RunError
+from latentpath.production import RunFolder
 from latentpath.production.plan import read_plan
-from latentpath.production.run import RunFolder
 from latentpath.production.run.ledger import Ledger
 from latentpath.production.run.run_status import read_status
 from latentpath.production.run.run_verification import verify_run

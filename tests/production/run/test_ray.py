@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from latentpath.core.errors import InputError
-from latentpath.production.run import RunConfig, RunFolder, RunOptions, produce, ray_engine
+from latentpath.production import RunConfig, RunFolder, RunOptions, produce
+from latentpath.production.run import ray_engine
 from latentpath.production.run.ray_engine import RayEngine, RayWorker
 from support import search_path
 from support.tiny_runs import config, files_of, options, same_set
@@ -124,7 +125,7 @@ def test_the_driver_is_killed_and_the_run_goes_on(cluster, data, bundle, finishe
     """Killed with workers of its own; what it finished is kept, on another engine too."""
     script = f"""
 from support import tiny_models, tiny_runs
-from latentpath.production.run import produce
+from latentpath.production import produce
 data = tiny_models.private_set()
 bundle = tiny_models.bundle_for(data, monai=False)
 produce(data, bundle, {str(tmp_path / "run")!r}, tiny_runs.config(),

@@ -21,10 +21,9 @@ from latentpath.core.errors import (
     UnsupportedError,
 )
 from latentpath.data import read_image_set
-from latentpath.production import synthetic_set
+from latentpath.production import OutputConfig, RunOptions, produce, synthetic_set
 from latentpath.production.plan import read_plan
 from latentpath.production.private_file import read_record
-from latentpath.production.run import OutputConfig, RunOptions, produce
 from latentpath.production.verification import verify_set
 from support import tiny_models
 from support.tiny_runs import config, files_of, same_set
@@ -103,7 +102,7 @@ class TestTheSet:
         assert not same_set(other.folder, finished.folder)
 
     def test_layouts(self, perform):
-        from latentpath.production.run import OutputConfig
+        from latentpath.production import OutputConfig
 
         output = OutputConfig(layouts="webdataset, npz", images_per_file=25)
         made = perform(output=output)
