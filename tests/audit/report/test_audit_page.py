@@ -28,7 +28,8 @@ def pages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
     leak = made.audit(copies=made.copies((3, 2, 2, 2)), membership=made.membership(0.65, 0.1))
     return {
-        sets: write_report(folder / f"{sets}.html", made.report(sets, leak)) for sets in (1, 2, 12)
+        sets: write_report(folder / f"{sets}.html", made.report(sets, leak, seal="5e" * 32))
+        for sets in (1, 2, 12)
     }
 
 
@@ -197,7 +198,7 @@ def test_a_set_of_copies_alone_shows_nothing(tmp_path, plain_figures):
 
 
 def test_nothing_reaches_past_the_edge(pages, tmp_path):
-    screens = [(sets, width) for sets in pages for width in (390, 1280)]
+    screens = [(sets, width) for sets in pages for width in (390, 700, 1000, 1280)]
     layouts = browser.layouts([(pages[sets], width) for sets, width in screens], tmp_path)
     for (sets, width), found in zip(screens, layouts, strict=True):
         assert found["inner"] == width
