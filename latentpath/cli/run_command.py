@@ -80,7 +80,7 @@ def _defaults_as_asked(parser: argparse.ArgumentParser, words: Sequence[str] | N
 
 def _run(arguments: argparse.Namespace, bars: Bars) -> None:
     from latentpath.audit import summary_line
-    from latentpath.data import scan
+    from latentpath.data import check_reading, scan
     from latentpath.production import (
         RunOptions,
         check_resolution,
@@ -96,8 +96,11 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> None:
     asked = arguments.resolution
     check_resolution(asked)
     if not asked and not is_demo_data(arguments):
+        check_reading(arguments.channels, None, arguments.max_unreadable)
         survey = scan(data_source(arguments), progress=bars)
         arguments.resolution = reading_side(survey)
+        side = arguments.resolution or None
+        survey.check(arguments.channels, side, arguments.max_unreadable)
     result = run_project(
         read_data(arguments, bars),
         arguments.out,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 
 from latentpath.cli.command import LateParser, declare_command
 from latentpath.cli.common_options import add_data_options, data_source, is_demo_data
@@ -34,5 +35,11 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> None:
         print(json.dumps(survey.as_dict(), indent=1))
     else:
         print("\n".join(survey.lines()))
-    # The report first; then the error, if the other commands would refuse the set.
-    survey.check(*wanted)
+    # The report first; then the errors, if the other commands would refuse the set.
+    faults = survey.faults(*wanted)
+    for fault in faults[:-1]:
+        print(f"latentpath: error: {fault.error}", file=sys.stderr)
+    if len(faults) > 1 and all(fault.settled_by for fault in faults) and not arguments.json:
+        print("to settle all of it, add", *(fault.settled_by for fault in faults))
+    if faults:
+        raise faults[-1].error

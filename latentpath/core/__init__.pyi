@@ -42,6 +42,7 @@ from latentpath.core.errors import (
     check_whole as check_whole,
     check_within as check_within,
     describe_error as describe_error,
+    joined as joined,
     longer_training as longer_training,
     option as option,
     require_extra as require_extra,

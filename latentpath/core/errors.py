@@ -16,7 +16,7 @@ import importlib
 import importlib.util
 import math
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from numbers import Integral, Real
@@ -94,6 +94,22 @@ class UnsupportedError(LatentpathError, NotImplementedError):
 
 class MissingExtraError(LatentpathError, ImportError):
     """An optional dependency is not installed; the message names the extra to install."""
+
+
+def joined(errors: Sequence[DataError]) -> DataError:
+    """One error that says several, numbered.
+
+    Args:
+        errors: one or more.
+    """
+    if len(errors) == 1:
+        return errors[0]
+
+    def numbered(part: str) -> str:
+        texts = (getattr(error, part) for error in errors)
+        return "; ".join(f"({number}) {text}" for number, text in enumerate(texts, start=1))
+
+    return DataError(**{part: numbered(part) for part in ("expected", "got", "fix")})
 
 
 def describe_error(error: BaseException) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from latentpath.core import DataError, colour_of
+from latentpath.core import DataError, colour_of, joined
 from latentpath.data.contrast import Picture
 from latentpath.data.contrast_survey import ContrastSurvey, ContrastSurveyor
 from latentpath.data.images import COUNTED_BY
@@ -18,6 +18,20 @@ from latentpath.data.sources.listing import Listing
 
 # More sizes than this are summed up.
 _SIZES_SHOWN = 4
+# A class of so many images shows more than one person.
+_IMAGES_OF_SEVERAL = 10
+# Channels of grey pictures that were stored in colour differ by so many levels at most; every so
+# many pixels of a row and column are looked at.
+_GREY, _THIN = 8, 3
+
+
+class Fault(NamedTuple):
+    """One reason for which reading a set is refused."""
+
+    error: DataError
+    """What is raised."""
+    settled_by: str = ""
+    """The options that settle it, where that is no choice to be made by whoever knows the data."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +75,8 @@ class Survey:
     """What told people apart, one of `COUNTED_BY`."""
     doubt: DataError | None = None
     """Why images must not be counted as people: what reading the set raises."""
+    coloured: int = 0
+    """Images of three channels that show colour, and not grey alone."""
 
     @property
     def readable(self) -> int:
@@ -78,15 +94,55 @@ class Survey:
         resolution: int | None = None,
         max_unreadable: float = 0.0,
     ) -> None:
-        """Raise what reading the set with these options would raise.
+        """Raise what reading the set with these options would raise, all of it in one error.
 
         Raises:
-            DataError: people who seem to have several images and are not told apart, too many
-                unreadable images, DICOM files without a patient, or a mixture of sizes or of grey
-                and colour.
+            DataError: people who seem to have several images and are not told apart, or of whom
+                each is a class, too many unreadable images, DICOM files without a patient, or a
+                mixture of sizes or of grey and colour.
         """
-        if self.doubt is not None:
-            raise self.doubt
+        if faults := self.faults(channels, resolution, max_unreadable):
+            raise joined([fault.error for fault in faults])
+
+    def faults(
+        self,
+        channels: int | None = None,
+        resolution: int | None = None,
+        max_unreadable: float = 0.0,
+    ) -> list[Fault]:
+        """Every reason for which reading the set with these options is refused."""
+        found = [Fault(error) for error in (self.doubt, self._one_person_a_class()) if error]
+        for check in (
+            lambda: self._check_readable(max_unreadable),
+            self._check_people,
+            self.contrast.check,
+        ):
+            try:
+                check()
+            except DataError as error:
+                found.append(Fault(error))
+        sizes = self._sizes_as_read(channels)
+        if len({c for _, _, c in sizes}) > 1:
+            certain = "" if self.coloured else "--channels 1"
+            found.append(Fault(self._mixed_channels(sizes), certain))
+        if len({(w, h) for w, h, _ in sizes}) > 1 and resolution is None:
+            found.append(Fault(self._mixed_sizes(sizes), "--resolution 64"))
+        return found
+
+    def _one_person_a_class(self) -> DataError | None:
+        """Refuse to take classes for people."""
+        classes = [people for _, images, people in self.classes if images]
+        several = self.readable >= _IMAGES_OF_SEVERAL * len(classes)
+        if self.synthetic or not several or len(classes) < 2 or set(classes) != {1}:
+            return None
+        return DataError(
+            expected="several people in a class, as averages over k of them are made of each",
+            got=f"one person in each of {len(classes)} classes",
+            fix="name what tells people apart, and not classes, with --identity-column, "
+            "--identity-folder, --identity-pattern or --identities",
+        )
+
+    def _check_readable(self, max_unreadable: float) -> None:
         if not self.readable or len(self.unreadable) > max_unreadable * self.listed:
             place, why = self.unreadable[0]
             least = self.listed - int(max_unreadable * self.listed)
@@ -97,6 +153,8 @@ class Survey:
                 fix="replace or remove them (`latentpath scan` lists all), or raise "
                 "--max-unreadable",
             )
+
+    def _check_people(self) -> None:
         if self.nameless:
             raise DataError(
                 expected="a patient number in every DICOM file",
@@ -105,7 +163,8 @@ class Survey:
                 fix="name a table of people with --identities, or say --identity-folder, "
                 "--identity-pattern or --one-image-per-person",
             )
-        if self.counted_by == "images" and self.near_copies and not self.synthetic:
+        unsaid = self.counted_by == "images" and self.doubt is None
+        if unsaid and self.near_copies and not self.synthetic:
             raise DataError(
                 expected="a picture of another person in every image, as nothing says who is who",
                 got=f"{self.near_copies} of {self.readable} images with a copy among the others, "
@@ -113,12 +172,6 @@ class Survey:
                 fix="remove the copies, name a table of people with --identities, or say "
                 "--one-image-per-person if they show different people",
             )
-        self.contrast.check()
-        sizes = self._sizes_as_read(channels)
-        if len({c for _, _, c in sizes}) > 1:
-            raise self._mixed_channels(sizes)
-        if len({(w, h) for w, h, _ in sizes}) > 1 and resolution is None:
-            raise self._mixed_sizes(sizes)
 
     def suspicions(self) -> list[str]:
         """Return what is allowed, but seldom meant, one sentence each."""
@@ -253,7 +306,9 @@ class Survey:
             expected="images that are all grey or all colour",
             got=f"{counts[1]} grey and {counts[3]} colour ones, the first of the rarer kind is "
             f"{example}",
-            fix="say --channels 1 to turn all of them grey, or --channels 3 for colour",
+            fix="say --channels 1 to turn all of them grey, or --channels 3 for colour"
+            if self.coloured
+            else "say --channels 1, which loses nothing: those in colour show grey alone",
         )
 
     def _mixed_sizes(self, sizes: dict[tuple[int, int, int], int]) -> DataError:
@@ -283,6 +338,7 @@ class Surveyor:
         self._first_of: dict[tuple[int, int, int], int] = {}
         self._rows_of: dict[bytes, list[int]] = {}
         self._unreadable: dict[int, str] = {}
+        self._coloured = 0
         self._contrast = ContrastSurveyor(listing)
         self._near = NearCopies()
 
@@ -297,6 +353,9 @@ class Surveyor:
         height, width, channels = image.shape
         size = (width, height, channels)
         self._sizes[size] += 1
+        if channels > 1:
+            few = image[::_THIN, ::_THIN]
+            self._coloured += int(np.ptp(few, axis=2).max() > _GREY)
         self._first_of.setdefault(size, row)
         digest = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16)
         digest.update(repr(size).encode())
@@ -350,6 +409,7 @@ class Surveyor:
             notes=listing.notes,
             synthetic=listing.synthetic,
             counted_by=listing.counted_by,
+            coloured=self._coloured,
             doubt=listing.doubt,
         )
 

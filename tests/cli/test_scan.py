@@ -84,6 +84,84 @@ def test_a_set_that_would_be_refused(scan, folder):
     assert scan("--max-unreadable", "0.25")[::2] == (0, [])
 
 
+@pytest.fixture
+def mixed(tmp_path):
+    """Grey and colour files of several sizes, whose names say that people have several images."""
+
+    def made(colour):
+        rng = np.random.default_rng(0)
+        for number in range(12):
+            path = tmp_path / "mixed" / "ab"[number % 2] / f"person{number // 4}_{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = rng.integers(0, 256, (20 + number, 30), dtype=np.uint8)
+            if number == 7:
+                pixels = np.stack([pixels, pixels, pixels], 2)
+                pixels[..., 0] += 90 * colour
+            Image.fromarray(pixels).save(path)
+        return tmp_path / "mixed"
+
+    return made
+
+
+def test_all_that_is_to_be_settled_is_told_at_once(scan, mixed):
+    data = mixed(colour=False)
+    code, report, errors = scan(data=data)
+    assert code == 2
+    assert [error.split(", got ")[0] for error in errors] == [
+        "latentpath: error: expected every image to show another person, as nothing says who is "
+        "who",
+        "latentpath: error: expected images that are all grey or all colour",
+        "latentpath: error: expected images of one size",
+    ]
+    assert "to settle all of it" not in report, "who is who is for people to say"
+    people = ("--identity-pattern", "person([0-9]+)_")
+    code, report, errors = scan(*people, data=data)
+    assert (code, len(errors)) == (2, 2)
+    (line,) = [line for line in report.splitlines() if line.startswith("to settle all of it")]
+    options = line.removeprefix("to settle all of it, add ").split()
+    assert options == ["--channels", "1", "--resolution", "64"]
+    assert scan(*people, *options, data=data)[::2] == (0, [])
+
+
+def test_colour_is_a_choice_of_whoever_knows_the_images(scan, mixed):
+    people = ("--identity-pattern", "person([0-9]+)_")
+    _, report, errors = scan(*people, data=mixed(colour=True))
+    assert "or --channels 3 for colour" in errors[0]
+    assert "to settle all of it" not in report
+
+
+def test_what_reads_a_set_says_all_of_it_in_one_line(mixed, tmp_path, capsys):
+    data, out = str(mixed(colour=False)), str(tmp_path / "p")
+    assert main(["run", "--quiet", "--data", data, "--out", out, "--dry-run"]) == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert "expected (1) every image to show another person" in error
+    assert "(2) say --channels 1" in error
+
+
+@pytest.mark.parametrize("column", ["label", "LABEL", "site"])
+def test_classes_are_no_people(scan, folder, column):
+    for number in range(20):
+        pixels = np.random.default_rng(9 + number).integers(0, 256, (6, 5), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / "ab"[number % 2] / f"more{number}.png")
+    table = folder / "people.csv"
+    rows = [f"{path.relative_to(folder)},{path.parent.name},{path.parent.name}x"
+            for path in sorted(folder.rglob("*.png"))]  # fmt: skip
+    table.write_text("\n".join(["image,label,site", *rows]))
+    code, _, errors = scan("--csv", table, "--identity-column", column)
+    assert code == 2
+    reason = "one person in each of 2 classes" if column == "site" else "each class would be one"
+    assert reason in errors[-1]
+
+
+def test_every_column_that_is_absent_is_told_at_once(scan, folder):
+    table = folder / "people.csv"
+    table.write_text("file,finding\na/1.png,a\n")
+    code, _, errors = scan("--csv", table, "--identity-column", "who")
+    assert code == 2
+    for name in ("(1) one column 'image'", "(2) one column 'label'", "(3) one column 'who'"):
+        assert name in errors[0]
+
+
 def test_names_on_request(scan, folder):
     (folder / "b" / "2.png").write_bytes(b"")
     code, report, errors = scan("--verbose")

@@ -333,7 +333,7 @@ class TestCsv:
             read_image_set(folder, csv="gone.csv")
         table = tmp_path / "x.csv"
         for content, words in [
-            (b"", "got none of this name"),
+            (b"", r"got \(1\) none of this name"),
             (b"image,label\n", "no rows"),
             ("image,label\nb/1.png,gro\xdf\n".encode("latin-1"), "UTF-8"),
         ]:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from latentpath.core import DataError, InputError
+from latentpath.core import DataError, InputError, joined
 from latentpath.data.sources.name_disclosure import named
 
 _LONGEST_CELL = 1 << 24
@@ -92,7 +92,7 @@ def _read_columns(
             text = (_SPACES_BEHIND_QUOTE.sub('"', line) for line in stream)
             reader = csv.reader(text, delimiter=mark, strict=True, skipinitialspace=True)
             names = [name.strip() for name in next(reader, [])]
-            places = [_column_place(names, column) for column in columns]
+            places = _places(names, columns)
             yield before + 1, names
             for cells in reader:
                 if any(cell.strip() for cell in cells):
@@ -176,6 +176,19 @@ _COLUMN_OPTIONS = {
     "patient": "--identity-column",
 }
 _ANY_COLUMN_OPTION = "--image-column, --label-column, --identity-column or --split-column"
+
+
+def _places(names: list[str], columns: Sequence[str]) -> list[int]:
+    """Return the place of each column; one error names all that are absent."""
+    places, absent = [], []
+    for column in columns:
+        try:
+            places.append(_column_place(names, column))
+        except DataError as error:
+            absent.append(error)
+    if absent:
+        raise joined(absent)
+    return places
 
 
 def _column_place(names: list[str], column: str) -> int:

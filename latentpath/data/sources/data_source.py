@@ -115,6 +115,14 @@ def _check_people_options(source: DataSource) -> None:
         raise InputError(
             expected="one way to tell people apart", got=" and ".join(given), fix="leave out others"
         )
+    column = source.identity_column or ""
+    if source.identities is None and column.casefold() == source.label_column.casefold():
+        raise InputError(
+            expected="identity_column to name people, and label_column their classes",
+            got=f"the column {source.label_column!r} as both: each class would be one person",
+            fix="name the column of people with --identity-column, or leave it out where each "
+            "image is one person",
+        )
     for name in ("class_folder", "identity_folder"):
         depth = getattr(source, name)
         if depth is not None and depth < 1:
