@@ -46,6 +46,7 @@ from latentpath.core.errors import (
     longer_training as longer_training,
     option as option,
     require_extra as require_extra,
+    same_names as same_names,
 )
 from latentpath.core.files import (
     OWNER_ONLY as OWNER_ONLY,

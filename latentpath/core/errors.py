@@ -16,7 +16,7 @@ import importlib
 import importlib.util
 import math
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from numbers import Integral, Real
@@ -278,6 +278,17 @@ def longer_training(network: str) -> str:
     if network == "generator":
         return option("`latentpath train generator` with more --total-images")
     return option(f"`latentpath train {network}` with more --steps, without {network}.checkpoint")
+
+
+def same_names() -> Callable[[], None]:
+    """What lets another thread name options as this one does: an initialiser of pools of threads,
+    which know nothing of whoever made them."""
+    names = _NAMES.get()
+
+    def take() -> None:
+        _NAMES.set(names)
+
+    return take
 
 
 @contextmanager

@@ -29,8 +29,9 @@ def test_chest_xrays_as_published(command, originals, tmp_path):
     assert code == 2  # 87 grey and 10 in colour, of many sizes
     assert "images: 97 of 97 readable" in report
     assert "people: 66, with 1 to 3 images each, median 1" in report
-    assert "87 grey and 10 colour ones" in errors[-1]
-    assert "--channels 1" in errors[-1]
+    assert "87 grey and 10 colour ones" in errors[0]
+    assert "--channels 1" in errors[0]
+    assert "97 sizes" in errors[1]
     assert len(report.splitlines()) < 20
     assert (
         "sizes: 97, from 492x156 to 1976x1496 pixels, half of the images up to 1256x960; 87 grey "

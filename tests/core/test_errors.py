@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from latentpath.core import calling, check_at_least, errors, longer_training, option
+from latentpath.core import calling, check_at_least, errors, longer_training, option, same_names
 from latentpath.core.errors import InputError, LatentpathError, MissingExtraError, require_extra
 
 FAMILIES = [
@@ -80,6 +81,13 @@ def test_an_option_is_called_otherwise_only_where_a_command_says_so():
         with calling({}):
             assert option("--holdout") == "--holdout"
         assert option("--holdout") == "--hold-out"
+    with (
+        calling({"--holdout": "--hold-out"}),
+        ThreadPoolExecutor(1) as bare,
+        ThreadPoolExecutor(1, "", same_names()) as told,
+    ):
+        assert bare.submit(option, "--holdout").result() == "--holdout"
+        assert told.submit(option, "--holdout").result() == "--hold-out"
     with pytest.raises(ValueError, match="x"), calling({"--holdout": "--hold-out"}):
         raise ValueError("x")
     assert option("--holdout") == "--holdout"

@@ -10,7 +10,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from latentpath.core import RESUME, Progress, RunError, StoppedError, StopRequest, option, silent
+from latentpath.core import (
+    RESUME,
+    Progress,
+    RunError,
+    StoppedError,
+    StopRequest,
+    option,
+    same_names,
+    silent,
+)
 from latentpath.production.fingerprints import differences
 from latentpath.production.plan import Plan
 from latentpath.production.run.engines import Engine
@@ -100,7 +109,7 @@ class Driver:
             RunError: a shard failed too often, or the disk is full or closed.
             InputError: the first shard says that what was asked is impossible.
         """
-        with ThreadPoolExecutor(_WRITERS, "write") as writers:
+        with ThreadPoolExecutor(_WRITERS, "write", same_names()) as writers:
             self._show()
             while not self.schedule.complete:
                 if not (self.stop or self._stuck):

@@ -13,13 +13,14 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Protocol
 
 import torch
 
+from latentpath.core import same_names
 from latentpath.production.plan import Task
 from latentpath.production.run.run_config import RunConfig
 from latentpath.production.worker import (
@@ -157,11 +158,12 @@ class LocalEngine:
         self._outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         self._in_hand: dict[int, int] = {}  # shard -> its portion
         self._portions = itertools.count()
-        self._encoders = ThreadPoolExecutor(os.cpu_count() or 1, "encode")
-        self._finishers = ThreadPoolExecutor(1, "finish")
+        names = same_names()
+        self._encoders = ThreadPoolExecutor(os.cpu_count() or 1, "encode", names)
+        self._finishers = ThreadPoolExecutor(1, "finish", names)
         self._closed = threading.Event()
         # A daemon, so that an interpreter that gives up does not wait for a shard.
-        self._thread = threading.Thread(target=self._run, name="device", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(names,), name="device", daemon=True)
         self._thread.start()
 
     def room(self) -> int:
@@ -221,7 +223,8 @@ class LocalEngine:
         self._finishers.shutdown(cancel_futures=True)
         self._encoders.shutdown(cancel_futures=True)
 
-    def _run(self) -> None:
+    def _run(self, names: Callable[[], None]) -> None:
+        names()
         crew: Crew | None = None
         while (tasks := self._tasks.get()) and not self._closed.is_set():
             if crew is None:

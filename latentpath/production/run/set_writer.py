@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from latentpath.core import IntegrityError, Progress, hash_bytes, new_folder, silent
+from latentpath.core import IntegrityError, Progress, hash_bytes, new_folder, same_names, silent
 from latentpath.data import (
     Batch,
     DatasetCard,
@@ -124,7 +124,7 @@ class SampleSource:
 
     def __init__(self, plan: Plan, chosen: Selection, read: ReadShard) -> None:
         self._plan, self._chosen, self._read = plan, chosen, read
-        self._readers = ThreadPoolExecutor(_READERS, "read")
+        self._readers = ThreadPoolExecutor(_READERS, "read", same_names())
         self._pixels = hashlib.sha256()
         self._columns: dict[str, list[int]] = {"label": [], "path": [], "step": []}
         first = read(chosen.shards[0].number)
