@@ -3,13 +3,16 @@ engine, in memory."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
-from latentpath.cli import main
 from latentpath.data import read_image_set
 from latentpath.production import RunFolder, load_bundle, produce, produce_set
-from support import tiny_models
+from support import search_path, tiny_models
 from support.tiny_runs import config, files_of, options, same_set
 
 GIVEN = {"count": 30, "seed": 3, "balanced": True, "passes": 2.0, "gate_quantile": 0.1}
@@ -35,17 +38,29 @@ def from_python(places):
 
 
 @pytest.mark.parametrize("engine", ["local", "ray"])
-def test_the_command_line_makes_what_python_makes(places, from_python, engine, capsys, monkeypatch):
+def test_the_command_line_makes_what_python_makes(places, from_python, engine):
     words = ["produce", "--data", places / "images", "--weights", places, "--out", places / engine]
     if engine == "ray":
         pytest.importorskip("ray")
-        # Processes are begun when they are asked for: each takes a second.
-        monkeypatch.setenv("RAY_enable_worker_prestart", "0")
-        monkeypatch.setenv("RAY_prestart_worker_first_driver", "0")
         words += ["--engine", "ray", "--workers", "1", "--device", "cpu"]
-    assert main([str(word) for word in (*words, *WORDS)]) == 0
+    # In a process of its own, as it runs elsewhere: a driver of Ray takes over its process.
+    code = "import sys; from latentpath.cli import main; sys.exit(main(sys.argv[1:]))"
+    ran = subprocess.run(
+        [sys.executable, "-c", code, *(str(word) for word in (*words, *WORDS))],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={
+            **os.environ,
+            "PYTHONPATH": search_path(),
+            # Processes are begun when they are asked for: each takes a second.
+            "RAY_enable_worker_prestart": "0",
+            "RAY_prestart_worker_first_driver": "0",
+        },
+    )
+    assert ran.returncode == 0, ran.stderr
     assert same_set(RunFolder(places / engine), from_python.folder)
-    assert from_python.manifest["seal"] in capsys.readouterr().out
+    assert from_python.manifest["seal"] in ran.stdout
     assert len(files_of(from_python.folder.set)) == 30 + 4  # images, table, archive, card, manifest
 
 
