@@ -100,4 +100,5 @@ from latentpath.audit.verdict import (
     Finding as Finding,
     QuestionVerdict as QuestionVerdict,
     headline as headline,
+    verdict_lines as verdict_lines,
 )

@@ -17,7 +17,7 @@ these aspects has a verdict of its own (`AspectVerdict`), and neither can make u
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -325,6 +325,20 @@ def headline(verdicts: Iterable[QuestionVerdict]) -> tuple[AspectVerdict, ...]:
         decided = tuple(q for q in questions if SEVERITY[q.colour] == worst)
         found.append(AspectVerdict(about, colour, answers[colour], decided, questions))
     return tuple(found)
+
+
+def verdict_lines(content: Mapping[str, Any]) -> list[str]:
+    """The verdicts on privacy and on use that a report gave, in our words, a line each.
+
+    Args:
+        content: of its `audit.json`; what is no verdict of ours in there is left out.
+    """
+    given, lines = content.get("verdicts"), []
+    for about, answers in ASPECTS.items():
+        verdict = given.get(about) if isinstance(given, Mapping) else None
+        colour = verdict.get("colour") if isinstance(verdict, Mapping) else None
+        lines += [f"{c:<6} {about}: {text}" for c, text in answers.items() if c == colour]
+    return lines
 
 
 def answer(

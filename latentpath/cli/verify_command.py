@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from latentpath.cli.command import LateParser, declare_command
 from latentpath.cli.console import Bars
@@ -32,27 +33,32 @@ def declare(parser: LateParser) -> None:
     parser.add_argument(
         "--report",
         metavar="FILE",
-        help="audit.json, or the report beside it: is it about this very set?",
+        help="audit.json, the report beside it or their folder: is it about this very set, and "
+        "what does it say?",
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def _run(arguments: argparse.Namespace, bars: Bars) -> int:
+    from latentpath.audit import verdict_lines
     from latentpath.production import RunFolder, verify_run, verify_set
 
-    seal = arguments.seal
+    seal, verdicts = arguments.seal, []
     if arguments.report is not None:
-        seal = _seal_of(Path(arguments.report), seal)
+        report = _read_report(Path(arguments.report))
+        seal, verdicts = _seal_of(report, seal), verdict_lines(report)
     _check_has_set(arguments.set)
     check = verify_run if RunFolder.in_or_at(arguments.set).has_plan() else verify_set
     found = check(arguments.set, arguments.private, seal=seal, progress=bars)
     if arguments.json:
-        print(json.dumps(found.as_dict(), indent=1))
+        print(json.dumps({**found.as_dict(), "report": verdicts}, indent=1))
     elif found.ok and not arguments.verbose:
         told = "; the report is about this very set" if arguments.report else ""
         print(f"{found.headline}{told} (--verbose lists all checks)")
     else:
         print("\n".join(found.lines()))
+    if found.ok and verdicts and not arguments.json:
+        print("\n".join(["the report says:", *verdicts]))
     return 0 if found.ok else 2
 
 
@@ -73,18 +79,25 @@ def _check_has_set(place: str) -> None:
     )
 
 
-def _seal_of(report: Path, given: str | None) -> str:
-    """The seal of the set that a report is about."""
+def _read_report(report: Path) -> dict[str, Any]:
+    """The numbers of a report."""
     from latentpath.production import read_object
 
     numbers = report if report.suffix == ".json" else report.with_name("audit.json")
+    if report.is_dir():
+        numbers = report / "audit.json"
     if not numbers.is_file():
         raise InputError(
-            expected="the audit.json of a report, or the report beside it, as --report",
+            expected="the audit.json of a report, what lies beside it or their folder, as --report",
             got="none there",
             fix="name the file that `latentpath audit` or `latentpath run` wrote",
         )
-    seal = read_object(numbers).get("seal")
+    return read_object(numbers)
+
+
+def _seal_of(report: dict[str, Any], given: str | None) -> str:
+    """The seal of the set that a report is about."""
+    seal = report.get("seal")
     if not isinstance(seal, str) or not seal:
         raise InputError(
             expected="a report that names the seal of its set",

@@ -31,6 +31,7 @@ from latentpath.data.manifest import (
     missing_classes as missing_classes,
     network_notes as network_notes,
     read_manifest as read_manifest,
+    sharing_cautions as sharing_cautions,
 )
 from latentpath.data.people_split import (
     FEWEST_TO_JUDGE as FEWEST_TO_JUDGE,

@@ -339,6 +339,15 @@ def is_trial(manifest: Mapping[str, Any]) -> bool:
     return isinstance(networks, Mapping) and bool(networks.get("trial"))
 
 
+def sharing_cautions(manifest: Mapping[str, Any]) -> list[str]:
+    """Why a set is none to share however its files are, a clause each."""
+    if is_trial(manifest):
+        return ["it is a trial, not to be shared"]
+    networks = manifest.get("networks")
+    unfit = isinstance(networks, Mapping) and bool(networks.get("unfit"))
+    return ["it was made with networks that were not ready"] if unfit else []
+
+
 def missing_classes(manifest: Mapping[str, Any]) -> dict[str, str]:
     """Why classes of a set that walks made have no image, by name.
 

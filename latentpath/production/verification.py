@@ -60,6 +60,8 @@ class Verification:
     """What was not checked and why, one sentence each."""
     has_set: bool = True
     """Whether there is a set; a run that is under way has none."""
+    cautions: tuple[str, ...] = ()
+    """Why a set that is as it was written is not one to share, a clause each."""
 
     @property
     def ok(self) -> bool:
@@ -85,7 +87,8 @@ class Verification:
         checks = f"{len(self.verified)} checks were made{more}"
         if not self.has_set:
             return f"there is no set in {self.folder} yet; nothing is wrong with its run: {checks}"
-        return f"nothing is wrong with {self.folder}{seal}: {checks}"
+        told = "".join(f"; {caution}" for caution in self.cautions)
+        return f"nothing is wrong with {self.folder}{seal}: {checks}{told}"
 
     def as_dict(self) -> dict[str, Any]:
         """The result as plain JSON values."""
@@ -104,6 +107,7 @@ class Verification:
             ],
             "verified": list(self.verified),
             "not_verified": list(self.not_verified),
+            "cautions": list(self.cautions),
         }
 
 
@@ -159,6 +163,7 @@ def verify_set(
         tuple(run.findings),
         tuple(run.verified),
         tuple(run.open),
+        cautions=tuple(manifest_file.sharing_cautions(manifest)),
     )
 
 

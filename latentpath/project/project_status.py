@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from latentpath.audit import verdict_lines
 from latentpath.data import is_written_set, read_manifest
 from latentpath.production import (
     FILES,
@@ -36,6 +37,8 @@ class ProjectStatus:
     """How far the run is that makes the set; None where there is none yet."""
     reported: bool
     """Whether there is a report on this very set."""
+    verdicts: tuple[str, ...]
+    """What that report says, a line each on privacy and on use."""
     tried: bool
     """Whether there is a set of a trial."""
 
@@ -76,6 +79,7 @@ class ProjectStatus:
         lines += self.judged
         lines += ["set: none yet"] if self.run is None else self.run.lines()
         lines.append(f"report: {'there' if self.reported else 'none yet'}")
+        lines += self.verdicts
         if self.tried:
             lines.append("a trial, not to be shared, lies in its folder `trial`")
         return [*lines, f"next: {self.next_step}"]
@@ -86,6 +90,7 @@ class ProjectStatus:
             "resolution": self.resolution,
             "networks": self.networks,
             "reported": self.reported,
+            "verdicts": list(self.verdicts),
             "tried": self.tried,
             "next": self.next_step,
         }
@@ -107,12 +112,14 @@ def read_project(folder: str | Path) -> ProjectStatus | None:
         return None
     weights, run = folder / "weights", RunFolder.at(folder / "run")
     seal = read_manifest(run.set)["seal"] if is_written_set(run.set) else ""
+    reported = has_report(folder, seal)
     return ProjectStatus(
         resolution=begun["resolution"],
         networks={name: _state_of(weights, name) for name in NEEDED},
         judged=tuple(line for line in folder_lines(weights) if line.startswith("judged")),
         run=read_status(run.root) if run.has_plan() else None,
-        reported=has_report(folder, seal),
+        reported=reported,
+        verdicts=tuple(verdict_lines(read_object(_numbers(folder)))) if reported else (),
         tried=(folder / TRIAL / "run" / "set").is_dir(),
     )
 
@@ -129,9 +136,14 @@ def has_report(folder: Path, seal: str) -> bool:
         folder: of the project, or of its trial.
         seal: of the set; empty where there is none.
     """
-    numbers = folder / "report" / "audit.json"
+    numbers = _numbers(folder)
     there = (folder / "report" / "report.html").exists() and numbers.exists()
     return bool(seal) and there and read_object(numbers).get("seal") == seal
+
+
+def _numbers(folder: Path) -> Path:
+    """Of the report in a project's folder."""
+    return folder / "report" / "audit.json"
 
 
 def _state_of(weights: Path, network: str) -> str:

@@ -67,8 +67,12 @@ def test_from_published_xrays_to_a_report(command, small_originals, tmp_path):
     assert numbers["seal"] in report.read_text()
     code, told, _ = command("verify", "--quiet", out / "run" / "set", "--report", report)
     assert code == 0
-    assert told.count("\n") == 1
-    assert "the report is about this very set" in told
+    first, *said = told.splitlines()
+    assert "the report is about this very set" in first
+    assert said == [
+        "the report says:",
+        *(f"{v['colour']:<6} {about}: {v['answer']}" for about, v in numbers["verdicts"].items()),
+    ]
     other = tmp_path / "audit.json"
     other.write_text(json.dumps({**numbers, "seal": "0" * 64}))
     code, told, errors = command("verify", "--quiet", out / "run" / "set", "--report", other)

@@ -288,13 +288,15 @@ class TestStatus:
         return made
 
     def test_a_finished_project(self, finished, capsys):
-        folder, _, _ = finished
+        folder, made, _ = finished
         assert main(["status", str(folder)]) == 0
         lines = capsys.readouterr().out.splitlines()
         assert lines[0] == "project of 16x16 pixels"
         assert lines[1] == "networks trained: generator, encoder, identity, classifier"
         assert "state: finished" in lines
-        assert "report: there" in lines
+        verdicts = lines[lines.index("report: there") + 1 :][:2]
+        for line, aspect in zip(verdicts, made.audit.headline, strict=True):
+            assert line == f"{aspect.colour:<6} {aspect.about}: {aspect.answer}"
         assert lines[-1].startswith("next: nothing: ")
         assert main(["status", str(folder), "--json"]) == 0
         told = json.loads(capsys.readouterr().out)
@@ -328,6 +330,28 @@ class TestStatus:
         assert status.tried
         assert "without --trial" in status.next_step
         assert "a trial, not to be shared, lies in its folder `trial`" in status.lines()
+
+    def test_a_trial_is_none_to_share_whatever_its_files_are(self, tried, capsys):
+        for place in (tried[0] / "trial", tried[0] / "trial" / "run" / "set"):
+            assert main(["verify", "--quiet", str(place)]) == 0
+            told = capsys.readouterr().out
+            assert told.count("\n") == 1
+            assert "; it is a trial, not to be shared" in told
+        assert main(["status", str(tried[0] / "trial")]) == 0
+        assert "the set: it is a trial, not to be shared" in capsys.readouterr().out
+
+    def test_what_the_report_says_is_told_with_whether_it_is_about_the_set(self, finished, capsys):
+        folder, made, _ = finished
+        words = ["verify", "--quiet", str(folder / "run" / "set"), "--report"]
+        for report in ("report", "report/report.html", "report/audit.json"):
+            assert main([*words, str(folder / report)]) == 0
+            first, said, *verdicts = capsys.readouterr().out.splitlines()
+            assert "the report is about this very set" in first
+            assert "made with networks that were not ready" in first
+            assert said == "the report says:"
+            assert [line.split()[0] for line in verdicts] == [a.colour for a in made.audit.headline]
+        assert main([*words, str(folder / "report"), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["report"] == verdicts
 
     def test_what_is_no_project(self, tmp_path):
         assert read_project(tmp_path) is None

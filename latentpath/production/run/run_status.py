@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from latentpath.core import DataError
-from latentpath.data import is_written_set
+from latentpath.data import is_written_set, read_manifest, sharing_cautions
 from latentpath.production.plan import Plan, read_plan
 from latentpath.production.run.ledger import (
     DONE,
@@ -65,6 +65,8 @@ class RunStatus:
     """Samples per second of each stage, for one worker."""
     error: str
     """What went wrong last with a shard that is not done, if anything did."""
+    cautions: tuple[str, ...]
+    """Why the set, where there is one, is none to share, a clause each."""
 
     @property
     def rejected_share(self) -> float:
@@ -102,6 +104,7 @@ class RunStatus:
             lines.append(f"samples/s of each stage on one worker: {rates}")
         if self.error:
             lines.append(f"last error: {self.error}")
+        lines += [f"the set: {caution}" for caution in self.cautions]
         return lines
 
 
@@ -179,6 +182,7 @@ def _status(
         busy=busy,
         stages=stage_rates(done),
         error=max(errors, key=lambda row: row.started).error if errors else "",
+        cautions=tuple(sharing_cautions(read_manifest(folder.set))) if complete else (),
     )
 
 

@@ -77,6 +77,7 @@ def verify_run(
         tuple(verified),
         tuple(not_verified),
         has_set=of_set is not None,
+        cautions=() if of_set is None else of_set.cautions,
     )
 
 
