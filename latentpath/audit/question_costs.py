@@ -57,6 +57,8 @@ _TRIAL = 3
 # Images that a trial needs no more of, and seconds for an image of a measure that trains nothing:
 # embeddings, searches, correlations.
 _IMAGES, _PER_IMAGE = 256, 0.003
+# Real images that tell how alike those of different people are.
+_YARDSTICK = 2000
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,12 @@ def _untrained(
         taken = sum(flag is None or getattr(measure, flag) for measure in asked)
         stages[_stage(name, MEASURES)] = _PER_IMAGE * taken * images
     names = {measure.name for measure in asked}
+    # Yardsticks are of the real images, and taken with the first set that is held against them.
+    if sets["holdout"] and "copies" in names:
+        stages[_stage("holdout", MEASURES)] += _PER_IMAGE * min(sets["real"], _YARDSTICK)
+    if sets["holdout"] and "fidelity" in names:
+        first = next((name for name in sets if name not in ("real", "holdout")), "")
+        stages[_stage(first, MEASURES)] += _PER_IMAGE * (sets["real"] + sets["holdout"])
     questions: list[str] = []
     tables: list[str] = []
     for wing in wings():
@@ -245,7 +253,7 @@ class WholeProgress:
         kind.spent += now - self._last
         self._last = now
         if stage in kind.planned:
-            kind.advance(stage, min(1.0, done / max(total, 1)))
+            kind.advance(stage, min(1.0, done / max(total, 1)), total)
         taken, left = now - self._began, sum(each.left for each in self._kinds.values())
         part = taken / (taken + left) if taken + left > 0 else 0.0
         self._shown = max(self._shown, min(int(self._whole * part), self._whole - 1))
@@ -265,14 +273,17 @@ class _Kind:
         done: share of each stage that is done.
         spent: seconds that went into them.
         counted: of these, the seconds until a stage last advanced.
+        parts: steps that each stage advances by.
     """
 
     planned: dict[str, float] = field(default_factory=dict)
     done: dict[str, float] = field(default_factory=dict)
     spent: float = 0.0
     counted: float = 0.0
+    parts: dict[str, int] = field(default_factory=dict)
 
-    def advance(self, stage: str, share: float) -> None:
+    def advance(self, stage: str, share: float, parts: int) -> None:
+        self.parts[stage] = max(parts, 1)
         if share > self.done.get(stage, 0.0):
             self.done[stage], self.counted = share, self.spent
 
@@ -284,7 +295,20 @@ class _Kind:
         # Little says little: the plan counts as if a tenth had been seen to take as long.
         doubt = whole / 10
         slower = (self.counted + doubt) / (done + doubt) if whole else 1.0
-        return max(0.0, slower * (whole - done) - (self.spent - self.counted))
+        # A part that takes longer than it should says that the others will, too.
+        since, part = self.spent - self.counted, self._next_part
+        slower = max(slower, (self.spent + doubt) / (done + part + doubt) if whole else 1.0)
+        return max(slower * (whole - done - part), slower * (whole - done) - since, 0.0)
+
+    @property
+    def _next_part(self) -> float:
+        """Planned seconds of the part that is under way."""
+        under_way = [name for name in self.planned if self.done.get(name, 0.0) < 1]
+        if not under_way:
+            return 0.0
+        name = under_way[0]
+        known = self.parts.get(name) or max(self.parts.values(), default=1)
+        return min(self.planned[name] / known, self.planned[name] * (1 - self.done.get(name, 0.0)))
 
 
 def _kind(stage: str) -> str:

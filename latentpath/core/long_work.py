@@ -38,11 +38,13 @@ def unsaid(line: str) -> None:
 def duration(seconds: float) -> str:
     """Return a time in the unit in which people would say it.
 
-    >>> duration(50), duration(600), duration(9000)
-    ('50 seconds', '10 minutes', '2.5 hours')
+    >>> duration(0.2), duration(50), duration(600), duration(9000)
+    ('1 second', '50 seconds', '10 minutes', '2.5 hours')
     """
+    if seconds < 1.5:
+        return "1 second"
     if seconds < 90:
-        return f"{max(1, round(seconds))} seconds"
+        return f"{round(seconds)} seconds"
     if seconds < 5400:
         return f"{round(seconds / 60)} minutes"
     return f"{seconds / 3600:.1f} hours"

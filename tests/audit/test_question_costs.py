@@ -45,6 +45,9 @@ def test_every_training_is_counted_and_more_of_them_cost_more(people, monkeypatc
     seeds = len(small().seeds)
     assert once["utility"].seconds == pytest.approx(2 * seeds * 40 * 0.01 / 2)
     assert set(two["utility"].stages) == {"real: utility", "utility", "lines: utility"}
+    # What is held against the real images takes them in, too.
+    more = audit_cost(people(48), {"": 10}, small(), measure_names(), holdout=24)
+    assert more[-1].seconds - once[others].seconds > 24 * 0.003 * 3
     assert "about" in once["attacks"].words
     assert "4 shadow models" in once["attacks"].words
 
@@ -110,6 +113,17 @@ def test_all_stages_are_one_bar_by_what_is_left(slower):
             assert left == pytest.approx(now - time, abs=0.1 * now)
     whole.end()
     assert told[-1][2] == told[-1][3]
+
+
+def test_a_part_that_takes_far_longer_than_planned_is_not_said_to_be_nearly_done():
+    now, told = 0.0, []
+    whole = WholeProgress(lambda *step: told.append(step), COSTS[2:], lambda: now)
+    for _ in range(20):  # the first of four stages is told of nothing else
+        now += 10.0
+        whole("real: nearest people", 0, 100, {})
+    _, done, total, _ = told[-1]
+    left = now * (total - done) / done
+    assert left > 2 * now, "three stages like this are to come"
 
 
 def test_what_nobody_priced_is_shown_too():
