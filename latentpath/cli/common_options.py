@@ -387,9 +387,9 @@ def read_data(arguments: argparse.Namespace, bars: Bars) -> ImageSet:
     )
     if not arguments.quiet:
         reading = image_set.reading
-        plain = (reading.window, reading.resize) == ("1", RESIZES[0])
-        chosen = not plain or len(survey.sizes) > 1
-        how = f"; window {reading.window}, resize {reading.resize}" if chosen else ""
+        how = "" if reading.window == "1" else f"; window {reading.window}"
+        if reading.resize != RESIZES[0] or len(survey.sizes) > 1:
+            how += f"; resize {reading.resize}"
         print(f"data: {survey.summary()}{how}", file=sys.stderr)
         print(f"people counted: {COUNTED_BY[reading.counted_by]}", file=sys.stderr)
         names = ", ".join(map(repr, image_set.class_names))

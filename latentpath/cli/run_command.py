@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from latentpath.cli.command import LateParser, declare_command
 from latentpath.cli.common_options import (
@@ -23,7 +23,7 @@ from latentpath.cli.common_options import (
 )
 from latentpath.cli.config_options import default_values, read_options
 from latentpath.cli.console import Bars
-from latentpath.core import Say
+from latentpath.core import Progress, Say
 
 _EPILOG = (
     "The same command goes on where it was stopped, and after --trial. DIR/run/set is the set; "
@@ -97,7 +97,7 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> None:
     check_resolution(asked)
     if not asked and not is_demo_data(arguments):
         check_reading(arguments.channels, None, arguments.max_unreadable)
-        survey = scan(data_source(arguments), progress=bars)
+        survey = scan(data_source(arguments), progress=_looking(bars))
         arguments.resolution = reading_side(survey)
         side = arguments.resolution or None
         survey.check(arguments.channels, side, arguments.max_unreadable)
@@ -130,6 +130,15 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> None:
     print(seal_line(result.run.manifest))
     if config.trial:
         print("a trial, not to be shared: the same command without --trial goes on")
+
+
+def _looking(bars: Bars) -> Progress:
+    """Images are looked at, to find their sizes, before they are read."""
+
+    def tell(stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
+        bars("look at images" if stage == "read images" else stage, done, total, figures)
+
+    return tell
 
 
 def _say(bars: Bars) -> Say:

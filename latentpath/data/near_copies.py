@@ -14,9 +14,16 @@ pairs the four margins are fitted by the method of Gauss and Newton.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+
+from latentpath.core import Progress, silent
+
+STAGE = "compare images"
+
+# Told how many more were done.
+Tell = Callable[[int], None]
 
 DETAIL = 48
 """Side of the form that crops are made of: with the right margins the small forms of a copy differ
@@ -46,18 +53,19 @@ class CroppedCopies:
     def __init__(self, details: Sequence[np.ndarray], forms: np.ndarray, own: np.ndarray) -> None:
         self._details, self._forms, self._own = details, forms, own
 
-    def find(self, limit: float) -> np.ndarray:
+    def find(self, limit: float, tell: Tell) -> np.ndarray:
         """Return bool [n]: images of which another one is a part, or that are one.
 
         Args:
             limit: how far copies are apart at most, 1 - correlation.
+            tell: told how many of the images that are looked into were.
         """
         count, forms = len(self._details), self._forms
         found = np.zeros(count, dtype=bool)
         if count < 2:
             return found
         some = np.unique(np.linspace(0, count - 1, _QUERIES).astype(int))
-        wholes, parts, margins = self._candidates(some)
+        wholes, parts, margins = self._candidates(some, tell)
         for start in range(0, len(wholes), _PAIRS_AT_ONCE):
             pair = slice(start, start + _PAIRS_AT_ONCE)
             near = self._are_parts(wholes[pair], forms[parts[pair]], margins[pair], limit)
@@ -65,7 +73,9 @@ class CroppedCopies:
             found[parts[pair][near]] = True
         return found
 
-    def _candidates(self, some: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _candidates(
+        self, some: np.ndarray, tell: Tell
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return pairs of images of which one may be part of the other, [m] each, and margins.
 
         Of a pair the margins [m, 4] are those that come nearest.
@@ -84,6 +94,7 @@ class CroppedCopies:
                     distance, pair = 1.0 - float(value), (int(row), int(other))
                     if distance <= min(_CANDIDATE, best.get(pair, (_CANDIDATE, 0))[0]):
                         best[pair] = distance, number
+            tell(len(rows))
         both = np.array(sorted(best), dtype=np.int64).reshape(-1, 2)
         chosen = [_MARGINS[best[pair][1]] for pair in sorted(best)]
         return both[:, 0], both[:, 1], np.array(chosen).reshape(-1, 4) * DETAIL
@@ -214,11 +225,14 @@ class NearCopies:
         if len(kept) < _DETAILED:
             kept.append(reduced(grey, DETAIL).astype(np.float16))
 
-    def across(self, values: np.ndarray) -> int:
+    def across(self, values: np.ndarray, progress: Progress = silent) -> int:
         """Count the images that have a near copy with another value.
 
         Args:
             values: int64, of every row that was added, by its number.
+            progress: told after some images, stage "compare images": each counts once as it is,
+                some of them once more for each way to turn or to crop them. Of few images, which
+                take a moment, nothing is told.
         """
         if len(self._rows) < 2:
             return 0
@@ -228,23 +242,36 @@ class NearCopies:
             return 0
         forms, place = self._signed(plain)
         rows = np.array([*self._rows, *self._inner_rows])[place]
-        search = _Search(forms, values[rows], limit)
-        search.compare(forms, np.arange(len(forms)))
         some = np.unique(np.linspace(0, len(forms) - 1, _TURNED).astype(int))
+        cropped = min(len(self._details) + len(self._inner_details), _QUERIES)
+        whole, done = len(forms) + 7 * len(some) + cropped, 0
+        progress = progress if len(forms) > _CHUNK else silent
+
+        def tell(count: int) -> None:
+            nonlocal done
+            done = min(done + count, whole - 1)
+            progress(STAGE, done, whole, {})
+
+        search = _Search(forms, values[rows], limit, tell)
+        search.compare(forms, np.arange(len(forms)))
         squares = forms[some].reshape(-1, _SIDE, _SIDE)
         for turns in range(1, 8):
             turned = np.rot90(squares, turns % 4, (1, 2))
             turned = turned[:, :, ::-1] if turns > 3 else turned
             search.compare(turned.reshape(len(some), -1), some)
-        return len({*rows[search.found].tolist(), *self._cropped(plain, values, limit)})
+        found = {*rows[search.found].tolist(), *self._cropped(plain, values, limit, tell)}
+        progress(STAGE, whole, whole, {})
+        return len(found)
 
-    def _cropped(self, plain: np.ndarray, values: np.ndarray, limit: float) -> list[int]:
+    def _cropped(
+        self, plain: np.ndarray, values: np.ndarray, limit: float, tell: Tell
+    ) -> list[int]:
         """Return the rows of images that are parts of others, borders left aside or not."""
         count, inner = len(self._details), len(self._inner_details)
         forms = np.concatenate([plain[:count], *(_stacked([form]) for form in self._inner[:inner])])
         rows = np.array([*self._rows[:count], *self._inner_rows[:inner]])
         copies = CroppedCopies([*self._details, *self._inner_details], forms, values[rows])
-        return rows[copies.find(limit)].tolist()
+        return rows[copies.find(limit, tell)].tolist()
 
     def _signed(self, plain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return all forms, of an image and of its inverse one, and the place of each before."""
@@ -263,18 +290,19 @@ class _Search:
         forms: float32 [n, 256], of length 1.
         own: [n] the value of each; near forms of one value are no copies.
         limit: how far copies are apart at most, 1 - correlation.
+        tell: told how many forms were compared.
 
     Attributes:
         found: bool [n], whether a form of another value is near.
     """
 
-    def __init__(self, forms: np.ndarray, own: np.ndarray, limit: float) -> None:
+    def __init__(self, forms: np.ndarray, own: np.ndarray, limit: float, tell: Tell) -> None:
         # Along the direction in which the set varies most the fewest are near by chance.
         self._mean, self._along = forms.mean(axis=0), _widest(forms)
         place = (forms - self._mean) @ self._along
         self._order = np.argsort(place, kind="stable")
         self._forms, self._own, self._place = forms[self._order], own, place[self._order]
-        self._limit = limit
+        self._limit, self._tell = limit, tell
         self._reach = float(np.sqrt(2.0 * limit)) + 1e-3
         self.found = np.zeros(len(forms), dtype=bool)
 
@@ -293,6 +321,7 @@ class _Search:
             near &= self._own[rows[part]][:, None] != self._own[others][None]
             self.found[rows[part][near.any(axis=1)]] = True
             self.found[others[near.any(axis=0)]] = True
+            self._tell(len(near))
 
 
 def reduced(grey: np.ndarray, side: int) -> np.ndarray:  # float32 [side, side]

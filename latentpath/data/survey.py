@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from latentpath.core import DataError, colour_of, joined
+from latentpath.core import DataError, Progress, colour_of, joined, silent
 from latentpath.data.contrast import Picture
 from latentpath.data.contrast_survey import ContrastSurvey, ContrastSurveyor
 from latentpath.data.images import COUNTED_BY
@@ -372,8 +372,12 @@ class Surveyor:
         rows = np.arange(len(self._listing.files))
         return rows[~np.isin(rows, list(self._unreadable))]
 
-    def report(self) -> Survey:
-        """Return what the images seen so far amount to."""
+    def report(self, progress: Progress = silent) -> Survey:
+        """Return what the images seen so far amount to.
+
+        Args:
+            progress: told as copies are sought, stage "compare images".
+        """
         listing, good = self._listing, self.good_rows()
         labels, people = listing.labels[good], listing.identities[good]
         per_person = np.unique(people, return_counts=True)[1]
@@ -396,7 +400,7 @@ class Surveyor:
             copies=sum(map(len, copies)),
             copies_across_people=_across(copies, listing.identities),
             near_copies=max(
-                0 if listing.synthetic else self._near.across(listing.identities),
+                0 if listing.synthetic else self._near.across(listing.identities, progress),
                 _across(copies, listing.identities),
             ),
             copies_across_classes=_across(copies, listing.labels),

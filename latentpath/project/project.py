@@ -66,6 +66,7 @@ from latentpath.project.time_trial import (
     estimate_times,
     likely_resolution,
     smallest_side,
+    trial_line,
 )
 
 _SHEET_IMAGES = 20_000
@@ -179,16 +180,15 @@ def _run(
     if dry_run or not begun:
         for line in too_few_lines(data, people, config):
             say(line)
-    side = resolution or (begun["resolution"] if begun else 0)
-    if not side:
-        side, why_no_larger = likely_resolution(
-            people.private,
-            config.whole() if config.trial else config,
-            device=device,
-            progress=progress,
-        )
-        if why_no_larger:
-            say(why_no_larger)
+    side = resolution
+    if begun and not side:
+        side = begun["resolution"]
+        if not goes_on:
+            say(
+                f"resolution: {side} pixels, as the project was begun with; another one takes "
+                "another --out"
+            )
+    side = side or _likely_side(people.private, config, device, progress, say)
     agreed = {
         "data": data_fingerprint(data),
         "hold_out": config.hold_out,
@@ -219,6 +219,8 @@ def _run(
             return None
     if config.trial:
         say(_TRIAL)
+        networks = [each.network for each in due]
+        say(trial_line(people.private, config, networks, side, device=device))
     settings.agree("project", agreed)
     if config.trial and not begun:
         settings.agree("trial", {"first": True})
@@ -237,6 +239,22 @@ def _run(
             progress=progress,
             say=say,
         )
+
+
+def _likely_side(
+    private: ImageSet,
+    config: ProjectConfig,
+    device: torch.device | str,
+    progress: Progress,
+    say: Say,
+) -> int:
+    """The resolution of a new project, pixels, and why it is no larger one."""
+    whole = config.whole() if config.trial else config
+    side, why_no_larger = likely_resolution(private, whole, device=device, progress=progress)
+    if why_no_larger:
+        stays = "; the project keeps what this trial has, another --out begins anew"
+        say(why_no_larger + (stays if config.trial else ""))
+    return side
 
 
 def _make(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,6 +31,8 @@ STAGE = "time trial"
 
 # Seconds of trial for each network, and the most steps: R1 is a part of every 16th.
 _SECONDS, _STEPS = 8.0, 33
+# Before a trial, whose minutes need no better estimate.
+_SHORT_SECONDS = 2.0
 # Samples of the trial set, of which walks have a few points each; the share that passes the gate
 # is known only afterwards: this is what passed with the networks that ship.
 _SAMPLES, _PASSING = 48, 0.7
@@ -78,13 +80,13 @@ def estimate_times(
     training = config.training
     private = at_resolution(private, resolution)
     images, labels = _tensors(private, device)
-    people = torch.as_tensor(private.identities, device=images.device)
     estimates: list[StageEstimate] = []
 
     def told(*found: StageEstimate) -> None:
         estimates.extend(found)
         progress(STAGE, len(estimates), len(config.networks) + 2, {})
 
+    progress(STAGE, 0, len(config.networks) + 2, {})
     told(time_generator(private, config, resolution, device=device))
     generator = train_generator(
         images,
@@ -92,22 +94,8 @@ def estimate_times(
         num_classes=private.num_classes,
         config=replace(training.generator, total_images=training.generator.batch),
     )
-    per_step = _timed(
-        lambda clock: train_encoder(images, generator, config=training.encoder, progress=clock)
-    )
-    told(_steps("encoder", training.encoder.steps, per_step))
-    for name, target, count in (
-        ("identity", people, private.num_identities),
-        ("classifier", labels, private.num_classes),
-    ):
-        settings = getattr(training, name)
-
-        def train(
-            clock: Progress, target: Tensor = target, count: int = count, s: Any = settings
-        ) -> object:
-            return train_classifier(images, target, num_classes=count, config=s, progress=clock)
-
-        told(_steps(name, settings.steps, _timed(train)))
+    for estimate in _others(private, images, labels, generator, training, _SECONDS):
+        told(estimate)
     bundle = _untrained(private, images, labels, generator, training)
     once, walks = _time_set(private, bundle, config.produce)
     if config.surrogate:
@@ -124,12 +112,78 @@ def estimate_times(
     return estimates
 
 
+def trial_line(
+    private: ImageSet,
+    config: ProjectConfig,
+    networks: Collection[str],
+    resolution: int,
+    *,
+    device: torch.device | str = "cpu",
+) -> str:
+    """Return how long a trial will take, by a few seconds of its trainings, without its set.
+
+    Args:
+        private: the people behind the set.
+        config: of the trial.
+        networks: that it has to train.
+        resolution: of the generator, pixels.
+        device: where to compute.
+    """
+    private = at_resolution(private, resolution)
+    images, labels = _tensors(private, device)
+    training = config.training
+    found = [time_generator(private, config, resolution, device=device, seconds=_SHORT_SECONDS)]
+    if set(networks) - {"generator"}:
+        one_step = replace(training.generator, total_images=training.generator.batch)
+        generator = train_generator(
+            images, labels, num_classes=private.num_classes, config=one_step
+        )
+        found += _others(private, images, labels, generator, training, _SHORT_SECONDS)
+    trained = sum(each.seconds for each in found if each.stage in networks)
+    audit = _audit(private, config, images.device).seconds
+    return (
+        f"the trial: about {duration(trained + audit)} on this machine, as busy as it is now "
+        f"(networks {duration(trained) if trained else 'none'}, report {duration(audit)}, and the "
+        "set)"
+    )
+
+
+def _others(
+    private: ImageSet,
+    images: Tensor,
+    labels: Tensor,
+    generator: Any,
+    training: TrainingConfig,
+    seconds: float,
+) -> Iterator[StageEstimate]:
+    """Estimates of the trainings of encoder, identity and class classifier."""
+    people = torch.as_tensor(private.identities, device=images.device)
+    per_step = _timed(
+        lambda clock: train_encoder(images, generator, config=training.encoder, progress=clock),
+        seconds,
+    )
+    yield _steps("encoder", training.encoder.steps, per_step)
+    for name, target, count in (
+        ("identity", people, private.num_identities),
+        ("classifier", labels, private.num_classes),
+    ):
+        settings = getattr(training, name)
+
+        def train(
+            clock: Progress, target: Tensor = target, count: int = count, s: Any = settings
+        ) -> object:
+            return train_classifier(images, target, num_classes=count, config=s, progress=clock)
+
+        yield _steps(name, settings.steps, _timed(train, seconds))
+
+
 def time_generator(
     private: ImageSet,
     config: ProjectConfig,
     resolution: int,
     *,
     device: torch.device | str = "cpu",
+    seconds: float = _SECONDS,
 ) -> StageEstimate:
     """Time the generator's training alone, which tells most about a resolution.
 
@@ -138,6 +192,7 @@ def time_generator(
         config: of the project.
         resolution: pixels.
         device: where to compute.
+        seconds: that the trial may take.
     """
     images, labels = _tensors(at_resolution(private, resolution), device)
     settings = config.training.generator
@@ -147,7 +202,7 @@ def time_generator(
             images, labels, num_classes=private.num_classes, config=settings, progress=clock
         )
 
-    per_image = _timed(train)
+    per_image = _timed(train, seconds)
     total = settings.total_images
     what = f"{total:,} images at {_rate(1 / per_image)}"
     return StageEstimate("generator", per_image * total, what)
@@ -213,6 +268,8 @@ def likely_resolution(
     """
     largest, chosen = _largest_side(data), smallest_side(data)
     why, side = "", 2 * chosen
+    if side <= largest:
+        progress("resolution", 0, largest, {})
     while side <= largest and not why:
         seconds = time_generator(data, config, side, device=device).seconds
         if seconds <= 3600 * config.hours / 2:
@@ -223,8 +280,8 @@ def likely_resolution(
         enough = math.ceil(2.2 * seconds / 3600)
         why = (
             f"resolution: {chosen} pixels and not {side}, at which the generator alone would take "
-            f"about {duration(seconds)}, more than half of --hours {config.hours:g} "
-            f"(--hours {enough} allows {side})"
+            f"about {duration(seconds)} on this machine, as busy as it is now, more than half of "
+            f"--hours {config.hours:g} (--hours {enough} allows {side})"
         )
     return chosen, why
 
@@ -242,9 +299,9 @@ def _tensors(data: ImageSet, device: torch.device | str) -> tuple[Tensor, Tensor
     return to_tensor(data.images).to(device), torch.as_tensor(data.labels, device=device)
 
 
-def _timed(work: Callable[[Progress], object]) -> float:
+def _timed(work: Callable[[Progress], object], seconds: float) -> float:
     """Seconds for each unit that the work's progress counts; work shorter than a trial ends."""
-    return seconds_per_unit(work, seconds=_SECONDS, calls=_STEPS)
+    return seconds_per_unit(work, seconds=seconds, calls=_STEPS)
 
 
 def _steps(name: str, steps: int, per_step: float) -> StageEstimate:

@@ -33,6 +33,17 @@ def compared_arrays(images):
     return copies.across(np.arange(len(images)))
 
 
+def test_the_comparison_is_told_from_its_beginning_to_its_end():
+    copies, told = NearCopies(), []
+    for row in range(1100):
+        copies.add(row, np.asarray(smooth(row, 16))[..., None])
+    copies.across(np.arange(1100), lambda stage, done, total, figures: told.append((stage, done)))
+    stages, done = zip(*told, strict=True)
+    assert set(stages) == {"compare images"}
+    assert len(done) > 3
+    assert list(done) == sorted(set(done))
+
+
 class TestPixels:
     @pytest.mark.parametrize(
         "change",

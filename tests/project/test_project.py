@@ -219,7 +219,9 @@ def test_a_trial_says_so_wherever_it_is_read(tried):
     assert made.run.folder.set == folder / "trial" / "run" / "set"
     assert made.run.manifest["networks"]["trial"] is True
     assert any(line.startswith("a trial: ") and "not to be shared" in line for line in told)
-    assert not any("all together" in line for line in told), "minutes need no estimate"
+    assert not any("all together" in line for line in told), "minutes need no more than a line"
+    (line,) = [line for line in told if line.startswith("the trial: about ")]
+    assert re.search(r"\(networks \d+ seconds?, report \d+ \w+, and the set\)", line)
     assert says in (made.run.folder.set / "README.md").read_text("utf-8")
     report = folder / "trial" / "report"
     for name in ("report.html", "summary.html"):
@@ -237,6 +239,10 @@ def test_the_same_call_goes_on_after_a_trial(tried, tmp_path):
             DATA, tmp_path / "p", longer, say=told.append, options=RunOptions(anyway=True)
         )
     assert "generator: trained on, from 16 to 24 images" in told
+    assert (
+        "resolution: 16 pixels, as the project was begun with; another one takes another --out"
+        in told
+    )
     assert any(line.startswith("all together: about") for line in told)
     assert "trial" not in made.run.manifest["networks"]
     assert made.run.folder.set == tmp_path / "p" / "run" / "set"
@@ -537,9 +543,11 @@ def test_a_smaller_resolution_than_the_images_have_is_explained(tmp_path, monkey
     assert chosen == 64
     assert why == (
         "resolution: 64 pixels and not 128, at which the generator alone would take about 7.3 "
-        "hours, more than half of --hours 12 (--hours 17 allows 128)"
+        "hours on this machine, as busy as it is now, more than half of --hours 12 (--hours 17 "
+        "allows 128)"
     )
-    assert [words[3] for words in shown] == [{}, {}], "no hours of what is not chosen"
+    assert [words[1] for words in shown] == [0, 64, 128], "it is told before the first is timed"
+    assert [words[3] for words in shown] == [{}, {}, {}], "no hours of what is not chosen"
     assert shown[-1][1] == shown[-1][2]
     assert likely_resolution(large, replace(CONFIG, hours=17)) == (128, "")
 

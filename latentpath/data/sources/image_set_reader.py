@@ -71,7 +71,8 @@ def scan(source: str | Path | DataSource, *, progress: Progress = silent, **opti
 
     Args:
         source: as in `read_image_set`.
-        progress: told after every image, stage "read images".
+        progress: told after every image, stage "read images", and as they are held against each
+            other, "compare images".
 
     Returns:
         What the set holds; `Survey.check` says whether the set can be read.
@@ -84,7 +85,7 @@ def scan(source: str | Path | DataSource, *, progress: Progress = silent, **opti
     surveyor = Surveyor(listing)
     with loggers_quiet():
         deque(_decoded(listing, surveyor, progress), maxlen=0)
-    return surveyor.report()
+    return surveyor.report(progress)
 
 
 def read_and_survey(
@@ -110,7 +111,7 @@ def read_and_survey(
     with loggers_quiet():
         for row, picture in _decoded(listing, surveyor, progress):
             store.put(row, picture.pixels)
-    survey = surveyor.report()
+    survey = surveyor.report(progress)
     survey.check(channels, resolution, max_unreadable)
     for sentence in (*survey.notes, *survey.suspicions(), *_left_out(survey)):
         warnings.warn(sentence, LatentpathWarning, stacklevel=3)
