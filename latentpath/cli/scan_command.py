@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from typing import TYPE_CHECKING
 
 from latentpath.cli.command import LateParser, declare_command
 from latentpath.cli.common_options import add_data_options, data_source, is_demo_data
 from latentpath.cli.console import Bars
 from latentpath.core import InputError
+
+if TYPE_CHECKING:
+    from latentpath.data import Survey
 
 
 def declare(parser: LateParser) -> None:
@@ -34,7 +38,7 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> None:
     if arguments.json:
         print(json.dumps(survey.as_dict(), indent=1))
     else:
-        print("\n".join(survey.lines()))
+        print("\n".join([*survey.lines(), *_too_few(survey)]))
     # The report first; then the errors, if the other commands would refuse the set.
     faults = survey.faults(*wanted)
     for fault in faults[:-1]:
@@ -43,3 +47,15 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> None:
         print("to settle all of it, add", *(fault.settled_by for fault in faults))
     if faults:
         raise faults[-1].error
+
+
+def _too_few(survey: Survey) -> list[str]:
+    """The classes of which no endpoint can be made where nobody says another k."""
+    from latentpath.data import USUAL_K
+
+    return [
+        f"class {name!r}: {people} people at most, too few for averages over k = {USUAL_K}, as "
+        "`latentpath run` and `produce` make them without --k"
+        for name, _, people in survey.classes
+        if people < USUAL_K
+    ]

@@ -35,6 +35,7 @@ from latentpath.data.manifest import (
 )
 from latentpath.data.people_split import (
     FEWEST_TO_JUDGE as FEWEST_TO_JUDGE,
+    USUAL_K as USUAL_K,
     PeopleSplit as PeopleSplit,
     split_people as split_people,
     validation_people as validation_people,

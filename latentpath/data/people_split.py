@@ -9,6 +9,9 @@ import numpy as np
 from latentpath.core import DataError
 from latentpath.data.images import ImageSet
 
+USUAL_K = 5
+"""Distinct people whom every endpoint is an average over, at least, where nobody says another k."""
+
 # Fewer strangers than this tell nothing about a class.
 _LEAST_HELD_OUT = 2
 # People without whom no network can be judged, and the share of all that they may be.

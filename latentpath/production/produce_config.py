@@ -21,6 +21,7 @@ from latentpath.core import (
     check_one_of,
     check_within,
 )
+from latentpath.data import USUAL_K
 
 _Config = TypeVar("_Config")
 
@@ -78,7 +79,7 @@ class EndpointsConfig:
     """Where walks start and end: "centroids", or "safe", which moves those centroids that name one
     person with more than nine tenths of the gate's largest probability to the nearest safe latent
     of their class, no nearer to anybody behind them."""
-    k: int = 5
+    k: int = USUAL_K
     """Every endpoint is an average over at least so many distinct people."""
     grouping: str = "farthest"
     """How people are grouped: "farthest" (k-SALSA's rule), "mdav" or "auto"."""

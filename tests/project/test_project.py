@@ -20,7 +20,7 @@ pytest.importorskip("safetensors")
 pytest.importorskip("matplotlib")
 
 from latentpath.audit import AuditConfig, MembershipConfig, wings
-from latentpath.cli import main
+from latentpath.cli import main, make_parser
 from latentpath.core import StoppedError
 from latentpath.core.errors import (
     InputError,
@@ -137,6 +137,17 @@ def test_the_report_names_the_numbers_of_people_that_the_dry_run_names(finished)
                 numbers[wing.name] = int(re.search(r"(\d+) to acquit a set", check.what)[1])
                 assert numbers[wing.name] == wing.people_held_out
     assert numbers == {"attacks": 100, "closeness": 30}
+
+
+def test_the_report_names_settings_as_the_command_line_has_them(finished):
+    page = finished[1].report_file.read_text("utf-8")
+    audit = make_parser()._subparsers._group_actions[0].choices["audit"]
+    audit.declare(audit)
+    named = set(re.findall(r"<td>(--[^<]+)</td>", page))
+    assert {"--witness-steps", "--measures", "--limits-closeness-green"} <= named
+    assert named <= set(audit._option_string_actions)
+    assert "<td>sets, real, counted by</td>" in page
+    assert "witness.steps" not in page
 
 
 def test_the_people_held_out_are_in_nothing(finished):

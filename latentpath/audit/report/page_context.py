@@ -6,10 +6,12 @@ from the user (class names, titles, settings) stays plain here and is escaped by
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from typing import Any
 
 from latentpath._version import __version__
+from latentpath.audit.audit_config import AuditConfig
 from latentpath.audit.registry import wings
 from latentpath.audit.report import report_tables
 from latentpath.audit.report.report_model import Report
@@ -26,6 +28,7 @@ from latentpath.audit.report.sample_galleries import galleries
 from latentpath.audit.report.traffic_lights import lights, verdict_lights
 from latentpath.data import network_notes
 
+_OPTIONS = {"measures", *(field.name for field in fields(AuditConfig))}
 _IMAGES = Column("Images", lambda audit: f"{audit.images:,}")
 
 
@@ -53,10 +56,25 @@ def page_context(report: Report, include_real: bool) -> dict[str, Any]:
         "gates": [marked(report, row, report_tables.gate(row.gate)) for row in rows if row.gate],
         "certificate": report_tables.certificate(report.certificate),
         "seal": report.seal,
-        "settings": flat(report.settings),
+        "settings": _settings(report.settings),
         "made_here": report.made_here,
         "methods": list(_methods(report)),
     }
+
+
+def _settings(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Name and value of every setting: the audit's options as the command line calls them."""
+    rows = []
+    for section, value in settings.items():
+        for name, text in flat({section: value}):
+            if section in _OPTIONS:
+                shown = f"--{name.replace('.', '-').replace('_', '-')}"
+            elif section in ("sets", "image"):
+                shown = name.replace(".", ", ").replace("_", " ")
+            else:
+                shown = name
+            rows.append((shown, text))
+    return rows
 
 
 def _summary(report: Report) -> Iterator[str]:
