@@ -91,7 +91,6 @@ from latentpath.production.run.run_result import (
 from latentpath.production.run.run_status import (
     RunStatus as RunStatus,
     read_status as read_status,
-    status_json as status_json,
 )
 from latentpath.production.run.run_verification import (
     verify_run as verify_run,

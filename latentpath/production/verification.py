@@ -83,7 +83,7 @@ class Verification:
         if count:
             return f"{count} finding{'s' * (count > 1)}"
         seal = f", seal {self.seal}" if self.seal else ""
-        more = f", {len(self.not_verified)} need more" if self.not_verified else ""
+        more = f" and {len(self.not_verified)} could not be" if self.not_verified else ""
         checks = f"{len(self.verified)} checks were made{more}"
         if not self.has_set:
             return f"there is no set in {self.folder} yet; nothing is wrong with its run: {checks}"

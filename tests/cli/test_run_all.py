@@ -99,6 +99,7 @@ def test_from_xrays_of_64_pixels_to_a_report(command, shared_data, tmp_path):
     words = ["run", "--quiet", "--data", data, "--out", out, *SMALL, "--anyway"]
     code, shown, errors = command(*words)
     assert (code, shown) == (2, "")
+    assert "got 'train', which is meant where none is named; the splits are" in errors[-1]
     assert "0 (3,535 images), 1 (846 images), 2 (568 images)" in errors[-1]
     words += ["--split=2", "--identity-column=patients"]
     code, shown, _ = command(*words)

@@ -45,7 +45,7 @@ def test_one_split_of_a_table(clinic):
 
 
 def test_an_unknown_split_lists_those_there_are(clinic):
-    with pytest.raises(DataError, match=r"'train', where the splits are 0 \(4 images\), 1 \(4"):
+    with pytest.raises(DataError, match=r"none is named; the splits are 0 \(4 images\), 1 \(4"):
         read(clinic)
     with pytest.raises(DataError, match="'3', where the splits are"):
         read(clinic, split="3")

@@ -449,6 +449,7 @@ class TestCommandLine:
         line = f"nothing is wrong with {copy}, seal {read_manifest(copy)['seal']}: "
         shown = capsys.readouterr().out
         assert shown.startswith(line)
+        assert " checks were made and 2 could not be (--verbose lists all checks)" in shown
         assert shown.count("\n") == 1
         assert main(["verify", str(copy), "--private", private, "--verbose"]) == 0
         shown = capsys.readouterr().out

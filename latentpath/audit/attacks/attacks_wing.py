@@ -139,7 +139,11 @@ def _membership_notes(report: Report) -> Iterator[str]:
         for row in report.sets
         if row.audit.membership is not None
     ]
-    yield f"Strongest attack on each set: {'; '.join(strongest)}."
+    yield (
+        f"Strongest attack on each set: {'; '.join(strongest)}. It is the one with the largest "
+        "area under its curve; another may find more people at 1% false alarms, and the answer "
+        "looks at all of them."
+    )
     membership: Membership | None = subject_of(report).audit.membership
     if membership:
         blind = membership.blind.auc

@@ -272,9 +272,12 @@ def rows_of_split(
     values = Counter(splits or ())
     if splits is None or wanted not in values:
         there = ", ".join(f"{value} ({n:,} images)" for value, n in values.most_common(_SHOWN))
+        where = "where the splits are"
+        if wanted == "train":
+            where = "which is meant where none is named; the splits are"
         raise DataError(
             expected="one of the set's own splits as --split",
-            got=f"{wanted!r}, where the splits are {there}"
+            got=f"{wanted!r}, {where} {there}"
             if there
             else f"{wanted!r}, and nothing that tells splits",
             fix="choose one of them with --split, or all of them with --split all"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -208,11 +207,6 @@ def _rates(recent: list[ShardRow], last: SessionRow | None) -> tuple[float, floa
     if seconds <= 0:
         return 0.0, 0.0
     return images / seconds, min(1.0, busy / (seconds * max(last.workers, 1)))
-
-
-def status_json(status: RunStatus) -> str:
-    """The status as a JSON text."""
-    return json.dumps(status.as_dict(), indent=1)
 
 
 def _duration(seconds: float) -> str:

@@ -20,7 +20,7 @@ from latentpath.production.plan import read_plan
 from latentpath.production.run.ledger import RUNNING, Ledger, ShardRow
 from latentpath.production.run.run_folder import RunFolder
 from latentpath.production.run.run_result import samples_line
-from latentpath.production.run.run_status import _duration, _status, read_status, status_json
+from latentpath.production.run.run_status import _duration, _status, read_status
 from latentpath.production.selection import Schedule, Selection
 from latentpath.production.shard import ShardCounts
 from support.tiny_runs import config, files_of
@@ -71,7 +71,7 @@ class TestStatus:
 
     def test_as_json_and_text(self, finished, capsys):
         status = read_status(finished.folder.root)
-        assert json.loads(status_json(status))["images"] == 45
+        assert status.as_dict()["images"] == 45
         assert main(["status", str(finished.folder.root), "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["state"] == "finished"
         assert main(["status", str(finished.folder.root)]) == 0
@@ -163,7 +163,7 @@ def test_nothing_tells_of_machines_places_and_people(perform, monkeypatch, capfd
     assert "last error: FileNotFoundError in latentpath/" in status
     broken.clear()
     made = perform(resume=True)
-    told = [str(error.value), status, status_json(read_status(made.folder.root))]
+    told = [str(error.value), status, json.dumps(read_status(made.folder.root).as_dict())]
     told += ["\n".join(summary_lines(made)).replace(str(made.folder.root), ""), *capfd.readouterr()]
     content = files_of(made.folder.root)
     words = {secret, host, socket.gethostname(), platform.node(), getpass.getuser()}
