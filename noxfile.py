@@ -58,6 +58,7 @@ def versions(session: nox.Session, name: str) -> None:
     pins.write_text("\n".join(COMBINATIONS[name][1]) + "\n")
     session.install("--editable", ".[test,triton]", "--constraint", str(pins))
     results = temporary / "results.xml"
+    results.unlink(missing_ok=True)
     # As `make unit` does.
     workers = ["--numprocesses=logical", "--maxprocesses=8", "--dist=worksteal"]
     what = session.posargs or [*workers, f"--junit-xml={results}"]
@@ -68,7 +69,8 @@ def versions(session: nox.Session, name: str) -> None:
     if session.posargs:
         return
     session.run("python", "scripts/record_versions.py", name, str(results))
-    shutil.rmtree(session.virtualenv.location)  # stays where a test failed
+    if results.exists():  # not where --install-only was asked for
+        shutil.rmtree(session.virtualenv.location)  # stays where a test failed
 
 
 @nox.session
