@@ -329,9 +329,10 @@ def _pixels(picture: Image, pil: ModuleType) -> np.ndarray:
     """Return [H, W] or [H, W, 3] in the depth of the file: uint8, uint16, integer or float."""
     mode = picture.mode
     hidden = picture.info.get("transparency")  # a value or colour, or an alpha for each index
-    if hidden is not None and mode.startswith("I;16"):
+    # Before Pillow 11 16-bit grey of a PNG came as "I".
+    if mode.startswith("I;16") or (mode == "I" and picture.format == "PNG"):
         pixels = np.asarray(picture).astype(np.uint16)
-        return np.where(pixels == hidden, np.uint16(0), pixels)
+        return pixels if hidden is None else np.where(pixels == hidden, np.uint16(0), pixels)
     if hidden is not None and mode in ("1", "L", "RGB") and np.max(hidden) <= 255:
         return _over_black(picture, pil, "RGB" if mode == "RGB" else "L")
     if mode in ("L", "RGB", "F"):
@@ -340,11 +341,6 @@ def _pixels(picture: Image, pil: ModuleType) -> np.ndarray:
         return np.asarray(picture.convert("L"))
     if mode in ("CMYK", "YCbCr"):
         return np.asarray(picture.convert("RGB"))
-    if mode.startswith("I;16"):
-        return np.asarray(picture).astype(np.uint16)
-    if mode == "I" and picture.format == "PNG":
-        # Before Pillow 11 this was how 16-bit grey came.
-        return np.asarray(picture).astype(np.uint16)
     if mode == "I":
         return np.asarray(picture)
     if mode == "P" and "transparency" not in picture.info:
