@@ -62,6 +62,14 @@ from latentpath.core.files import (
     take_lock as take_lock,
     write_file as write_file,
 )
+from latentpath.core.layouts import (
+    ConvolutionWatch as ConvolutionWatch,
+    StridedPointwise as StridedPointwise,
+    channels_last as channels_last,
+    faulty_layers as faulty_layers,
+    place as place,
+    without_faulty_layers as without_faulty_layers,
+)
 from latentpath.core.long_work import (
     Progress as Progress,
     Say as Say,
@@ -78,17 +86,11 @@ from latentpath.core.long_work import (
     unsaid as unsaid,
 )
 from latentpath.core.modes import (
-    ConvolutionWatch as ConvolutionWatch,
-    StridedPointwise as StridedPointwise,
-    channels_last as channels_last,
     device_of as device_of,
     evaluating as evaluating,
-    faulty_layers as faulty_layers,
-    place as place,
     seeded as seeded,
     tf32_allowed as tf32_allowed,
     uses_tf32 as uses_tf32,
-    without_faulty_layers as without_faulty_layers,
 )
 from latentpath.core.threads import (
     return_freed_memory as return_freed_memory,

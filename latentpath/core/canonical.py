@@ -178,7 +178,15 @@ _META = "latentpath"
 
 
 def pack(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Return the file's bytes."""
+    """Return the bytes of a file that holds arrays and plain JSON values.
+
+    Args:
+        meta: the JSON values.
+        arrays: by name, of any shapes.
+
+    Raises:
+        MissingExtraError: safetensors is not installed.
+    """
     save = require_extra("safetensors.numpy", "pipeline").save
     encoded = json.dumps(meta, sort_keys=True, allow_nan=False)
     # Views with steps would be stored as if they had none.

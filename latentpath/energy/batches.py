@@ -8,6 +8,7 @@ rows go one by one, elsewhere always so many together.
 
 from __future__ import annotations
 
+import inspect
 import os
 import warnings
 import weakref
@@ -155,10 +156,9 @@ def without_owner(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     An object that keeps a method of its own lies in a circle, which nothing frees but Python's
     collector, when it comes by: until then it holds its networks' memory. For such attributes.
     """
-    owner = getattr(function, "__self__", None)
-    if owner is None:
+    if not inspect.ismethod(function):
         return function
-    found, method = weakref.ref(owner), function.__func__  # type: ignore[attr-defined]
+    found, method = weakref.ref(function.__self__), function.__func__
     return lambda *inputs: method(found(), *inputs)
 
 

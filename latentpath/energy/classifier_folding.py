@@ -193,7 +193,7 @@ class ChannelMatch:
 
     The images come channels last where the model takes them so (one that calls `view` may
     refuse), on CPUs and in half precision, whose convolutions run up to twice as fast then; not
-    on CPUs where the model holds a layer that must not run so, see `latentpath.core.modes`.
+    on CPUs where the model holds a layer that must not run so, see `latentpath.core.layouts`.
 
     Args:
         model: images [M, C, H, W] to logits.

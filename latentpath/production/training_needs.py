@@ -150,11 +150,11 @@ def begun_otherwise(
     """
     found = []
     for network in wanted:
-        checkpoint, steps = folder / f"{network}.checkpoint", _STEPS
+        checkpoint = folder / f"{network}.checkpoint"
         if (folder / FILES[network]).exists() or not checkpoint.exists():
             continue
         begun = read_checkpoint(checkpoint)["config"]
-        if begun.get(steps) != getattr(getattr(config, network), steps, None):
+        if begun.get(_STEPS) != getattr(getattr(config, network), _STEPS, None):
             found.append(network)
     return found
 

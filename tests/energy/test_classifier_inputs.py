@@ -148,7 +148,7 @@ class TestLayout:
     @pytest.mark.filterwarnings("ignore::DeprecationWarning")
     @pytest.mark.parametrize("form", ["module", "function", "script", "exported", "compiled"])
     def test_a_network_with_a_narrow_pointwise_layer_gets_contiguous_images(self, form):
-        """Whatever the generator's layout is; see `latentpath.core.modes`."""
+        """Whatever the generator's layout is; see `latentpath.core.layouts`."""
         images = torch.randn(3, 3, SIDE, SIDE).contiguous(memory_format=torch.channels_last)
         for narrow in (True, False):
             layer = nn.Conv2d(3 if narrow else 16, 4, 1, stride=2)
