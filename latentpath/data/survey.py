@@ -20,8 +20,8 @@ from latentpath.data.sources.listing import Listing
 _SIZES_SHOWN = 4
 # A class of so many images shows more than one person.
 _IMAGES_OF_SEVERAL = 10
-# Channels of grey pictures that were stored in colour differ by so many levels at most; every so
-# many pixels of a row and column are looked at.
+# Channels of grey pictures that were stored in colour differ by so many levels at most; colour is
+# looked for in every so many pixels of a row and column first.
 _GREY, _THIN = 8, 3
 
 
@@ -325,6 +325,11 @@ class Survey:
         )
 
 
+def _shows_colour(image: np.ndarray) -> bool:  # [H, W, 3]
+    """Whether any pixel is coloured: a mark of a few pixels, too, is lost in grey."""
+    return any(np.ptp(part, axis=2).max() > _GREY for part in (image[::_THIN, ::_THIN], image))
+
+
 class Surveyor:
     """Looks at the images of a listing, one after the other, and keeps no pixels.
 
@@ -354,8 +359,7 @@ class Surveyor:
         size = (width, height, channels)
         self._sizes[size] += 1
         if channels > 1:
-            few = image[::_THIN, ::_THIN]
-            self._coloured += int(np.ptp(few, axis=2).max() > _GREY)
+            self._coloured += _shows_colour(image)
         self._first_of.setdefault(size, row)
         digest = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16)
         digest.update(repr(size).encode())

@@ -101,7 +101,10 @@ def mixed(tmp_path):
             pixels = rng.integers(0, 256, (20 + number, 30), dtype=np.uint8)
             if number == 7:
                 pixels = np.stack([pixels, pixels, pixels], 2)
-                pixels[..., 0] += 90 * colour
+                if colour == "all":
+                    pixels[..., 0] += 90
+                elif colour == "a dot":
+                    pixels[1, 1] = 255, 0, 0
             Image.fromarray(pixels).save(path)
         return tmp_path / "mixed"
 
@@ -109,7 +112,7 @@ def mixed(tmp_path):
 
 
 def test_all_that_is_to_be_settled_is_told_at_once(scan, mixed):
-    data = mixed(colour=False)
+    data = mixed(colour=None)
     code, report, errors = scan(data=data)
     assert code == 2
     assert [error.split(", got ")[0] for error in errors] == [
@@ -128,15 +131,16 @@ def test_all_that_is_to_be_settled_is_told_at_once(scan, mixed):
     assert scan(*people, *options, data=data)[::2] == (0, [])
 
 
-def test_colour_is_a_choice_of_whoever_knows_the_images(scan, mixed):
+@pytest.mark.parametrize("colour", ["all", "a dot"])
+def test_colour_is_a_choice_of_whoever_knows_the_images(scan, mixed, colour):
     people = ("--identity-pattern", "person([0-9]+)_")
-    _, report, errors = scan(*people, data=mixed(colour=True))
+    _, report, errors = scan(*people, data=mixed(colour))
     assert "or --channels 3 for colour" in errors[0]
     assert "to settle all of it" not in report
 
 
 def test_what_reads_a_set_says_all_of_it_in_one_line(mixed, tmp_path, capsys):
-    data, out = str(mixed(colour=False)), str(tmp_path / "p")
+    data, out = str(mixed(colour=None)), str(tmp_path / "p")
     assert main(["run", "--quiet", "--data", data, "--out", out, "--dry-run"]) == 2
     (error,) = capsys.readouterr().err.splitlines()
     assert "expected (1) every image to show another person" in error
