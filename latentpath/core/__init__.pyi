@@ -96,7 +96,9 @@ from latentpath.core.threads import (
     return_freed_memory as return_freed_memory,
     share_arenas as share_arenas,
     side_by_side as side_by_side,
+    threads_on as threads_on,
     threads_that_help as threads_that_help,
     using_threads as using_threads,
+    work_clock as work_clock,
     workers_beside as workers_beside,
 )

@@ -80,20 +80,21 @@ class _EnoughError(Exception):
 class _StepClock:
     """A progress callback that times what follows its first call, and then ends the work."""
 
-    def __init__(self, seconds: float, calls: float) -> None:
+    def __init__(self, seconds: float, calls: float, clock: Callable[[], float]) -> None:
         self.first: tuple[float, int] | None = None
         self.last = (0.0, 0)
-        self._seconds, self._calls = seconds, calls
+        self._calls, self._clock = calls, clock
+        self._seconds, self._began = seconds, 0.0
 
     def __call__(self, stage: str, done: int, total: int, figures: Mapping[str, float]) -> None:
         dict(figures)  # a step is done when its figures are there: a GPU is still at it
-        now = time.perf_counter()
+        told, now = self._clock(), time.perf_counter()
         if self.first is None:
-            self.first = now, done
+            self.first, self._began = (told, done), now
             return
-        self.last = now, done
+        self.last = told, done
         self._calls -= 1
-        if now - self.first[0] > self._seconds or self._calls <= 0:
+        if now - self._began > self._seconds or self._calls <= 0:
             raise _EnoughError
 
     @property
@@ -106,7 +107,11 @@ class _StepClock:
 
 
 def seconds_per_unit(
-    work: Callable[[Progress], object], *, seconds: float = math.inf, calls: float = math.inf
+    work: Callable[[Progress], object],
+    *,
+    seconds: float = math.inf,
+    calls: float = math.inf,
+    clock: Callable[[], float] | None = None,
 ) -> float:
     """Begin some work, and end it when enough is known of how long it takes.
 
@@ -114,15 +119,17 @@ def seconds_per_unit(
         work: tells its progress as it goes; the first call is not counted.
         seconds: that are enough.
         calls: of the progress that are enough.
+        clock: by which the work is timed, seconds; None takes the usual one.
 
     Returns:
         Seconds for each unit that the progress counts; all of them where it tells only once.
     """
-    clock, began = _StepClock(seconds, calls), time.perf_counter()
+    clock = clock or time.perf_counter
+    steps, began = _StepClock(seconds, calls, clock), clock()
     with contextlib.suppress(_EnoughError):
-        work(clock)
-    measured = clock.per_unit
-    return time.perf_counter() - began if measured is None else measured
+        work(steps)
+    measured = steps.per_unit
+    return clock() - began if measured is None else measured
 
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)

@@ -56,6 +56,25 @@ def threads_that_help(most: int = 0) -> int:
     return best
 
 
+def threads_on(device: Any) -> int:
+    """As many as make small networks fast there: `threads_that_help` on a processor, else all."""
+    import torch
+
+    on_processor = torch.device(device).type == "cpu"
+    return threads_that_help() if on_processor else torch.get_num_threads()
+
+
+def work_clock(device: Any) -> Callable[[], float]:
+    """A clock for work on a device that other programs' work does not change, where there is one.
+
+    On a processor it tells how long this thread has computed, and waited at work for those that
+    PyTorch begins beside it; not how long it waited for a processor. On a GPU it is the usual one.
+    """
+    import torch
+
+    return time.thread_time if torch.device(device).type == "cpu" else time.perf_counter
+
+
 def _timed(images: Any, weight: Any) -> float:
     import torch
 

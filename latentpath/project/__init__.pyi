@@ -8,10 +8,10 @@ from latentpath.project.project_status import (
     is_project as is_project,
     read_project as read_project,
 )
+from latentpath.project.resolution_choice import reading_side as reading_side
 from latentpath.project.time_trial import (
     StageEstimate as StageEstimate,
     estimate_lines as estimate_lines,
     estimate_times as estimate_times,
-    reading_side as reading_side,
     time_generator as time_generator,
 )

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 
-from latentpath.audit import (
-    Audit,
-    WholeProgress,
-    audit_cost,
-    audit_set,
-    check_packages,
-    check_report,
-    measure_names,
-    report_on,
-    write_report,
-)
+from latentpath.audit import Audit, check_packages
 from latentpath.core import (
     InputError,
     OutputExistsError,
@@ -29,7 +17,7 @@ from latentpath.core import (
     Say,
     silent,
     stops,
-    threads_that_help,
+    threads_on,
     unsaid,
     using_threads,
 )
@@ -37,35 +25,32 @@ from latentpath.data import ImageSet, PeopleSplit, split_people
 from latentpath.production import (
     NETWORKS,
     AgreedSettings,
-    Bundle,
     DueTraining,
     RunFolder,
     RunOptions,
     RunResult,
     absent_networks,
-    at_resolution,
     begun_otherwise,
     check_networks,
     check_promise,
-    compared_sets,
     data_fingerprint,
     due_trainings,
     kept_lines,
     produce,
     ready_networks,
     refuse_identifiers,
-    walk_people,
 )
+from latentpath.project.hours import check_hours
 from latentpath.project.people_enough import too_few_lines
 from latentpath.project.project_config import ProjectConfig
-from latentpath.project.project_status import SETTINGS, TRIAL, has_report
+from latentpath.project.project_report import ready_report
+from latentpath.project.project_status import SETTINGS, TRIAL
+from latentpath.project.resolution_choice import likely_resolution
 from latentpath.project.run_words import AGAIN, run_words
 from latentpath.project.time_trial import (
     StageEstimate,
     estimate_lines,
     estimate_times,
-    likely_resolution,
-    smallest_side,
     trial_line,
 )
 
@@ -142,35 +127,43 @@ def run_project(
             data,
             Path(out),
             config or ProjectConfig(),
+            _Call(device, created, options or RunOptions(), progress, say or unsaid),
             resolution=resolution,
             dry_run=dry_run,
-            device=device,
-            created=created,
-            options=options or RunOptions(),
-            progress=progress,
-            say=say or unsaid,
         )
+
+
+@dataclass(frozen=True, eq=False)
+class _Call:
+    """Where and how a call does its work, and whom it tells."""
+
+    device: torch.device | str
+    created: str
+    options: RunOptions
+    progress: Progress
+    say: Say
+
+    def say_all(self, lines: Iterable[str]) -> None:
+        """Show each of these lines."""
+        for line in lines:
+            self.say(line)
 
 
 def _run(
     data: ImageSet,
     folder: Path,
     config: ProjectConfig,
+    call: _Call,
     *,
     resolution: int,
     dry_run: bool,
-    device: torch.device | str,
-    created: str,
-    options: RunOptions,
-    progress: Progress,
-    say: Say,
 ) -> ProjectResult | None:
     """As `run_project`, with every argument."""
     check_packages()
     settings = _settings(folder)
     people = split_people(data, config.hold_out, config.hold_out_seed)
     _check_people(people, config)
-    say(
+    call.say(
         f"people: {people.private.num_identities:,} behind the set, "
         f"{people.others.num_identities:,} held out for the audit"
     )
@@ -178,82 +171,82 @@ def _run(
     # Nobody was told what the whole takes who began with a trial.
     goes_on = bool(begun and (settings.get("whole") or not settings.get("trial")))
     if dry_run or not begun:
-        for line in too_few_lines(data, people, config):
-            say(line)
-    side = resolution
-    if begun and not side:
-        side = begun["resolution"]
-        if not goes_on:
-            say(
-                f"resolution: {side} pixels, as the project was begun with; another one takes "
-                "another --out"
-            )
-    side = side or _likely_side(people.private, config, device, progress, say)
-    agreed = {
-        "data": data_fingerprint(data),
-        "hold_out": config.hold_out,
-        "hold_out_seed": config.hold_out_seed,
-        "resolution": side,
-    }
+        call.say_all(too_few_lines(data, people, config))
+    weights = folder / "weights"
+    due = _due(folder, weights, config)
+    if dry_run:
+        call.say_all(kept_lines(weights, config.training))
+        call.say_all(each.line for each in due if each.why)
+    side = resolution or _side(begun, goes_on, people.private, config, call)
+    agreed = _agreed(data, config, side)
     if begun:
         settings.agree("project", agreed)
     config.output.check(people.private, side)
-    weights = folder / "weights"
     of_unknown_people = check_networks(weights, people.private, side)
-    if config.trial:
-        due = [DueTraining(network) for network in absent_networks(weights, config.networks)]
-        _check_untouched(weights, config)
-    else:
-        due = due_trainings(weights, config.training, config.networks)
-        _check_unplanned(folder, due)
     if dry_run or not (goes_on or config.trial):
-        estimates = _estimate(due, people, config, side, device, progress)
-        if dry_run:
-            for line in [*kept_lines(weights, config.training), *(e.line for e in due if e.why)]:
-                say(line)
-        for line in estimate_lines(estimates, side, people.private.num_identities):
-            say(line)
+        estimates = _estimate(due, people, config, side, call)
         if not goes_on:
-            _check_hours(estimates, config, people.private, side, device)
-        if dry_run:
-            return None
+            check_hours(estimates, config, people.private, side, call.device)
+    if dry_run:
+        return None
     if config.trial:
-        say(_TRIAL)
         networks = [each.network for each in due]
-        say(trial_line(people.private, config, networks, side, device=device))
+        call.say(_TRIAL)
+        call.say(trial_line(people.private, config, networks, side, device=call.device))
     settings.agree("project", agreed)
     if config.trial and not begun:
         settings.agree("trial", {"first": True})
     elif settings.get("trial") and not config.trial:
         settings.agree("whole", {"begun": True})
     with stops("before this stage was finished", f"{AGAIN}; what is finished is kept"):
-        return _make(
-            folder,
-            people,
-            config,
-            side,
-            of_unknown_people,
-            device=device,
-            created=created,
-            options=options,
-            progress=progress,
-            say=say,
-        )
+        return _make(folder, people, config, side, of_unknown_people, call)
 
 
-def _likely_side(
+def _agreed(data: ImageSet, config: ProjectConfig, side: int) -> dict[str, Any]:
+    """What a project keeps to."""
+    return {
+        "data": data_fingerprint(data),
+        "hold_out": config.hold_out,
+        "hold_out_seed": config.hold_out_seed,
+        "resolution": side,
+    }
+
+
+def _due(folder: Path, weights: Path, config: ProjectConfig) -> list[DueTraining]:
+    """The trainings that are needed; refuses those that would spoil what is there."""
+    if config.trial:
+        _check_untouched(weights, config)
+        return [DueTraining(network) for network in absent_networks(weights, config.networks)]
+    due = due_trainings(weights, config.training, config.networks)
+    _check_unplanned(folder, due)
+    return due
+
+
+def _side(
+    begun: Mapping[str, Any] | None,
+    goes_on: bool,
     private: ImageSet,
     config: ProjectConfig,
-    device: torch.device | str,
-    progress: Progress,
-    say: Say,
+    call: _Call,
 ) -> int:
-    """The resolution of a new project, pixels, and why it is no larger one."""
+    """The resolution that nobody named, pixels: the project's, or as large a one as may be.
+
+    It says why it is no larger one, and that it stays.
+    """
+    if begun:
+        if not goes_on:
+            call.say(
+                f"resolution: {begun['resolution']} pixels, as the project was begun with; another "
+                "one takes another --out"
+            )
+        return int(begun["resolution"])
     whole = config.whole() if config.trial else config
-    side, why_no_larger = likely_resolution(private, whole, device=device, progress=progress)
+    side, why_no_larger = likely_resolution(
+        private, whole, device=call.device, progress=call.progress
+    )
     if why_no_larger:
         stays = "; the project keeps what this trial has, another --out begins anew"
-        say(why_no_larger + (stays if config.trial else ""))
+        call.say(why_no_larger + (stays if config.trial else ""))
     return side
 
 
@@ -263,15 +256,11 @@ def _make(
     config: ProjectConfig,
     side: int,
     of_unknown_people: tuple[str, ...],
-    *,
-    device: torch.device | str,
-    created: str,
-    options: RunOptions,
-    progress: Progress,
-    say: Say,
+    call: _Call,
 ) -> ProjectResult:
     """Networks, set and report, each unless it is there."""
-    with _threads_that_help(device):
+    progress = call.progress
+    with using_threads(threads_on(call.device)):
         bundle = ready_networks(
             people.private,
             folder / "weights",
@@ -281,11 +270,11 @@ def _make(
             of_unknown_people=of_unknown_people,
             renew=not config.trial,
             sheet_images=_SHEET_IMAGES,
-            device=device,
+            device=call.device,
             progress=progress,
-            say=say,
+            say=call.say,
         )
-    options = replace(options, output=config.output, resume=True)
+    options = replace(call.options, output=config.output, resume=True)
     if config.trial:
         folder, bundle = folder / TRIAL, replace(bundle, trial=True)
         options = replace(options, resume=False, overwrite=True, anyway=True)
@@ -293,19 +282,12 @@ def _make(
         people.private, bundle, folder / "run", config.produce, options, progress=progress
     )
     kept = f"{AGAIN}; the set in {run.folder.set} is finished"
-    with _threads_that_help(device), stops("before its report was written", kept):
-        report, audit = _report(folder, run, people, bundle, config, created, progress)
+    with (
+        using_threads(threads_on(call.device)),
+        stops("before its report was written", kept),
+    ):
+        report, audit = ready_report(folder, run, people, bundle, config, call.created, progress)
     return ProjectResult(folder, run, report, audit)
-
-
-@contextmanager
-def _threads_that_help(device: torch.device | str) -> Iterator[None]:
-    """As many threads as make small networks fast on this machine now."""
-    if torch.device(device).type != "cpu":
-        yield
-        return
-    with using_threads(threads_that_help()):
-        yield
 
 
 def _check_people(people: PeopleSplit, config: ProjectConfig) -> None:
@@ -358,117 +340,13 @@ def _estimate(
     people: PeopleSplit,
     config: ProjectConfig,
     side: int,
-    device: torch.device | str,
-    progress: Progress,
+    call: _Call,
 ) -> list[StageEstimate]:
-    """Estimates of the stages that are not finished."""
-    estimates = estimate_times(people.private, config, side, device=device, progress=progress)
+    """Estimates of the stages that are not finished, which it says."""
+    estimates = estimate_times(
+        people.private, config, side, device=call.device, progress=call.progress
+    )
     shares = dict.fromkeys(NETWORKS, 0.0) | {each.network: each.share for each in due}
-    return [each.part(share) for each in estimates if (share := shares.get(each.stage, 1.0))]
-
-
-def _check_hours(
-    estimates: list[StageEstimate],
-    config: ProjectConfig,
-    private: ImageSet,
-    side: int,
-    device: torch.device | str,
-) -> None:
-    """Refuse what takes too long, and name the options that would bring it below."""
-    total = sum(estimate.seconds for estimate in estimates)
-    over = total - 3600 * config.hours
-    if over <= 0:
-        return
-    ways = [f"--hours {math.ceil(1.1 * total / 3600)}"]
-    if side > smallest_side(private):
-        ways.append(f"--resolution {side // 2}")
-    ways += [way for each in estimates if (way := _shorter(each, over, config, private))]
-    if torch.device(device).type == "cpu":
-        ways.append("a GPU (--device cuda)")
-    raise InputError(
-        expected=f"a project of at most {config.hours:g} hours, as --hours says",
-        got=f"about {_in_hours(total, config.hours)} hours by the estimate",
-        fix=f"choose {' or '.join(ways)}",
-    )
-
-
-def _in_hours(seconds: float, below: float) -> str:
-    """More seconds than so many hours, in hours, with digits enough to tell the two apart."""
-    hours = seconds / 3600
-    texts = (f"{hours:.{digits}g}" for digits in range(2, 17))
-    return next((text for text in texts if float(text) > below), f"{hours}")
-
-
-def _shorter(estimate: StageEstimate, over: float, config: ProjectConfig, private: ImageSet) -> str:
-    """The option that saves so many seconds in one stage; nothing where little would be left."""
-    training = config.training
-    option, now = {
-        "generator": ("--train-generator-total-images", training.generator.total_images),
-        "encoder": ("--train-encoder-steps", training.encoder.steps),
-        "identity": ("--train-identity-steps", training.identity.steps),
-        "classifier": ("--train-classifier-steps", training.classifier.steps),
-        "set": ("--count", config.produce.count or len(private)),
-    }.get(estimate.stage, ("", 0))
-    share = 0.9 * (estimate.seconds - over) / estimate.seconds
-    return f"{option} {int(share * now)}" if option and share > 0.25 else ""
-
-
-def _report(
-    folder: Path,
-    run: RunResult,
-    people: PeopleSplit,
-    bundle: Bundle,
-    config: ProjectConfig,
-    created: str,
-    progress: Progress,
-) -> tuple[Path, Audit | None]:
-    """Audit the set beside lines and centroids, unless the report of this very set is there."""
-    place, seal = folder / "report" / "report.html", str(run.manifest["seal"])
-    if has_report(folder, seal):
-        return place, None
-    check_report(place, overwrite=True)
-    side = bundle.generator.img_resolution
-    real = at_resolution(people.private, side)
-    made, baselines = compared_sets(run, people.private, bundle, progress)
-    # To every interval the images of one walk are one person's.
-    samples = replace(made.samples, identities=np.unique(made.path, return_inverse=True)[1])
-    costs = audit_cost(
-        real,
-        {
-            "straight lines": len(baselines.line),
-            "centroids": len(baselines.centroids),
-            "": len(samples),
-        },
-        config.audit,
-        measure_names(),
-        holdout=len(people.others),
-        device=bundle.encoder.centre.device,
-    )
-    whole = WholeProgress(progress, costs)
-    audit = audit_set(
-        samples,
-        real=real,
-        holdout=at_resolution(people.others, side),
-        baselines={"straight lines": baselines.line, "centroids": baselines.centroids},
-        sources=walk_people(made, made.path),
-        identity=bundle.identity,
-        lpips=bundle.lpips,
-        config=config.audit,
-        device=bundle.encoder.centre.device,
-        progress=whole,
-    )
-    whole.end()
-    title = f"A synthetic set of {len(samples):,} images"
-    if config.trial:
-        title = f"A trial, not to be shared: {len(samples):,} images"
-    place.parent.mkdir(parents=True, exist_ok=True)
-    report = report_on(
-        audit,
-        title=title,
-        created=created,
-        certificate=run.manifest["certificate"],
-        seal=seal,
-        networks=run.manifest.get("networks"),
-    )
-    written = write_report(place, report)
-    return written, audit
+    left = [each.part(share) for each in estimates if (share := shares.get(each.stage, 1.0))]
+    call.say_all(estimate_lines(left, side, people.private.num_identities, call.device))
+    return left

@@ -8,13 +8,22 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from latentpath.audit import audit_cost, measure_names
-from latentpath.core import PrivacyError, Progress, StageTimes, duration, seconds_per_unit, silent
-from latentpath.data import ImageSet, Survey, to_tensor
+from latentpath.core import (
+    PrivacyError,
+    Progress,
+    StageTimes,
+    duration,
+    seconds_per_unit,
+    silent,
+    threads_on,
+    using_threads,
+    work_clock,
+)
+from latentpath.data import ImageSet, to_tensor
 from latentpath.production import (
     Bundle,
     GateConfig,
@@ -36,7 +45,6 @@ _SHORT_SECONDS = 2.0
 # Samples of the trial set, of which walks have a few points each; the share that passes the gate
 # is known only afterwards: this is what passed with the networks that ship.
 _SAMPLES, _PASSING = 48, 0.7
-_LEAST_SIDE = 16
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,8 @@ def estimate_times(
 ) -> list[StageEstimate]:
     """Time every stage for some seconds with networks of the real sizes, and extrapolate.
 
+    Trainings are timed without the work of other programs (`work_clock`), set and report with it.
+
     Args:
         private: the people behind the set.
         config: of the project.
@@ -87,16 +97,13 @@ def estimate_times(
         progress(STAGE, len(estimates), len(config.networks) + 2, {})
 
     progress(STAGE, 0, len(config.networks) + 2, {})
-    told(time_generator(private, config, resolution, device=device))
-    generator = train_generator(
-        images,
-        labels,
-        num_classes=private.num_classes,
-        config=replace(training.generator, total_images=training.generator.batch),
-    )
-    for estimate in _others(private, images, labels, generator, training, _SECONDS):
-        told(estimate)
-    bundle = _untrained(private, images, labels, generator, training)
+    threads = threads_on(device)
+    with using_threads(threads):
+        told(time_generator(private, config, resolution, device=device))
+        generator = _begun_generator(private, images, labels, training)
+        for estimate in _others(private, images, labels, generator, training, _SECONDS):
+            told(estimate)
+        bundle = _untrained(private, images, labels, generator, training)
     once, walks = _time_set(private, bundle, config.produce)
     if config.surrogate:
         told(_surrogate(training, walks))
@@ -108,7 +115,8 @@ def estimate_times(
             f"{count:,} images at {_rate(_PASSING / walks)}, if {_PASSING:.0%} pass the gate",
         )
     )
-    told(_audit(private, config, images.device))
+    with using_threads(threads):
+        told(_audit(private, config, images.device))
     return estimates
 
 
@@ -122,6 +130,8 @@ def trial_line(
 ) -> str:
     """Return how long a trial will take, by a few seconds of its trainings, without its set.
 
+    They are timed as those of `estimate_times`.
+
     Args:
         private: the people behind the set.
         config: of the trial.
@@ -132,17 +142,15 @@ def trial_line(
     private = at_resolution(private, resolution)
     images, labels = _tensors(private, device)
     training = config.training
-    found = [time_generator(private, config, resolution, device=device, seconds=_SHORT_SECONDS)]
-    if set(networks) - {"generator"}:
-        one_step = replace(training.generator, total_images=training.generator.batch)
-        generator = train_generator(
-            images, labels, num_classes=private.num_classes, config=one_step
-        )
-        found += _others(private, images, labels, generator, training, _SHORT_SECONDS)
+    with using_threads(threads_on(device)):
+        found = [time_generator(private, config, resolution, device=device, seconds=_SHORT_SECONDS)]
+        if set(networks) - {"generator"}:
+            generator = _begun_generator(private, images, labels, training)
+            found += _others(private, images, labels, generator, training, _SHORT_SECONDS)
+        audit = _audit(private, config, images.device).seconds
     trained = sum(each.seconds for each in found if each.stage in networks)
-    audit = _audit(private, config, images.device).seconds
     return (
-        f"the trial: about {duration(trained + audit)} on this machine, as busy as it is now "
+        f"the trial: about {duration(trained + audit)} {here(device)} "
         f"(networks {duration(trained) if trained else 'none'}, report {duration(audit)}, and the "
         "set)"
     )
@@ -161,6 +169,7 @@ def _others(
     per_step = _timed(
         lambda clock: train_encoder(images, generator, config=training.encoder, progress=clock),
         seconds,
+        images.device,
     )
     yield _steps("encoder", training.encoder.steps, per_step)
     for name, target, count in (
@@ -174,7 +183,7 @@ def _others(
         ) -> object:
             return train_classifier(images, target, num_classes=count, config=s, progress=clock)
 
-        yield _steps(name, settings.steps, _timed(train, seconds))
+        yield _steps(name, settings.steps, _timed(train, seconds, images.device))
 
 
 def time_generator(
@@ -202,106 +211,48 @@ def time_generator(
             images, labels, num_classes=private.num_classes, config=settings, progress=clock
         )
 
-    per_image = _timed(train, seconds)
+    per_image = _timed(train, seconds, images.device)
     total = settings.total_images
     what = f"{total:,} images at {_rate(1 / per_image)}"
     return StageEstimate("generator", per_image * total, what)
 
 
-def estimate_lines(estimates: list[StageEstimate], resolution: int, people: int) -> list[str]:
+def here(device: torch.device | str) -> str:
+    """What a time by this trial assumes of the machine, as words that follow it."""
+    if torch.device(device).type == "cpu":
+        return "on this machine, longer while it does other work"
+    return "on this machine, as busy as it is now"
+
+
+def estimate_lines(
+    estimates: list[StageEstimate],
+    resolution: int,
+    people: int,
+    device: torch.device | str = "cpu",
+) -> list[str]:
     """Return what to show of an estimate: the resolution, each stage, and all of it.
 
     Args:
         estimates: of the stages.
         resolution: of the generator, pixels.
         people: behind the set.
+        device: where it was made.
     """
     total = sum(estimate.seconds for estimate in estimates)
     return [
         f"resolution: {resolution}x{resolution} pixels, {people:,} people behind the set",
         *(f"{e.stage}: about {duration(e.seconds)} ({e.what})" for e in estimates),
-        f"all together: about {duration(total)} on this machine, as busy as it is now",
+        f"all together: about {duration(total)} {here(device)}",
     ]
-
-
-def reading_side(survey: Survey, most: int = 128) -> int:
-    """The side at which images are read before a resolution is chosen, pixels.
-
-    Args:
-        survey: of the images.
-        most: the largest side: images are held in memory.
-
-    Returns:
-        The largest power of two that half of the images have, or `most`; 0 where all are of one
-        small size, in which they are read.
-    """
-    sizes = {(width, height) for width, height, *_ in survey.sizes}
-    if len(sizes) < 2 and max(map(max, sizes), default=0) <= most:
-        return 0
-    sides = sorted((min(width, height), count) for width, height, _, count in survey.sizes)
-    reached = np.cumsum([count for _, count in sides])
-    half = sides[int(np.searchsorted(reached, survey.readable / 2))][0]
-    return min(most, 1 << int(math.log2(max(half, _LEAST_SIDE))))
-
-
-def likely_resolution(
-    data: ImageSet,
-    config: ProjectConfig,
-    *,
-    device: torch.device | str = "cpu",
-    progress: Progress = silent,
-) -> tuple[int, str]:
-    """The largest resolution that the images have and that the hours allow.
-
-    The generator is timed at each resolution, from 32 pixels (or what the images have) upwards, and
-    may take half of the hours: the other stages take about as long together.
-
-    Args:
-        data: the people behind the set.
-        config: of the project.
-        device: where to compute.
-        progress: told after every resolution.
-
-    Returns:
-        The resolution, and a line that says why it is no larger where the images have a larger one;
-        empty where they have none.
-    """
-    largest, chosen = _largest_side(data), smallest_side(data)
-    why, side = "", 2 * chosen
-    if side <= largest:
-        progress("resolution", 0, largest, {})
-    while side <= largest and not why:
-        seconds = time_generator(data, config, side, device=device).seconds
-        if seconds <= 3600 * config.hours / 2:
-            progress("resolution", side, largest, {})
-            chosen, side = side, 2 * side
-            continue
-        progress("resolution", largest, largest, {})  # nothing more is tried
-        enough = math.ceil(2.2 * seconds / 3600)
-        why = (
-            f"resolution: {chosen} pixels and not {side}, at which the generator alone would take "
-            f"about {duration(seconds)} on this machine, as busy as it is now, more than half of "
-            f"--hours {config.hours:g} (--hours {enough} allows {side})"
-        )
-    return chosen, why
-
-
-def smallest_side(data: ImageSet) -> int:
-    """The smallest resolution that `likely_resolution` chooses."""
-    return min(32, _largest_side(data))
-
-
-def _largest_side(data: ImageSet) -> int:
-    return 1 << int(math.log2(max(_LEAST_SIDE, min(data.images.shape[1:3]))))
 
 
 def _tensors(data: ImageSet, device: torch.device | str) -> tuple[Tensor, Tensor]:
     return to_tensor(data.images).to(device), torch.as_tensor(data.labels, device=device)
 
 
-def _timed(work: Callable[[Progress], object], seconds: float) -> float:
+def _timed(work: Callable[[Progress], object], seconds: float, device: torch.device) -> float:
     """Seconds for each unit that the work's progress counts; work shorter than a trial ends."""
-    return seconds_per_unit(work, seconds=seconds, calls=_STEPS)
+    return seconds_per_unit(work, seconds=seconds, calls=_STEPS, clock=work_clock(device))
 
 
 def _steps(name: str, steps: int, per_step: float) -> StageEstimate:
@@ -312,6 +263,14 @@ def _rate(per_second: float) -> str:
     if per_second < 1:
         return f"{60 * per_second:.2g} a minute"
     return f"{per_second:.{0 if per_second >= 10 else 1}f} a second"
+
+
+def _begun_generator(
+    private: ImageSet, images: Tensor, labels: Tensor, training: TrainingConfig
+) -> Any:
+    """A generator after one step."""
+    one_step = replace(training.generator, total_images=training.generator.batch)
+    return train_generator(images, labels, num_classes=private.num_classes, config=one_step)
 
 
 def _untrained(

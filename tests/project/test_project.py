@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 pytest.importorskip("monai")
 pytest.importorskip("safetensors")
@@ -30,7 +29,7 @@ from latentpath.core.errors import (
     PrivacyError,
     WeightsError,
 )
-from latentpath.data import DataSource, read_image_set, scan, split_people
+from latentpath.data import read_image_set, split_people
 from latentpath.production import (
     NEEDED,
     OutputConfig,
@@ -46,12 +45,10 @@ from latentpath.project import (
     StageEstimate,
     estimate_times,
     read_project,
-    reading_side,
     run_project,
     time_generator,
 )
-from latentpath.project.project import _in_hours
-from latentpath.project.time_trial import likely_resolution
+from latentpath.project.hours import in_hours
 from latentpath.training import (
     ClassifierConfig,
     EncoderConfig,
@@ -431,11 +428,15 @@ def test_a_dry_run_reckons_with_what_is_left_of_a_longer_training(finished, tmp_
     shutil.copytree(folder / "weights", tmp_path / "p" / "weights")
     shutil.copy(folder / "project.json", tmp_path / "p")
     stages = ("generator", "encoder", "identity", "classifier", "set", "report")
-    estimates = [StageEstimate(stage, 7200.0, "24 images") for stage in stages]
-    monkeypatch.setattr("latentpath.project.project.estimate_times", lambda *_, **__: estimates)
-    longer, told = with_training("generator", total_images=64), []
+    longer, told, before = with_training("generator", total_images=64), [], []
+
+    def measured(*_, **__):
+        before.extend(told)
+        return [StageEstimate(stage, 7200.0, "24 images") for stage in stages]
+
+    monkeypatch.setattr("latentpath.project.project.estimate_times", measured)
     run_project(DATA, tmp_path / "p", longer, resolution=16, dry_run=True, say=told.append)
-    assert "generator: trained on, from 16 to 64 images" in told
+    assert "generator: trained on, from 16 to 64 images" in before, "it is told before the trial"
     assert "generator: about 1.5 hours (75% of 24 images)" in told
     assert "encoder: about 2.0 hours (24 images)" in told
     assert not any(line.startswith(("identity", "classifier")) for line in told)
@@ -537,38 +538,12 @@ def test_networks_that_are_there_are_looked_at_once(finished, monkeypatch):
     assert opened.total() == before - len(NEEDED)
 
 
-def test_a_smaller_resolution_than_the_images_have_is_explained(tmp_path, monkeypatch):
-    hours = {64: 2.0, 128: 7.3}
-
-    def timed(data, config, side, **_):
-        return StageEstimate("generator", 3600 * hours[side], "")
-
-    monkeypatch.setattr("latentpath.project.time_trial.time_generator", timed)
-    large = replace(DATA, images=DATA.images.repeat(8, 1).repeat(8, 2))
-    shown = []
-
-    def progress(*words):
-        shown.append(words)
-
-    chosen, why = likely_resolution(large, CONFIG, progress=progress)
-    assert chosen == 64
-    assert why == (
-        "resolution: 64 pixels and not 128, at which the generator alone would take about 7.3 "
-        "hours on this machine, as busy as it is now, more than half of --hours 12 (--hours 17 "
-        "allows 128)"
-    )
-    assert [words[1] for words in shown] == [0, 64, 128], "it is told before the first is timed"
-    assert [words[3] for words in shown] == [{}, {}, {}], "no hours of what is not chosen"
-    assert shown[-1][1] == shown[-1][2]
-    assert likely_resolution(large, replace(CONFIG, hours=17)) == (128, "")
-
-
 @pytest.mark.parametrize(
     ("seconds", "below", "told"),
     [(7300, 1, "2"), (185, 0.05, "0.051"), (180.1, 0.05, "0.05003"), (3601, 1, "1.0003")],
 )
 def test_a_time_and_its_limit_are_told_apart_in_one_unit(seconds, below, told):
-    assert _in_hours(seconds, below) == told
+    assert in_hours(seconds, below) == told
 
 
 def test_a_dry_run_of_what_was_begun_tells_and_refuses_nothing(finished):
@@ -641,22 +616,3 @@ def test_estimates_grow_with_the_work():
     short, long = (time_generator(DATA, config, 16) for config in (CONFIG, longer))
     assert long.seconds > 100 * short.seconds
     assert long.what.startswith("80,000 images at ")
-
-
-@pytest.mark.parametrize(
-    ("sides", "side"),
-    [
-        ([(20, 24)], 0),  # as they are
-        ([(20, 24), (40, 70), (90, 36), (300, 33)], 32),
-        ([(200, 300)], 128),
-        ([(200, 300), (600, 500)], 128),
-        ([(5, 7), (9, 8)], 16),
-    ],
-)
-def test_large_and_mixed_images_are_read_at_one_side(tmp_path, sides, side):
-    rng = np.random.default_rng(0)
-    for number, (width, height) in enumerate(sides):
-        path = tmp_path / "ab"[number % 2] / f"{number}.png"
-        path.parent.mkdir(exist_ok=True)
-        Image.fromarray(rng.integers(0, 256, (height, width), dtype=np.uint8)).save(path)
-    assert reading_side(scan(DataSource(tmp_path))) == side
