@@ -47,7 +47,15 @@ _EPILOG = (
 
 _MOST_USED = (
     *("--real", "--synthetic", "--holdout", "--baseline", "--out", "--overwrite", "--device"),
-    *("--real-csv", "--holdout-csv", "--image-column", "--label-column", "--identity-column"),
+    *(
+        "--real-csv",
+        "--real-split",
+        "--holdout-csv",
+        "--holdout-split",
+        "--image-column",
+        "--label-column",
+        "--identity-column",
+    ),
     *("--resolution", "--channels", "--resize", "--private", "--no-real-images", "--thorough"),
     *("--quick", "--skip", "--fail-on"),
 )

@@ -138,6 +138,10 @@ class LateParser(argparse.ArgumentParser):
             )
         what, came = about.groups() if about else ("options", message)
         nearest = self._nearest_command() if came.startswith("invalid choice") else ""
+        listed = re.fullmatch(r"invalid int value: '(-?\d+(?:\s*[,;]\s*-?\d+)*)[,;]?'", came)
+        if listed and self._takes_several(what):
+            numbers = " ".join(re.findall(r"-?\d+", listed[1]))
+            nearest = f"part numbers with spaces: {what} {numbers}"
         alone = came == "expected one argument"
         for found, plain in _PLAINER:
             came = re.sub(found, plain, came)
@@ -147,6 +151,11 @@ class LateParser(argparse.ArgumentParser):
             fix=nearest
             or (f"give one; if it begins with -, write {what}=VALUE" if alone else "correct it"),
         )
+
+    def _takes_several(self, what: str) -> bool:
+        """Whether an option takes a list."""
+        action = self._option_string_actions.get(what)
+        return action is not None and action.nargs == "+"
 
     def _unknown(self, word: str) -> InputError:
         name = word.partition("=")[0]

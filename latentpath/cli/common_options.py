@@ -54,7 +54,7 @@ def add_anyway_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--anyway",
         action="store_true",
-        help="go on with networks that their own training judged unfit; the set's card and "
+        help="go on with networks that their own training judged not ready; the set's card and "
         "manifest and its reports say so",
     )
 

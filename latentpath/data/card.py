@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from latentpath.core import InputError, colour_of, flat_values
+from latentpath.data.card_settings import setting_rows
 from latentpath.data.images import COUNTED_BY
 from latentpath.data.manifest import CERTIFICATE_NAMES, is_trial, missing_classes, network_notes
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from latentpath.data.writers import SetForm
 
 CARD_NAME = "README.md"
+_OPTION = re.compile(r"--[a-z-]+")
 _LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]{0,60}")
 _HUB_FILES = {
     "parquet": "data/train-*.parquet",
@@ -196,19 +198,36 @@ def _made(manifest: Mapping[str, Any]) -> str:
     config = manifest.get("config")
     if not isinstance(config, Mapping):
         return ""
-    options = ", ".join(
-        f"{name} {_escaped(str(value))}" for name, value in flat_values(config).items()
-    )
     version = _escaped(str(manifest.get("software_version", "")))
-    gate = flat_values(config)
-    tested = gate.get("gate.quantile", 1) > 0 or gate.get("gate.identity", 0) < 1
-    turned = "a gate turned away those too close to a real one" if tested else "no gate tested them"
-    return (
-        "## How it was made\n\n"
-        "Latents of real images were averaged over groups of people; walks between averages, bent "
-        f"away from real people, gave the images; {turned}."
-        f"\n\nlatentpath {version}, options: {options}."
+    rows = [
+        f"| {f'`{option}`' if _OPTION.fullmatch(option) else _escaped(option)} | {_escaped(words)} "
+        f"| {_escaped(value)} |"
+        for option, words, value in setting_rows(config)
+    ]
+    return "\n".join(
+        [
+            "## How it was made",
+            "",
+            "Latents of real images were averaged over groups of people; walks between averages, "
+            f"bent away from real people, gave the images; {_gate(flat_values(config))}.",
+            "",
+            f"It was made by latentpath {version} with these options, which `manifest.json` has "
+            "under `config`:",
+            "",
+            "| option | what it decides | here |",
+            "| --- | --- | --- |",
+            *rows,
+        ]
     )
+
+
+def _gate(config: Mapping[str, Any]) -> str:
+    """What the gate did, as a clause."""
+    if config.get("gate.quantile", 1) > 0 or config.get("gate.identity", 0) < 1:
+        return "a gate turned away those too close to a real one"
+    if config.get("gate.in_class", False):
+        return "a gate turned away those of another class, and none for being close to a real one"
+    return "no gate tested them"
 
 
 def _of_networks(networks: Any) -> list[str]:

@@ -303,13 +303,13 @@ def network_notes(networks: Any) -> list[tuple[str, str]]:
                 "nothing of the set that whole trainings make.",
             )
         )
-    unfit, weak = (_listed(networks.get(state)) for state in ("unfit", "weak"))
-    if unfit:
+    not_ready, weak = _listed(_not_ready(networks)), _listed(networks.get("weak"))
+    if not_ready:
         notes.append(
             (
                 "Made with networks that were not ready",
-                f"by the judgement of their own training ({unfit}): its images may show little, "
-                "and what is said of people rests on them.",
+                f"by the judgement of their own training ({not_ready}): its images may show "
+                "little, and what is said of people rests on them.",
             )
         )
     if weak:
@@ -344,8 +344,15 @@ def sharing_cautions(manifest: Mapping[str, Any]) -> list[str]:
     if is_trial(manifest):
         return ["it is a trial, not to be shared"]
     networks = manifest.get("networks")
-    unfit = isinstance(networks, Mapping) and bool(networks.get("unfit"))
-    return ["it was made with networks that were not ready"] if unfit else []
+    if isinstance(networks, Mapping) and _not_ready(networks):
+        return ["it was made with networks that were not ready"]
+    return []
+
+
+def _not_ready(networks: Mapping[str, Any]) -> Any:
+    """Figures of networks that were not ready; the first sets that told of them had another
+    word."""
+    return networks.get("not_ready") or networks.get("unfit")
 
 
 def missing_classes(manifest: Mapping[str, Any]) -> dict[str, str]:

@@ -155,7 +155,8 @@ def header_facts(path: Path, weights: Weights, shapes: Shapes) -> WeightsFacts:
     if weights.kind in GENERATORS:
         facts = _generator(path, f"{weights.kind} of latentpath", weights.kind, weights.config)
         source = weights.notes.get("source")
-        return facts if source is None else _with(facts, f"source: {source}")
+        lines = _tried(weights) if source is None else [f"source: {source}", *_tried(weights)]
+        return _with(facts, *lines)
     numbers = sum(torch.Size(shape).numel() for shape in shapes.values())
     content = f"content: {len(shapes):,} tensors, {numbers:,} numbers"
     config = {name: value for name, value in weights.config.items() if name != "source"}
@@ -188,11 +189,16 @@ def _made(weights: Weights) -> list[str]:
         figures = ", ".join(f"{name} {value:.4g}" for name, value in result.items()
                             if isinstance(value, int | float))  # fmt: skip
         told.append(f"result: {figures}")
-    return told
+    return told + _tried(weights)
 
 
-def _with(facts: WeightsFacts, line: str) -> WeightsFacts:
-    return WeightsFacts(**{**vars(facts), "lines": (*facts.lines, line)})
+def _tried(weights: Weights) -> list[str]:
+    """That a trial trained it, where one did."""
+    return ["trained by a trial, far too short"] if weights.notes.get("trial") is True else []
+
+
+def _with(facts: WeightsFacts, *lines: str) -> WeightsFacts:
+    return WeightsFacts(**{**vars(facts), "lines": (*facts.lines, *lines)})
 
 
 def _sketched(path: Path) -> dict[str, Tensor]:

@@ -113,29 +113,29 @@ class Bundle:
         check_trained_on(trained, data, "some")
 
     def check_ready(self, anyway: bool = False) -> None:
-        """Refuse networks that their own trainings judged unfit; warn of weak and unjudged ones.
+        """Refuse networks that their trainings judged not ready; warn of weak and unjudged ones.
 
         Args:
-            anyway: go on with unfit ones, too; the set's card and manifest will say so.
+            anyway: go on with those that are not ready, too; the set's card and manifest will say
+                so.
 
         Raises:
             WeightsError: names what they lack.
         """
         if self.judgement is None:
             return
-        unfit, weak = (self.judgement.of_state(state) for state in ("unfit", "weak"))
-        if unfit and not anyway:
-            mending = (network for figure in unfit for network in figure.mended_by)
+        not_ready, weak = (self.judgement.of_state(state) for state in ("not_ready", "weak"))
+        if not_ready and not anyway:
+            mending = (network for figure in not_ready for network in figure.mended_by)
             raise WeightsError(
                 expected="networks that are ready to make a set with",
-                got="; ".join(figure.words for figure in unfit),
+                got="; ".join(figure.words for figure in not_ready),
                 fix="train longer with "
                 + ", and ".join(map(longer_training, dict.fromkeys(mending)))
                 + ", or go on with --anyway, as the set's card will say",
             )
-        for state, figures in (("not ready", unfit), ("weak", weak)):
-            for figure in figures:
-                warnings.warn(f"{state}: {figure.words}", LatentpathWarning, stacklevel=3)
+        for figure in (*not_ready, *weak):
+            warnings.warn(f"{figure.state_words}: {figure.words}", LatentpathWarning, stacklevel=3)
         if missing := "; ".join(self.judgement.missing):
             warnings.warn(f"not judged: {missing}", LatentpathWarning, stacklevel=3)
 

@@ -21,7 +21,7 @@ from latentpath.production.fingerprints import read_object, write_object
 FILE_NAME = "judgement.json"
 _FORMAT = 1
 
-State = Literal["good", "weak", "unfit"]
+State = Literal["good", "weak", "not_ready"]
 
 # Network -> those that its figures are taken with, where they are there.
 BESIDE = {
@@ -62,7 +62,12 @@ class JudgedFigure:
         sign = 1 if self.higher_is_better else -1
         if sign * self.value >= sign * self.usual:
             return "good"
-        return "weak" if sign * self.value >= sign * self.needed else "unfit"
+        return "weak" if sign * self.value >= sign * self.needed else "not_ready"
+
+    @property
+    def state_words(self) -> str:
+        """The same in words."""
+        return self.state.replace("_", " ")
 
     @property
     def mended_by(self) -> tuple[str, ...]:
@@ -141,9 +146,9 @@ class Judgement:
         return tuple(figure for figure in self.figures if figure.state == state)
 
     def as_manifest(self) -> dict[str, Any]:
-        """What a set's manifest tells: names of figures, no values. With unfit ones it was made
-        `--anyway`."""
-        states: tuple[State, ...] = ("weak", "unfit")
+        """What a set's manifest tells: names of figures, no values. With networks that were not
+        ready it was made `--anyway`."""
+        states: tuple[State, ...] = ("weak", "not_ready")
         return {
             **{
                 state: [f"{figure.network}_{figure.measure}" for figure in self.of_state(state)]

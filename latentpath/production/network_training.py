@@ -140,6 +140,7 @@ def train_network(
     half: bool = False,
     validation: float = 0.1,
     asked: Mapping[str, Any] | None = None,
+    trial: bool = False,
     device: torch.device | str = "cpu",
     progress: Progress = silent,
     say: Say | None = None,
@@ -168,6 +169,7 @@ def train_network(
             where these are more than a quarter. 0 keeps nobody out.
         asked: noted in the weights: what somebody asked for who will compare it with what is asked
             for later.
+        trial: noted in the weights: they are trained far too shortly, to see the way.
         device: where to train.
         progress: told after every step.
         say: shows the line that says where an interrupted training goes on; None shows none.
@@ -229,6 +231,8 @@ def train_network(
     }
     if asked is not None:
         notes["asked"] = dict(asked)
+    if trial:
+        notes["trial"] = True
     if initial is not None:
         notes["initial"] = initial.notes()
     path = out / FILES[network]
@@ -251,7 +255,7 @@ def train_network(
         reason = "one_class" if alone else unmet
     note_figures(out, network, path, figures, {"people": people, "images": count}, reason)
     for figure in figures:
-        line += f"\njudged {figure.state}: {figure.words}"
+        line += f"\njudged {figure.state_words}: {figure.words}"
     if reason:
         line += f"\nnot judged: {network}: {NOT_JUDGED[reason]}"
     elif others is None and validation and network in WITHOUT_HELD_OUT:

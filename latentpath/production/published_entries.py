@@ -106,8 +106,9 @@ _OF_OLD = ("shard_walks",)
 _WORD = re.compile(r"[a-z][a-z0-9_]{0,30}")
 _VERSION = re.compile(r"[0-9][0-9a-z.+-]{0,40}")
 
-# The first sets with this entry also said whether unfit networks were used knowingly.
-_OF_NETWORKS = ("weak", "unfit", "not_judged", "people", "trial", "anyway")
+# The first sets with this entry called those that were not ready unfit, and said whether they were
+# used knowingly.
+_OF_NETWORKS = ("weak", "not_ready", "not_judged", "people", "trial", "unfit", "anyway")
 
 
 def unknown_entries(content: Mapping[str, Any]) -> list[str]:
@@ -200,7 +201,7 @@ def _is_judgement(networks: Any) -> bool:
             return False
     if not all(isinstance(networks.get(word, False), bool) for word in ("anyway", "trial")):
         return False
-    names = [networks.get(state) for state in ("weak", "unfit")]
+    names = [networks.get("weak"), networks.get("not_ready", networks.get("unfit"))]
     return all(
         isinstance(some, list) and all(_is_text(name, _WORD) for name in some) for some in names
     )

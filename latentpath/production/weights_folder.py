@@ -60,7 +60,7 @@ def folder_lines(folder: Path) -> list[str]:
         lines.append(f"needs: {', '.join(absent)}: `latentpath train` with this folder as --out")
     judgement = read_judgement(folder, FILES)
     if judgement is not None:
-        lines += [f"judged {figure.state}: {figure.words}" for figure in judgement.figures]
+        lines += [f"judged {figure.state_words}: {figure.words}" for figure in judgement.figures]
         lines += [f"not judged: {clause}" for clause in judgement.missing]
     return lines
 
@@ -74,6 +74,7 @@ def ready_networks(
     resolution: int = 0,
     of_unknown_people: tuple[str, ...] | None = None,
     renew: bool = False,
+    trial: bool = False,
     sheet_images: int = 0,
     device: torch.device | str = "cpu",
     progress: Progress = silent,
@@ -91,6 +92,7 @@ def ready_networks(
         renew: also train what an earlier call trained with other options than these, and what
             depends on it: a generator goes on to more images, all else is trained anew. Weights
             that were trained otherwise stay.
+        trial: note of what is trained that it is a trial's.
         sheet_images: images between two sheets of the generator's samples; see `train_network`.
         device: where to train.
         progress: told after every step.
@@ -119,6 +121,7 @@ def ready_networks(
             half=True,
             validation=config.validation,
             asked=config.asked(network),
+            trial=trial,
             device=device,
             progress=progress,
             say=say,

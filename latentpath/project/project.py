@@ -269,6 +269,7 @@ def _make(
             resolution=side,
             of_unknown_people=of_unknown_people,
             renew=not config.trial,
+            trial=config.trial,
             sheet_images=_SHEET_IMAGES,
             device=call.device,
             progress=progress,

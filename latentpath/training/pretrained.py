@@ -145,20 +145,20 @@ def config_of(
             fix = "give data of as many classes, or start from another generator"
         else:
             fix = "leave --no-conditional out"
-        raise _unfit(_class_count(c_dim), _class_count(own.c_dim), fix)
+        raise _misfit(_class_count(c_dim), _class_count(own.c_dim), fix)
     sizes = sizes_of(own)
     for name in ("z_dim", "w_dim", "mapping_layers"):
         asked = getattr(config, name)
         if asked not in (0, sizes[name]):
             option = "--" + name.replace("_", "-")
             fix = f"leave {option} out, or pass {option} {sizes[name]}"
-            raise _unfit(f"of {name} {asked}", str(sizes[name]), fix)
+            raise _misfit(f"of {name} {asked}", str(sizes[name]), fix)
     base, most = (getattr(config, n) or sizes[n] for n in ("channel_base", "channel_max"))
     for block in own.synthesis.blocks():
         side = block.conv1.resolution
         asked, width = min(base // side, most), len(block.conv1.weight)
         if asked != width:
-            raise _unfit(
+            raise _misfit(
                 f"with {asked} channels at {side}x{side}, as of channel_base {base} and "
                 f"channel_max {most}",
                 str(width),
@@ -185,7 +185,7 @@ def sizes_of(generator: StyleGAN2) -> dict[str, int]:
 def _check_images(own: StyleGAN2, resolution: int, channels: int) -> None:
     if own.img_channels != channels:
         kinds = {1: "grey (1 channel)", 3: "colour (3 channels)"}
-        raise _unfit(
+        raise _misfit(
             f"of {kinds[channels]} images, as the data",
             kinds.get(own.img_channels, f"{own.img_channels} channels"),
             f"turn the data into its kind with --channels {own.img_channels}"
@@ -193,14 +193,14 @@ def _check_images(own: StyleGAN2, resolution: int, channels: int) -> None:
             else "start from another generator",
         )
     if own.img_resolution > resolution:
-        raise _unfit(
+        raise _misfit(
             f"of at most {resolution}x{resolution} pixels, as the data",
             f"{own.img_resolution}x{own.img_resolution}",
             f"pass --resolution {own.img_resolution}, or start from a smaller generator",
         )
     architecture = own.synthesis.b4.architecture
     if own.img_resolution < resolution and architecture != "skip":
-        raise _unfit(
+        raise _misfit(
             f"of {resolution}x{resolution} pixels, or of the skip architecture, which can grow",
             f"{own.img_resolution}x{own.img_resolution} of the {architecture} architecture",
             f"pass --resolution {own.img_resolution}",
@@ -211,7 +211,7 @@ def _class_count(c_dim: int) -> str:
     return f"of {c_dim} classes" if c_dim else "without classes"
 
 
-def _unfit(expected: str, got: str, fix: str) -> WeightsError:
+def _misfit(expected: str, got: str, fix: str) -> WeightsError:
     return WeightsError(expected=f"a generator to start from {expected}", got=got, fix=fix)
 
 

@@ -14,6 +14,7 @@ import pytest
 from latentpath.audit import AuditConfig
 from latentpath.cli.config_options import add_options, read_options
 from latentpath.core.errors import InputError
+from latentpath.data.card_settings import CARD_SETTINGS
 from latentpath.production import ProduceConfig
 from latentpath.production.digits_demo import DEMO_CONFIG
 from latentpath.training import (
@@ -147,6 +148,15 @@ def test_names_of_options_are_short_and_those_of_fields_lead_to_them():
     found = vars(parsed)
     assert (found["walk.fast.passes"], found["gate.identity"]) == (3.0, 0.25)
     assert found["walk.weights.identity"] == ProduceConfig().walk.weights.identity
+
+
+def test_a_card_names_every_option_of_a_set_as_the_command_line_does():
+    options = {action.dest: action.option_strings for action in parser_of(ProduceConfig)._actions}
+    options.pop("help")
+    assert set(CARD_SETTINGS) == set(options)
+    assert all(told.option in options[name] for name, told in CARD_SETTINGS.items())
+    others = {told.only_for[0] for told in CARD_SETTINGS.values()} - {""}
+    assert others < set(options)
 
 
 def test_nested_options_have_a_prefix():

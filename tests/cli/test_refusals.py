@@ -384,3 +384,11 @@ def test_places_of_an_audit(options, told, refused, data):
     options = [each.format(data=data) for each in options]
     given = ["--real", data / "left", "--synthetic", data / "right", "--out", "unused"]
     assert told in refused("audit", *given, *options)
+
+
+@pytest.mark.parametrize("given", ["0,1", "0, 1", "0;1,"])
+def test_lists_of_numbers_are_parted_by_spaces(given, refused, tmp_path):
+    told = refused("audit", "--real", "a", "--synthetic", "b", "--out", tmp_path, "--seeds", given)
+    assert "part numbers with spaces: --seeds 0 1" in told
+    told = refused("produce", "--data", "a", "--out", tmp_path, "--audit-seeds", given)
+    assert "spaces" not in told, "this one takes a single number"

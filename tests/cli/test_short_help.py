@@ -50,5 +50,10 @@ def test_what_a_first_user_needs_has_a_line_of_its_own(command):
     assert "The same command goes on" in short
 
 
+def test_an_audit_shows_which_split_is_the_private_one(command):
+    _, short, _ = command("audit", "--help")
+    assert re.search(r"^  --real-split", short, re.MULTILINE)
+
+
 def test_a_mistyped_option_leads_to_the_help_that_has_all(refused):
     assert "`latentpath run --help-all`" in refused("run", "--xyzzy")

@@ -12,7 +12,12 @@ NAMES = ("healthy", "ill | *x* <b>", "---")
 MANIFEST = {
     "software": "latentpath",
     "software_version": "0.1.0",
-    "config": {"k": 5, "steps": 50, "solver": "published"},
+    "config": {
+        "endpoints": {"k": 5},
+        "walk": {"solver": "published", "published": {"optim_steps": 500}, "fast": {"passes": 38}},
+        "gate": {"in_class": False, "quantile": 0.0, "identity": 1.0},
+        "of_another_version": 1,
+    },
     "certificate": {"kind": "k-anonymity", "k": 5, "promise": "Each endpoint: 5 | people."},
 }
 
@@ -72,9 +77,17 @@ def test_text(tmp_path):
         "| 1 | ill \\| \\*x\\* \\<b\\> | 4 |",
         "| k, the fewest people behind an endpoint | 5 |",
         "| mmL | 0.1594 |",
-        "latentpath 0.1.0, options: k 5, solver published, steps 50.",
+        "It was made by latentpath 0.1.0 with these options, which `manifest.json` has under "
+        "`config`:",
+        "| `--k` | fewest people behind an end of a walk | 5 |",
+        "| `--gate-class` | whether images of another class are left out | no |",
+        "| `--optim-steps` | steps of the bending | 500 |",
+        "| of\\_another\\_version |  | 1 |",
     ):
         assert line in text.splitlines(), text
+    assert "walk." not in text, "no names of fields"
+    assert "--passes" not in text, "an option of the other solver decides nothing"
+    assert "gave the images; no gate tested them." in text
     assert written(tmp_path / "2", DatasetCard(audit={"mmL": 0.1594321, "accuracy": 0.892}))
     assert (tmp_path / "2" / "set" / "README.md").read_text(encoding="utf-8") == text
 

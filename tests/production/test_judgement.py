@@ -29,7 +29,7 @@ def figure(value, network="classifier", **changes) -> JudgedFigure:
 
 
 @pytest.mark.parametrize(
-    ("value", "state"), [(0.8, "good"), (0.79, "weak"), (0.6, "weak"), (0.59, "unfit")]
+    ("value", "state"), [(0.8, "good"), (0.79, "weak"), (0.6, "weak"), (0.59, "not_ready")]
 )
 def test_a_figure_is_read_against_what_is_usual_and_what_is_needed(value, state):
     assert figure(value).state == state
@@ -60,7 +60,7 @@ def test_figures_are_of_the_very_weights(tmp_path):
     assert [one.network for one in found.figures] == ["generator", "classifier"]
     assert found.as_manifest() == {
         "weak": ["generator_balanced_accuracy", "classifier_balanced_accuracy"],
-        "unfit": [],
+        "not_ready": [],
         "not_judged": {},
     }
     weights.write_bytes(b"others")
@@ -113,7 +113,9 @@ def noted(weights, value):
     return load_bundle(weights)
 
 
-def test_a_run_refuses_unfit_networks_and_the_set_says_who_went_on(tmp_path, data, weights):
+def test_networks_that_are_not_ready_are_refused_and_the_set_says_who_went_on(
+    tmp_path, data, weights
+):
     bundle, config = noted(weights, 0.5), tiny_runs.config(count=6)
     with pytest.raises(WeightsError, match=r"accuracy 50.0% .usual from 80.0%.*--anyway"):
         produce(data, bundle, tmp_path / "run", config, tiny_runs.options())
@@ -122,7 +124,7 @@ def test_a_run_refuses_unfit_networks_and_the_set_says_who_went_on(tmp_path, dat
         run = produce(data, bundle, tmp_path / "run", config, tiny_runs.options(anyway=True))
     assert read_manifest(run.folder.set)["networks"] == {
         "weak": [],
-        "unfit": ["classifier_balanced_accuracy"],
+        "not_ready": ["classifier_balanced_accuracy"],
         "not_judged": {},
     }
     card = (run.folder.set / "README.md").read_text()
@@ -138,7 +140,7 @@ def test_weak_networks_are_warned_of_and_good_ones_are_not(tmp_path, data, weigh
     bundle, config = noted(weights, 0.7), tiny_runs.config(count=6)
     with pytest.warns(LatentpathWarning, match="^weak: classifier: accuracy 70.0%"):
         run = produce(data, bundle, tmp_path / "weak", config, tiny_runs.options())
-    assert run.manifest["networks"]["unfit"] == []
+    assert run.manifest["networks"]["not_ready"] == []
     card = (run.folder.set / "README.md").read_text()
     assert "not ready" not in card
     assert "**Made with weak networks** by the judgement" in card
@@ -146,7 +148,7 @@ def test_weak_networks_are_warned_of_and_good_ones_are_not(tmp_path, data, weigh
     recwarn.clear()
     run = produce(data, good, tmp_path / "good", config, tiny_runs.options())
     assert not recwarn
-    assert run.manifest["networks"] == {"weak": [], "unfit": [], "not_judged": {}}
+    assert run.manifest["networks"] == {"weak": [], "not_ready": [], "not_judged": {}}
 
 
 def test_weights_that_nobody_judged_say_nothing(tmp_path, data, weights):

@@ -51,7 +51,7 @@ def test_a_generator_of_people_is_told_from_blobs_and_from_one_image():
     same = np.broadcast_to(fresh[:1], fresh.shape)
     assert "good" not in states(judge.judge(Shows(same))).values()
     grey = np.full_like(fresh, 128)
-    assert states(judge.judge(Shows(grey)))["kid_to_blobs"] == "unfit"
+    assert states(judge.judge(Shows(grey)))["kid_to_blobs"] == "not_ready"
     assert judge.kid(Shows(fresh)) < judge.kid(Shows(grey))
 
 
@@ -69,7 +69,7 @@ def test_logs_cards_and_reports_say_the_same_of_every_figure():
     ]
     names = [f"{figure.network}_{figure.measure}" for figure in figures]
     assert set(names) == set(NETWORK_FIGURES)
-    notes = dict(network_notes({"weak": names, "unfit": []}))["Made with weak networks"]
+    notes = dict(network_notes({"weak": names, "not_ready": []}))["Made with weak networks"]
     for name, figure in zip(names, figures, strict=True):
         known = NETWORK_FIGURES[name]
         assert known.words in notes
@@ -96,17 +96,17 @@ class Knows(torch.nn.Module):
 
 
 @pytest.mark.parametrize("blind", [False, True])
-def test_classifiers_that_guess_are_unfit(blind):
+def test_classifiers_that_guess_are_not_ready(blind):
     images, people = to_tensor(PEOPLE.images), torch.from_numpy(PEOPLE.identities)
     labels = torch.from_numpy(PEOPLE.labels)
     model = Knows(images, labels, blind)
     found = states(judge_classifier(model, (images, labels), None))
-    assert found == {"balanced_accuracy": "unfit" if blind else "good"}
+    assert found == {"balanced_accuracy": "not_ready" if blind else "good"}
     still = AugmentConfig(shift=0, rotate=0, scale=0, brightness=0, contrast=0, noise=0, cutout=0,
         shear=0, flip=False)  # fmt: skip
     model = Knows(images, people, blind)
     found = states(judge_identity(model, images, people, still, None, None))
-    assert found == {"changed_images": "unfit" if blind else "good"}
+    assert found == {"changed_images": "not_ready" if blind else "good"}
 
 
 class Places(torch.nn.Module):
@@ -125,7 +125,7 @@ def test_an_encoder_is_judged_by_what_it_keeps():
     kept = judge_encoder(Places(images), Shows(PEOPLE.images), images)
     assert kept[0].value == pytest.approx(1, abs=1e-5)
     lost = judge_encoder(Places(images), Shows(np.full_like(PEOPLE.images, 128)), images)
-    assert lost[0].state == "unfit"
+    assert lost[0].state == "not_ready"
 
 
 def test_training_notes_its_figures_and_keeps_the_best(tmp_path):
@@ -133,7 +133,7 @@ def test_training_notes_its_figures_and_keeps_the_best(tmp_path):
         total_images=8, batch=4, z_dim=4, w_dim=8, mapping_layers=1, channel_base=64, channel_max=4
     )
     line = train_network("generator", PEOPLE, tmp_path, config=config)
-    assert "judged unfit: generator: " in line
+    assert "judged not ready: generator: " in line
     line = train_network(
         "classifier", PEOPLE, tmp_path, config=ClassifierConfig(steps=3, batch=8, width=2)
     )

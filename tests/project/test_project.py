@@ -239,6 +239,24 @@ def test_a_trial_says_so_wherever_it_is_read(tried):
     assert not (folder / "run").exists()
 
 
+def tells_of_a_trial(weights, capsys):
+    capsys.readouterr()
+    assert main(["info", str(weights), "--quiet"]) == 0
+    return capsys.readouterr().out.count("trained by a trial, far too short")
+
+
+def test_what_a_trial_trained_says_so_and_no_more_once_it_is_trained_on(tried, tmp_path, capsys):
+    assert tells_of_a_trial(tried[0] / "weights", capsys) == 4
+    shutil.copytree(tried[0] / "weights", tmp_path / "w")
+    ready_networks(
+        DATA_BEHIND,
+        tmp_path / "w",
+        with_training("generator", total_images=24).training,
+        renew=True,
+    )
+    assert tells_of_a_trial(tmp_path / "w", capsys) == 0
+
+
 def test_the_same_call_goes_on_after_a_trial(tried, tmp_path):
     shutil.copytree(tried[0], tmp_path / "p")
     longer, told = with_training("generator", total_images=24), []

@@ -97,7 +97,7 @@ def produce(
         RunError: the run stopped before its end, and can go on: `StoppedError` if it was asked to,
             a shard that failed too often, a disk that is full, another run at work in the folder.
         WeightsError: the networks were trained for another kind of set, or their own trainings
-            judged them unfit and `options.anyway` does not say to go on.
+            judged them not ready and `options.anyway` does not say to go on.
         PrivacyError: a class with fewer than k people, class names that look like people's, or no
             sample passed the gate.
     """

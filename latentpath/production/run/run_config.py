@@ -135,8 +135,8 @@ class RunOptions:
     rebuild_ledger: bool = False
     """Make its ledger anew from the finished shards."""
     anyway: bool = False
-    """Go on with networks that their own trainings judged unfit; the set's card and manifest say
-    so."""
+    """Go on with networks that their own trainings judged not ready; the set's card and manifest
+    say so."""
     verbose: bool = False
     """Show the traces of failed shards."""
     text: str = ""

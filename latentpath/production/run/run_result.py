@@ -55,7 +55,8 @@ def summary_lines(result: RunResult) -> list[str]:
     """Lines to print: what was made, at which rates, where it lies, and what loads it."""
     chosen, folder = result.chosen, result.folder
     walks = sum(len(result.plan.task(row.number).pairs) for row in result.rows)
-    lines = [f"set: {folder.set}, {samples_line(chosen, walks)}"]
+    gated = not result.plan.config.gate.tests_nothing
+    lines = [f"set: {folder.set}, {samples_line(chosen, walks, gated=gated)}"]
     rates = ", ".join(f"{name} {rate:.4g}" for name, rate in stage_rates(result.rows).items())
     if rates:
         lines.append(f"samples/s of each stage on one worker: {rates}")
@@ -71,14 +72,21 @@ def summary_lines(result: RunResult) -> list[str]:
     return lines + [f"use it with {library}: {line}" for library, line in used.items()]
 
 
-def samples_line(chosen: Selection, walks: int) -> str:
-    """How many samples of so many walks became images of the set, and what became of the others."""
+def samples_line(chosen: Selection, walks: int, *, gated: bool) -> str:
+    """How many samples of so many walks became images of the set, and what became of the others.
+
+    Args:
+        chosen: what the set is made of.
+        walks: behind it.
+        gated: whether a gate tested the samples.
+    """
     rejected = sum(chosen.rejected.values())
     spare = chosen.tested - rejected - chosen.count
-    text = (
-        f"{chosen.count} images; of {chosen.tested} samples on {walks} walks the gate turned away "
-        f"{rejected}"
-    )
+    of = f"{chosen.count} images; of {chosen.tested} samples on {walks} walks"
+    if not gated:
+        left = f", {spare} more than were wanted of their class" if spare else ""
+        return f"{of}{left}; no gate tested them"
+    text = f"{of} the gate turned away {rejected}"
     return f"{text}, and {spare} more passed than were wanted of their class" if spare else text
 
 

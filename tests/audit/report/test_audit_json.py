@@ -57,7 +57,7 @@ def test_a_report_of_production(schema):
         profile=WalkProfile(rng.random((3, 5)), rng.random((3, 5))),
         energies=EnergyComparison(energies, energies),
         certificate={"k": 5, "configuration": {"deep": [1]}},
-        networks={"weak": ["generator_coverage"], "unfit": [], "not_judged": {}},
+        networks={"weak": ["generator_coverage"], "not_ready": [], "not_judged": {}},
     )
     gated = dataclasses.replace(report.sets[-1], gate=GateSummary(9, {"too close": 2}))
     numbers = check(schema, dataclasses.replace(report, sets=(*report.sets[:-1], gated)))

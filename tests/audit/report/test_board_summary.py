@@ -41,7 +41,7 @@ def worst() -> Report:
     title = "An audit of a set with a title that goes on for a while, as titles of studies do"
     networks = {
         "weak": ["encoder_explained_variance", "classifier_class_agreement"],
-        "unfit": ["classifier_balanced_accuracy", "identity_reconstructions"],
+        "not_ready": ["classifier_balanced_accuracy", "identity_reconstructions"],
         "not_judged": {"generator": "too_few_people"},
     }
     return made.report(2, leak, seal=SEAL, certificate=CERTIFICATE, title=title, networks=networks)
@@ -159,7 +159,7 @@ def test_a_seal_is_written_once_and_broken_in_its_middle(folder, tmp_path):
 def test_networks_that_were_not_ready_are_named_on_both_pages(tmp_path, plain_figures):
     networks = {
         "weak": [],
-        "unfit": ["classifier_balanced_accuracy"],
+        "not_ready": ["classifier_balanced_accuracy"],
         "not_judged": {"generator": "too_few_people"},
     }
     path = write_report(tmp_path / "r.html", made.report(1, networks=networks))

@@ -129,9 +129,18 @@ def test_the_summary(finished):
 def test_every_sample_is_accounted_for(kept, told):
     """Of 105, 15 are turned away and 77 are in the set: 13 are left over."""
     shards = (ShardCounts(0, 105, 90, {"too close": 11, "not in its class": 4}),)
-    line = samples_line(Selection(shards, (np.arange(kept),), (kept,), {}), 21)
+    line = samples_line(Selection(shards, (np.arange(kept),), (kept,), {}), 21, gated=True)
     assert line.startswith(f"{kept} images; of 105 samples on 21 walks the gate turned away 15")
     assert ("13 more passed than were wanted" in line) == told
+
+
+@pytest.mark.parametrize(("kept", "more"), [(77, ", 28 more than were wanted"), (105, ";")])
+def test_without_a_gate_none_is_named(kept, more):
+    shards = (ShardCounts(0, 105, 105, {}),)
+    line = samples_line(Selection(shards, (np.arange(kept),), (kept,), {}), 21, gated=False)
+    assert line.startswith(f"{kept} images; of 105 samples on 21 walks{more}")
+    assert line.endswith("; no gate tested them")
+    assert "turned away" not in line
 
 
 def test_the_log_tells_what_happened_when(finished):
