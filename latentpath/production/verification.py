@@ -25,7 +25,7 @@ from latentpath.core import (
     Progress,
     silent,
 )
-from latentpath.data import manifest as manifest_file
+from latentpath.data import NotPlainError, manifest as manifest_file, read_plain_png
 from latentpath.production.private_file import hash_file
 from latentpath.production.published_entries import (
     SAID,
@@ -174,8 +174,6 @@ class _Run:
         self.findings: Findings = []
         self.verified: list[str] = []
         self.open: list[str] = []
-        self.files_changed = False
-        """Whether a file is not as it was written: what is compared with it tells nothing new."""
 
     def stage(self, sentence: str, check: Callable[[Findings], Any]) -> Any:
         """Run one check; the sentence counts as verified if it finds nothing."""
@@ -187,11 +185,7 @@ class _Run:
             found.append(error)
         except _MALFORMED as error:
             found.append(_changed(f"entries of other types ({error!r})"))
-        if self.files_changed and any(isinstance(error, IntegrityError) for error in found):
-            # It would blame files that nobody touched for differing from the one that was.
-            found = [error for error in found if not isinstance(error, IntegrityError)]
-            self.open.append(f"{sentence.rstrip('.')}: needs the files as they were written.")
-        elif not found:
+        if not found:
             self.verified.append(sentence)
         self.findings += found
         return result
@@ -204,13 +198,14 @@ def _check_content(
     private: str | Path | None,
     progress: Progress,
 ) -> None:
-    before = len(run.findings)
-    run.stage(
-        f"All {len(manifest['files'])} files have the listed sizes and SHA-256, and no other file "
-        "is there.",
-        lambda found: _check_files(folder, manifest["files"], found),
+    changed: frozenset[str] = (
+        run.stage(
+            f"All {len(manifest['files'])} files have the listed sizes and SHA-256, and no other "
+            "file is there.",
+            lambda found: _check_files(folder, manifest, found),
+        )
+        or frozenset()
     )
-    run.files_changed = any(isinstance(error, IntegrityError) for error in run.findings[before:])
     run.stage(
         "No name of a class looks like an identifier of a person.",
         lambda found: _check_class_names(manifest, found, run.open),
@@ -225,9 +220,10 @@ def _check_content(
             )
         )
         return
+    which = "The files that are as they were written" if changed else "The files of all layouts"
     samples: Samples | None = run.stage(
-        "The files of all layouts agree, and hold the samples and nothing else.",
-        lambda found: check_samples(folder, manifest, found, run.open, progress),
+        f"{which} agree, and hold the samples and nothing else.",
+        lambda found: check_samples(folder, manifest, found, run.open, progress, changed=changed),
     )
     if samples is not None:
         run.stage(
@@ -306,8 +302,14 @@ def _changed(got: str) -> IntegrityError:
     )
 
 
-def _check_files(folder: Path, listed: Mapping[str, Mapping[str, Any]], found: Findings) -> None:
-    """Compare every file with the list, and the list with what is there."""
+def _check_files(folder: Path, manifest: Mapping[str, Any], found: Findings) -> frozenset[str]:
+    """Compare every file with the list, and the list with what is there.
+
+    Returns:
+        Names of the files that are not as they were written.
+    """
+    listed: Mapping[str, Mapping[str, Any]] = manifest["files"]
+    changed = set()
     present = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
     parents = {str(parent) for name in listed for parent in PurePosixPath(name).parents}
     expected = set(listed) | parents | {manifest_file.FILE_NAME}
@@ -324,11 +326,15 @@ def _check_files(folder: Path, listed: Mapping[str, Mapping[str, Any]], found: F
         if path is None or path.is_symlink() or not path.is_file():
             got = f"{name!r} absent" if path is None else f"{name!r}, which is no file"
         elif path.stat().st_size != entry["bytes"]:
-            got = f"{name!r} with {path.stat().st_size} bytes instead of {entry['bytes']}"
+            got = (
+                f"{name!r} with {path.stat().st_size} bytes instead of {entry['bytes']}"
+                f"{_beside_pixels(path, manifest)}"
+            )
         elif hash_file(path) != entry["sha256"]:
-            got = f"{name!r} with other content"
+            got = f"{name!r} with other content{_beside_pixels(path, manifest)}"
         else:
             continue
+        changed.add(name)
         found.append(
             IntegrityError(
                 expected="every file as it was written",
@@ -336,3 +342,16 @@ def _check_files(folder: Path, listed: Mapping[str, Mapping[str, Any]], found: F
                 fix="restore it from a copy, or write the set again",
             )
         )
+    return frozenset(changed)
+
+
+def _beside_pixels(path: Path, manifest: Mapping[str, Any]) -> str:
+    """What a changed picture holds beside its pixels, in brackets."""
+    if path.suffix != ".png":
+        return ""
+    size = manifest["images"]
+    try:
+        read_plain_png(path.read_bytes(), size["height"], size["width"], size["channels"])
+    except (NotPlainError, OSError) as error:
+        return f" ({error})"
+    return ""

@@ -17,9 +17,11 @@ from latentpath.core import (
     PrivacyError,
     Progress,
     csv_writer,
+    hash_bytes,
     silent,
 )
 from latentpath.data import (
+    CARD_NAME,
     NPZ_NAME,
     SPLITS,
     TABLE_NAME,
@@ -52,6 +54,8 @@ class Samples:
     """int64 [n] walk that each sample lies on."""
     step: np.ndarray
     """int64 [n] point of the walk."""
+    known: np.ndarray
+    """bool [n], whether the pixels are those that were written; others are zero."""
 
 
 def check_samples(
@@ -60,47 +64,99 @@ def check_samples(
     found: list[LatentpathError],
     not_verified: list[str],
     progress: Progress = silent,
+    *,
+    changed: frozenset[str] = frozenset(),
 ) -> Samples | None:
     """Read the files of all layouts with suspicion, and compare them; None if that fails.
 
-    What cannot be checked, and why, is added to `not_verified`.
+    What cannot be checked, and why, is added to `not_verified`. Files that are known to be
+    `changed` are left out: whatever is compared with them would be blamed for what they are.
     """
     check_claims(manifest, found)
-    if "folder" in manifest["layouts"]:
-        packed = _read_folder(folder, manifest)
+    if "folder" in manifest["layouts"] and TABLE_NAME not in changed:
+        packed = _read_folder(folder, manifest, changed)
     else:
-        packed = read_packed(folder, manifest)
+        _check_pictures(folder, manifest, found, changed)
+        packed = read_packed(folder, manifest, changed)
     if packed is None:
         not_verified.append(
             "That the samples lie on the walks, and that the files agree: needs the layout folder, "
-            "webdataset or parquet."
+            f"webdataset or parquet{', as it was written' if changed else ''}."
         )
         return None
-    size = manifest["images"]
-    shape = (size["height"], size["width"], size["channels"])
+    size, shape = manifest["images"], _shape(manifest)
     images = np.zeros((size["count"], *shape), np.uint8)
+    known = ~np.isin(np.arange(size["count"]), list(packed.lost))
     for row in range(size["count"]):
         try:
-            images[row] = read_plain_png(packed.png(row), *shape)
+            if known[row]:
+                images[row] = read_plain_png(packed.png(row), *shape)
         except (NotPlainError, OSError) as error:
             found.append(_not_plain(packed.name(row), error))
         progress("verify", row + 1, size["count"], {})
     labels, path, step = (
         np.array(getattr(packed, name), np.int64) for name in ("labels", "path", "step")
     )
+    samples = Samples(images, labels, path, step, known)
     if not found:
-        check_card(folder, manifest, found, not_verified)
-        check_layouts(folder, manifest, packed, found, not_verified)
-        if "npz" in manifest["layouts"]:
-            _check_npz(folder, Samples(images, labels, path, step), found)
-    return Samples(images, labels, path, step)
+        if CARD_NAME not in changed:
+            check_card(folder, manifest, found, not_verified)
+        check_layouts(folder, manifest, packed, found, not_verified, changed)
+        if "npz" in manifest["layouts"] and NPZ_NAME not in changed:
+            _check_npz(folder, samples, found)
+    return samples
 
 
-def _read_folder(folder: Path, manifest: Mapping[str, Any]) -> Packed | None:
+def _shape(manifest: Mapping[str, Any]) -> tuple[int, int, int]:
+    size = manifest["images"]
+    return size["height"], size["width"], size["channels"]
+
+
+def _check_pictures(
+    folder: Path,
+    manifest: Mapping[str, Any],
+    found: list[LatentpathError],
+    changed: frozenset[str],
+) -> None:
+    """Look into the single pictures of a set whose table is not as it was written."""
+    for name in sorted(set(manifest["files"]) - changed):
+        if name.endswith(".png"):
+            try:
+                read_plain_png((folder / name).read_bytes(), *_shape(manifest))
+            except (NotPlainError, OSError) as error:
+                found.append(_not_plain(name, error))
+
+
+def _read_folder(
+    folder: Path, manifest: Mapping[str, Any], changed: frozenset[str]
+) -> Packed | None:
     columns = _read_table(folder, manifest)
     files = columns["file"]
+    rows = {row for row, name in enumerate(files) if name in changed}
+    kept = _kept_elsewhere(folder, manifest, changed, {row: files[row] for row in rows})
     pngs = PngFiles(folder, files)
-    return Packed(columns["label"], columns["path"], columns["step"], pngs, files.__getitem__)
+    return Packed(
+        columns["label"],
+        columns["path"],
+        columns["step"],
+        lambda row: kept[row] if row in kept else pngs(row),
+        files.__getitem__,
+        frozenset(rows - kept.keys()),
+    )
+
+
+def _kept_elsewhere(
+    folder: Path, manifest: Mapping[str, Any], changed: frozenset[str], names: Mapping[int, str]
+) -> dict[int, bytes]:
+    """Pictures that were changed, by row, as another layout still has them."""
+    others = read_packed(folder, manifest, changed) if names else None
+    if others is None:
+        return {}
+    pngs = {row: others.png(row) for row in names}
+    listed = manifest["files"]
+    return {
+        row: png for row, png in pngs.items() if hash_bytes(png) == listed[names[row]]["sha256"]
+    }
 
 
 def _not_plain(name: str, error: Exception) -> PrivacyError:
@@ -177,8 +233,9 @@ def _check_npz(folder: Path, samples: Samples, found: list[LatentpathError]) -> 
         found.append(_not_plain(NPZ_NAME, NotPlainError(f"the arrays {', '.join(arrays)}")))
         return
     for name, array in arrays.items():
-        same = array.dtype == np.uint8 and np.array_equal(array, expected[name])
-        if not same:
+        known = samples.known[split == name.partition("_")[0]]
+        same = array.dtype == np.uint8 and array.shape == expected[name].shape
+        if not (same and np.array_equal(array[known], expected[name][known])):
             found.append(
                 IntegrityError(
                     expected=f"the same images and labels in {NPZ_NAME} as in the image files",

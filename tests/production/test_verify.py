@@ -179,20 +179,62 @@ def test_shortened_files(copy, cut):
         (copy / name).write_bytes(raw)
 
 
+def changed_image(folder):
+    """The first image of a set, of which a pixel was changed."""
+    path = min((folder / "images").rglob("*.png"))
+    pixels = np.array(Image.open(path))
+    pixels[0, 0] ^= 1
+    Image.fromarray(pixels).save(path)
+    return path
+
+
 class TestFiles:
     def test_missing(self, copy):
         next(copy.rglob("*.png")).unlink()
         assert "absent" in str(verify_set(copy).findings[0])
 
-    def test_one_changed_image_blames_no_other_file(self, copy):
-        path = next((copy / "images").rglob("*.png"))
-        pixels = np.array(Image.open(path))
-        pixels[0, 0] ^= 1
-        Image.fromarray(pixels).save(path)
-        found = verify_set(copy)
-        (finding,) = found.findings
-        assert path.name in str(finding)
+    def test_one_changed_image_is_one_finding_that_names_it(self, copy):
+        path = changed_image(copy)
+        found = verified(copy)
+        only_finding(found, IntegrityError, path.name)
         assert any("as they were written" in sentence for sentence in found.not_verified)
+        path.write_bytes(with_chunk(path.read_bytes(), b"tEXt", b"Name\0Jane Doe"))
+        only_finding(verified(copy), IntegrityError, path.name, "'tEXt' chunk")
+        path.unlink()
+        only_finding(verified(copy), IntegrityError, path.name, "absent")
+
+    @pytest.mark.parametrize("name", ["labels.csv", "medmnist.npz", "README.md"])
+    def test_any_other_changed_file_is_one_finding_too(self, copy, name):
+        path = copy / name
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+        only_finding(verified(copy), IntegrityError, name)
+
+    @pytest.mark.parametrize("changed", ["image", "table"])
+    def test_a_second_fault_is_found_beside_it(self, copy, changed):
+        """Something hidden before the set was sealed anew, and a file that was changed since."""
+        path = sorted(copy.rglob("*.png"))[1]
+        path.write_bytes(with_chunk(path.read_bytes(), b"tEXt", b"Name\0Jane Doe"))
+        reseal(copy)
+        if changed == "image":
+            changed_image(copy)
+        else:
+            (copy / "labels.csv").write_bytes(b"")
+        kinds = sorted(type(finding).__name__ for finding in verify_set(copy).findings)
+        assert kinds == ["IntegrityError", "PrivacyError"]
+
+    def test_what_was_wrong_of_the_others_is_found_beside_it(self, copy, data, bundle, tmp_path):
+        _, second, third = sorted(copy.rglob("*.png"))[:3]
+        second.write_bytes(third.read_bytes())
+        walks = json.loads((copy / "manifest.json").read_bytes())["walks"]
+        walks["pairs"][0] = [-1, 99]
+        reseal(copy, walks=walks)
+        first = changed_image(copy)
+        other = produce(data, bundle, tmp_path / "b", quick_config(count=14, seed=1))
+        told = [str(f) for f in verify_set(copy, other.folder.private_file).findings]
+        assert first.name in told[0]
+        assert any("medmnist.npz" in line for line in told), told
+        assert any("walk 0" in line for line in told)
+        assert any("private file with the SHA-256" in line for line in told)
 
     @pytest.mark.parametrize("name", ["notes.txt", "images/left/extra.png", ".hidden", "a/b"])
     def test_unlisted(self, copy, name):

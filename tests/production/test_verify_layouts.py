@@ -46,11 +46,11 @@ def write(out, layouts, n=COUNT, audit=None):
     return out
 
 
-def check(folder):
+def check(folder, *changed):
     """Findings as text, samples and what was not verified."""
-    found, not_verified = [], []
+    found, not_verified, names = [], [], frozenset(changed)
     try:
-        samples = check_samples(folder, read_manifest(folder), found, not_verified)
+        samples = check_samples(folder, read_manifest(folder), found, not_verified, changed=names)
     except LatentpathError as error:
         return [str(error)], None, not_verified
     return [str(error) for error in found], samples, not_verified
@@ -200,6 +200,45 @@ def test_hidden_things_are_found(whole, tmp_path, what):
     relist(folder)
     found, _, _ = check(folder)
     assert found, what
+
+
+@pytest.mark.parametrize(
+    "what", ["another order", "comment of a zip", "rows of a table", "behind the card"]
+)
+def test_they_are_found_beside_a_changed_picture(whole, tmp_path, what):
+    """What it was is known from the other layouts."""
+    folder = tmp_path / "set"
+    shutil.copytree(whole, folder)
+    picture = "images/a/000004.png"
+    (folder / picture).write_bytes(b"")
+    found, samples, not_verified = check(folder, picture)
+    assert (found, not_verified) == ([], [])
+    assert samples.known.all()
+    HIDDEN[what](folder)
+    relist_others(folder, picture)
+    assert check(folder, picture)[0], what
+
+
+def relist_others(folder, changed):
+    """As `relist`, with the picture as it was listed."""
+    content = read_manifest(folder)
+    relist(folder)
+    again = read_manifest(folder)
+    again["files"][changed] = content["files"][changed]
+    (folder / "manifest.json").write_bytes(encode_content({**again, "seal": seal(again)}))
+
+
+def test_a_changed_picture_that_no_layout_has_leaves_the_others_to_compare(tmp_path):
+    folder = write(tmp_path / "set", ["folder", "npz", "stylegan"])
+    picture = "images/a/000004.png"
+    (folder / picture).write_bytes(b"")
+    found, samples, not_verified = check(folder, picture)
+    assert found == []
+    assert samples.known.tolist() == [row != 4 for row in range(COUNT)]
+    assert "stylegan files" in not_verified[0]
+    (folder / "images/a/000006.png").write_bytes((folder / "images/a/000008.png").read_bytes())
+    relist_others(folder, picture)
+    assert any("medmnist.npz" in line for line in check(folder, picture)[0])
 
 
 @pytest.mark.parametrize("what", ["owner of a member", "another member", "behind a tar"])
