@@ -57,5 +57,5 @@ def _too_few(survey: Survey) -> list[str]:
         f"class {name!r}: {people} people at most, too few for averages over k = {USUAL_K}, as "
         "`latentpath run` and `produce` make them without --k"
         for name, _, people in survey.classes
-        if people < USUAL_K
+        if people < USUAL_K and survey.classes_known
     ]

@@ -75,6 +75,11 @@ class Survey:
     """What told people apart, one of `COUNTED_BY`."""
     doubt: DataError | None = None
     """Why images must not be counted as people: what reading the set raises."""
+    unsettled: tuple[DataError, ...] = ()
+    """What is open of all else, so that the set was looked at by a guess: what reading it raises,
+    too."""
+    classes_known: bool = True
+    """Whether the classes are no guess; else they are numbered and not named."""
     coloured: int = 0
     """Images of three channels that show colour, and not grey alone."""
 
@@ -111,7 +116,8 @@ class Survey:
         max_unreadable: float = 0.0,
     ) -> list[Fault]:
         """Every reason for which reading the set with these options is refused."""
-        found = [Fault(error) for error in (self.doubt, self._one_person_a_class()) if error]
+        alone = None if self.unsettled else self._one_person_a_class()
+        found = [Fault(error) for error in (*self.unsettled, self.doubt, alone) if error]
         for check in (
             lambda: self._check_readable(max_unreadable),
             self._check_people,
@@ -216,7 +222,10 @@ class Survey:
         lines += [
             f"class {name!r}: {images:,} images of {people:,} people"
             for name, images, people in self.classes
+            if self.classes_known
         ]
+        if not self.classes_known:
+            lines.append(f"classes: {len(self.classes):,}, if they are classes")
         lines.append(
             f"people: {self.people:,}, with {least} to {most} images each, median {median:g}"
         )
@@ -391,7 +400,11 @@ class Surveyor:
             format=listing.format,
             listed=len(listing.files),
             classes=tuple(
-                (name, int((labels == c).sum()), len(np.unique(people[labels == c])))
+                (
+                    name if listing.classes_known else str(c),
+                    int((labels == c).sum()),
+                    len(np.unique(people[labels == c])),
+                )
                 for c, name in enumerate(listing.class_names)
             ),
             people=len(per_person),
@@ -419,6 +432,8 @@ class Surveyor:
             counted_by=listing.counted_by,
             coloured=self._coloured,
             doubt=listing.doubt,
+            unsettled=listing.unsettled,
+            classes_known=listing.classes_known,
         )
 
 

@@ -139,12 +139,43 @@ def test_colour_is_a_choice_of_whoever_knows_the_images(scan, mixed, colour):
     assert "to settle all of it" not in report
 
 
-def test_what_reads_a_set_says_all_of_it_in_one_line(mixed, tmp_path, capsys):
+@pytest.mark.parametrize("said", [[], ["--resolution", "64"]])
+def test_what_reads_a_set_says_all_of_it_in_one_line(mixed, tmp_path, capsys, said):
     data, out = str(mixed(colour=None)), str(tmp_path / "p")
-    assert main(["run", "--quiet", "--data", data, "--out", out, "--dry-run"]) == 2
+    assert main(["run", "--quiet", "--data", data, "--out", out, "--dry-run", *said]) == 2
     (error,) = capsys.readouterr().err.splitlines()
     assert "expected (1) every image to show another person" in error
     assert "(2) say --channels 1" in error
+
+
+def test_what_the_folders_mean_is_no_reason_to_keep_the_rest_for_later(scan, mixed):
+    """Splits in the place of classes, people with several images, several sizes."""
+    data = mixed(colour=None)
+    (data / "a").rename(data / "train")
+    (data / "b").rename(data / "test")
+    code, report, errors = scan("--channels", "1", data=data)
+    assert code == 2
+    assert [error.split(", got ")[0].removeprefix("latentpath: error: ") for error in errors] == [
+        "expected one folder per class",
+        "expected every image to show another person, as nothing says who is who",
+        "expected images of one size",
+    ]
+    assert "classes: 2, if they are classes" in report
+    assert "too few for averages" not in report
+
+
+def test_a_table_of_several_labels_and_splits_is_one_thing_to_settle(scan, folder):
+    table = folder / "t.csv"
+    cells = [("a/1.png", "x|y", "one"), ("a/2.png", "x", "one"), ("b/1.png", "y", "two"),
+             ("b/2.png", "x", "two")]  # fmt: skip
+    table.write_text("image,label,fold\n" + "\n".join(map(",".join, cells)))
+    code, _, errors = scan("--csv", table, "--split-column", "fold")
+    assert code == 2
+    assert len(errors) == 2
+    assert "--findings NAME" in errors[0]
+    assert "choose one of them with --split" in errors[1]
+    settled = ["--csv", table, "--split-column", "fold", "--split", "one", "--findings", "y"]
+    assert scan(*settled)[::2] == (0, [])
 
 
 @pytest.mark.parametrize("column", ["label", "LABEL", "site"])

@@ -61,6 +61,30 @@ def test_names_of_splits_are_texts_or_numbers(tmp_path):
         read_image_set(npz(tmp_path, **usual()))
 
 
+def test_all_that_is_open_is_told_at_once(tmp_path):
+    """Labels, splits and people may be several arrays each, and nobody said which."""
+    arrays = usual(target=LABELS, splits=SPLIT, patient_id=PATIENTS)
+    path = npz(tmp_path, **arrays)
+    found = scan(path)
+    assert found.listed == N, "it is looked at by a guess"
+    assert "classes: 3, if they are classes" in found.lines()
+    with pytest.raises(DataError) as error:
+        found.check()
+    for what, option in (("labels", "label"), ("people", "identity"), ("split", "split")):
+        assert f"an array of {what} in the .npz file" in error.value.expected
+        assert f"--{option}-column" in error.value.fix
+    assert error.value.expected.startswith("(1) ")
+    told = str(error.value)
+    with pytest.raises(DataError) as error:
+        read_image_set(path)
+    assert str(error.value) == told
+    names = {"label_column": "labels", "identity_column": "patients", "split_column": "split"}
+    assert read_image_set(path, split="all", **names).num_identities == 5
+    with pytest.raises(DataError, match=r"images in the [.]npz file") as error:
+        read_image_set(npz(tmp_path, target=LABELS, labels=LABELS))
+    assert "2 that may be it" in error.value.got
+
+
 @pytest.mark.parametrize("kind", ["U9", "S9", "int8"])
 def test_labels_without_names(tmp_path, kind):
     labels = LABELS.astype(kind) if kind == "int8" else NAMES[LABELS].astype(kind)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from latentpath.core import DataError
+from latentpath.core import DataError, joined
 from latentpath.data.contrast import (
     Picture,
     UndecodableError,
@@ -150,7 +150,7 @@ def list_arrays(source: DataSource) -> Listing:
 
 
 def _listing(archive: zipfile.ZipFile, source: DataSource) -> Listing:
-    arrays = _chosen_arrays(archive, source)
+    arrays, doubts = _chosen_arrays(archive, source)
     count = array_kind(archive, arrays["images"])[0][0]
     if count == 0:
         raise DataError(
@@ -166,7 +166,11 @@ def _listing(archive: zipfile.ZipFile, source: DataSource) -> Listing:
         texts = _texts(read_array(archive, arrays["label names"]).reshape(-1))
     names, labels = _classes(columns["labels"], texts)
     splits = [str(value) for value in columns["split"].tolist()] if "split" in columns else None
-    rows = rows_of_split(splits, source.split, "the array")
+    rows, unsettled = None, tuple(doubts.values())
+    try:
+        rows = None if "split" in doubts else rows_of_split(splits, source.split, "the array")
+    except DataError as error:
+        unsettled += (error,)
     images = read_images(archive, arrays["images"], source.contrast, rows)
     kept = np.flatnonzero(np.ones(count, bool) if rows is None else rows)
     others = columns_of(archive, set(array_names(archive)) - set(arrays.values()), count)
@@ -188,12 +192,22 @@ def _listing(archive: zipfile.ZipFile, source: DataSource) -> Listing:
         pixels=images.pixels,
         counted_by=told.counted_by,
         person_names=told.names,
-        doubt=told.doubt,
+        doubt=None if "people" in doubts else told.doubt,
+        unsettled=unsettled,
+        classes_known=doubts.keys().isdisjoint(("labels", "label names")),
     )
 
 
-def _chosen_arrays(archive: zipfile.ZipFile, source: DataSource) -> dict[str, str]:
-    """Return the array of each kind; kinds that are not needed may be absent."""
+def _chosen_arrays(
+    archive: zipfile.ZipFile, source: DataSource
+) -> tuple[dict[str, str], dict[str, DataError]]:
+    """Return the array of each kind; kinds that are not needed may be absent.
+
+    Of several that may be meant it is the first where one is needed, and the error says so.
+
+    Raises:
+        DataError: one that is needed is absent; it says of the others, too.
+    """
     present = array_names(archive)
     # What nobody changed names columns of tables; an array may be called so too.
     unnamed = {field.name: field.default for field in fields(source)}
@@ -205,41 +219,56 @@ def _chosen_arrays(archive: zipfile.ZipFile, source: DataSource) -> dict[str, st
         "split": source.split_column,
     }
     chosen: dict[str, str] = {}
+    doubts: dict[str, DataError] = {}
+
+    def doubt(what: str, got: str) -> None:
+        among = "" if doubts else f", among the arrays {_described(archive)}"  # once
+        doubts[what] = _doubt(what, got + among)
+
     for what, usual in USUAL_NAMES.items():
         name = given[what]
         known = [n for n in present if n.lower() in usual]
-        if what == "people":
+        if what == "people" and "images" in chosen:
             count = (array_kind(archive, chosen["images"])[0] or (0,))[0]
             readable = columns_of(archive, set(present) - set(chosen.values()), count)
             known = known or chosen_people(sorted(readable))
-        if name:
-            if name not in present:
-                raise _doubt(archive, what, "none of the name that was given")
+        if name in present:
             chosen[what] = name
-        elif len(known) > 1:
-            raise _doubt(archive, what, f"{len(known)} that may be it")
-        elif known:
+        elif name:
+            doubt(what, "none of the name that was given")
+        elif len(known) == 1:
             chosen[what] = known[0]
+        elif known:
+            doubt(what, f"{len(known)} that may be it")
+            chosen |= {what: known[0]} if what in _REQUIRED else {}
         elif what in _REQUIRED:
-            raise _doubt(archive, what, "none that is called so")
-    if len(array_kind(archive, chosen["images"])[0]) < 3:
-        raise _doubt(archive, "images", "one without rows and columns")
-    return chosen
+            doubt(what, "none that is called so")
+    if "images" in chosen and len(array_kind(archive, chosen["images"])[0]) < 3:
+        chosen.pop("images")
+        doubt("images", "one without rows and columns")
+    if not chosen.keys() >= set(_REQUIRED):
+        raise joined(list(doubts.values()))
+    return chosen, doubts
 
 
 def _given(name: str, default: object) -> str | None:
     return None if name == default else name
 
 
-def _doubt(archive: zipfile.ZipFile, what: str, got: str) -> DataError:
+def _described(archive: zipfile.ZipFile) -> str:
+    """All arrays, with what they hold."""
     described = []
     for name in array_names(archive):
         shape, dtype = array_kind(archive, name)
         described.append(f"{shown_name(name)} {dtype.name} {list(shape)}")
+    return ", ".join(described) or "-"
+
+
+def _doubt(what: str, got: str) -> DataError:
     others = ", ".join(option for other, option in _OPTIONS.items() if other != what)
     return DataError(
         expected=f"an array of {what} in the .npz file",
-        got=f"{got}, among the arrays {', '.join(described) or '-'}",
+        got=got,
         fix=f"name it with {_OPTIONS[what]}, others with {others} (--verbose shows their names)",
     )
 

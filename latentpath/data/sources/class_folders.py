@@ -234,6 +234,8 @@ class ClassFolders:
     """In their order, numbers by value."""
     notes: tuple[str, ...]
     """On files that are left out."""
+    doubt: DataError | None = None
+    """Why these are no classes, perhaps: what is raised before they are used."""
 
 
 def list_class_folders(
@@ -254,9 +256,11 @@ def list_class_folders(
             reading.
         public_names: whether names of classes may look like identifiers.
 
+    Returns:
+        What they say, with doubt where they look like splits, places or people instead of classes.
+
     Raises:
-        DataError: no images, a class without images, images outside of class folders, or folders
-            that look like splits instead of classes.
+        DataError: no images, a class without images, or images outside of class folders.
     """
     kinds = "DICOM files" if dicom else IMAGE_KINDS
     images = [f for f in found.files if (is_dicom(root, f) if dicom else is_image(f))]
@@ -270,11 +274,15 @@ def list_class_folders(
             if others
             else "check the path",
         )
+    doubt = None
     if depth is None:
         _check_folders(root, images, others, found.masks)
-        refuse_doubtful_levels(images, public_names)
+        try:
+            refuse_doubtful_levels(images, public_names)
+        except DataError as error:
+            doubt = error
     names, labels = number_names(folders_at(images, depth or 1, "--class-folder"))
-    return ClassFolders(tuple(images), labels, names, left_out_note(others, kinds))
+    return ClassFolders(tuple(images), labels, names, left_out_note(others, kinds), doubt)
 
 
 def _check_folders(

@@ -296,6 +296,8 @@ class DataSource:
     def list(self, progress: Progress = silent) -> Listing:
         """List the images without decoding them.
 
+        What the options leave open is part of the listing, so that all of it can be told at once.
+
         Raises:
             DataError: the set is not of its form, or lacks labels or people.
             MissingExtraError: DICOM files without pydicom.
@@ -321,7 +323,7 @@ class DataSource:
         if self.synthetic:
             listing = replace(listing, synthetic=True)
         listing = replace(with_people(self, listing), public_class_names=self.public_class_names)
-        listing.check_classes()
+        listing = listing.with_sound_classes()
         return with_frames(listing, self.path, self.contrast, progress)
 
 

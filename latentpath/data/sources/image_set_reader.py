@@ -81,7 +81,10 @@ def scan(source: str | Path | DataSource, *, progress: Progress = silent, **opti
         DataError, InputError, UnsupportedError, MissingExtraError: as `read_image_set`, save for
             what a survey reports: unreadable images and mixtures.
     """
-    listing = _source(source, options).list(progress)
+    return _surveyed(_source(source, options).list(progress), progress)
+
+
+def _surveyed(listing: Listing, progress: Progress) -> Survey:
     surveyor = Surveyor(listing)
     with loggers_quiet():
         deque(_decoded(listing, surveyor, progress), maxlen=0)
@@ -102,8 +105,9 @@ def read_and_survey(
     check_reading(channels, resolution, max_unreadable)
     source = _source(source, options)
     listing = source.list(progress)
-    if listing.doubt is not None:
-        raise listing.doubt
+    if listing.unsettled or listing.doubt is not None:
+        # No image is kept, but all are looked at: what else is to be settled is said with it.
+        _surveyed(listing, progress).check(channels, resolution, max_unreadable)
     reading = Reading(str(source.contrast), resize, listing.counted_by, listing.public_class_names)
     surveyor = Surveyor(listing)
     store = _Store(listing, channels, resolution, reading)

@@ -19,7 +19,14 @@ from latentpath.core import DataError, Progress
 from latentpath.data.contrast import Picture, UndecodableError
 from latentpath.data.decode import read_picture
 from latentpath.data.sources.class_folders import ClassFolders, list_class_folders
-from latentpath.data.sources.csv_table import Table, below_zero, choose_labels, find_table
+from latentpath.data.sources.csv_table import (
+    ONE_LABEL,
+    ChosenLabels,
+    Table,
+    below_zero,
+    choose_labels,
+    find_table,
+)
 from latentpath.data.sources.dicom import DicomFiles
 from latentpath.data.sources.dicom_file import Patients, number_patients
 from latentpath.data.sources.file_search import FoundFiles, is_dicom, is_image, left_out_note
@@ -185,11 +192,16 @@ def list_csv(source: DataSource, found: FoundFiles, progress: Progress) -> Listi
     candidates = [name for name in found.files if is_image(name) or is_dicom(root, name)]
     several = bool(source.findings)
     files, near = resolve_images(root, table, candidates, keep_absent=True, several_labels=several)
-    chosen = choose_labels(table.column(1), source.label_separator, source.findings, files)
+    chosen, unsettled = _labels_or_guess(table.column(1), source, files)
+    classes_known = not unsettled
     label_of = dict(zip(chosen.rows, chosen.names, strict=True))
     images = images_below(root, files, table, candidates, several_labels=several)
     splits = None if source.split_column is None else table.column(len(columns) - 1)
-    of_split = rows_of_split(splits, source.split, "the column of the table")
+    of_split = None
+    try:
+        of_split = rows_of_split(splits, source.split, "the column of the table")
+    except DataError as error:
+        unsettled += (error,)
     order = sorted(
         (file, row)
         for file, row in images
@@ -230,6 +242,8 @@ def list_csv(source: DataSource, found: FoundFiles, progress: Progress) -> Listi
         nameless=patients.nameless,
         counted_by=counted_by,
         person_names=patients.names,
+        unsettled=unsettled,
+        classes_known=classes_known,
     )
     if not own_people:
         more = len(images) - len({row for _, row in images}) if counted_by == "images" else 0
@@ -241,6 +255,16 @@ def list_csv(source: DataSource, found: FoundFiles, progress: Progress) -> Listi
         )
         listing = replace(listing, doubt=doubt)
     return _with_line_numbers(listing, root, {file: table.lines[row] for file, row in images})
+
+
+def _labels_or_guess(
+    cells: Sequence[str], source: DataSource, images: Sequence[str]
+) -> tuple[ChosenLabels, tuple[DataError, ...]]:
+    """The class of each row, or each cell as one, with the error that says what is open."""
+    try:
+        return choose_labels(cells, source.label_separator, source.findings, images), ()
+    except DataError as error:
+        return choose_labels(cells, ONE_LABEL, (), images), (error,)
 
 
 def _rows_of_several(several: int, source: DataSource) -> DataError:
@@ -294,4 +318,7 @@ def _from_files(name: str, source: DataSource, listed: ClassFolders, people: np.
             return scans.read(path)
         return read_picture(path, window)
 
-    return Listing(name, files, listed.labels, listed.class_names, people, read, listed.notes)
+    listing = Listing(name, files, listed.labels, listed.class_names, people, read, listed.notes)
+    if listed.doubt is None:
+        return listing
+    return replace(listing, unsettled=(listed.doubt,), classes_known=False)

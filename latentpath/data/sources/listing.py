@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -50,6 +50,9 @@ class Listing:
             them, empty where there is none; None where nothing names anybody.
         public_class_names: whether somebody said that names of classes may be published.
         doubt: why it must not be "images": the error to raise before the set is used.
+        unsettled: what the options leave open of all else, so that a guess is listed: errors to
+            raise before it is used.
+        classes_known: whether the classes are no guess, and their names may be shown.
     """
 
     format: str
@@ -68,6 +71,18 @@ class Listing:
     person_names: Sequence[str] | None = None
     public_class_names: bool = False
     doubt: DataError | None = None
+    unsettled: tuple[DataError, ...] = ()
+    classes_known: bool = True
+
+    def with_sound_classes(self) -> Listing:
+        """The same, with what speaks against its classes among what is unsettled."""
+        if not self.classes_known:  # whatever speaks against a guess says nothing
+            return self
+        try:
+            self.check_classes()
+        except DataError as error:
+            return replace(self, unsettled=(*self.unsettled, error), classes_known=False)
+        return self
 
     def place(self, row: int) -> str:
         """Return what a message calls a row: its number, or its name where names may be shown."""

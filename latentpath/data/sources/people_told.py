@@ -160,6 +160,8 @@ def _doubt(source: DataSource, listing: Listing) -> DataError | None:
     doubt = evidence_in_names(listing.files, listing.labels)
     if doubt is not None or (listing.format == "stylegan" and is_packed(listing.files)):
         return doubt and _with_tables(doubt, source)
+    if not listing.classes_known:
+        return None  # which folders are classes comes first
     depth = _class_depth(source, listing)
     if depth:
         return evidence_in_folders(listing.files, depth)
