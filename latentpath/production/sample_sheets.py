@@ -11,6 +11,7 @@ from latentpath.audit import contact_sheet
 from latentpath.core import new_file, require_extra, seeded, write_file
 from latentpath.data import to_uint8
 from latentpath.generators import StyleGAN2, load_generator, save_generator
+from latentpath.training import BEST_SUFFIX
 
 _COLUMNS = 10
 # Small images are enlarged to about so many pixels.
@@ -19,7 +20,7 @@ _SHOWN_SIDE = 64
 
 # KID against held-out people by images seen, and the weights of the lowest.
 KID_TABLE = "generator.kid.csv"
-BEST = "generator.best.safetensors"
+BEST = "generator" + BEST_SUFFIX
 
 
 class SampleSheets:

@@ -29,6 +29,7 @@ from latentpath.training.predictor_training import (
     train_predictor as train_predictor,
 )
 from latentpath.training.pretrained import (
+    BEST_SUFFIX as BEST_SUFFIX,
     Pretrained as Pretrained,
     load_pretrained as load_pretrained,
 )

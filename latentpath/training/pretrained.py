@@ -17,10 +17,19 @@ from latentpath.core import (
     hash_file,
     hash_tensors,
 )
-from latentpath.generators import StyleGAN2, build_generator, people_noted, read_generator
+from latentpath.generators import (
+    StyleGAN2,
+    build_generator,
+    load_generator,
+    people_noted,
+    read_generator,
+)
 from latentpath.training.checkpoint import read_checkpoint
 from latentpath.training.generator_config import GeneratorConfig
 from latentpath.training.growing import State
+
+# Of the file beside a generator's checkpoint that holds the best weights of its training so far.
+BEST_SUFFIX = ".best.safetensors"
 
 
 @dataclass(frozen=True)
@@ -59,8 +68,9 @@ def load_pretrained(path: str | Path) -> Pretrained:
 
     Args:
         path: what `load_generator` opens. Where a checkpoint of the same training lies beside it
-            (with the suffix .checkpoint) and holds the same weights, the discriminator and the
-            generator without averaging are taken from there.
+            (with the suffix .checkpoint), the discriminator and the generator without averaging
+            are taken from there: the checkpoint holds the same weights, or went on after these,
+            which the training kept for the best (with the suffix .best.safetensors).
 
     Raises:
         WeightsError: as of `load_generator`, or a checkpoint that cannot be read.
@@ -80,7 +90,7 @@ def load_pretrained(path: str | Path) -> Pretrained:
         saved = read_checkpoint(beside)
         if saved["config"].get("kind") != GeneratorConfig.__name__:
             reason = f"{beside.name} is no checkpoint of a generator's training"
-        elif not _same_weights(generator.state_dict(), saved["state"]["ema"]):
+        elif not _is_of_training(generator.state_dict(), saved["state"]["ema"], path):
             reason = f"{beside.name} holds other weights than the generator"
         else:
             state = saved["state"]
@@ -222,6 +232,14 @@ def _images_seen(notes: Mapping[str, Any]) -> int | None:
     found = [part.get("images seen") for part in (own, before) if isinstance(part, Mapping)]
     counts = [int(count) for count in found if isinstance(count, int | float)]
     return sum(counts) if counts else None
+
+
+def _is_of_training(own: State, last: State, path: Path) -> bool:
+    """Whether a file's weights are the last of the training beside it, or its best."""
+    if _same_weights(own, last):
+        return True
+    best = path.with_suffix(BEST_SUFFIX)
+    return best.is_file() and _same_weights(own, load_generator(best).state_dict())
 
 
 def _same_weights(own: State, other: State) -> bool:

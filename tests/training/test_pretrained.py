@@ -116,6 +116,19 @@ def test_a_checkpoint_of_other_weights_is_left_alone(parent, tmp_path):
         load_pretrained(path)
 
 
+@pytest.mark.parametrize("half", [False, True])
+def test_the_best_weights_go_on_with_the_discriminator_of_their_training(parent, tmp_path, half):
+    path = tmp_path / "generator.safetensors"
+    beside = path.with_suffix(".checkpoint")
+    beside.write_bytes(parent.with_suffix(".checkpoint").read_bytes())
+    save_generator(tmp_path / "generator.best.safetensors", network())
+    save_generator(path, network(), half=half)
+    gan, saved = started(load_pretrained(path), 8), torch.load(beside)["state"]
+    assert_equal(gan.ema.state_dict(), load_generator(path).state_dict())
+    assert_equal(gan.generator.state_dict(), saved["generator"])
+    assert_equal(gan.discriminator.state_dict(), saved["discriminator"])
+
+
 def test_images_seen_add_up(parent, tmp_path):
     assert load_pretrained(parent).notes()["images seen"] == 12
     path = tmp_path / "generator.safetensors"
