@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import torch
@@ -99,18 +100,15 @@ def _apply() -> None:
 def _restoring() -> list[Callable[[], Any]]:
     """What brings back the settings of now."""
     steps: list[Callable[[], Any]] = []
-    try:
+    with suppress(RuntimeError):  # the old name refuses to speak for what a new one alone has set
         convolutions = torch.backends.cudnn.allow_tf32
         steps.append(lambda: setattr(torch.backends.cudnn, "allow_tf32", convolutions))
-    except RuntimeError:  # set by the new names alone, which the old one refuses to speak for
-        new = _new("conv")
-        steps.append(lambda: _set_new("conv", new))
-    try:
+    with suppress(RuntimeError):
         products = torch.get_float32_matmul_precision()
         steps.append(lambda: torch.set_float32_matmul_precision(products))
-    except RuntimeError:
-        matmul = _new("matmul")
-        steps.append(lambda: _set_new("matmul", matmul))
+    # Last, as the old name tells what it was set to even where a new one has changed it since.
+    if _has_new_names():
+        steps += [partial(_set_new, op, _new(op)) for op in ("conv", "matmul")]
     return steps
 
 
@@ -126,7 +124,8 @@ def _new(op: str) -> str:
 
 
 def _set_new(op: str, value: str) -> None:
-    torch._C._set_fp32_precision_setter("cuda", op, value)
+    if _new(op) != value:
+        torch._C._set_fp32_precision_setter("cuda", op, value)
 
 
 # PyTorch's default generators are the whole program's.

@@ -14,6 +14,7 @@ from latentpath.core import (
     tf32_allowed,
     uses_tf32,
 )
+from support.fresh import python
 
 
 class Buffered(nn.Module):
@@ -79,6 +80,35 @@ def test_a_user_s_own_precision_comes_back():
         assert torch.get_float32_matmul_precision() == "medium"
     finally:
         torch.set_float32_matmul_precision("highest")
+
+
+NEW_NAMES = """
+import torch
+from latentpath.core import tf32_allowed, uses_tf32
+
+products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn.conv
+for value in ("tf32", "ieee"):
+    products.fp32_precision = convolutions.fp32_precision = value
+    for allowed in (False, True):
+        with tf32_allowed(allowed, "cuda"):
+            assert uses_tf32() == (allowed, allowed), (value, allowed, uses_tf32())
+    now = products.fp32_precision, convolutions.fp32_precision
+    assert now == (value, value), (value, now)
+torch.backends.fp32_precision = "tf32"  # for all of PyTorch
+with tf32_allowed(False, "cuda"):
+    assert uses_tf32() == (False, False)
+assert torch.backends.fp32_precision == "tf32"
+print("as before")
+"""
+
+
+@pytest.mark.skipif(
+    not hasattr(torch.backends.cuda.matmul, "fp32_precision"), reason="needs PyTorch 2.9"
+)
+def test_settings_by_pytorch_s_new_names_come_back():
+    """In a process of its own: the old names refuse to speak for them ever after."""
+    ran = python(NEW_NAMES)
+    assert ran.stdout.strip() == "as before", ran.stderr[-2000:]
 
 
 def test_what_has_to_be_float32_is_whatever_other_threads_ask_for():
