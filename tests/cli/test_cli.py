@@ -375,6 +375,7 @@ def test_version(command):
         ["train", "identity"],
         ["train", "classifier"],
         ["train", "surrogate"],
+        ["train", "predictor"],
     ],
 )
 def test_help(command, words):
@@ -411,6 +412,7 @@ def test_from_an_image_folder_to_a_set_and_its_report(command, tmp_path, few_pat
         # Over its checkpoint and weights: nothing is left to do.
         ("surrogate", ["--points", "40", "--rounds", "1", "--walk-points", "30", "--walk-steps",
                        "5", "--walk-passes", "1", "--steps", "3", *small, "--half"]),
+        ("predictor", ["--points", "64", "--depth", "2", "--walk-steps", "5", *small, "--half"]),
     ]:  # fmt: skip
         code, shown, err = command("train", network, *common, *options)
         assert (code, err) == (0, [])
@@ -418,6 +420,9 @@ def test_from_an_image_folder_to_a_set_and_its_report(command, tmp_path, few_pat
         if network == "surrogate":
             ratio = float(re.search(r"walk energy ratio ([\d.e+-]+)", shown)[1])
             assert ratio == 1 or ("without this surrogate" in shown) == (ratio > 1)  # rounded
+        if network == "predictor":
+            ratio = float(re.search(r"predicted energy ratio ([\d.e+-]+)", shown)[1])
+            assert ratio == 1 or ("straight lines have lower" in shown) == (ratio > 1)
     assert Image.open(weights / "generator.png").size[0] > 0
 
     code, shown, err = command(

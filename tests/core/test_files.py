@@ -264,6 +264,27 @@ class TestOverwrite:
         assert value_of(out) == 2
         assert names_in(tmp_path) == ["o"]
 
+    def test_where_the_c_library_lacks_what_linux_has(self, tmp_path, monkeypatch):
+        """As on macOS: every file is forced to the disk by itself, and two renames replace."""
+        flushed, fsync = set(), os.fsync
+
+        def absent(*_, **__):
+            raise OSError("no such library")
+
+        def watched(descriptor):
+            flushed.add(os.fstat(descriptor).st_ino)
+            fsync(descriptor)
+
+        monkeypatch.setattr("ctypes.CDLL", absent)
+        monkeypatch.setattr(os, "fsync", watched)
+        for value in (1, 2):
+            with new_folder(tmp_path / "o", overwrite=True) as folder:
+                write(folder, value)
+            assert value_of(tmp_path / "o") == value
+            inside = [tmp_path / "o", *(tmp_path / "o").rglob("*")]
+            assert {path.stat().st_ino for path in inside} <= flushed
+        assert names_in(tmp_path) == ["o"]
+
     def test_failure_keeps_the_old_set(self, tmp_path):
         write(tmp_path / "o", 1)
         with pytest.raises(ZeroDivisionError), new_folder(tmp_path / "o", overwrite=True):

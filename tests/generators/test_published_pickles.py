@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 
+import numpy as np
 import pytest
 import torch
 
@@ -188,6 +189,17 @@ class TestHowItWasWritten:
         data = published.pickled(stand_in)
         assert b"_rebuild_parameter_with_state" in data
         assert_same_weights(opened(data), stand_in)
+
+    @pytest.mark.parametrize("protocol", PROTOCOLS)
+    def test_what_else_layers_hold_is_read_in_every_protocol(self, opened, protocol):
+        """Each kind is spelled otherwise: as an instruction, or as a call of a name."""
+        stand_in = published.small()
+        stand_in.synthesis.b8.conv0.__dict__["notes"] = [
+            torch.Size((1, 2)), torch.device("cuda", 0), b"", b"bytes", "text" * 9_000, {"a"},
+            np.zeros((2, 3), np.float32), np.zeros(()), np.float64(2.5), 1 << 70, 0.5, None,
+            published.easy({"a": {}}),
+        ]  # fmt: skip
+        assert_same_weights(opened(published.pickled(stand_in, protocol)), stand_in)
 
 
 class TestWhichNetwork:

@@ -473,6 +473,19 @@ class TestPrivate:
         replace_private(copy, pairs=record.pairs[:, ::-1])
         only_finding(verified(copy), IntegrityError, "other walks")
 
+    @pytest.mark.parametrize("what", ["not finite", "fewer", "wider", "kind", "salt"])
+    def test_other_content(self, copy, what):
+        record = read_record(private_of(copy))
+        ends = record.centroids
+        centroids = {"fewer": ends[:-1], "wider": np.pad(ends, ((0, 0), (0, 1)))}
+        centroids["not finite"] = np.where(np.eye(*ends.shape, dtype=bool), np.nan, ends)
+        other = {"kind": {"kind": "trust"}, "salt": {"salt": record.salt[:16]}}
+        replace_private(copy, **other.get(what, {"centroids": centroids.get(what)}))
+        found = verified(copy).findings
+        word = "salt" if what in other else "centroids"
+        assert any(f"other {word}" in str(e) or word in str(e) for e in found), found
+        assert all(type(error) in (IntegrityError, PrivacyError) for error in found)
+
     def test_no_private_file_at_all(self, copy):
         path = private_of(copy)
         path.write_bytes(b"nothing")

@@ -138,6 +138,31 @@ def _names():
     yield "GLOBAL of odd bytes", whole(b"c\xff\x00\nb\n"), UnsafePickleError, "ff"
 
 
+def _arguments():
+    """Calls that the published code makes, with what it never hands them."""
+    sized, scalar = name("torch.Size"), "numpy.core.multiarray.scalar"
+    unsafe, damaged = UnsafePickleError, DamagedPickleError
+    for title, arguments, kind in [
+        ("torch_utils.persistence._reconstruct_persistent_obj", ("x",), damaged),
+        ("torch._utils._rebuild_tensor_v2", (1, 2), damaged),
+        ("torch._utils._rebuild_parameter", (), damaged),
+        ("torch.storage._load_from_bytes", ("x",), damaged),
+        ("_codecs.encode", ("x", "zip"), unsafe), ("_codecs.encode", (1, "latin1"), unsafe),
+        ("_codecs.encode", ("€", "latin1"), damaged),
+        ("builtins.bytes", (1 << 40,), unsafe), ("collections.OrderedDict", ([],), unsafe),
+        ("builtins.set", (3,), unsafe), ("builtins.set", ([1],), unsafe),
+        ("torch.Size", (3,), damaged), ("torch.Size", ((1,), (2,)), damaged),
+        ("torch.device", (), damaged), ("torch.device", (0,), damaged),
+        ("copyreg._reconstructor", (sized, name("builtins.dict"), {}), unsafe),
+        (scalar, (1,), damaged),
+        ("numpy.core.multiarray._reconstruct", (sized, (0,), "b"), unsafe),
+        ("numpy.core.numeric._frombuffer", (1,), damaged),
+        ("numpy.dtype", (), unsafe), ("numpy.dtype", ("O8", False, True), unsafe),
+    ]:  # fmt: skip
+        said = ", ".join("a name" if isinstance(a, bytes) else repr(a) for a in arguments)
+        yield f"{title}({said})", within(call(title, *arguments)), kind, ""
+
+
 def _states():
     """BUILD, which may set anything on Python's own objects."""
     evil = value({"__setstate__": text("x"), "__class__": name("builtins.dict")})
@@ -247,6 +272,7 @@ SOURCES = (
     _calls,
     _instructions,
     _names,
+    _arguments,
     _states,
     _placed,
     _glued,
