@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 # Triton reads it when it is imported, which any test may cause: its kernels run interpreted here,
@@ -69,6 +70,16 @@ def _few_threads() -> None:
     import torch
 
     torch.set_num_threads(min(2, torch.get_num_threads()))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _texts_as_typed() -> Iterator[None]:
+    """Texts are tested as the command line has them; `test_option_words` tests what they are to
+    whoever calls from Python."""
+    from latentpath.core import on_command_line
+
+    with on_command_line():
+        yield
 
 
 @pytest.fixture(scope="session")

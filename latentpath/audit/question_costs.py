@@ -46,7 +46,7 @@ def warn_of_open_questions(setup: AuditSetup) -> None:
         quoted = " ".join(f"“{question}”" for question in questions)
         warnings.warn(
             f"without real images of other people nothing can answer {quoted}; a holdout would "
-            "(--holdout, in Python holdout=)",
+            "(--holdout)",
             LatentpathWarning,
             stacklevel=4,
         )

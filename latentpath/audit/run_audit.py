@@ -29,7 +29,7 @@ from latentpath.similarity import LPIPS, RealReference
 
 # The report's own rows, whose names no baseline may have.
 _OWN_ROWS = ("real", "holdout", "synthetic")
-_NUMBERED_APART = "say --numbered-apart (person_digests=None in Python)"
+_NUMBERED_APART = "say --numbered-apart"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -34,6 +34,7 @@ from latentpath.core import (
     RunError,
     StoppedError,
     describe_error,
+    on_command_line,
     share_arenas,
 )
 
@@ -58,7 +59,7 @@ COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
-    with Console() as console:
+    with Console() as console, on_command_line():
         verbose = False
         try:
             arguments = make_parser().parse_args(argv)

@@ -12,14 +12,10 @@ from latentpath.core.canonical import (
     unpack as unpack,
 )
 from latentpath.core.errors import (
-    ANEW as ANEW,
-    ANY_MACHINE as ANY_MACHINE,
     DEEPEST as DEEPEST,
     LARGEST as LARGEST,
     LARGEST_BATCH as LARGEST_BATCH,
     MOST_POINTS as MOST_POINTS,
-    REBUILD as REBUILD,
-    RESUME as RESUME,
     WIDEST as WIDEST,
     DataError as DataError,
     InputError as InputError,
@@ -33,7 +29,6 @@ from latentpath.core.errors import (
     ShapeError as ShapeError,
     UnsupportedError as UnsupportedError,
     WeightsError as WeightsError,
-    calling as calling,
     check_above_zero as check_above_zero,
     check_at_least as check_at_least,
     check_extra as check_extra,
@@ -43,10 +38,7 @@ from latentpath.core.errors import (
     check_within as check_within,
     describe_error as describe_error,
     joined as joined,
-    longer_training as longer_training,
-    option as option,
     require_extra as require_extra,
-    same_names as same_names,
 )
 from latentpath.core.files import (
     OWNER_ONLY as OWNER_ONLY,
@@ -91,6 +83,19 @@ from latentpath.core.modes import (
     seeded as seeded,
     tf32_allowed as tf32_allowed,
     uses_tf32 as uses_tf32,
+)
+from latentpath.core.option_words import (
+    ANEW as ANEW,
+    ANY_MACHINE as ANY_MACHINE,
+    REBUILD as REBUILD,
+    RESUME as RESUME,
+    as_here as as_here,
+    calling as calling,
+    in_python as in_python,
+    longer_training as longer_training,
+    on_command_line as on_command_line,
+    option as option,
+    same_names as same_names,
 )
 from latentpath.core.threads import (
     return_freed_memory as return_freed_memory,

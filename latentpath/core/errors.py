@@ -5,9 +5,8 @@ Three families. `InputError`: what was asked is impossible, with the way out.
 an optional dependency is needed. All of them are `LatentpathError`, and each
 message is one line. The command line prints that line and exits with code 2.
 
-Audits, trainings and runs are parts of several commands, and what one of them calls `--holdout` is
-`--hold-out` to another. Their texts name an option by `option`, as the command that is about
-nothing else calls it; a command with other names says so with `calling`.
+Their texts name options as the command line has them; shown to whoever calls from Python, they name
+arguments (`latentpath.core.option_words`).
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ import importlib
 import importlib.util
 import math
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from pathlib import PurePath
 from types import ModuleType
 from typing import Any
+
+from latentpath.core.option_words import as_here
 
 _PACKAGE = PurePath(__file__).parents[1]
 
@@ -42,7 +41,7 @@ class LatentpathError(Exception):
 
     def __str__(self) -> str:
         line = f"expected {self.expected}, got {self.got}: {self.fix}"
-        return " ".join(line.split())
+        return as_here(" ".join(line.split()))
 
     def __reduce__(self) -> tuple:
         # Exceptions pickle by positional arguments; ours are keyword-only.
@@ -158,6 +157,9 @@ def check_extra(extra: str, *packages: str) -> None:
 class LatentpathWarning(UserWarning):
     """Something works, but not in the best way; the message says how to mend it."""
 
+    def __str__(self) -> str:
+        return as_here(super().__str__())
+
 
 # A count, seed or size beyond this is no exact number in JSON, and beyond 2^63 none to PyTorch.
 LARGEST = 2**53
@@ -243,63 +245,3 @@ def check_one_of(choices: Iterable[str], **values: str) -> None:
 def _written(limit: float) -> str:
     """A limit as people write it: whole numbers whole."""
     return f"{int(limit):,}" if float(limit).is_integer() else f"{limit:g}"
-
-
-_NAMES: ContextVar[Mapping[str, str] | None] = ContextVar("names of options", default=None)
-
-# How runs are mended, unless a command calls it otherwise.
-RESUME = "go on with --resume"
-REBUILD = "rebuild it from the finished shards: the same command with --resume --rebuild-ledger"
-ANEW = "start anew with --overwrite"
-ANY_MACHINE = "accept other last bits with --any-machine"
-
-
-def option(name: str) -> str:
-    """What the command in use calls an option, or a few words that name one.
-
-    >>> option("--holdout")
-    '--holdout'
-    >>> with calling({"--holdout": "--hold-out"}):
-    ...     option("--holdout")
-    '--hold-out'
-
-    Args:
-        name: as the command has it that does this alone.
-    """
-    return (_NAMES.get() or {}).get(name, name)
-
-
-def longer_training(network: str) -> str:
-    """What trains a network for longer than it was trained.
-
-    Args:
-        network: its name, such as "generator".
-    """
-    if network == "generator":
-        return option("`latentpath train generator` with more --total-images")
-    return option(f"`latentpath train {network}` with more --steps, without {network}.checkpoint")
-
-
-def same_names() -> Callable[[], None]:
-    """What lets another thread name options as this one does: an initialiser of pools of threads,
-    which know nothing of whoever made them."""
-    names = _NAMES.get()
-
-    def take() -> None:
-        _NAMES.set(names)
-
-    return take
-
-
-@contextmanager
-def calling(names: Mapping[str, str]) -> Iterator[None]:
-    """Name options by these names.
-
-    Args:
-        names: what `option` returns for what it is asked.
-    """
-    token = _NAMES.set(names)
-    try:
-        yield
-    finally:
-        _NAMES.reset(token)

@@ -18,7 +18,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from types import FrameType
 
-from latentpath.core.errors import RESUME, RunError, option
+from latentpath.core.errors import RunError
+from latentpath.core.option_words import RESUME, as_here, option
 
 # (stage, done, total, figures): called after every unit of work. `done == total` ends a stage.
 Progress = Callable[[str, int, int, Mapping[str, float]], None]
@@ -157,7 +158,7 @@ class StoppedError(RunError):
     def __str__(self) -> str:
         """No error: what was asked for."""
         _, where, fix = self._told
-        return f"stopped {where}, as asked: {fix}"
+        return as_here(f"stopped {where}, as asked: {fix}")
 
     def __reduce__(self) -> tuple:
         return type(self), self._told

@@ -51,7 +51,7 @@ def refuse_identifiers(data: ImageSet) -> None:
             expected="names of classes that may be published",
             got=f"{data.num_classes} that look like people's: {reason}",
             fix="read the set by its classes (--class-folder, --label-column), or say "
-            "--public-class-names, from Python Reading(public_class_names=True)",
+            "--public-class-names",
         )
 
 

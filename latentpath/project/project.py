@@ -15,6 +15,7 @@ from latentpath.core import (
     OutputExistsError,
     Progress,
     Say,
+    as_here,
     silent,
     stops,
     threads_on,
@@ -127,10 +128,15 @@ def run_project(
             data,
             Path(out),
             config or ProjectConfig(),
-            _Call(device, created, options or RunOptions(), progress, say or unsaid),
+            _Call(device, created, options or RunOptions(), progress, _said_here(say or unsaid)),
             resolution=resolution,
             dry_run=dry_run,
         )
+
+
+def _said_here(say: Say) -> Say:
+    """Lines with options as whoever called gives them."""
+    return lambda line: say(as_here(line))
 
 
 @dataclass(frozen=True, eq=False)

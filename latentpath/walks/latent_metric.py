@@ -32,7 +32,7 @@ from latentpath.walks.requests_and_results import with_ends
 _TOGETHER = 256
 # Draws that the covariance is estimated from, for each coordinate, and at least.
 _PER_COORDINATE, _LEAST = 32, 4096
-_EUCLIDEAN = "walk in the Euclidean metric: --latent-metric euclidean, metric=None in Python"
+_EUCLIDEAN = "walk in the Euclidean metric: --latent-metric euclidean"
 
 
 @dataclass(frozen=True, eq=False)

@@ -116,7 +116,7 @@ def test_without_other_people_nothing_is_trained_and_what_stays_open_is_said_fir
     questions = [v.question for v in audit.verdicts if v.key in ("recognition", "attacks")]
     assert all(question in warning for question in [*questions, "Are models trained on it any"])
     assert "copy" not in warning
-    assert "--holdout, in Python holdout=" in warning
+    assert "a holdout would (--holdout)" in warning
     assert told == []
     assert audit.results == {}
     for verdict in audit.verdicts:

@@ -129,7 +129,7 @@ class TestDisk:
             bounds = {resource.RLIMIT_FSIZE: limit}
             process = killable.start(folder.root, said=tmp_path / "said", limits=bounds)
             assert killable.finish(process) == 3, limit
-            assert "--resume" in (tmp_path / "said").read_text()
+            assert "resume=True" in (tmp_path / "said").read_text()
         assert killable.finish(killable.start(folder.root)) == 0
         assert same_set(folder, finished.folder)
 
