@@ -177,6 +177,18 @@ class TestLedger:
         assert before == [path.stat().st_mtime_ns for path in files]
         assert verify_run(made.folder.root).ok
 
+    def test_shards_in_each_others_place_are_made_anew(self, perform, copied, finished):
+        """Without the ledger's hashes, what they hold says where they belong."""
+        shutil.rmtree(copied.set)
+        copied.ledger.unlink()
+        first, second = (copied.shard(number) for number in (0, 1))
+        content = first.read_bytes()
+        first.write_bytes(second.read_bytes())
+        second.write_bytes(content)
+        made = perform(resume=True, rebuild_ledger=True)
+        assert same_set(made.folder, finished.folder)
+        assert verify_run(made.folder.root).ok
+
     @staticmethod
     def change_a_row(path: Path):
         """As whoever wants a shard to count for more than it is."""
