@@ -24,6 +24,7 @@ from latentpath.core import (
     option,
     place,
     silent,
+    stop_request,
     stoppable,
     unsaid,
 )
@@ -61,6 +62,7 @@ from latentpath.training import (
     Pretrained,
     evaluate_predictor,
     evaluate_surrogate,
+    read_checkpoint,
     train_classifier,
     train_encoder,
     train_generator,
@@ -272,8 +274,29 @@ def train_network(
     return line
 
 
+def kept_line(before: int, now: int) -> str:
+    """What becomes of a generator of which a shorter training is asked than it had.
+
+    Args:
+        before: images that it saw.
+        now: images that it is to see.
+    """
+    return (
+        f"generator: kept as it is, trained on {before:,} images, more than the {now:,} that are "
+        f"asked for; for a shorter training move {FILES['generator']} and generator.checkpoint away"
+    )
+
+
 def _generator(job: _Job) -> Trained:
     data, config = job.data, job.config
+    total, seen = config.total_images, 0
+    if job.checkpoint.exists():
+        counters = read_checkpoint(job.checkpoint)["state"].get("counters", {})
+        seen = int(counters.get("seen", 0))  # another kind's is refused when it is loaded
+    if seen >= total + config.batch:  # an end of this length has seen fewer
+        if (request := stop_request()) is not None:
+            request.say(kept_line(seen, total))
+        total = seen
     kid = None if job.judge is None else job.judge.kid
     sheets = SampleSheets(job.out, data.num_classes, config.seed, job.sheet_images, kid)
     if not job.checkpoint.exists():
@@ -288,8 +311,8 @@ def _generator(job: _Job) -> Trained:
         snapshot=sheets if job.sheet_images else None,
         progress=job.progress,
     )
-    sheets(generator, config.total_images, keep=False)
-    seen = sheets.restore_best(generator, config.total_images)
+    sheets(generator, total, keep=False)
+    seen = sheets.restore_best(generator, total)
     return generator, {"images seen": float(seen)}
 
 

@@ -16,7 +16,11 @@ from latentpath.core import flat_values, plain_values
 from latentpath.generators import read_header
 from latentpath.production.bundle import FILES, NEEDED, load_bundle
 from latentpath.production.judgement import files_beside, judged_beside
-from latentpath.production.network_training import WITHOUT_HELD_OUT, check_validation
+from latentpath.production.network_training import (
+    WITHOUT_HELD_OUT,
+    check_validation,
+    kept_line,
+)
 from latentpath.training import (
     ClassifierConfig,
     EncoderConfig,
@@ -132,10 +136,7 @@ def kept_lines(folder: Path, config: TrainingConfig) -> list[str]:
     before, now = _told(folder, network).get(_LENGTH, 0), config.generator.total_images
     if now >= before or _changed(folder, network, config) is not None:
         return []
-    return [
-        f"{network}: kept as it is, trained on {before:,} images, more than the {now:,} that are "
-        f"asked for; for a shorter training move {FILES[network]} and {network}.checkpoint away"
-    ]
+    return [kept_line(before, now)]
 
 
 def begun_otherwise(

@@ -8,6 +8,7 @@ fingerprint.
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -48,6 +49,8 @@ class Checkpointer:
             that started from others is refused.
         position: how far a state is, such as "12,800 images", for what is said when a run stops
             and when it goes on.
+        ended: whether a state is that of a finished training, which does not go on; by its steps
+            if left out.
         interval: seconds between saves.
 
     The state of PyTorch's default random generators travels along, so that a resumed run
@@ -63,6 +66,7 @@ class Checkpointer:
         lengthened: str | None = None,
         initial: str | None = None,
         position: Callable[[dict[str, Any]], str] = lambda state: f"step {state['step']:,}",
+        ended: Callable[[dict[str, Any]], bool] | None = None,
         interval: float = 60.0,
     ) -> None:
         self.path = None if path is None else Path(path)
@@ -72,6 +76,8 @@ class Checkpointer:
         if initial is not None:
             self.identity["initial"] = initial
         self.data, self.position, self.interval = data, position, interval
+        steps = getattr(config, "steps", math.inf)
+        self.ended = ended or (lambda state: state.get("step", 0) >= steps)
         self._saved_at = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
@@ -95,7 +101,7 @@ class Checkpointer:
                 raise self._refuse_steps(saved["config"]["steps"], self.identity["steps"])
             raise self._refuse(f"a checkpoint of another configuration ({', '.join(changed)})")
         _restore_random_state(saved["rng"])
-        if (request := stop_request()) is not None:
+        if (request := stop_request()) is not None and not self.ended(saved["state"]):
             request.say(f"training goes on at {self.position(saved['state'])}, from {self.path}")
         return saved["state"]
 

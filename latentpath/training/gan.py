@@ -253,6 +253,7 @@ def train_generator(
             lengthened="total_images",
             initial=None if start is None else start.checksum,
             position=lambda state: f"{int(state['counters']['seen']):,} images",
+            ended=lambda state: int(state["counters"]["seen"]) >= config.total_images,
         )
         gan = _Gan(images, num_classes, config, start)
         if (saved := saver.load()) is not None:

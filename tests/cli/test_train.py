@@ -85,6 +85,22 @@ def test_asked_to_stop_it_saves_and_goes_on(network, train, tmp_path, monkeypatc
     assert any(f"latentpath: training goes on at {place}" in line for line in errors)
 
 
+def test_a_generator_that_saw_more_than_is_asked_for_is_kept_and_said_to_be(train, tmp_path):
+    argv = ("generator", *ALIKE, "--out", tmp_path / "w")
+    assert train(*argv)[0] == 0
+    code, out, errors = train(*argv)
+    assert (code, [e for e in errors if "goes on at" in e or "kept" in e]) == (0, [])
+    code, out, errors = train(*argv, "--total-images", "4")
+    told = "\n".join(errors)
+    assert code == 0
+    assert "generator: kept as it is, trained on 12 images, more than the 4 that" in told
+    assert "goes on at" not in told, "nothing is trained"
+    assert "images seen 12" in out
+    assert read_weights(tmp_path / "w" / "generator.safetensors").notes["result"] == {
+        "images seen": 12.0
+    }
+
+
 @pytest.mark.parametrize(
     ("command_words", "option", "value"),
     [
