@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from support.trace_files import files_of_a_run, modules_of
 
-MOST_FILES = 102
+MOST_FILES = 104
 
 
 def test_a_configuration_is_read_without_the_pipeline():
