@@ -32,6 +32,7 @@ os.environ.setdefault("LATENTPATH_BROWSER", "")
 import pytest
 from hypothesis import settings
 
+from support.old_interpreter import mend_interpreter
 from support.plain_figures import draw_nothing
 
 MEMORY = Path("/dev/shm")
@@ -80,6 +81,11 @@ def _texts_as_typed() -> Iterator[None]:
 
     with on_command_line():
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interpreter() -> None:
+    mend_interpreter()
 
 
 @pytest.fixture(scope="session")
