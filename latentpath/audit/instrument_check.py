@@ -13,8 +13,8 @@ from typing import Any
 
 from latentpath.core import option
 
-# Fewer people than these give intervals that are too narrow, however they are computed. Red is then
-# seldom luck: of sets without a leak up to 6% are red by 8 to 30 other people, 10% by 2 or 3
+# Fewer people than these give intervals that are too narrow, however they are computed. Red is
+# seldom luck all the same: that of up to 7% of sets without a leak, by 5 to 200 other people
 # (simulated, closeness).
 FEWEST_PEOPLE = 30
 

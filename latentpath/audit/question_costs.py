@@ -17,7 +17,14 @@ from latentpath.audit.audit_config import AuditConfig
 from latentpath.audit.audit_setup import AuditSetup
 from latentpath.audit.registry import Wing, all_measures, wings
 from latentpath.audit.set_audit import MEASURES
-from latentpath.core import LatentpathWarning, Progress, duration, seconds_per_unit, workers_beside
+from latentpath.core import (
+    LatentpathWarning,
+    Progress,
+    duration,
+    seconds_per_unit,
+    work_clock,
+    workers_beside,
+)
 from latentpath.data import ImageSet, to_tensor
 from latentpath.training import train_classifier, train_shadows, train_witness
 
@@ -68,7 +75,7 @@ class QuestionCost:
     Attributes:
         question: key of the wing; those that train nothing are one. What answers nothing for want
             of other people is there for the tables alone.
-        seconds: by extrapolation, on this machine as busy as it is now.
+        seconds: by extrapolation, on this machine (`on_this_machine`).
         what: what is trained.
         stages: the stages that its progress tells, with the seconds of each.
     """
@@ -106,7 +113,7 @@ def audit_cost(
     some = real.subset(slice(0, _IMAGES))
     images = to_tensor(some.images).to(device)
     labels = torch.from_numpy(some.labels).to(device)
-    costs = []
+    costs, timing = [], work_clock(device)
     if "reidentification" in measures and config.use_witness and holdout:
         people = torch.arange(len(images), device=images.device) % real.num_identities
         step = seconds_per_unit(
@@ -118,6 +125,7 @@ def audit_cost(
                 progress=clock,
             ),
             calls=_TRIAL,
+            clock=timing,
         )
         seconds = step * config.witness.steps
         what = f"a witness of {config.witness.steps:,} steps"
@@ -134,6 +142,7 @@ def audit_cost(
                 progress=clock,
             ),
             calls=_TRIAL,
+            clock=timing,
         )
         each = step * config.classifier.steps * len(config.seeds)
         if images.device.type == "cpu":  # elsewhere they are trained one after another
@@ -197,7 +206,8 @@ def _membership(
     step = seconds_per_unit(
         lambda clock: train_shadows(
             images, labels, inside, num_classes=classes, config=trial, progress=clock
-        )
+        ),
+        clock=work_clock(images.device),
     ) / (trial.steps * len(inside))
     each = step * training.steps  # of a model
     stages = {

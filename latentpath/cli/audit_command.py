@@ -149,7 +149,7 @@ def _run(arguments: argparse.Namespace, bars: Bars) -> int:
         holdout=0 if sets.holdout is None else len(sets.holdout),
         device=device,
     )
-    for line in cost_lines(costs, config):
+    for line in cost_lines(costs, config, device):
         bars.say(line)
     whole = WholeProgress(bars, costs)
     audit = audit_set(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentpath.cli.console import Bars
-from latentpath.core import InputError, check_at_least, check_within, duration
+from latentpath.core import InputError, check_at_least, check_within, duration, on_this_machine
 
 if TYPE_CHECKING:
     from latentpath.audit import Audit, AuditConfig, QuestionCost
@@ -74,14 +74,14 @@ def thorough_if_asked(parser: argparse.ArgumentParser, words: Sequence[str] | No
             parser.set_defaults(**values)
 
 
-def cost_lines(costs: Sequence[QuestionCost], config: AuditConfig) -> list[str]:
-    """What an audit costs, as lines."""
+def cost_lines(costs: Sequence[QuestionCost], config: AuditConfig, device: str) -> list[str]:
+    """What an audit costs on a device, as lines."""
     from latentpath.audit import AuditConfig
 
     total = duration(sum(cost.seconds for cost in costs))
     lines = [f"audit, {cost.words}" for cost in costs]
     longer = " (--thorough trains for longer)" if config == AuditConfig.short() else ""
-    return [*lines, f"audit, all of it: about {total}{longer}"]
+    return [*lines, f"audit, all of it: about {total} {on_this_machine(device)}{longer}"]
 
 
 def check_audit_options(arguments: argparse.Namespace) -> None:

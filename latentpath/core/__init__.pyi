@@ -98,6 +98,7 @@ from latentpath.core.option_words import (
     same_names as same_names,
 )
 from latentpath.core.threads import (
+    on_this_machine as on_this_machine,
     return_freed_memory as return_freed_memory,
     share_arenas as share_arenas,
     side_by_side as side_by_side,

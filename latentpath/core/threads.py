@@ -75,6 +75,15 @@ def work_clock(device: Any) -> Callable[[], float]:
     return time.thread_time if torch.device(device).type == "cpu" else time.perf_counter
 
 
+def on_this_machine(device: Any) -> str:
+    """What a time by the `work_clock` of a device assumes, as words that follow it."""
+    import torch
+
+    if torch.device(device).type == "cpu":
+        return "on this machine, longer while it does other work"
+    return "on this machine, as busy as it is now"
+
+
 def _timed(images: Any, weight: Any) -> float:
     import torch
 

@@ -330,7 +330,8 @@ class Survey:
             got=f"{len(ranked)} sizes, {count} image{'s' if count > 1 else ''} of "
             f"{common[0]}x{common[1]} pixels and {rare_count} of {rare[0]}x{rare[1]}, the first of "
             f"these is {example}",
-            fix="resize all of them, such as with --resolution 64",
+            fix="resize all of them, such as with --resolution 64 (`latentpath run` chooses a side "
+            "itself)",
         )
 
 

@@ -19,6 +19,8 @@ def check_hours(
     private: ImageSet,
     side: int,
     device: torch.device | str,
+    *,
+    begun: bool,
 ) -> None:
     """Refuse what takes too long, and name the options that would bring it below.
 
@@ -28,6 +30,7 @@ def check_hours(
         private: the people behind the set.
         side: of the generator's images, pixels.
         device: where it computes.
+        begun: whether the project has its resolution already.
 
     Raises:
         InputError: it takes more hours than it may.
@@ -37,7 +40,7 @@ def check_hours(
     if over <= 0:
         return
     ways = [f"--hours {math.ceil(1.1 * total / 3600)}"]
-    if side > smallest_side(private):
+    if side > smallest_side(private) and not begun:
         ways.append(f"--resolution {side // 2}")
     ways += [way for each in estimates if (way := _shorter(each, over, config, private))]
     if torch.device(device).type == "cpu":

@@ -192,7 +192,7 @@ def _run(
     if dry_run or not (goes_on or config.trial):
         estimates = _estimate(due, people, config, side, call)
         if not goes_on:
-            check_hours(estimates, config, people.private, side, call.device)
+            check_hours(estimates, config, people.private, side, call.device, begun=bool(begun))
     if dry_run:
         return None
     if config.trial:

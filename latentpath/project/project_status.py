@@ -8,6 +8,7 @@ from typing import Any
 
 from latentpath.audit import verdict_lines
 from latentpath.data import is_written_set, read_manifest
+from latentpath.generators import read_header
 from latentpath.production import (
     FILES,
     NEEDED,
@@ -30,7 +31,7 @@ class ProjectStatus:
     resolution: int
     """Of its generator, pixels."""
     networks: dict[str, str]
-    """Those that it needs: "trained", "begun" or "absent"."""
+    """Those that it needs: "trained", "tried" (trained by a trial), "begun" or "absent"."""
     judged: tuple[str, ...]
     """What their trainings made of them, a line each."""
     run: RunStatus | None
@@ -68,9 +69,10 @@ class ProjectStatus:
         """Which networks are there, in words."""
         named = {
             state: ", ".join(name for name, found in self.networks.items() if found == state)
-            for state in ("trained", "begun", "absent")
+            for state in ("trained", "tried", "begun", "absent")
         }
-        told = "; ".join(f"{state}: {names}" for state, names in named.items() if names)
+        words = {"tried": "trained by a trial, far too short"}
+        told = "; ".join(f"{words.get(state, state)}: {n}" for state, n in named.items() if n)
         return f"networks {told}"
 
     def lines(self) -> list[str]:
@@ -147,6 +149,7 @@ def _numbers(folder: Path) -> Path:
 
 
 def _state_of(weights: Path, network: str) -> str:
-    if (weights / FILES[network]).exists():
-        return "trained"
+    if (path := weights / FILES[network]).exists():
+        header = read_header(path)[0]
+        return "tried" if header is not None and header.notes.get("trial") is True else "trained"
     return "begun" if (weights / f"{network}.checkpoint").exists() else "absent"

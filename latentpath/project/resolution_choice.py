@@ -7,10 +7,17 @@ import math
 import numpy as np
 import torch
 
-from latentpath.core import Progress, duration, silent, threads_on, using_threads
+from latentpath.core import (
+    Progress,
+    duration,
+    on_this_machine,
+    silent,
+    threads_on,
+    using_threads,
+)
 from latentpath.data import ImageSet, Survey
 from latentpath.project.project_config import ProjectConfig
-from latentpath.project.time_trial import here, time_generator
+from latentpath.project.time_trial import time_generator
 
 _LEAST_SIDE = 16
 
@@ -69,10 +76,11 @@ def likely_resolution(
         if seconds > 3600 * config.hours / 2:
             progress("resolution", largest, largest, {})  # nothing more is tried
             enough = math.ceil(2.2 * seconds / 3600)
+            took = f"{duration(seconds)} {on_this_machine(device)}"
             return chosen, (
                 f"resolution: {chosen} pixels and not {side}, at which the generator alone would "
-                f"take about {duration(seconds)} {here(device)}: more than half of --hours "
-                f"{config.hours:g} (--hours {enough} allows {side})"
+                f"take about {took}: more than half of --hours {config.hours:g} (--hours {enough} "
+                f"allows {side})"
             )
         progress("resolution", side, largest, {})
         chosen = side

@@ -17,6 +17,7 @@ from latentpath.core import (
     Progress,
     StageTimes,
     duration,
+    on_this_machine,
     seconds_per_unit,
     silent,
     threads_on,
@@ -60,7 +61,7 @@ class StageEstimate:
 
     def part(self, share: float) -> StageEstimate:
         """Of a stage of which a share is left to do, above 0 and up to 1."""
-        if share == 1:
+        if round(share, 2) == 1:
             return self
         return replace(self, seconds=share * self.seconds, what=f"{share:.0%} of {self.what}")
 
@@ -75,7 +76,8 @@ def estimate_times(
 ) -> list[StageEstimate]:
     """Time every stage for some seconds with networks of the real sizes, and extrapolate.
 
-    Trainings are timed without the work of other programs (`work_clock`), set and report with it.
+    Other programs' work is left out: trainings and the report's are timed by a `work_clock`, and
+    the set is taken to be held up as much as the trainings before it were.
 
     Args:
         private: the people behind the set.
@@ -97,14 +99,17 @@ def estimate_times(
         progress(STAGE, len(estimates), len(config.networks) + 2, {})
 
     progress(STAGE, 0, len(config.networks) + 2, {})
-    threads = threads_on(device)
+    threads, clock = threads_on(device), work_clock(device)
     with using_threads(threads):
+        began, worked = time.perf_counter(), clock()
         told(time_generator(private, config, resolution, device=device))
         generator = _begun_generator(private, images, labels, training)
         for estimate in _others(private, images, labels, generator, training, _SECONDS):
             told(estimate)
         bundle = _untrained(private, images, labels, generator, training)
-    once, walks = _time_set(private, bundle, config.produce)
+        # Of the time of this thread: a set's is that of several.
+        undisturbed = min(1.0, (clock() - worked) / (time.perf_counter() - began))
+    once, walks = (undisturbed * each for each in _time_set(private, bundle, config.produce))
     if config.surrogate:
         told(_surrogate(training, walks))
     count = config.produce.count or len(private)
@@ -150,7 +155,7 @@ def trial_line(
         audit = _audit(private, config, images.device).seconds
     trained = sum(each.seconds for each in found if each.stage in networks)
     return (
-        f"the trial: about {duration(trained + audit)} {here(device)} "
+        f"the trial: about {duration(trained + audit)} {on_this_machine(device)} "
         f"(networks {duration(trained) if trained else 'none'}, report {duration(audit)}, and the "
         "set)"
     )
@@ -217,13 +222,6 @@ def time_generator(
     return StageEstimate("generator", per_image * total, what)
 
 
-def here(device: torch.device | str) -> str:
-    """What a time by this trial assumes of the machine, as words that follow it."""
-    if torch.device(device).type == "cpu":
-        return "on this machine, longer while it does other work"
-    return "on this machine, as busy as it is now"
-
-
 def estimate_lines(
     estimates: list[StageEstimate],
     resolution: int,
@@ -242,7 +240,7 @@ def estimate_lines(
     return [
         f"resolution: {resolution}x{resolution} pixels, {people:,} people behind the set",
         *(f"{e.stage}: about {duration(e.seconds)} ({e.what})" for e in estimates),
-        f"all together: about {duration(total)} {here(device)}",
+        f"all together: about {duration(total)} {on_this_machine(device)}",
     ]
 
 

@@ -182,6 +182,31 @@ def test_a_threshold_of_one_in_a_hundred_takes_a_hundred_people():
     assert colours(membership=attacked)["attacks"] == "grey"
 
 
+@pytest.mark.parametrize(("others", "colour"), [(13, "grey"), (150, "red")])
+def test_a_handful_of_others_accuses_nobody_of_what_luck_finds(others, colour):
+    """A tenth of anybody may lie above the highest score of thirteen."""
+    lucky = dataclasses.replace(
+        made.attack(),
+        auc=made.near(0.5, 0.03),
+        tpr_at_1_percent=made.near(0.12, 0.03),
+        resolved=(others >= 100, False),
+    )
+    own = made.audit(
+        membership=dataclasses.replace(made.membership(), attacks={"threshold": lucky}),
+        group_attack=None,
+    )
+    holdout = dataclasses.replace(made.audit(), people=others)
+    verdict = {v.key: v for v in answer(own, made.real_audit(), holdout)}["attacks"]
+    assert verdict.colour == colour
+    sure = dataclasses.replace(lucky, tpr_at_1_percent=made.near(0.6, 0.05))
+    own = made.audit(
+        membership=dataclasses.replace(made.membership(), attacks={"threshold": sure}),
+        group_attack=None,
+    )
+    verdict = {v.key: v for v in answer(own, made.real_audit(), holdout)}["attacks"]
+    assert verdict.colour == "red", "three of five are more than luck"
+
+
 def test_a_yardstick_that_cannot_call_anything_worthless_is_none():
     found = made.fidelity(precision=0.3)
     weak = dataclasses.replace(

@@ -56,3 +56,9 @@ def test_a_split_without_its_column_names_the_option(clinic):
         read(clinic, split="0", split_column=None)
     with pytest.raises(DataError, match="none of this name among its columns"):
         read(clinic, split="0", split_column="elsewhere")
+
+
+def test_a_packed_folder_is_to_be_unpacked(tmp_path):
+    (tmp_path / "x.zip").write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"unpack the .zip, and give its folder"):
+        read_image_set(tmp_path / "x.zip", csv="people.csv")

@@ -362,6 +362,10 @@ class TestStatus:
         assert status.tried
         assert "without --trial" in status.next_step
         assert "a trial, not to be shared, lies in its folder `trial`" in status.lines()
+        assert status.networks_line == (
+            "networks trained by a trial, far too short: generator, encoder, identity, classifier"
+        )
+        assert status.as_dict()["project"]["networks"]["encoder"] == "tried"
 
     def test_a_trial_is_none_to_share_whatever_its_files_are(self, tried, capsys):
         for place in (tried[0] / "trial", tried[0] / "trial" / "run" / "set"):
@@ -370,7 +374,9 @@ class TestStatus:
             assert told.count("\n") == 1
             assert "; it is a trial, not to be shared" in told
         assert main(["status", str(tried[0] / "trial")]) == 0
-        assert "the set: it is a trial, not to be shared" in capsys.readouterr().out
+        told = capsys.readouterr().out
+        assert "the set: it is a trial, not to be shared" in told
+        assert re.search(r"^gate: none; \d+ samples$", told, re.MULTILINE)
 
     def test_what_the_report_says_is_told_with_whether_it_is_about_the_set(self, finished, capsys):
         folder, made, _ = finished
@@ -597,6 +603,21 @@ def test_the_options_that_bring_it_below_the_hours_are_named(tmp_path, monkeypat
         "choose --hours 15 or --resolution 32 or --train-generator-total-images 10 or a GPU "
         "(--device cuda)"
     )
+
+
+def test_a_resolution_that_stays_is_none_to_choose(tried, tmp_path, monkeypatch):
+    estimates = [StageEstimate("report", 10 * 3600.0, "")]
+    monkeypatch.setattr("latentpath.project.project.estimate_times", lambda *_, **__: estimates)
+    monkeypatch.setattr("latentpath.project.hours.smallest_side", lambda _: 8)
+    shutil.copytree(tried[0], tmp_path / "p")
+    with pytest.raises(InputError, match="hours") as error:
+        run_project(DATA, tmp_path / "p", replace(CONFIG, hours=1), dry_run=True)
+    assert error.value.fix == "choose --hours 11 or a GPU (--device cuda)"
+
+
+@pytest.mark.parametrize(("share", "told"), [(0.996, "9 images"), (0.75, "75% of 9 images")])
+def test_nearly_all_of_a_stage_is_all_of_it(share, told):
+    assert StageEstimate("generator", 100.0, "9 images").part(share).what == told
 
 
 def test_too_few_people_are_told_before_any_work(tmp_path):

@@ -17,6 +17,11 @@ in Big Data 2021; what is added here is for images of people:
   inference with multiway clustering", JBES 2011); Wilson's interval is taken at the size of an
   independent sample with that variance. Without `groups` the samples count as independent but
   for their people, which makes the interval of a set of walks too narrow.
+- Few who decide. The images of a generator that learnt little all look alike, and a few people are
+  nearest to all of them: by luck on one side, and a variance estimated from so few is too small.
+  Without a leak each of those people might as well be on the other side, so that the size of the
+  sample is never more than the number of people who decide: by their shares w, it is the one of
+  the variance over all ways to part them, sum (w - mean w)² / 4.
 """
 
 from __future__ import annotations
@@ -288,8 +293,20 @@ def _share(
         effective = float(fewest)
     else:
         effective = min(float(n), mean * (1 - mean) / variance)
+    effective = min(effective, _deciders(wins, person, sum(map(len, contest.kind))))
     wide = wilson(mean * effective, effective, level)
     return Interval(mean, wide.low, wide.high, level)
+
+
+def _deciders(
+    wins: np.ndarray,  # [n, k]
+    person: np.ndarray,  # [n, k]
+    people: int,
+) -> float:
+    """How many of all people decide: independent ones, of equal shares, who vary the share so."""
+    won = np.bincount(person.ravel(), wins.ravel(), people)
+    apart = np.square(won - won.mean()).sum() * people / max(people - 1, 1)
+    return float(won.sum() ** 2 / apart) if apart > 1e-12 else math.inf
 
 
 def _variance(residual: np.ndarray, cluster: np.ndarray) -> float:

@@ -85,10 +85,11 @@ def check_options(source: DataSource) -> None:
             fix="name the column with --split-column, or give the path of that split's folder",
         )
     if source.csv is not None and source.path.is_file():
+        packed = source.path.suffix.lower() == ".zip"
         raise InputError(
             expected="a CSV file of labels only with a folder",
             got="one with a file",
-            fix="leave out one of the two",
+            fix="unpack the .zip, and give its folder" if packed else "leave out one of the two",
         )
     if source.csv is not None and source.format not in ("auto", "csv"):
         raise InputError(

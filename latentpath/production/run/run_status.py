@@ -48,6 +48,8 @@ class RunStatus:
     """Images that the shards in hand will bring, of what is done of them."""
     wanted: int
     """Images of the whole set."""
+    gated: bool
+    """Whether a gate tests the samples."""
     tested: int
     """Samples that went to the gate, in all finished shards."""
     rejected: dict[str, int]
@@ -90,9 +92,8 @@ class RunStatus:
         counts = ", ".join(f"{count} {state}" for state, count in self.shards.items())
         lines.append(f"shards: {counts or 'none begun'}")
         reasons = "".join(f"; {count} {reason}" for reason, count in self.rejected.items() if count)
-        lines.append(
-            f"gate: {100 * self.rejected_share:.1f}% of {self.tested} samples rejected{reasons}"
-        )
+        turned = f"{100 * self.rejected_share:.1f}% of {self.tested} samples rejected{reasons}"
+        lines.append(f"gate: {turned if self.gated else f'none; {self.tested} samples'}")
         if self.images_per_second:
             left = self.remaining_seconds
             rest = "" if left is None else f", {_duration(left)} left"
@@ -169,6 +170,7 @@ def _status(
         images=schedule.accepted,
         expected=expected,
         wanted=schedule.wanted,
+        gated=not plan.config.gate.tests_nothing,
         tested=sum(row.tested for row in done),
         rejected=total_rejected([row.counts for row in done]),
         shards={

@@ -124,6 +124,21 @@ def test_intervals_hold_the_truth_at_their_level(sizes, walk, leak):
     assert width < 2 * 3.92 * values.std()  # no wider than need be
 
 
+@pytest.mark.parametrize("sizes", [(40, 13), (120, 60)])
+def test_a_set_whose_images_all_look_alike_is_no_leak_by_luck(sizes):
+    """A few people are nearest to all of it, and might as well be on the other side."""
+    rng = np.random.default_rng(2)
+    found = []
+    for _ in range(150):
+        real, holdout = (rng.normal(128, 30, (n, 10)).clip(0, 255) for n in sizes)
+        number = np.repeat(np.arange(10), 4)
+        middle = rng.normal(128, 4, (10, 10))[number]
+        samples = middle + rng.normal(0, 1.5, middle.shape)
+        found.append(compared(points(samples), points(real), points(holdout), groups=number).share)
+    assert np.mean([share.low > 0.6 for share in found]) <= 0.05
+    assert np.mean([share.holds(0.5) for share in found]) >= 0.85
+
+
 def test_groups_widen_the_interval():
     """Half of the walks copy, each sample another person: alike in nothing but their walk."""
     rng = np.random.default_rng(0)
