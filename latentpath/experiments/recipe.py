@@ -229,8 +229,8 @@ def _chest_xrays(side: int) -> Recipe:
         f"Chest X-rays of {side}x{side} pixels",
         replace(_PRODUCE, count=4000),
         CompareConfig(style_centroids=200),
-        # After 300 steps, models of synthetic X-rays are not trained out: 1,200 gained 3 to 4
-        # points on samples of the generator, and 2 on real images.
+        # After 300 steps, models of synthetic X-rays are not trained out: on 10,000 samples of a
+        # generator 1,200 gained 3.7 points of accuracy.
         measure=replace(_MEASURE, classifier=replace(_MEASURE.classifier, steps=1200)),
         tradeoff=_TRADEOFF,
         training=TrainingConfig(
