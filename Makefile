@@ -16,7 +16,7 @@ demo: $(VENV)/.demo
 
 # The linters take one core: the numbers under other instruction sets are computed beside them.
 test: $(VENV)/.dev
-	$(MAKE) --jobs 3 --output-sync lint docs isa-avx2 isa-baseline
+	$(MAKE) --jobs 3 --output-sync lint docs $(OTHER_ISAS)
 	$(MAKE) unit
 
 lint: $(VENV)/.dev
@@ -39,6 +39,8 @@ unit: $(VENV)/.dev browser cross
 # for PyTorch, for oneDNN and for our kernels. Not again: Triton's interpreter, which computes with
 # NumPy; how ops are registered, compiled and refused; the memory that they take.
 # Beside each other, one worker each: tests are collected once, and a crash costs one of them.
+# `make test` leaves out what the machine is itself: `unit` computes that.
+OTHER_ISAS := $(if $(shell grep -s -m1 -o avx512f /proc/cpuinfo),isa-avx2) isa-baseline
 NUMBERS := not triton and not opcheck and not graph_break and not refused and not memory_does
 ISA := $(BIN)/pytest -q -m numeric -k "$(NUMBERS)" --numprocesses 1 --dist worksteal \
   $$(grep -rl "mark.numeric" tests --include="test_*.py")

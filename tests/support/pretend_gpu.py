@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import traceback
+import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
@@ -20,7 +20,6 @@ from unittest.mock import patch
 import torch
 from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map
 
 from latentpath.energy import batches
 
@@ -41,6 +40,29 @@ _WAITS = {
 }  # fmt: skip
 _INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_"}
 _NEW = torch.tensor
+
+
+def tree_map(function: Callable[[Any], Any], tree: Any) -> Any:
+    """A tree of lists, tuples and dictionaries, as operations take, with other leaves; several
+    times as fast as PyTorch's own, which knows more kinds of trees."""
+    kind = type(tree)
+    if kind is tuple or kind is list:
+        return kind([tree_map(function, x) for x in tree])
+    if kind is dict:
+        return {key: tree_map(function, x) for key, x in tree.items()}
+    return function(tree)
+
+
+def leaves(tree: Any, found: list[Any] | None = None) -> list[Any]:
+    """What `tree_map` would map, in this order."""
+    found = [] if found is None else found
+    kind = type(tree)
+    if kind is tuple or kind is list or kind is dict:
+        for x in tree.values() if kind is dict else tree:
+            leaves(x, found)
+    else:
+        found.append(tree)
+    return found
 
 
 class PretendTensor(torch.Tensor):
@@ -100,7 +122,7 @@ class PretendGPU(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
-        flat = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, torch.Tensor)]
+        flat = [x for x in leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
         on_gpu = [x for x in flat if _is_on_gpu(x)]
         device = kwargs.get("device")
         if not on_gpu and not _to_gpu(device):
@@ -156,9 +178,13 @@ def _unwrapped(x: Any) -> Any:
 
 
 def _place() -> str:
-    """The two innermost lines of ours."""
-    ours = [f for f in traceback.extract_stack() if "/latentpath/" in f.filename]
-    names = (f"{f.filename.split('/latentpath/')[-1]}:{f.name}" for f in reversed(ours[-2:]))
+    """The two innermost functions of ours."""
+    names, frame = [], sys._getframe(1)
+    while frame is not None and len(names) < 2:
+        _, ours, file = frame.f_code.co_filename.rpartition("/latentpath/")
+        if ours:
+            names.append(f"{file}:{frame.f_code.co_name}")
+        frame = frame.f_back
     return " < ".join(names)
 
 
@@ -173,8 +199,7 @@ class _Graph:
         with torch.utils._python_dispatch._disable_current_modes(), torch.no_grad():
             for func, args, kwargs, results in self.steps:
                 again = func(*args, **kwargs)
-                pairs = zip(tree_flatten(results)[0], tree_flatten(again)[0], strict=True)
-                for place, value in pairs:
+                for place, value in zip(leaves(results), leaves(again), strict=True):
                     if isinstance(place, torch.Tensor) and place is not value:
                         place.copy_(value)
 
