@@ -58,6 +58,7 @@ from latentpath.training import (
     WitnessConfig,
 )
 from support import tiny_models
+from support.page_text import text_of
 from support.plain_figures import draw_nothing
 
 SMALL = {"steps": 2, "batch": 8, "width": 2}
@@ -272,7 +273,7 @@ def test_the_same_call_goes_on_after_a_trial(tried, tmp_path):
     assert any(line.startswith("all together: about") for line in told)
     assert "trial" not in made.run.manifest["networks"]
     assert made.run.folder.set == tmp_path / "p" / "run" / "set"
-    assert "trial" not in (tmp_path / "p" / "report" / "report.html").read_text("utf-8").lower()
+    assert "trial" not in text_of(tmp_path / "p" / "report" / "report.html").lower()
     assert (tmp_path / "p" / "trial" / "run" / "set").is_dir()
     shutil.copytree(tried[0], tmp_path / "q")
     with pytest.raises(InputError, match="hours"):

@@ -18,6 +18,7 @@ from latentpath.audit.statistics.intervals import Interval
 from latentpath.audit.utility.classifier_utility import from_predictions
 from latentpath.audit.utility.predictions import Predictions
 from support import browser, made_reports as made
+from support.page_text import text_of
 
 for package in ("jinja2", "matplotlib", "PIL"):
     pytest.importorskip(package)
@@ -31,13 +32,6 @@ def pages(tmp_path_factory):
         sets: write_report(folder / f"{sets}.html", made.report(sets, leak, seal="5e" * 32))
         for sets in (1, 2, 12)
     }
-
-
-def text_of(page: Path) -> str:
-    page_text = re.sub(
-        r"<(style|svg).*?</\1>", " ", page.read_text(encoding="utf-8"), flags=re.DOTALL
-    )
-    return " ".join(re.sub(r"<[^>]*>", " ", page_text).split())
 
 
 def test_answers_come_first_in_colour_word_and_shape(pages):

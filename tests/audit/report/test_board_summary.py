@@ -15,6 +15,7 @@ from latentpath.audit.report.board_summary import people_behind
 from latentpath.audit.verdict import WEAK_INSTRUMENT, answer
 from latentpath.core.errors import OutputExistsError
 from support import browser, made_reports as made
+from support.page_text import text_of
 from support.plain_figures import draw_nothing
 
 for package in ("jinja2", "matplotlib", "PIL"):
@@ -54,11 +55,6 @@ def folder(tmp_path_factory):
         draw_nothing(patch)
         write_report(place / "report.html", worst())
     return place
-
-
-def text_of(page: Path) -> str:
-    text = re.sub(r"<(style|svg).*?</\1>", " ", page.read_text("utf-8"), flags=re.DOTALL)
-    return " ".join(re.sub(r"<[^>]*>", " ", text).split())
 
 
 def test_it_names_the_set_and_who_may_read_it(folder):
